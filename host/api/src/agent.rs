@@ -1,0 +1,52 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{NewSession, Session};
+
+/// The body of `POST /agents`.
+pub type NewAgent = NewSession;
+
+/// An agent: a name that outlives its sessions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Agent {
+    /// A UUID.
+    pub id: String,
+    /// Unique.
+    pub name: String,
+    /// What became of it.
+    pub status: AgentStatus,
+    /// How often it was started anew.
+    pub restarts: u64,
+    /// RFC 3339.
+    pub created_at: String,
+    /// The newest session, kept after its end, or null.
+    pub session: Option<Session>,
+}
+
+/// What became of an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentStatus {
+    /// Not running yet.
+    Pending,
+    /// Running, as far as is known.
+    Running,
+    /// Ended with code 0, or because somebody asked for it.
+    Stopped,
+    /// Ended in any other way.
+    Failed,
+    /// Gone without an exit.
+    Lost,
+}
+
+impl AgentStatus {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AgentStatus::Pending => "pending",
+            AgentStatus::Running => "running",
+            AgentStatus::Stopped => "stopped",
+            AgentStatus::Failed => "failed",
+            AgentStatus::Lost => "lost",
+        }
+    }
+}

@@ -1,0 +1,152 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The items of this page.
+    pub items: Vec<T>,
+    /// How many there are on all pages.
+    pub total: u64,
+}
+
+/// The body of `POST /sessions`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewSession {
+    /// `[A-Za-z0-9][A-Za-z0-9_-]{0,62}`, unique.
+    pub name: String,
+    /// An existing directory, absolute.
+    pub working_dir: String,
+    /// `claude-code`, `codex`, `opencode`, `gemini`, `crush` or `general` (the default).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// The argv to run instead of the agent's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// For agents that name a model as `provider/model`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// The model that the agent is told to use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Variables on top of the inherited ones. In answers every value is `***`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// The terminal's size to begin with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+    /// The backend's own options.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub options: Map<String, Value>,
+}
+
+/// The body of `POST /sessions/{name}/input`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The prompt, typed as one paste where the program takes pastes.
+    pub text: String,
+    /// Whether the Enter key follows (it does unless this is false).
+    #[serde(default = "yes")]
+    pub submit: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A session, running or ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// Unique in its service.
+    pub name: String,
+    /// The name in `AGENTD_BACKEND`.
+    pub backend_type: String,
+    /// Where it is in its life.
+    pub state: State,
+    /// The health check's verdict.
+    pub health: Health,
+    /// How it ended, once it has.
+    pub exit: Option<Exit>,
+    /// The process id on the service's machine, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// What a starting session is busy with, or why its state is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<String>,
+    /// Absolute.
+    pub working_dir: String,
+    /// The argv.
+    pub command: Vec<String>,
+    /// The names of the variables that the request gave; every value is `***`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// The backend's own options, as the request gave them.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub options: Map<String, Value>,
+    /// The terminal's size.
+    pub size: Size,
+    /// How many WebSockets show it now.
+    pub viewers: u64,
+    /// RFC 3339.
+    pub created_at: String,
+    /// The argv that shows the session in the user's own terminal (capability `attach-tmux`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attach_command: Option<Vec<String>>,
+}
+
+/// Where a session is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Not running yet.
+    Starting,
+    /// Running.
+    Running,
+    /// Ended; `exit` says how, as far as it is known.
+    Exited,
+    /// The backend cannot be reached.
+    Unknown,
+}
+
+/// The verdict of a health check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// The check passes.
+    Healthy,
+    /// The check fails.
+    Unhealthy,
+    /// The check may still pass.
+    Starting,
+    /// There is no check.
+    #[default]
+    Unknown,
+}
+
+/// How a session ended: `code` after an ordinary end, `signal` after a signal, neither when it
+/// was lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// 0 to 255.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// The signal's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// A word or phrase that says more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Columns and rows of a terminal, each 1 to 1000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    /// Characters in a line.
+    pub cols: u16,
+    /// Lines.
+    pub rows: u16,
+}

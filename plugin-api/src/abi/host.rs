@@ -1,0 +1,299 @@
+//! The daemon's side: a library's exports as ordinary Rust types.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use abi_stable::abi_stability::abi_checking::check_layout_compatibility;
+use abi_stable::abi_stability::stable_abi_trait::get_type_layout;
+use abi_stable::library::{LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL};
+use abi_stable::sabi_trait::TD_Opaque;
+use abi_stable::std_types::{ROption, RSlice, RStr, RString};
+use async_ffi::FfiFuture;
+
+use super::interface::*;
+use crate::host::HostServices;
+use crate::sink::Receiver;
+use crate::{
+    API_VERSION, Config, Error, Found, LogQuery, Manifest, PushStatus, Result, SessionSpec, Size,
+};
+
+/// The symbol that every backend exports, with its final NUL. Its value is a
+/// [`Header`](super::Header).
+pub fn root_symbol() -> &'static [u8] {
+    ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()
+}
+
+/// Why a library that could be opened is no usable backend.
+#[derive(Debug)]
+pub enum HeaderError {
+    /// Made with another abi_stable, or the root symbol points to something else.
+    Framework(String),
+    /// The C calling convention of its compiler differs.
+    Compiler,
+    /// Another major version of this API.
+    ApiVersion {
+        /// What the library was made for.
+        library: String,
+    },
+    /// The same version, but types differ. `detail` is long.
+    Layout {
+        /// The first difference in one line.
+        summary: String,
+        /// Everything abi_stable says about it.
+        detail: String,
+    },
+    /// It panicked while it initialised itself.
+    Panicked,
+}
+
+/// The exports of a checked library.
+#[derive(Clone, Copy)]
+pub struct Module(BackendModule_Ref);
+
+impl Module {
+    /// Checks the version, then the layout of all types that cross, and initialises the library.
+    ///
+    /// abi_stable's own check refuses every library that is older than the host, since it has
+    /// fewer fields. All our types only grow at their ends and absent fields are found at run
+    /// time, so the check passes when either side is a prefix of the other.
+    ///
+    /// # Safety
+    ///
+    /// `header` comes from the root symbol of a library that stays loaded for ever.
+    pub unsafe fn from_header(header: super::Header) -> Result<Module, HeaderError> {
+        let library = header.upgrade().map_err(|error| match error {
+            LibraryError::InvalidCAbi { .. } => HeaderError::Compiler,
+            other => HeaderError::Framework(first_line(&other.to_string())),
+        })?;
+        let version = library.version_strings().version.as_str();
+        if major(version) != major(API_VERSION) {
+            return Err(HeaderError::ApiVersion {
+                library: version.to_owned(),
+            });
+        }
+        let Some(theirs) = library.layout() else {
+            let summary = "its layout check is switched off".to_owned();
+            return Err(HeaderError::Layout {
+                detail: summary.clone(),
+                summary,
+            });
+        };
+        let ours = get_type_layout::<BackendModule_Ref>();
+        if let Err(difference) = check_layout_compatibility(ours, theirs)
+            && check_layout_compatibility(theirs, ours).is_err()
+        {
+            let detail = difference.to_string();
+            return Err(HeaderError::Layout {
+                summary: summary(&detail),
+                detail,
+            });
+        }
+        // SAFETY: the layouts were just found to be compatible.
+        let module = unsafe { library.init_root_module_with_unchecked_layout() };
+        module.map(Module).map_err(|_| HeaderError::Panicked)
+    }
+
+    /// Asks the library what it is.
+    pub fn manifest(&self) -> Result<Manifest> {
+        let json = self.0.manifest()().into_result()?;
+        from_json(&json)
+    }
+
+    /// Connects the backend. The library's threads live as long as what this returns.
+    pub async fn connect(
+        &self,
+        services: Arc<dyn HostServices>,
+        config: &Config,
+    ) -> Result<RemoteBackend> {
+        let host = AbiHost_TO::from_value(LocalHost(services), TD_Opaque);
+        let backend = self.0.connect()(host, to_json(config)?)
+            .await
+            .into_result()?;
+        Ok(RemoteBackend(backend))
+    }
+}
+
+/// A connected backend. Dropping a call's future cancels the call inside the library.
+pub struct RemoteBackend(BackendBox);
+
+impl RemoteBackend {
+    /// See [`Backend::start`](crate::Backend::start).
+    pub async fn start(
+        &self,
+        spec: &SessionSpec,
+        events: Arc<dyn Receiver>,
+    ) -> Result<RemoteSession> {
+        let spec = to_json(spec)?;
+        Ok(RemoteSession(
+            self.0.start(spec, receiver(events)).await.into_result()?,
+        ))
+    }
+
+    /// See [`Backend::list`](crate::Backend::list).
+    pub async fn list(&self) -> Result<Vec<Found>> {
+        let json = self.0.list().await.into_result()?;
+        from_json(&json)
+    }
+
+    /// See [`Backend::adopt`](crate::Backend::adopt).
+    pub async fn adopt(&self, id: &str, events: Arc<dyn Receiver>) -> Result<RemoteSession> {
+        Ok(RemoteSession(
+            self.0
+                .adopt(id.into(), receiver(events))
+                .await
+                .into_result()?,
+        ))
+    }
+}
+
+/// A session inside a library.
+pub struct RemoteSession(SessionBox);
+
+impl RemoteSession {
+    /// See [`Session::write`](crate::Session::write).
+    pub async fn write(&self, input: &[u8]) -> Result<()> {
+        Ok(self.0.write(input.into()).await.into_result()?)
+    }
+
+    /// See [`Session::prompt`](crate::Session::prompt).
+    pub async fn prompt(&self, text: &str, submit: bool) -> Result<()> {
+        Ok(self.0.prompt(text.into(), submit).await.into_result()?)
+    }
+
+    /// See [`Session::resize`](crate::Session::resize).
+    pub async fn resize(&self, size: Size) -> Result<()> {
+        Ok(self.0.resize(size.cols, size.rows).await.into_result()?)
+    }
+
+    /// See [`Session::logs`](crate::Session::logs).
+    pub async fn logs(&self, query: &LogQuery, sink: Arc<dyn Receiver>) -> Result<()> {
+        let query = to_json(query)?;
+        Ok(self.0.logs(query, receiver(sink)).await.into_result()?)
+    }
+
+    /// See [`Session::attach_command`](crate::Session::attach_command).
+    pub fn attach_command(&self) -> Result<Option<Vec<String>>> {
+        let json = self.0.attach_command().into_result()?;
+        from_json(&json)
+    }
+
+    /// See [`Session::terminate`](crate::Session::terminate).
+    pub async fn terminate(&self, grace: Duration) -> Result<()> {
+        let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        Ok(self.0.terminate(grace).await.into_result()?)
+    }
+}
+
+fn receiver(receiver: Arc<dyn Receiver>) -> ReceiverBox {
+    AbiReceiver_TO::from_value(LocalReceiver(receiver), TD_Opaque)
+}
+
+struct LocalHost(Arc<dyn HostServices>);
+
+// A panic that leaves one of these methods would end the daemon.
+impl AbiHost for LocalHost {
+    fn enabled(&self, level: u8, target: RStr<'_>) -> bool {
+        caught(false, || self.0.enabled(level, target.as_str()))
+    }
+
+    fn log(&self, level: u8, target: RStr<'_>, message: RStr<'_>) {
+        caught((), || self.0.log(level, target.as_str(), message.as_str()));
+    }
+
+    fn hold_reaping(&self) {
+        caught((), || self.0.hold_reaping());
+    }
+
+    fn release_reaping(&self, owned: ROption<u32>) {
+        caught((), || self.0.release_reaping(owned.into_option()));
+    }
+}
+
+struct LocalReceiver(Arc<dyn Receiver>);
+
+const CLOSED: PushStatus = PushStatus {
+    credit: 0,
+    closed: true,
+};
+
+impl AbiReceiver for LocalReceiver {
+    fn push(&self, bytes: RSlice<'_, u8>) -> AbiPushStatus {
+        caught(CLOSED, || self.0.push(bytes.as_slice())).into()
+    }
+
+    fn message(&self, json: RStr<'_>) -> AbiPushStatus {
+        caught(CLOSED, || self.0.message(json.as_str())).into()
+    }
+
+    fn ready(&self) -> FfiFuture<()> {
+        let future: Pin<Box<dyn Future<Output = ()> + Send>> =
+            caught(Box::pin(std::future::ready(())), || self.0.ready());
+        FfiFuture::new(future)
+    }
+}
+
+fn caught<R>(otherwise: R, f: impl FnOnce() -> R) -> R {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|payload| {
+        std::mem::forget(payload);
+        tracing::error!("the daemon panicked while a backend called it");
+        otherwise
+    })
+}
+
+fn major(version: &str) -> &str {
+    version.split('.').next().unwrap_or_default()
+}
+
+fn first_line(text: &str) -> String {
+    text.lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// The first difference that abi_stable names: `Error: …`, `Expected: …`, `Found: …`.
+fn summary(detail: &str) -> String {
+    let mut lines = detail
+        .lines()
+        .map(str::trim)
+        .skip_while(|line| !line.starts_with("Error:"));
+    let mut words: Vec<&str> = Vec::new();
+    for line in lines.by_ref().take(6).filter(|line| !line.is_empty()) {
+        words.push(line);
+    }
+    words.join(" ")
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> Result<RString> {
+    serde_json::to_string(value)
+        .map(RString::from)
+        .map_err(|error| Error::internal(format!("a request cannot be written as JSON: {error}")))
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(json: &RString) -> Result<T> {
+    serde_json::from_str(json)
+        .map_err(|error| Error::internal(format!("the backend's answer cannot be read: {error}")))
+}
+
+impl fmt::Debug for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Module").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RemoteBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteBackend").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RemoteSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteSession").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,337 @@
+//! The library's side: an author's backend, erased and guarded.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use abi_stable::prefix_type::PrefixTypeTrait;
+use abi_stable::sabi_trait::TD_Opaque;
+use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
+use async_ffi::FfiFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use super::interface::*;
+use crate::host::HostServices;
+use crate::sink::Receiver;
+use crate::{
+    Backend, Error, ErrorKind, Host, LogSink, PushStatus, Result, Session, SessionEvents, Size,
+    forward,
+};
+
+type AbiResult<T> = RResult<T, AbiError>;
+
+/// What the root symbol hands to the daemon.
+pub fn root_module<B: Backend>() -> BackendModule_Ref {
+    forward::capture_panics();
+    BackendModule {
+        manifest: manifest::<B>,
+        connect: connect::<B>,
+    }
+    .leak_into_prefix()
+}
+
+extern "C" fn manifest<B: Backend>() -> AbiResult<RString> {
+    guard(|| to_json(&B::manifest()))
+}
+
+extern "C" fn connect<B: Backend>(
+    host: HostBox,
+    config: RString,
+) -> FfiFuture<AbiResult<BackendBox>> {
+    let host = Host::new(Arc::new(RemoteHost(host)));
+    forward::connect(&host);
+    let runtime = match OwnRuntime::new() {
+        Ok(runtime) => Arc::new(runtime),
+        Err(error) => {
+            let error = Error::from(error).into();
+            return FfiFuture::new(std::future::ready(RResult::RErr(error)));
+        }
+    };
+    call(runtime.handle().clone(), move || async move {
+        let backend = Arc::new(B::connect(host, from_json(&config)?).await?);
+        Ok(AbiBackend_TO::from_value(
+            Erased {
+                inner: backend,
+                runtime,
+            },
+            TD_Opaque,
+        ))
+    })
+}
+
+/// An author's value and the runtime that its futures are polled in.
+struct Erased<T> {
+    inner: Arc<T>,
+    runtime: Arc<OwnRuntime>,
+}
+
+impl<T: Send + Sync + 'static> Erased<T> {
+    fn call<R, F>(&self, f: impl FnOnce(Arc<T>) -> F) -> FfiFuture<AbiResult<R>>
+    where
+        R: Send + 'static,
+        F: Future<Output = Result<R>> + Send + 'static,
+    {
+        let inner = self.inner.clone();
+        call(self.runtime.handle().clone(), move || f(inner))
+    }
+
+    fn session<S: Session>(&self, session: S) -> SessionBox {
+        let erased = Erased {
+            inner: Arc::new(session),
+            runtime: self.runtime.clone(),
+        };
+        AbiSession_TO::from_value(erased, TD_Opaque)
+    }
+}
+
+impl<T> Erased<T> {
+    fn share(&self) -> Erased<T> {
+        Erased {
+            inner: self.inner.clone(),
+            runtime: self.runtime.clone(),
+        }
+    }
+}
+
+impl<B: Backend> AbiBackend for Erased<B> {
+    fn start(&self, spec: RString, events: ReceiverBox) -> FfiFuture<AbiResult<SessionBox>> {
+        let this = self.share();
+        self.call(move |backend| async move {
+            let session = backend
+                .start(from_json(&spec)?, session_events(events))
+                .await?;
+            Ok(this.session(session))
+        })
+    }
+
+    fn list(&self) -> FfiFuture<AbiResult<RString>> {
+        self.call(|backend| async move { to_json(&backend.list().await?) })
+    }
+
+    fn adopt(&self, id: RString, events: ReceiverBox) -> FfiFuture<AbiResult<SessionBox>> {
+        let this = self.share();
+        self.call(move |backend| async move {
+            let session = backend
+                .adopt(id.into_string(), session_events(events))
+                .await?;
+            Ok(this.session(session))
+        })
+    }
+}
+
+impl<S: Session> AbiSession for Erased<S> {
+    fn write(&self, input: RVec<u8>) -> FfiFuture<AbiResult<()>> {
+        self.call(move |session| async move { session.write(input.as_slice().to_vec()).await })
+    }
+
+    fn prompt(&self, text: RString, submit: bool) -> FfiFuture<AbiResult<()>> {
+        self.call(move |session| async move { session.prompt(text.into_string(), submit).await })
+    }
+
+    fn resize(&self, cols: u16, rows: u16) -> FfiFuture<AbiResult<()>> {
+        self.call(move |session| async move { session.resize(Size { cols, rows }).await })
+    }
+
+    fn logs(&self, query: RString, sink: ReceiverBox) -> FfiFuture<AbiResult<()>> {
+        self.call(move |session| async move {
+            let sink = LogSink::new(Arc::new(RemoteReceiver(sink)));
+            session.logs(from_json(&query)?, sink).await
+        })
+    }
+
+    fn attach_command(&self) -> AbiResult<RString> {
+        let _entered = self.runtime.handle().enter();
+        guard(|| to_json(&self.inner.attach_command()))
+    }
+
+    fn terminate(&self, grace_ms: u64) -> FfiFuture<AbiResult<()>> {
+        let grace = Duration::from_millis(grace_ms);
+        self.call(move |session| async move { session.terminate(grace).await })
+    }
+}
+
+fn session_events(receiver: ReceiverBox) -> SessionEvents {
+    SessionEvents::new(Arc::new(RemoteReceiver(receiver)))
+}
+
+struct RemoteHost(HostBox);
+
+impl HostServices for RemoteHost {
+    fn enabled(&self, level: u8, target: &str) -> bool {
+        self.0.enabled(level, RStr::from_str(target))
+    }
+
+    fn log(&self, level: u8, target: &str, message: &str) {
+        self.0
+            .log(level, RStr::from_str(target), RStr::from_str(message));
+    }
+
+    fn hold_reaping(&self) {
+        self.0.hold_reaping();
+    }
+
+    fn release_reaping(&self, owned: Option<u32>) {
+        self.0.release_reaping(owned.into());
+    }
+}
+
+struct RemoteReceiver(ReceiverBox);
+
+impl Receiver for RemoteReceiver {
+    fn push(&self, bytes: &[u8]) -> PushStatus {
+        self.0.push(RSlice::from_slice(bytes)).into()
+    }
+
+    fn message(&self, json: &str) -> PushStatus {
+        self.0.message(RStr::from_str(json)).into()
+    }
+
+    fn ready(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(self.0.ready())
+    }
+}
+
+/// The runtime of one connection; its threads end with it.
+struct OwnRuntime(Option<Runtime>);
+
+impl OwnRuntime {
+    fn new() -> std::io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("agentd-backend")
+            .enable_all()
+            .build()?;
+        Ok(OwnRuntime(Some(runtime)))
+    }
+
+    fn handle(&self) -> &Handle {
+        // The runtime is only taken out by `drop`.
+        self.0
+            .as_ref()
+            .map(Runtime::handle)
+            .unwrap_or_else(|| unreachable!())
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // The last owner may be one of the runtime's own threads, which must not wait.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Runs an author's code; a panic becomes an error.
+fn guard<R>(f: impl FnOnce() -> Result<R>) -> AbiResult<R> {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(Ok(value)) => RResult::ROk(value),
+        Ok(Err(error)) => RResult::RErr(error.into()),
+        Err(payload) => RResult::RErr(panicked(payload).into()),
+    }
+}
+
+/// Makes an author's future and guards it from then on, its drop included.
+fn call<R, F>(runtime: Handle, f: impl FnOnce() -> F) -> FfiFuture<AbiResult<R>>
+where
+    R: Send + 'static,
+    F: Future<Output = Result<R>> + Send + 'static,
+{
+    let made = {
+        let _entered = runtime.enter();
+        catch_unwind(AssertUnwindSafe(f))
+    };
+    match made {
+        Ok(future) => {
+            let guarded = Guarded {
+                future: Some(Box::pin(future)),
+                runtime,
+            };
+            FfiFuture::new(async move {
+                match guarded.await {
+                    Ok(value) => RResult::ROk(value),
+                    Err(error) => RResult::RErr(error.into()),
+                }
+            })
+        }
+        Err(payload) => {
+            let error = panicked(payload).into();
+            FfiFuture::new(std::future::ready(RResult::RErr(error)))
+        }
+    }
+}
+
+/// A future polled and dropped with the library's runtime entered and panics caught.
+struct Guarded<F> {
+    future: Option<Pin<Box<F>>>,
+    runtime: Handle,
+}
+
+impl<R, F: Future<Output = Result<R>>> Future for Guarded<F> {
+    type Output = Result<R>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
+        let this = &mut *self;
+        let Some(future) = this.future.as_mut() else {
+            return Poll::Ready(Err(Error::internal("a finished call was polled again")));
+        };
+        let polled = {
+            let _entered = this.runtime.enter();
+            catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)))
+        };
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(result)) => {
+                this.discard();
+                Poll::Ready(result)
+            }
+            Err(payload) => {
+                this.discard();
+                Poll::Ready(Err(panicked(payload)))
+            }
+        }
+    }
+}
+
+impl<F> Guarded<F> {
+    fn discard(&mut self) {
+        let _entered = self.runtime.enter();
+        let future = self.future.take();
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
+            panicked(payload);
+        }
+    }
+}
+
+impl<F> Drop for Guarded<F> {
+    fn drop(&mut self) {
+        self.discard();
+    }
+}
+
+fn panicked(payload: Box<dyn Any + Send>) -> Error {
+    let message = format!(
+        "the backend panicked: {}",
+        forward::panic_message(&*payload)
+    );
+    // The payload's own drop may panic too.
+    std::mem::forget(payload);
+    Error::new(ErrorKind::Panicked, message)
+}
+
+fn to_json<T: Serialize>(value: &T) -> Result<RString> {
+    serde_json::to_string(value)
+        .map(RString::from)
+        .map_err(|error| Error::internal(format!("an answer cannot be written as JSON: {error}")))
+}
+
+fn from_json<T: DeserializeOwned>(json: &RString) -> Result<T> {
+    serde_json::from_str(json)
+        .map_err(|error| Error::internal(format!("the daemon's request cannot be read: {error}")))
+}

@@ -1,0 +1,85 @@
+//! The daemon, as a backend sees it.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// What the daemon offers to every backend; implemented by the ABI and by tests.
+pub trait HostServices: Send + Sync {
+    /// Whether a log event of this level (1 error … 5 trace) and target would be shown.
+    fn enabled(&self, level: u8, target: &str) -> bool;
+    /// Writes to the daemon's log.
+    fn log(&self, level: u8, target: &str, message: &str);
+    /// A child is about to be started: the daemon reaps nothing until `release_reaping`.
+    fn hold_reaping(&self);
+    /// Undoes one `hold_reaping`; `owned` is a child that this library will wait for itself.
+    fn release_reaping(&self, owned: Option<u32>);
+}
+
+/// The daemon, as a backend sees it. Logging needs no call: `tracing` events and panics of this
+/// library arrive in the daemon's log by themselves.
+#[derive(Clone)]
+pub struct Host {
+    services: Arc<dyn HostServices>,
+}
+
+impl Host {
+    /// A host that is `services`: for tests of a backend without a daemon.
+    pub fn new(services: Arc<dyn HostServices>) -> Self {
+        Host { services }
+    }
+
+    /// Call this before starting a child that becomes the leader of a session of its own
+    /// (`setsid`), and [`claim`](Spawning::claim) the child afterwards.
+    ///
+    /// The daemon adopts and reaps the orphans that agents leave behind; it leaves alone what is
+    /// claimed, and every child in the daemon's own session (such as `tokio::process` makes).
+    pub fn spawning(&self) -> Spawning {
+        self.services.hold_reaping();
+        Spawning {
+            services: self.services.clone(),
+            owned: None,
+        }
+    }
+
+    pub(crate) fn enabled(&self, level: u8, target: &str) -> bool {
+        self.services.enabled(level, target)
+    }
+
+    pub(crate) fn log(&self, level: u8, target: &str, message: &str) {
+        self.services.log(level, target, message);
+    }
+}
+
+/// While this lives, the daemon reaps nothing.
+#[must_use]
+pub struct Spawning {
+    services: Arc<dyn HostServices>,
+    owned: Option<u32>,
+}
+
+impl Spawning {
+    /// This library will wait for the child itself.
+    pub fn claim(mut self, pid: u32) {
+        self.owned = Some(pid);
+    }
+}
+
+impl Drop for Spawning {
+    fn drop(&mut self) {
+        self.services.release_reaping(self.owned);
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Spawning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spawning")
+            .field("owned", &self.owned)
+            .finish_non_exhaustive()
+    }
+}

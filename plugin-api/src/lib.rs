@@ -1,0 +1,81 @@
+//! What an author of an agentd execution backend uses.
+//!
+//! A backend is an ordinary async trait and one macro; everything that crosses the library
+//! boundary is generated here. The smallest legal backend:
+//!
+//! ```
+//! use agentd_plugin_api::prelude::*;
+//!
+//! struct Null;
+//! struct NullSession(SessionEvents);
+//!
+//! impl Backend for Null {
+//!     type Session = NullSession;
+//!
+//!     fn manifest() -> Manifest {
+//!         Manifest::new("null", "0.1.0")
+//!     }
+//!
+//!     async fn connect(_host: Host, _config: Config) -> Result<Self> {
+//!         Ok(Null)
+//!     }
+//!
+//!     async fn start(&self, _spec: SessionSpec, events: SessionEvents) -> Result<NullSession> {
+//!         Ok(NullSession(events))
+//!     }
+//! }
+//!
+//! impl Session for NullSession {
+//!     async fn terminate(&self, _grace: Duration) -> Result<()> {
+//!         self.0.exited(ExitStatus::code(0));
+//!         Ok(())
+//!     }
+//! }
+//!
+//! export_backend!(Null);
+//! # fn main() {}
+//! ```
+//!
+//! Built as a `cdylib` named `agentd_backend_null` and put into a plugin directory, it is chosen
+//! with `AGENTD_BACKEND=null`. The guide is this crate's `README.md`.
+
+#[cfg(panic = "abort")]
+compile_error!("a backend must be built with panic = \"unwind\": a panic is turned into an error");
+
+pub mod abi;
+pub mod descriptor;
+pub mod environment;
+pub mod host;
+pub mod process_tree;
+pub mod sink;
+pub mod testing;
+
+mod backend;
+mod error;
+mod event;
+mod forward;
+mod manifest;
+mod spec;
+
+pub use backend::{Backend, Session};
+pub use error::{Error, ErrorKind, Result};
+pub use event::{Event, ExitStatus, Health, LogLine, LogQuery, LogStream};
+pub use host::{Host, Spawning};
+pub use manifest::{Capability, Manifest};
+pub use sink::{LogSink, PushStatus, SessionEvents};
+pub use spec::{Config, Found, SessionSpec, Size};
+
+/// Everything that a backend's source file needs.
+pub mod prelude {
+    pub use crate::{
+        Backend, Capability, Config, Error, ErrorKind, Event, ExitStatus, Found, Health, Host,
+        LogLine, LogQuery, LogSink, LogStream, Manifest, Result, Session, SessionEvents,
+        SessionSpec, Size, export_backend,
+    };
+    pub use std::time::Duration;
+}
+
+pub use {serde_json, tokio, tracing};
+
+/// The version of this API. The host loads a library whose major number is the same.
+pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,117 @@
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What a library says of itself before it is connected. Crosses the boundary as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The `<name>` of `libagentd_backend_<name>.so`: `[a-z][a-z0-9_]{0,31}`.
+    pub name: String,
+    /// The library's own version, shown by `GET /info`.
+    pub version: String,
+    /// What the backend can do, in the order in which `GET /info` shows it.
+    pub capabilities: Vec<Capability>,
+    /// JSON Schema of the `options` of a session; the UI makes a form of it.
+    #[serde(default)]
+    pub options_schema: Option<Value>,
+    /// Sessions outlive the daemon, and [`list`](crate::Backend::list) finds them again.
+    #[serde(default)]
+    pub persistent: bool,
+    /// The argv for an agent that asks for "a shell"; without it the user's `$SHELL`.
+    #[serde(default)]
+    pub shell: Option<Vec<String>>,
+}
+
+/// A promise to the host's users. What is not declared is refused by the host before any call;
+/// the conformance kit fails what is declared and does not work.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+#[non_exhaustive]
+pub enum Capability {
+    /// Output of a terminal, through [`SessionEvents::output`](crate::SessionEvents::output).
+    Terminal,
+    /// Keyboard input, through [`Session::write`](crate::Session::write).
+    Interactive,
+    /// Verdicts of health checks, as events.
+    HealthCheck,
+    /// Log lines with time and stream.
+    Logs,
+    /// [`Session::attach_command`](crate::Session::attach_command) gives a `tmux attach`.
+    AttachTmux,
+    /// A capability that this version of the API does not know; it is shown and means nothing.
+    Other(String),
+}
+
+impl Capability {
+    /// The word on the wire.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Capability::Terminal => "terminal",
+            Capability::Interactive => "interactive",
+            Capability::HealthCheck => "health-check",
+            Capability::Logs => "logs",
+            Capability::AttachTmux => "attach-tmux",
+            Capability::Other(word) => word,
+        }
+    }
+}
+
+impl From<String> for Capability {
+    fn from(word: String) -> Self {
+        match word.as_str() {
+            "terminal" => Capability::Terminal,
+            "interactive" => Capability::Interactive,
+            "health-check" => Capability::HealthCheck,
+            "logs" => Capability::Logs,
+            "attach-tmux" => Capability::AttachTmux,
+            _ => Capability::Other(word),
+        }
+    }
+}
+
+impl From<Capability> for String {
+    fn from(capability: Capability) -> Self {
+        capability.as_str().to_owned()
+    }
+}
+
+impl Manifest {
+    /// A backend without capabilities, options and persistence.
+    pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
+        Manifest {
+            name: name.into(),
+            version: version.into(),
+            capabilities: Vec::new(),
+            options_schema: None,
+            persistent: false,
+            shell: None,
+        }
+    }
+
+    /// Declares what the backend can do.
+    #[must_use]
+    pub fn capabilities(mut self, capabilities: impl IntoIterator<Item = Capability>) -> Self {
+        self.capabilities.extend(capabilities);
+        self
+    }
+
+    /// Describes the `options` of a session by a JSON Schema of type `object`.
+    #[must_use]
+    pub fn options_schema(mut self, schema: Value) -> Self {
+        self.options_schema = Some(schema);
+        self
+    }
+
+    /// Declares that sessions outlive the daemon.
+    #[must_use]
+    pub fn persistent(mut self) -> Self {
+        self.persistent = true;
+        self
+    }
+
+    /// Sets the argv for an agent that asks for "a shell".
+    #[must_use]
+    pub fn shell(mut self, argv: &[&str]) -> Self {
+        self.shell = Some(argv.iter().map(|argument| (*argument).to_owned()).collect());
+        self
+    }
+}

@@ -1,0 +1,179 @@
+//! Ending everything that an agent started, children that left its session included.
+//!
+//! The members of a tree are found through `/proc`: by the marker that every process of the agent
+//! inherits in its environment, by the leader's session, and by descent from one of these. A
+//! process that wiped its environment, left the session *and* lost its parent is not found.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::io::Interest;
+use tokio::time::{Instant, timeout_at};
+
+use crate::descriptor::watch;
+use crate::environment::SESSION_MARKER;
+use crate::{Error, Result};
+
+/// How long a killed process may take to disappear before it is given up on.
+const KILL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The processes of one agent.
+#[derive(Clone, Debug)]
+pub struct ProcessTree {
+    /// `AGENTD_SESSION=<id>` as it stands in the environment.
+    marker: Vec<u8>,
+    leader: i32,
+}
+
+impl ProcessTree {
+    /// The tree of the session `id`, whose first process is or was `leader`.
+    pub fn new(id: &str, leader: u32) -> Self {
+        ProcessTree {
+            marker: format!("{SESSION_MARKER}={id}").into_bytes(),
+            leader: leader.cast_signed(),
+        }
+    }
+
+    /// Ends every process: HUP at once, TERM after a quarter of `grace`, KILL after all of it.
+    /// Answers when none is left; zombies do not count. An error names those that would not go.
+    pub async fn end(&self, grace: Duration) -> Result<()> {
+        let begin = Instant::now();
+        let steps = [
+            (&[Signal::HUP, Signal::CONT][..], begin + grace / 4),
+            (&[Signal::TERM, Signal::CONT][..], begin + grace),
+            (&[Signal::KILL][..], begin + grace + KILL_PATIENCE),
+        ];
+        for (signals, deadline) in steps {
+            if self.signal_until(signals, deadline).await? {
+                return Ok(());
+            }
+        }
+        let left: Vec<i32> = self
+            .scan()
+            .await?
+            .into_iter()
+            .map(|member| member.pid)
+            .collect();
+        match left.as_slice() {
+            [] => Ok(()),
+            left => Err(Error::internal(format!(
+                "processes {left:?} did not end when killed"
+            ))),
+        }
+    }
+
+    /// Signals each member once, newcomers too, until none is left (true) or the time is up.
+    async fn signal_until(&self, signals: &[Signal], deadline: Instant) -> Result<bool> {
+        let mut signalled = HashSet::new();
+        loop {
+            let members = self.scan().await?;
+            if members.is_empty() {
+                return Ok(true);
+            }
+            for member in &members {
+                if signalled.insert(member.pid) {
+                    for signal in signals {
+                        // Gone already, or not ours to signal: the next scan tells.
+                        let _ = pidfd_send_signal(&member.pidfd, *signal);
+                    }
+                }
+            }
+            for member in members {
+                let ended = watch(member.pidfd, Interest::READABLE)?;
+                if timeout_at(deadline, ended.readable()).await.is_err() {
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    async fn scan(&self) -> Result<Vec<Member>> {
+        let tree = self.clone();
+        tokio::task::spawn_blocking(move || tree.members())
+            .await
+            .map_err(|error| Error::internal(format!("reading /proc: {error}")))?
+            .map_err(|error| Error::internal(format!("reading /proc: {error}")))
+    }
+
+    fn members(&self) -> std::io::Result<Vec<Member>> {
+        let own = std::process::id().cast_signed();
+        let mut parents = HashMap::new();
+        let mut living = HashMap::new();
+        let mut inside = HashSet::new();
+        for entry in fs::read_dir("/proc")? {
+            let Some(pid) = entry?
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
+                continue;
+            };
+            // The descriptor comes first: whatever is read afterwards, a signal through it can
+            // only reach the process that had this number at this moment.
+            let Some(pidfd) = Pid::from_raw(pid).filter(|_| pid != own).and_then(open) else {
+                continue;
+            };
+            let Some(stat) = Stat::read(pid).filter(|stat| !stat.dead) else {
+                continue;
+            };
+            parents.insert(pid, stat.parent);
+            if stat.session == self.leader || pid == self.leader || self.marks(pid) {
+                inside.insert(pid);
+            }
+            living.insert(pid, pidfd);
+        }
+        let descends = |pid: &i32| {
+            std::iter::successors(Some(*pid), |pid| parents.get(pid).copied())
+                .take(parents.len() + 1)
+                .any(|ancestor| inside.contains(&ancestor))
+        };
+        Ok(living
+            .into_iter()
+            .filter(|(pid, _)| descends(pid))
+            .map(|(pid, pidfd)| Member { pid, pidfd })
+            .collect())
+    }
+
+    fn marks(&self, pid: i32) -> bool {
+        fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| {
+            environ
+                .split(|byte| *byte == 0)
+                .any(|entry| entry == self.marker)
+        })
+    }
+}
+
+struct Member {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+fn open(pid: Pid) -> Option<OwnedFd> {
+    pidfd_open(pid, PidfdFlags::NONBLOCK).ok()
+}
+
+/// The three fields of `/proc/<pid>/stat` (proc(5)) that place a process.
+struct Stat {
+    dead: bool,
+    parent: i32,
+    session: i32,
+}
+
+impl Stat {
+    fn read(pid: i32) -> Option<Stat> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The command stands in parentheses and may hold anything, parentheses included.
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        let dead = matches!(fields.next()?, "Z" | "X");
+        let parent = fields.next()?.parse().ok()?;
+        let session = fields.nth(1)?.parse().ok()?;
+        Some(Stat {
+            dead,
+            parent,
+            session,
+        })
+    }
+}

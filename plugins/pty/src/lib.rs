@@ -1,0 +1,1 @@
+//! agentd-backend-pty
