@@ -1,1 +1,3 @@
 //! agentd-host
+
+pub mod loader;

@@ -52,7 +52,10 @@ pub enum HeaderError {
 
 /// The exports of a checked library.
 #[derive(Clone, Copy)]
-pub struct Module(BackendModule_Ref);
+pub struct Module {
+    exports: BackendModule_Ref,
+    version: &'static str,
+}
 
 impl Module {
     /// Checks the version, then the layout of all types that cross, and initialises the library.
@@ -94,12 +97,20 @@ impl Module {
         }
         // SAFETY: the layouts were just found to be compatible.
         let module = unsafe { library.init_root_module_with_unchecked_layout() };
-        module.map(Module).map_err(|_| HeaderError::Panicked)
+        match module {
+            Ok(exports) => Ok(Module { exports, version }),
+            Err(_) => Err(HeaderError::Panicked),
+        }
+    }
+
+    /// The version of this API that the library was made with.
+    pub fn version(&self) -> &'static str {
+        self.version
     }
 
     /// Asks the library what it is.
     pub fn manifest(&self) -> Result<Manifest> {
-        let json = self.0.manifest()().into_result()?;
+        let json = self.exports.manifest()().into_result()?;
         from_json(&json)
     }
 
@@ -110,7 +121,7 @@ impl Module {
         config: &Config,
     ) -> Result<RemoteBackend> {
         let host = AbiHost_TO::from_value(LocalHost(services), TD_Opaque);
-        let backend = self.0.connect()(host, to_json(config)?)
+        let backend = self.exports.connect()(host, to_json(config)?)
             .await
             .into_result()?;
         Ok(RemoteBackend(backend))
@@ -282,7 +293,9 @@ fn from_json<T: serde::de::DeserializeOwned>(json: &RString) -> Result<T> {
 
 impl fmt::Debug for Module {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Module").finish_non_exhaustive()
+        f.debug_struct("Module")
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,22 @@
+//! Backend libraries: found, checked, loaded, and never unloaded.
+//!
+//! [`load`] goes through the stages of [`Stage`] in their order; [`check`] does the same with a
+//! file and tells how far it came. A library is code of the daemon's own process: everything up
+//! to [`Stage::Open`] looks at the file from outside, from there on its code runs.
+//!
+//! The only module that names `libloading`.
+
+mod elf;
+mod error;
+mod library;
+mod name;
+mod search;
+mod stage;
+mod trust;
+
+pub use error::LoadError;
+pub use library::Library;
+pub use name::{BUNDLED, BackendName, NAME_RULE};
+pub use search::{Found, SearchPath};
+pub use stage::{Stage, Step, check, load};
+pub use trust::{Distrust, Trust};
