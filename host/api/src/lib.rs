@@ -1,15 +1,23 @@
-//! What travels between agentd's services and their clients: the types on the wire and a typed
-//! client. The meaning of every field is the contract's; light enough for any client.
+//! What travels between agentd's services and their clients: the types on the wire and, with the
+//! feature `client`, a typed client. The meaning of every field is the contract's.
 
 mod agent;
+mod change;
+#[cfg(feature = "client")]
+pub mod client;
 mod info;
+mod login;
 mod logs;
 mod problem;
 mod session;
 pub mod terminal;
 
-pub use agent::{Agent, AgentStatus, NewAgent};
+pub use agent::{Agent, AgentQuery, AgentStatus, NewAgent};
+pub use change::Change;
+#[cfg(feature = "client")]
+pub use client::{Client, ClientError};
 pub use info::{BackendDescription, Health as ServiceHealth, Info};
+pub use login::LoginCode;
 pub use logs::{LogLine, LogQuery, LogStream};
 pub use problem::Problem;
 pub use session::{Exit, Health, Input, NewSession, Page, Session, Size, State};

@@ -1,0 +1,73 @@
+use serde::{Deserialize, Serialize};
+
+use crate::Agent;
+
+/// What `GET /events` tells of. There, the tag is the event's name and the rest its data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Change {
+    /// A new agent.
+    Created {
+        /// As it is now.
+        agent: Box<Agent>,
+    },
+    /// Its session runs.
+    Started {
+        /// As it is now.
+        agent: Box<Agent>,
+    },
+    /// Its session ended.
+    Exited {
+        /// As it is now.
+        agent: Box<Agent>,
+    },
+    /// It begins anew with another session.
+    Restarted {
+        /// As it is now.
+        agent: Box<Agent>,
+    },
+    /// Its health check has another verdict.
+    Health {
+        /// As it is now.
+        agent: Box<Agent>,
+    },
+    /// What its starting session is busy with, or why its state is unknown.
+    Progress {
+        /// As it is now.
+        agent: Box<Agent>,
+    },
+    /// It is gone.
+    Deleted {
+        /// Its UUID.
+        id: String,
+        /// Its name, free again.
+        name: String,
+    },
+}
+
+impl Change {
+    /// Reads the `event:` and `data:` of a server-sent event. None for one of a newer service.
+    pub fn from_event(event: &str, data: &str) -> Option<Change> {
+        let mut fields: serde_json::Map<_, _> = serde_json::from_str(data).ok()?;
+        fields.insert("event".to_owned(), event.into());
+        serde_json::from_value(fields.into()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_comes_from_the_event_name() {
+        let change = Change::from_event("deleted", r#"{"id":"7","name":"demo"}"#);
+        let (id, name) = ("7".to_owned(), "demo".to_owned());
+        assert_eq!(change, Some(Change::Deleted { id, name }));
+    }
+
+    #[test]
+    fn events_of_a_newer_service_are_nothing() {
+        assert_eq!(Change::from_event("renamed", r#"{"id":"7"}"#), None);
+        assert_eq!(Change::from_event("deleted", "[]"), None);
+    }
+}

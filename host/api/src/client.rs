@@ -1,0 +1,182 @@
+//! A client for both services.
+
+mod agents;
+mod console;
+mod error;
+mod events;
+mod lines;
+mod log_lines;
+mod sessions;
+mod terminal;
+
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Method, RequestBuilder, Response, Url, redirect};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use console::Console;
+pub use error::ClientError;
+pub use events::Events;
+pub use log_lines::LogLines;
+pub use terminal::{Position, Terminal, TerminalEvent, TerminalReader, TerminalWriter};
+
+use crate::{BackendDescription, Info, LoginCode, ServiceHealth};
+
+/// How long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A peer that has been silent this long is asked whether it still lives.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// One service, reached over plain HTTP/1.1. Clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+}
+
+impl Client {
+    /// A client for the service at `url`. Nothing is sent yet.
+    pub fn new(url: &str, token: Option<&str>) -> Result<Client, ClientError> {
+        let base = base_url(url)?;
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+                .map_err(|_| ClientError::Token)?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let http = reqwest::Client::builder()
+            .default_headers(headers)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_keepalive(KEEPALIVE)
+            .tcp_keepalive_interval(KEEPALIVE / 3)
+            .tcp_keepalive_retries(3)
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(|error| ClientError::request(&base, &error))?;
+        Ok(Client { http, base })
+    }
+
+    /// The service's address.
+    pub fn url(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
+    /// `GET /health`
+    pub async fn health(&self) -> Result<ServiceHealth, ClientError> {
+        self.get(&["health"]).await
+    }
+
+    /// `GET /info`
+    pub async fn info(&self) -> Result<Info, ClientError> {
+        self.get(&["info"]).await
+    }
+
+    /// `GET /backend`
+    pub async fn backend(&self) -> Result<BackendDescription, ClientError> {
+        self.get(&["backend"]).await
+    }
+
+    /// `POST /login/codes`: a link that signs a browser in, once.
+    pub async fn create_login_code(&self) -> Result<LoginCode, ClientError> {
+        let request = self.request(Method::POST, &["login", "codes"]);
+        self.json(request).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, ClientError> {
+        self.json(self.request(Method::GET, path)).await
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        self.json(self.request(Method::POST, path).json(body)).await
+    }
+
+    async fn delete(&self, path: &[&str]) -> Result<(), ClientError> {
+        self.send(self.request(Method::DELETE, path)).await?;
+        Ok(())
+    }
+
+    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        self.http.request(method, url)
+    }
+
+    /// The answer, when its status is one of success.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let response = request
+            .send()
+            .await
+            .map_err(|error| ClientError::request(&self.base, &error))?;
+        if response.status().is_success() || response.status().is_informational() {
+            Ok(response)
+        } else {
+            Err(ClientError::refusal(response).await)
+        }
+    }
+
+    async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
+        let response = self.send(request).await?;
+        let body = response
+            .bytes()
+            .await
+            .map_err(|error| ClientError::lost(&self.base, &error))?;
+        serde_json::from_slice(&body).map_err(|error| ClientError::protocol(&self.base, error))
+    }
+}
+
+/// Parses an address and gives it a path that segments can be added to.
+fn base_url(url: &str) -> Result<Url, ClientError> {
+    let refuse = |reason: &str| ClientError::Address {
+        url: url.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let base = Url::parse(url).map_err(|error| refuse(&error.to_string()))?;
+    match base.scheme() {
+        "http" if base.has_host() => Ok(base),
+        "https" => Err(refuse("this client speaks plain `http` only")),
+        _ => Err(refuse("it must look like `http://localhost:17006`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_go_behind_the_base_and_are_encoded() {
+        let client = Client::new("http://localhost:17005/proxied/", None).unwrap();
+        let request = client.request(Method::GET, &["sessions", "a/b?c"]);
+        let url = request.build().unwrap().url().to_string();
+        assert_eq!(url, "http://localhost:17005/proxied/sessions/a%2Fb%3Fc");
+    }
+
+    #[test]
+    fn addresses_that_cannot_work_are_refused() {
+        for url in [
+            "localhost:17005",
+            "https://localhost",
+            "ftp://x",
+            "",
+            "http://",
+        ] {
+            let refused = Client::new(url, None);
+            assert!(matches!(refused, Err(ClientError::Address { .. })), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_would_break_the_header_is_refused() {
+        let refused = Client::new("http://localhost", Some("a\nb"));
+        assert!(matches!(refused, Err(ClientError::Token)));
+    }
+}

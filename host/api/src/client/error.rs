@@ -1,0 +1,129 @@
+use std::error::Error;
+use std::fmt::Display;
+
+use reqwest::{Response, Url};
+
+use crate::Problem;
+
+/// Why a request did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The service's address is no address.
+    #[error("`{url}` is not a usable address: {reason}")]
+    Address {
+        /// As it was given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The token does not fit into a header.
+    #[error("the token cannot be sent: it has characters other than visible ASCII")]
+    Token,
+    /// Nobody answers at the service's address.
+    #[error("cannot reach `{url}`: {reason}")]
+    Unreachable {
+        /// The service's address.
+        url: String,
+        /// What the operating system says.
+        reason: String,
+    },
+    /// The service answered and refused.
+    #[error("{}", .0.detail)]
+    Problem(Problem),
+    /// The answer is not one of agentd.
+    #[error("`{url}` does not answer as an agentd service would: {reason}")]
+    Protocol {
+        /// The service's address.
+        url: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+    /// The connection broke in the middle of an answer.
+    #[error("lost the connection to `{url}`: {reason}")]
+    Lost {
+        /// The service's address.
+        url: String,
+        /// What the operating system says.
+        reason: String,
+    },
+}
+
+impl ClientError {
+    /// What to do about it, where there is something to say.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            ClientError::Address { .. } | ClientError::Lost { .. } => None,
+            ClientError::Token => Some("take it from the file `token` as it is".to_owned()),
+            ClientError::Unreachable { .. } => {
+                Some("is the service running, and at this address?".to_owned())
+            }
+            ClientError::Problem(problem) => problem.hint.clone(),
+            ClientError::Protocol { .. } => {
+                Some("is it another program that listens at this address?".to_owned())
+            }
+        }
+    }
+
+    /// The stable word of a refusal.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            ClientError::Problem(problem) => Some(&problem.code),
+            _ => None,
+        }
+    }
+
+    /// The HTTP status of a refusal.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            ClientError::Problem(problem) => Some(problem.status),
+            _ => None,
+        }
+    }
+
+    /// A request that got no answer.
+    pub(super) fn request(base: &Url, error: &reqwest::Error) -> ClientError {
+        let (url, reason) = (address(base), innermost(error));
+        if error.is_connect() || error.is_timeout() {
+            ClientError::Unreachable { url, reason }
+        } else {
+            ClientError::Lost { url, reason }
+        }
+    }
+
+    pub(super) fn lost(base: &Url, error: &(dyn Error + 'static)) -> ClientError {
+        ClientError::Lost {
+            url: address(base),
+            reason: innermost(error),
+        }
+    }
+
+    pub(super) fn protocol(base: &Url, reason: impl Display) -> ClientError {
+        ClientError::Protocol {
+            url: address(base),
+            reason: reason.to_string(),
+        }
+    }
+
+    /// An answer whose status is not one of success.
+    pub(super) async fn refusal(response: Response) -> ClientError {
+        let status = response.status();
+        let url = response.url().clone();
+        let explained = response.json::<Problem>().await;
+        explained.map(ClientError::Problem).unwrap_or_else(|_| {
+            ClientError::protocol(&url, format!("{status} without an explanation"))
+        })
+    }
+}
+
+fn address(base: &Url) -> String {
+    base.as_str().trim_end_matches('/').to_owned()
+}
+
+/// The first cause: what is around it only says that a request failed.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

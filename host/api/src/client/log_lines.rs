@@ -1,0 +1,30 @@
+use reqwest::{Response, Url};
+
+use super::ClientError;
+use super::lines::Lines;
+use crate::LogLine;
+
+/// The lines of `GET …/logs`, in order.
+pub struct LogLines {
+    lines: Lines,
+}
+
+impl LogLines {
+    pub(super) fn new(base: &Url, response: Response) -> LogLines {
+        LogLines {
+            lines: Lines::new(base, response),
+        }
+    }
+
+    /// The next line; None after the last, which with `follow` is the session's end.
+    pub async fn next(&mut self) -> Result<Option<LogLine>, ClientError> {
+        while let Some(line) = self.lines.next().await? {
+            if !line.is_empty() {
+                return serde_json::from_str(&line)
+                    .map(Some)
+                    .map_err(|error| self.lines.protocol(error));
+            }
+        }
+        Ok(None)
+    }
+}
