@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -56,10 +57,7 @@ extern "C" fn connect<B: Backend>(
     call(runtime.handle().clone(), move || async move {
         let backend = Arc::new(B::connect(host, from_json(&config)?).await?);
         Ok(AbiBackend_TO::from_value(
-            Erased {
-                inner: backend,
-                runtime,
-            },
+            Erased::new(backend, runtime),
             TD_Opaque,
         ))
     })
@@ -67,8 +65,30 @@ extern "C" fn connect<B: Backend>(
 
 /// An author's value and the runtime that its futures are polled in.
 struct Erased<T> {
-    inner: Arc<T>,
+    inner: ManuallyDrop<Arc<T>>,
     runtime: Arc<OwnRuntime>,
+}
+
+impl<T> Erased<T> {
+    fn new(inner: Arc<T>, runtime: Arc<OwnRuntime>) -> Self {
+        Erased {
+            inner: ManuallyDrop::new(inner),
+            runtime,
+        }
+    }
+
+    fn share(&self) -> Erased<T> {
+        Erased::new(Arc::clone(&self.inner), self.runtime.clone())
+    }
+}
+
+impl<T> Drop for Erased<T> {
+    /// The author's own `drop` may spawn and may panic.
+    fn drop(&mut self) {
+        // SAFETY: taken nowhere else, and not used after this.
+        let inner = unsafe { ManuallyDrop::take(&mut self.inner) };
+        discard(inner, self.runtime.handle());
+    }
 }
 
 impl<T: Send + Sync + 'static> Erased<T> {
@@ -77,25 +97,13 @@ impl<T: Send + Sync + 'static> Erased<T> {
         R: Send + 'static,
         F: Future<Output = Result<R>> + Send + 'static,
     {
-        let inner = self.inner.clone();
+        let inner = Arc::clone(&self.inner);
         call(self.runtime.handle().clone(), move || f(inner))
     }
 
     fn session<S: Session>(&self, session: S) -> SessionBox {
-        let erased = Erased {
-            inner: Arc::new(session),
-            runtime: self.runtime.clone(),
-        };
+        let erased = Erased::new(Arc::new(session), self.runtime.clone());
         AbiSession_TO::from_value(erased, TD_Opaque)
-    }
-}
-
-impl<T> Erased<T> {
-    fn share(&self) -> Erased<T> {
-        Erased {
-            inner: self.inner.clone(),
-            runtime: self.runtime.clone(),
-        }
     }
 }
 
@@ -301,17 +309,21 @@ impl<R, F: Future<Output = Result<R>>> Future for Guarded<F> {
 
 impl<F> Guarded<F> {
     fn discard(&mut self) {
-        let _entered = self.runtime.enter();
-        let future = self.future.take();
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
-            panicked(payload);
-        }
+        discard(self.future.take(), &self.runtime);
     }
 }
 
 impl<F> Drop for Guarded<F> {
     fn drop(&mut self) {
         self.discard();
+    }
+}
+
+/// Drops what is the author's. A panic has no one to go to; the hook has logged it.
+fn discard<T>(value: T, runtime: &Handle) {
+    let _entered = runtime.enter();
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        panicked(payload);
     }
 }
 
