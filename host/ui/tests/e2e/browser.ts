@@ -1,0 +1,86 @@
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import { TOKEN, until, URL_BASE } from './service.ts';
+
+/** A browser that looks for nothing outside this machine. */
+export function launch(more: string[] = []): Promise<Browser> {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', ...more],
+  });
+}
+
+/** What a page complained about: nothing, if all is well. */
+const complaints = new WeakMap<Page, string[]>();
+
+export async function open(browser: Browser, path = '', options: BrowserContextOptions = {}): Promise<Page> {
+  const context = await browser.newContext({ permissions: ['clipboard-read', 'clipboard-write'], ...options });
+  const page = await context.newPage();
+  const list: string[] = [];
+  complaints.set(page, list);
+  page.on('pageerror', (error) => list.push(`page error: ${error.message}`));
+  page.on('console', (message) => {
+    const text = message.text();
+    if (text.includes('Content Security Policy') || text.includes('Content-Security-Policy')) list.push(text);
+  });
+  page.on('request', (request) => {
+    if (!request.url().startsWith(URL_BASE) && !request.url().startsWith('blob:')) list.push(`request to ${request.url()}`);
+  });
+  await page.goto(`${URL_BASE}/${path}`);
+  return page;
+}
+
+/** A page of somebody who has signed in. */
+export async function signedIn(browser: Browser, path = '', options: BrowserContextOptions = {}): Promise<Page> {
+  const page = await open(browser, path, options);
+  await page.getByLabel('Token').fill(TOKEN);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('navigation', { name: 'Pages' }).waitFor();
+  return page;
+}
+
+export function complaintsOf(page: Page): string[] {
+  return complaints.get(page) ?? [];
+}
+
+interface Shown extends HTMLElement {
+  terminal?: import('@xterm/xterm').Terminal;
+}
+
+/** The lines in the n-th terminal's buffer, scrollback and all. */
+export function bufferOf(page: Page, index = 0): Promise<string[]> {
+  return page.evaluate((at) => {
+    const terminal = document.querySelectorAll<Shown>('.screen')[at]?.terminal;
+    if (!terminal) return [];
+    const { active } = terminal.buffer;
+    const lines: string[] = [];
+    for (let row = 0; row < active.length; row += 1) lines.push(active.getLine(row)?.translateToString(true) ?? '');
+    return lines;
+  }, index);
+}
+
+/** The lines that the n-th terminal shows now. */
+export function screenOf(page: Page, index = 0): Promise<string[]> {
+  return page.evaluate((at) => {
+    const terminal = document.querySelectorAll<Shown>('.screen')[at]?.terminal;
+    if (!terminal) return [];
+    const { active } = terminal.buffer;
+    return Array.from({ length: terminal.rows }, (_, row) => active.getLine(active.baseY + row)?.translateToString(true) ?? '');
+  }, index);
+}
+
+export function untilShows(page: Page, text: string | RegExp, index = 0): Promise<string> {
+  return until(`the terminal to show ${text}`, async () => {
+    const all = (await bufferOf(page, index)).join('\n');
+    return (typeof text === 'string' ? all.includes(text) : text.test(all)) ? all : null;
+  });
+}
+
+export function untilLive(page: Page): Promise<void> {
+  return page.locator('.chip.live').waitFor();
+}
+
+/** A line of shell, typed into the terminal that has the focus. */
+export async function type(page: Page, line: string): Promise<void> {
+  await page.keyboard.type(line);
+  await page.keyboard.press('Enter');
+}

@@ -1,0 +1,28 @@
+import { afterAll, beforeAll, test } from 'vitest';
+import type { Browser } from 'playwright-core';
+import { launch, signedIn, open, untilLive, untilShows, type, complaintsOf } from './browser.ts';
+import { create, removeAll } from './service.ts';
+let browser: Browser;
+beforeAll(async () => { browser = await launch(); });
+afterAll(async () => { await removeAll(); await browser.close(); });
+test('look', async () => {
+  const a = await create({ command: ['bash', '--norc'], env: { PS1: '$ ' } });
+  const o = await open(browser); await o.getByLabel('Token').waitFor(); await o.screenshot({ path: '/tmp/shots/signin.png' });
+  const page = await signedIn(browser, `#/agents/${a.id}`, { viewport: { width: 1200, height: 760 } });
+  await untilLive(page);
+  await page.locator('.screen').click();
+  await type(page, 'printf "\\e[31mred \\e[38;2;90;180;255mtrue\\e[0m ok\\n"; ls -la --color / | head -30; echo do""ne');
+  await untilShows(page, 'done');
+  await page.screenshot({ path: '/tmp/shots/agent.png' });
+  await page.getByRole('tab', { name: 'Details' }).click();
+  await page.screenshot({ path: '/tmp/shots/details.png' });
+  await page.getByRole('tab', { name: 'Logs' }).click();
+  await page.getByText('lines').first().waitFor();
+  await page.screenshot({ path: '/tmp/shots/logs.png' });
+  await page.getByRole('link', { name: 'Agents' }).click();
+  await page.getByRole('cell', { name: 'Running' }).first().waitFor();
+  await page.screenshot({ path: '/tmp/shots/agents.png' });
+  await page.getByRole('button', { name: 'New agent' }).click();
+  await page.screenshot({ path: '/tmp/shots/create.png' });
+  console.log(complaintsOf(page));
+});

@@ -1,0 +1,23 @@
+/** What the whole page knows: the backend it talks to, and the time. */
+import { signal } from '@preact/signals';
+import type { Agent, Capability, Info } from './service/wire.ts';
+
+export const info = signal<Info | null>(null);
+
+/** Whether the backend declares a capability. */
+export const can = (capability: Capability): boolean => info.value?.capabilities.includes(capability) ?? false;
+
+/** The time, second by second. */
+export const now = signal(Date.now());
+
+setInterval(() => {
+  if (!document.hidden) now.value = Date.now();
+}, 1000);
+
+/** How long an agent's process has been running, or null when it is not. */
+export function uptime(agent: Agent): number | null {
+  const session = agent.session;
+  if (agent.status !== 'running' || !session) return null;
+  const start = Date.parse(session.created_at);
+  return Number.isNaN(start) ? null : now.value - start;
+}

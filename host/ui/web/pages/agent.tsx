@@ -1,0 +1,76 @@
+import { useEffect, useState } from 'preact/hooks';
+import { can } from '../live.ts';
+import { AgentActions } from '../parts/actions.tsx';
+import { HealthBadge, StatusBadge } from '../parts/badge.tsx';
+import { Details } from '../parts/details.tsx';
+import { Logs } from '../parts/logs.tsx';
+import { type Tab, Tabs } from '../parts/tabs.tsx';
+import { agentLink, agentsLink, go, settle } from '../router.ts';
+import { agentById, loaded, put } from '../service/agents.ts';
+import { api } from '../service/api.ts';
+import { Problem } from '../service/problem.ts';
+import { TerminalView } from '../terminal/view.tsx';
+
+/** What the backend can do decides which tabs there are; the first is shown unless another is asked for. */
+function tabsOf(): Tab[] {
+  const tabs = [
+    { id: 'logs', label: 'Logs' },
+    { id: 'details', label: 'Details' },
+  ];
+  if (can('terminal')) tabs.unshift({ id: 'terminal', label: 'Terminal' });
+  return tabs;
+}
+
+/** One agent: its terminal where there is one, its output, and everything about it. */
+export function AgentPage({ id, tab }: { id: string; tab: string | null }) {
+  const agent = agentById(id);
+  const [missing, setMissing] = useState<Problem | null>(null);
+
+  // A link may come before the list, or lead to an agent that the list does not reach.
+  const known = agent !== undefined;
+  useEffect(() => {
+    if (known) return;
+    let gone = false;
+    api.agent(id).then(
+      (found) => !gone && put(found),
+      (error: unknown) => !gone && setMissing(Problem.of(error)),
+    );
+    return () => {
+      gone = true;
+    };
+  }, [id, known, loaded.value]);
+
+  if (!agent) {
+    if (missing === null) return <main class="page" id="main"><p class="faint">Loading…</p></main>;
+    return (
+      <main class="page" id="main">
+        <h1>No such agent</h1>
+        <p>{missing.status === 404 ? 'It may have been deleted.' : missing.message}</p>
+        <p>
+          <a href={agentsLink}>All agents</a>
+        </p>
+      </main>
+    );
+  }
+
+  const tabs = tabsOf();
+  const chosen = tabs.find((one) => one.id === tab) ?? tabs[0];
+  if (!chosen) return null;
+  return (
+    <main class="page agent-page" id="main">
+      <div class="page-head">
+        <h1>{agent.name}</h1>
+        <StatusBadge agent={agent} />
+        {agent.session && agent.session.health !== 'unknown' && <HealthBadge health={agent.session.health} />}
+        {agent.session?.progress && <span class="faint">{agent.session.progress}</span>}
+        <span class="gap" />
+        <AgentActions agent={agent} onRemoved={() => go(agentsLink)} />
+      </div>
+      <Tabs label={`Views of ${agent.name}`} tabs={tabs} chosen={chosen.id} onChoose={(to) => settle(agentLink(id, to))}>
+        {chosen.id === 'terminal' && <TerminalView key={id} agent={agent} />}
+        {chosen.id === 'logs' && <Logs agent={agent} />}
+        {chosen.id === 'details' && <Details agent={agent} />}
+      </Tabs>
+    </main>
+  );
+}

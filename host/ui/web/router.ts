@@ -1,0 +1,58 @@
+import { signal } from '@preact/signals';
+
+/**
+ * Where in the UI we are. It lives in the fragment, as the paths belong to
+ * the service: `/agents/x` is its answer about an agent, not our page.
+ */
+export type Route =
+  | { page: 'agents' }
+  | { page: 'agent'; id: string; tab: string | null }
+  | { page: 'grid' }
+  | { page: 'lost' };
+
+export function parseRoute(fragment: string): Route {
+  const [first, ...rest] = fragment.replace(/^#?\/?/, '').split('/').filter(Boolean).map(decode);
+  if (first === undefined) return { page: 'agents' };
+  if (first === 'agents' && rest[0]) return { page: 'agent', id: rest[0], tab: rest[1] ?? null };
+  if (first === 'agents') return { page: 'agents' };
+  if (first === 'grid') return { page: 'grid' };
+  return { page: 'lost' };
+}
+
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+export const agentsLink = '#/';
+export const gridLink = '#/grid';
+export const agentLink = (id: string, tab?: string): string =>
+  `#/agents/${encodeURIComponent(id)}${tab ? `/${tab}` : ''}`;
+
+export const route = signal<Route>(parseRoute(location.hash));
+
+addEventListener('hashchange', () => {
+  route.value = parseRoute(location.hash);
+});
+
+export function go(link: string): void {
+  location.hash = link;
+}
+
+/** Like `go`, without a step in the history. */
+export function settle(link: string): void {
+  history.replaceState(null, '', link);
+  route.value = parseRoute(location.hash);
+}
+
+/** The one-time code of a sign-in link, taken out of the address so that it stays nowhere. */
+export function takeCode(): string | null {
+  const code = /^#code=([^&]+)/.exec(location.hash)?.[1];
+  if (!code) return null;
+  history.replaceState(null, '', location.pathname);
+  route.value = parseRoute('');
+  return decode(code);
+}

@@ -1,0 +1,114 @@
+import { signal } from '@preact/signals';
+import { HEADER, keepKey, key } from './key.ts';
+import { LineReader } from './lines.ts';
+import { Problem } from './problem.ts';
+import type { Agent, AgentPage, Backend, Info, LogLine, NewAgent } from './wire.ts';
+
+/** Whether this browser may use the service; `null` until the first answer. */
+export const signedIn = signal<boolean | null>(null);
+
+interface Request {
+  method?: string;
+  query?: Record<string, string | number | boolean | undefined>;
+  body?: unknown;
+  headers?: Record<string, string>;
+  signal?: AbortSignal | undefined;
+}
+
+/** One request, with the browser's sign-in. Resolves only when it succeeded. */
+export async function request(path: string, options: Request = {}): Promise<Response> {
+  const headers = new Headers(options.headers);
+  const half = key();
+  if (half) headers.set(HEADER, half);
+  if (options.body !== undefined) headers.set('Content-Type', 'application/json');
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(options.query ?? {})) {
+    if (value !== undefined) query.set(name, String(value));
+  }
+  const url = query.size > 0 ? `${path}?${query}` : path;
+  let response: Response;
+  try {
+    response = await fetch(url, {
+      method: options.method ?? 'GET',
+      headers,
+      credentials: 'same-origin',
+      cache: 'no-store',
+      redirect: 'error',
+      ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
+      ...(options.signal ? { signal: options.signal } : {}),
+    });
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
+    throw Problem.unreachable();
+  }
+  if (!response.ok) {
+    const problem = await Problem.from(response);
+    if (problem.status === 401 && path !== '/login') signedIn.value = false;
+    throw problem;
+  }
+  return response;
+}
+
+const json = async <T>(path: string, options?: Request): Promise<T> => (await request(path, options)).json() as Promise<T>;
+const agentPath = (id: string, rest = '') => `/agents/${encodeURIComponent(id)}${rest}`;
+
+export const api = {
+  info: () => json<Info>('/info'),
+  backend: () => json<Backend>('/backend'),
+
+  agents: (limit = 1, offset = 0) => json<AgentPage>('/agents', { query: { limit, offset } }),
+  agent: (id: string) => json<Agent>(agentPath(id)),
+  create: (agent: NewAgent) => json<Agent>('/agents', { method: 'POST', body: agent }),
+  stop: (id: string) => request(agentPath(id, '/stop'), { method: 'POST' }),
+  restart: (id: string) => request(agentPath(id, '/restart'), { method: 'POST' }),
+  remove: (id: string) => request(agentPath(id), { method: 'DELETE' }),
+
+  ticket: async () => (await json<{ ticket: string }>('/tickets', { method: 'POST' })).ticket,
+
+  async signIn(proof: { token: string } | { code: string }): Promise<void> {
+    const response = await request('/login', { method: 'POST', body: proof });
+    keepKey(response.headers.get(HEADER));
+    signedIn.value = true;
+  },
+
+  async signOut(): Promise<void> {
+    await request('/logout', { method: 'POST' }).catch(() => undefined);
+    keepKey(null);
+    signedIn.value = false;
+  },
+
+  /** The lines of an agent's log, in batches as they arrive; with `follow` until the signal aborts. */
+  async *logs(
+    id: string,
+    query: { tail?: number; follow?: boolean },
+    abort?: AbortSignal,
+  ): AsyncGenerator<LogLine[], void> {
+    const response = await request(agentPath(id, '/logs'), { query, signal: abort });
+    if (!response.body) return;
+    const reader = new LineReader();
+    for await (const bytes of chunks(response.body)) {
+      const lines = reader.push(bytes).filter((line) => line !== '');
+      if (lines.length > 0) yield lines.map(parseLogLine);
+    }
+    const last = reader.end();
+    if (last) yield [parseLogLine(last)];
+  },
+};
+
+export async function* chunks(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+  const reader = body.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    void reader.cancel().catch(() => undefined);
+  }
+}
+
+function parseLogLine(text: string): LogLine {
+  const line = JSON.parse(text) as Partial<LogLine>;
+  return { ts: line.ts ?? null, stream: line.stream ?? null, line: line.line ?? '' };
+}

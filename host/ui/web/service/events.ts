@@ -1,0 +1,87 @@
+import { chunks, request } from './api.ts';
+import { backoff } from './backoff.ts';
+import { Problem } from './problem.ts';
+import { type ServerEvent, SseParser } from './sse.ts';
+import type { Agent, Change } from './wire.ts';
+
+export interface EventsListener {
+  /** Connected: what happens from now on will be told. */
+  open(): void;
+  change(change: Change): void;
+  /** Not connected; another try follows by itself. */
+  lost(problem: Problem): void;
+}
+
+/** `GET /events` for as long as the signal lets it, resumed after the last id seen. */
+export async function follow(listener: EventsListener, stop: AbortSignal): Promise<void> {
+  let lastId: string | null = null;
+  for (let attempt = 0; !stop.aborted; attempt += 1) {
+    await pause(backoff(attempt), stop);
+    if (stop.aborted) return;
+    const parser = new SseParser();
+    parser.lastId = lastId;
+    try {
+      const headers: Record<string, string> = { Accept: 'text/event-stream' };
+      if (lastId !== null) headers['Last-Event-ID'] = lastId;
+      const response = await request('/events', { headers, signal: stop });
+      listener.open();
+      attempt = 0;
+      if (response.body) {
+        for await (const bytes of chunks(response.body)) {
+          for (const event of parser.push(bytes)) {
+            const change = parseChange(event);
+            if (change) listener.change(change);
+          }
+          lastId = parser.lastId;
+        }
+      }
+      listener.lost(Problem.unreachable());
+    } catch (error) {
+      if (stop.aborted) return;
+      const problem = Problem.of(error);
+      if (problem.status === 401) return;
+      // An id that the service no longer knows is no reason to stay away.
+      if (problem.status >= 400 && problem.status < 500) lastId = null;
+      listener.lost(problem);
+    }
+  }
+}
+
+/** A change that this page understands, or null: unknown events are left alone. */
+export function parseChange(event: ServerEvent): Change | null {
+  let data: unknown;
+  try {
+    data = JSON.parse(event.data);
+  } catch {
+    return null;
+  }
+  const body = (data ?? {}) as { agent?: Agent; id?: string; name?: string };
+  switch (event.event) {
+    case 'created':
+    case 'started':
+    case 'exited':
+    case 'restarted':
+    case 'health':
+    case 'progress':
+      return body.agent?.id ? { type: event.event, agent: body.agent } : null;
+    case 'deleted':
+      return body.id ? { type: 'deleted', id: body.id, name: body.name ?? '' } : null;
+    default:
+      return null;
+  }
+}
+
+function pause(ms: number, stop: AbortSignal): Promise<void> {
+  if (ms === 0 || stop.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, ms);
+    function done() {
+      clearTimeout(timer);
+      stop.removeEventListener('abort', done);
+      removeEventListener('online', done);
+      resolve();
+    }
+    stop.addEventListener('abort', done);
+    addEventListener('online', done);
+  });
+}

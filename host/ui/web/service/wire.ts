@@ -1,0 +1,132 @@
+// The service's types, as the contract writes them (contract.md, sections 3 and 4).
+
+export type Capability = 'terminal' | 'interactive' | 'health-check' | 'logs' | 'attach-tmux';
+
+export interface Info {
+  backend_type: string;
+  version: string;
+  capabilities: string[];
+}
+
+export interface Backend {
+  name: string;
+  version: string;
+  capabilities: string[];
+  persistent: boolean;
+  library?: string;
+  options_schema: Schema | null;
+}
+
+/** The part of JSON Schema that backends describe their options with. */
+export interface Schema {
+  type?: string | string[];
+  title?: string;
+  description?: string;
+  default?: unknown;
+  const?: unknown;
+  enum?: unknown[];
+  minimum?: number;
+  maximum?: number;
+  pattern?: string;
+  properties?: Record<string, Schema>;
+  required?: string[];
+  items?: Schema;
+  anyOf?: Schema[];
+  oneOf?: Schema[];
+  allOf?: Schema[];
+  $ref?: string;
+  $defs?: Record<string, Schema>;
+  definitions?: Record<string, Schema>;
+}
+
+export interface Exit {
+  code?: number | null;
+  signal?: number | null;
+  reason?: string | null;
+}
+
+export type Health = 'healthy' | 'unhealthy' | 'starting' | 'unknown';
+
+export interface Session {
+  name: string;
+  backend_type: string;
+  state: 'starting' | 'running' | 'exited' | 'unknown';
+  health: Health;
+  exit: Exit | null;
+  pid?: number;
+  /** What a starting session is busy with, or why its state is unknown. */
+  progress?: string | null;
+  working_dir: string;
+  command: string[];
+  /** Every value is `***`. */
+  env?: Record<string, string>;
+  options?: Record<string, unknown>;
+  size: Size;
+  viewers: number;
+  created_at: string;
+  attach_command?: string[];
+}
+
+export type Status = 'pending' | 'running' | 'stopped' | 'failed' | 'lost';
+
+export interface Agent {
+  id: string;
+  name: string;
+  status: Status;
+  restarts: number;
+  created_at: string;
+  session: Session | null;
+  /** Earlier runs, newest first, where the service keeps them. */
+  history?: PastRun[];
+}
+
+export interface PastRun {
+  started_at: string;
+  ended_at: string;
+  exit: Exit | null;
+}
+
+export interface AgentPage {
+  items: Agent[];
+  total: number;
+}
+
+/** The body of `POST /agents`. */
+export interface NewAgent {
+  name: string;
+  working_dir: string;
+  agent?: string;
+  command?: string[];
+  provider?: string;
+  model?: string;
+  env?: Record<string, string>;
+  options?: Record<string, unknown>;
+}
+
+export interface LogLine {
+  ts: string | null;
+  stream: string | null;
+  line: string;
+}
+
+export type Change =
+  | { type: 'created' | 'started' | 'exited' | 'restarted' | 'health' | 'progress'; agent: Agent }
+  | { type: 'deleted'; id: string; name: string };
+
+export type Mode = 'rw' | 'ro';
+
+export interface Size {
+  cols: number;
+  rows: number;
+}
+
+/** Text frames the service sends on the terminal WebSocket. */
+export type ServerFrame =
+  | ({ type: 'hello'; session: string; mode: Mode; epoch: string; seq: number } & Size)
+  | { type: 'snapshot'; seq: number; bytes: number }
+  | ({ type: 'resize' } & Size)
+  | ({ type: 'exit' } & Exit)
+  | { type: 'error'; code: string; detail: string };
+
+/** Text frames the page sends. */
+export type ClientFrame = ({ type: 'resize' } & Size) | { type: 'ack'; seq: number };

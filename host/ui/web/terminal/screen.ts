@@ -1,0 +1,237 @@
+import { ClipboardAddon, type IClipboardProvider } from '@xterm/addon-clipboard';
+import { FitAddon } from '@xterm/addon-fit';
+import { type ISearchOptions, SearchAddon } from '@xterm/addon-search';
+import { Unicode11Addon } from '@xterm/addon-unicode11';
+import { WebLinksAddon } from '@xterm/addon-web-links';
+import { Terminal } from '@xterm/xterm';
+import '@xterm/xterm/css/xterm.css';
+import type { Size } from '../service/wire.ts';
+import { installStyles } from './csp.ts';
+import type { Screen } from './feed.ts';
+import { safePaste } from './keys.ts';
+import { DARK, LIGHT } from './palette.ts';
+import { ignoreQueries } from './queries.ts';
+import { type Drawing, draw } from './draw.ts';
+
+const SMALLEST_FONT = 5;
+const FONT = 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", "Noto Sans Mono", monospace, "Noto Color Emoji"';
+const MARKS = {
+  matchBackground: '#8a6d1a',
+  matchOverviewRuler: '#d8b052',
+  activeMatchBackground: '#c2571a',
+  activeMatchColorOverviewRuler: '#ff9d5c',
+};
+
+export interface ScreenListener {
+  input(bytes: Uint8Array): void;
+  title(title: string): void;
+  /** The address that the pointer is on, or null. */
+  link(address: string | null): void;
+  /** The program would like to put this on the clipboard. */
+  copyRequest(text: string): void;
+  matches(matches: { index: number; count: number } | null): void;
+  /** Keys that leave the terminal, so that the keyboard is never trapped in it. */
+  leave(): void;
+}
+
+export interface ScreenLook {
+  dark: boolean;
+  font: number;
+  /** Whether a reader gets the text as well as the picture. */
+  reader: boolean;
+}
+
+/** The terminal in the page: xterm.js, its addons and how it fits its box. */
+export class TerminalScreen implements Screen {
+  readonly terminal: Terminal;
+  private readonly fit = new FitAddon();
+  private readonly search = new SearchAddon();
+  private look: ScreenLook;
+
+  constructor(
+    private readonly box: HTMLElement,
+    private readonly listener: ScreenListener,
+    look: ScreenLook,
+    drawing: Drawing,
+  ) {
+    installStyles();
+    this.look = look;
+    const terminal = new Terminal({
+      allowProposedApi: true, // unicode versions and search marks
+      cursorBlink: false,
+      fontFamily: FONT,
+      fontSize: look.font,
+      macOptionIsMeta: true,
+      minimumContrastRatio: look.dark ? 1 : 4.5,
+      overviewRuler: { width: 10 },
+      rightClickSelectsWord: true,
+      screenReaderMode: look.reader,
+      scrollback: 5000,
+      theme: look.dark ? DARK : LIGHT,
+      linkHandler: {
+        activate: (_event, address) => openLink(address),
+        hover: (_event, address) => listener.link(address),
+        leave: () => listener.link(null),
+      },
+    });
+    this.terminal = terminal;
+    terminal.loadAddon(this.fit);
+    terminal.loadAddon(this.search);
+    terminal.loadAddon(new Unicode11Addon());
+    terminal.unicode.activeVersion = '11';
+    terminal.loadAddon(
+      new WebLinksAddon((_event, address) => openLink(address), {
+        hover: (_event, address) => listener.link(address),
+        leave: () => listener.link(null),
+      }),
+    );
+    terminal.loadAddon(new ClipboardAddon(undefined, clipboardFor(listener)));
+    ignoreQueries(terminal);
+
+    const encoder = new TextEncoder();
+    terminal.onData((text) => listener.input(encoder.encode(text)));
+    terminal.onBinary((text) => listener.input(Uint8Array.from(text, (char) => char.charCodeAt(0) & 0xff)));
+    terminal.onTitleChange((title) => listener.title(plainTitle(title)));
+    this.search.onDidChangeResults(({ resultIndex, resultCount }) =>
+      listener.matches({ index: resultIndex, count: resultCount }),
+    );
+    terminal.attachCustomKeyEventHandler((event) => this.key(event));
+
+    terminal.open(box);
+    terminal.textarea?.setAttribute('aria-label', 'Terminal. Control Shift Up leaves it.');
+    // The page has its own way of pasting; this catches the browser's.
+    box.addEventListener('paste', this.pasted, { capture: true });
+    void draw(terminal, drawing);
+  }
+
+  write(bytes: Uint8Array, done: () => void): void {
+    this.terminal.write(bytes, done);
+  }
+
+  resize(size: Size): void {
+    this.terminal.resize(size.cols, size.rows);
+    this.settle();
+  }
+
+  /** The size that would fill the box at the chosen font size. */
+  roomFor(): Size | null {
+    const proposed = this.fit.proposeDimensions();
+    if (!proposed || !Number.isFinite(proposed.cols) || !Number.isFinite(proposed.rows)) return null;
+    const scale = this.font / this.look.font;
+    const cols = Math.floor(proposed.cols * scale);
+    const rows = Math.floor(proposed.rows * scale);
+    // A box that is hidden, or no box for a terminal at all.
+    if (this.box.clientWidth < 40 || this.box.clientHeight < 30) return null;
+    return { cols: Math.min(Math.max(cols, 10), 1000), rows: Math.min(Math.max(rows, 3), 1000) };
+  }
+
+  /** Show the session's size in the box we have: in a smaller font when it would not fit. */
+  settle(): void {
+    const room = this.roomFor();
+    if (!room) return;
+    const { cols, rows } = this.terminal;
+    const scale = Math.min(1, room.cols / cols, room.rows / rows);
+    const font = Math.max(SMALLEST_FONT, Math.min(this.look.font, Math.floor(this.look.font * scale * 2) / 2));
+    if (font !== this.font) this.terminal.options.fontSize = font;
+  }
+
+  change(look: Partial<ScreenLook>): void {
+    this.look = { ...this.look, ...look };
+    this.terminal.options.theme = this.look.dark ? DARK : LIGHT;
+    this.terminal.options.minimumContrastRatio = this.look.dark ? 1 : 4.5;
+    this.terminal.options.screenReaderMode = this.look.reader;
+    if (look.font !== undefined) this.terminal.options.fontSize = look.font;
+    this.settle();
+  }
+
+  /** Whether the keyboard does anything here. */
+  setKeyboard(on: boolean): void {
+    this.terminal.options.disableStdin = !on;
+    this.terminal.options.cursorInactiveStyle = on ? 'outline' : 'none';
+  }
+
+  /** As if typed. */
+  type(text: string): void {
+    this.terminal.input(text, true);
+  }
+
+  paste(text: string): void {
+    this.terminal.paste(safePaste(text));
+  }
+
+  find(text: string, direction: 'next' | 'previous', typing = false): void {
+    const options: ISearchOptions = { incremental: typing, decorations: MARKS };
+    if (text === '') this.clearFind();
+    else if (direction === 'next') this.search.findNext(text, options);
+    else this.search.findPrevious(text, options);
+  }
+
+  clearFind(): void {
+    this.search.clearDecorations();
+    this.terminal.clearSelection();
+    this.listener.matches(null);
+  }
+
+  focus(): void {
+    this.terminal.focus();
+  }
+
+  dispose(): void {
+    this.box.removeEventListener('paste', this.pasted, { capture: true });
+    this.terminal.dispose();
+  }
+
+  private get font(): number {
+    return this.terminal.options.fontSize ?? this.look.font;
+  }
+
+  private readonly pasted = (event: ClipboardEvent): void => {
+    event.preventDefault();
+    event.stopPropagation();
+    const text = event.clipboardData?.getData('text/plain');
+    if (text) this.paste(text);
+  };
+
+  /** Keys that are the page's, not the program's. */
+  private key(event: KeyboardEvent): boolean {
+    if (event.type !== 'keydown' || !event.ctrlKey || !event.shiftKey || event.altKey || event.metaKey) return true;
+    switch (event.code) {
+      case 'KeyC': {
+        const selected = this.terminal.getSelection();
+        if (selected) void navigator.clipboard?.writeText(selected);
+        event.preventDefault();
+        return false;
+      }
+      case 'KeyV':
+        return false; // the browser pastes
+      case 'ArrowUp':
+        event.preventDefault();
+        this.listener.leave();
+        return false;
+      default:
+        return true;
+    }
+  }
+}
+
+/** Programs may ask for text to be put on the clipboard (the page asks the person first) and never read it. */
+function clipboardFor(listener: ScreenListener): IClipboardProvider {
+  return {
+    readText: () => '',
+    writeText: (_selection, text) => {
+      if (text !== '') listener.copyRequest(text);
+    },
+  };
+}
+
+function openLink(address: string): void {
+  let url: URL;
+  try {
+    url = new URL(address);
+  } catch {
+    return;
+  }
+  if (url.protocol === 'https:' || url.protocol === 'http:') window.open(url, '_blank', 'noopener,noreferrer');
+}
+
+const plainTitle = (title: string): string => title.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '').slice(0, 120);

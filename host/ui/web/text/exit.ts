@@ -1,0 +1,31 @@
+import type { Exit } from '../service/wire.ts';
+
+const SIGNALS: Record<number, string> = {
+  1: 'SIGHUP',
+  2: 'SIGINT',
+  3: 'SIGQUIT',
+  4: 'SIGILL',
+  6: 'SIGABRT',
+  7: 'SIGBUS',
+  8: 'SIGFPE',
+  9: 'SIGKILL',
+  11: 'SIGSEGV',
+  13: 'SIGPIPE',
+  14: 'SIGALRM',
+  15: 'SIGTERM',
+  24: 'SIGXCPU',
+  25: 'SIGXFSZ',
+  31: 'SIGSYS',
+};
+
+/** How something ended, in a few words. */
+export function exitText(exit: Exit | null | undefined): string {
+  const reason = exit?.reason ? ` (${exit.reason})` : '';
+  if (exit?.signal !== undefined && exit.signal !== null) {
+    return `ended by ${SIGNALS[exit.signal] ?? `signal ${exit.signal}`}${reason}`;
+  }
+  if (exit?.code !== undefined && exit.code !== null) return `exited with code ${exit.code}${reason}`;
+  return exit?.reason ? `ended: ${exit.reason}` : 'ended';
+}
+
+export const endedWell = (exit: Exit | null | undefined): boolean => exit?.code === 0 && (exit.signal ?? null) === null;
