@@ -1,5 +1,8 @@
 import type { ComponentChildren } from 'preact';
+import { useEffect } from 'preact/hooks';
 import { now, uptime } from '../live.ts';
+import { put } from '../service/agents.ts';
+import { api } from '../service/api.ts';
 import type { Agent } from '../service/wire.ts';
 import { exitText } from '../text/exit.ts';
 import { duration, moment } from '../text/time.ts';
@@ -10,6 +13,8 @@ import { copyText } from './clipboard.ts';
 
 /** Everything that the service tells about an agent. */
 export function Details({ agent }: { agent: Agent }) {
+  // The number of viewers and the like change without an event.
+  useEffect(() => void api.agent(agent.id).then(put, () => undefined), [agent.id]);
   const session = agent.session;
   const up = uptime(agent);
   const options = Object.entries(session?.options ?? {});

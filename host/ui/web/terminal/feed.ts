@@ -25,6 +25,8 @@ const CHUNK = 32 * 1024;
 const AHEAD = 128 * 1024;
 /** Up to this much is written at once when nothing is waiting: a key's echo does not queue. */
 const AT_ONCE = 4096;
+/** Output no longer than this is likely a key's echo, which is not worth a frame to acknowledge. */
+const ECHO = 256;
 /** ESC c: a snapshot starts on an empty screen, whatever was there. */
 const RESET = new Uint8Array([0x1b, 0x63]);
 
@@ -118,7 +120,7 @@ export class Feed {
       this.parsed = item.seq;
       const idle = this.writing === 0 && this.queue.length === 0;
       const due = Math.abs(item.seq - this.acked);
-      if (item.whole || due >= ACK_EVERY || (idle && due >= AT_ONCE)) {
+      if (item.whole || due >= ACK_EVERY || (idle && (due >= AT_ONCE || length > ECHO))) {
         this.acked = item.seq;
         this.ack(item.seq);
       }
