@@ -1,0 +1,152 @@
+use std::collections::VecDeque;
+
+use crate::cell::{Cell, Style};
+use crate::charset::Charset;
+use crate::row::Row;
+use crate::size::Size;
+use crate::tabs::Tabs;
+
+/// A cursor put aside by DECSC.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct SavedCursor {
+    pub x: usize,
+    pub y: usize,
+    pub style: Style,
+    pub charset: Charset,
+}
+
+/// One of the two screens, with the lines that scrolled off its top, its cursor, its scroll
+/// region and its tab stops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Buffer {
+    /// The scrolled-off lines, then the lines of the screen.
+    pub rows: VecDeque<Row>,
+    pub cols: usize,
+    pub height: usize,
+    scrollback_limit: usize,
+    /// Equal to `cols` after a character in the last column: the next one wraps.
+    pub x: usize,
+    pub y: usize,
+    pub saved: SavedCursor,
+    /// First and last line of the scroll region.
+    pub top: usize,
+    pub bottom: usize,
+    pub tabs: Tabs,
+}
+
+impl Buffer {
+    pub fn new(size: Size, scrollback_limit: usize) -> Self {
+        let cols = usize::from(size.cols());
+        let height = usize::from(size.rows());
+        Self {
+            rows: std::iter::repeat_with(Row::default).take(height).collect(),
+            cols,
+            height,
+            scrollback_limit,
+            x: 0,
+            y: 0,
+            saved: SavedCursor::default(),
+            top: 0,
+            bottom: height - 1,
+            tabs: Tabs::new(cols),
+        }
+    }
+
+    pub fn scrollback_limit(&self) -> usize {
+        self.scrollback_limit
+    }
+
+    /// The most lines that are kept.
+    pub fn capacity(&self) -> usize {
+        self.height + self.scrollback_limit
+    }
+
+    /// Number of lines above the screen.
+    pub fn base(&self) -> usize {
+        self.rows.len() - self.height
+    }
+
+    pub fn row(&self, y: usize) -> &Row {
+        &self.rows[self.base() + y]
+    }
+
+    pub fn row_mut(&mut self, y: usize) -> &mut Row {
+        let index = self.base() + y;
+        &mut self.rows[index]
+    }
+
+    pub fn cursor_row(&mut self) -> &mut Row {
+        self.row_mut(self.y)
+    }
+
+    /// The region's text moves up by one; a line that leaves the top of the screen becomes
+    /// scrollback, even from under a region that ends early.
+    pub fn scroll(&mut self, blank: Cell, wrapped: bool) {
+        if self.top == 0 {
+            let mut row = if self.rows.len() >= self.capacity() {
+                self.rows.pop_front().unwrap_or_default()
+            } else {
+                if let Some(leaving) = self.rows.len().checked_sub(self.height) {
+                    self.rows[leaving].shrink();
+                }
+                Row::default()
+            };
+            row.clear(self.cols, blank);
+            row.wrapped = wrapped;
+            if self.bottom == self.height - 1 {
+                self.rows.push_back(row);
+            } else {
+                let index = self.rows.len() - (self.height - 1 - self.bottom);
+                self.rows.insert(index, row);
+            }
+            self.settle_first();
+        } else {
+            self.shift_up(self.top, 1, blank);
+            self.row_mut(self.bottom).wrapped = wrapped;
+        }
+    }
+
+    /// Lines from `from` to the end of the region move up by `count`; nothing is kept of those
+    /// pushed out.
+    pub fn shift_up(&mut self, from: usize, count: usize, blank: Cell) {
+        let base = self.base();
+        for _ in 0..count.min(self.bottom + 1 - from) {
+            let mut row = self.rows.remove(base + from).unwrap_or_default();
+            row.clear(self.cols, blank);
+            self.rows.insert(base + self.bottom, row);
+        }
+        self.settle_first();
+    }
+
+    /// The first line has none before it that it could continue.
+    pub fn settle_first(&mut self) {
+        if let Some(first) = self.rows.front_mut() {
+            first.wrapped = false;
+        }
+    }
+
+    /// Lines from `from` to the end of the region move down by `count`.
+    pub fn shift_down(&mut self, from: usize, count: usize, blank: Cell) {
+        let base = self.base();
+        for _ in 0..count.min(self.bottom + 1 - from) {
+            let mut row = self.rows.remove(base + self.bottom).unwrap_or_default();
+            row.clear(self.cols, blank);
+            self.rows.insert(base + from, row);
+        }
+    }
+
+    pub fn clear_row(&mut self, y: usize, blank: Cell) {
+        let cols = self.cols;
+        self.row_mut(y).clear(cols, blank);
+    }
+
+    pub fn clear_scrollback(&mut self) {
+        let base = self.base();
+        self.rows.drain(..base);
+        self.settle_first();
+    }
+
+    pub fn cursor_in_region(&self) -> bool {
+        (self.top..=self.bottom).contains(&self.y)
+    }
+}

@@ -1,0 +1,114 @@
+use crate::parser::Parser;
+use crate::size::Size;
+use crate::snapshot;
+use crate::terminal::Terminal;
+
+/// A terminal without a window: it reads a program's output, knows the screen that it makes,
+/// and answers the program's questions.
+#[derive(Debug, Clone)]
+pub struct Emulator {
+    parser: Parser,
+    terminal: Terminal,
+}
+
+impl Emulator {
+    /// A new terminal that keeps up to `scrollback` lines above the screen.
+    pub fn new(size: Size, scrollback: usize) -> Self {
+        Self {
+            parser: Parser::default(),
+            terminal: Terminal::new(size, scrollback),
+        }
+    }
+
+    /// Reads output, in any pieces.
+    pub fn advance(&mut self, bytes: &[u8]) {
+        self.parser.advance(bytes, &mut self.terminal);
+    }
+
+    /// The answers due since the last call, for the program's input.
+    pub fn take_replies(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.terminal.replies)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn terminal(&self) -> &Terminal {
+        &self.terminal
+    }
+
+    #[cfg(test)]
+    pub(crate) fn parser(&self) -> &Parser {
+        &self.parser
+    }
+
+    pub(crate) fn put_back_replies(&mut self, replies: Vec<u8>) {
+        self.terminal.replies = replies;
+    }
+
+    pub(crate) fn scrollback(&self) -> usize {
+        self.terminal.primary.scrollback_limit()
+    }
+
+    /// The current size.
+    pub fn size(&self) -> Size {
+        self.terminal.size
+    }
+
+    /// Changes the size; text that was wrapped at the margin is wrapped anew.
+    pub fn resize(&mut self, size: Size) {
+        if size != self.terminal.size {
+            self.terminal.resize(size);
+        }
+    }
+
+    /// The window title that the program set; empty if none.
+    pub fn title(&self) -> &str {
+        &self.terminal.titles.window.text
+    }
+
+    /// Whether the program asked for pastes to be marked as such.
+    pub fn bracketed_paste(&self) -> bool {
+        self.terminal.modes.bracketed_paste
+    }
+
+    /// Whether the program shows the alternate screen.
+    pub fn alternate_screen(&self) -> bool {
+        self.terminal.on_alternate
+    }
+
+    /// Column and row of the cursor, from 0.
+    pub fn cursor(&self) -> (u16, u16) {
+        let buffer = self.terminal.active();
+        let x = buffer.x.min(buffer.cols - 1);
+        (x as u16, buffer.y as u16)
+    }
+
+    /// The text of the screen, a line for each row, without trailing blanks.
+    pub fn screen_text(&self) -> Vec<String> {
+        let buffer = self.terminal.active();
+        (0..buffer.height)
+            .map(|y| {
+                let mut line = String::new();
+                let row = buffer.row(y);
+                for &cell in &row.cells()[..row.text_end().min(row.cells().len())] {
+                    if cell.has_text() {
+                        line.push_str(&self.terminal.cell_text(cell));
+                    } else if !cell.is_spacer() {
+                        line.push(' ');
+                    }
+                }
+                line.truncate(line.trim_end().len());
+                line
+            })
+            .collect()
+    }
+
+    /// Bytes that bring a terminal of the same size to this state, whatever state it was in:
+    /// both screens and the scrollback, cursors, modes, title, colours, and the sequence that
+    /// the output so far ends in the middle of.
+    ///
+    /// They begin with a reset and hold the drawing back until they are through. They ask
+    /// nothing, so replaying them has no answers.
+    pub fn snapshot(&self) -> Vec<u8> {
+        snapshot::write(&self.terminal, &self.parser)
+    }
+}

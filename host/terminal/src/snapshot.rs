@@ -1,0 +1,445 @@
+use std::fmt::Write;
+
+use crate::buffer::{Buffer, SavedCursor};
+use crate::cell::{Attributes, Cell, Style};
+use crate::charset::Charset;
+use crate::modes::{KeyboardStack, Modes};
+use crate::palette::{CURSOR, FOREGROUND};
+use crate::parser::Parser;
+use crate::row::Row;
+use crate::sgr;
+use crate::terminal::Terminal;
+use crate::title::Title;
+
+/// Writes the bytes that bring any terminal of this size to this state.
+///
+/// The order matters: a reset, the lines of the primary screen, what belongs to that screen,
+/// then the alternate screen in the same way if it is shown, then the modes, which would
+/// disturb the drawing, and the cursor, which nearly everything moves. The last character is
+/// written once more where that is the only way to restore what it left behind: a pending
+/// wrap, or the chance to be joined by a combining mark or repeated.
+pub(crate) fn write(terminal: &Terminal, parser: &Parser) -> Vec<u8> {
+    let mut writer = Writer {
+        terminal,
+        out: String::new(),
+        style: Style::default(),
+    };
+    writer.reset();
+    writer.titles();
+    writer.palette();
+    writer.hidden_alternate();
+    writer.screen(&terminal.primary);
+    writer.keyboard(&terminal.keyboard[0]);
+    if terminal.on_alternate {
+        writer.place(terminal.primary.saved);
+        writer.private_mode(1049, true);
+        writer.ascii();
+        writer.set_style(Style::default());
+        writer.put("\x1b[2J\x1b[H");
+        writer.screen(&terminal.alternate);
+        writer.saved(terminal.alternate.saved);
+        writer.keyboard(&terminal.keyboard[1]);
+    } else {
+        writer.saved(terminal.primary.saved);
+    }
+    writer.modes();
+    writer.cursor();
+    let mut bytes = writer.out.into_bytes();
+    bytes.extend(parser.unfinished());
+    bytes
+}
+
+struct Writer<'a> {
+    terminal: &'a Terminal,
+    out: String,
+    /// The pen of the terminal that reads this.
+    style: Style,
+}
+
+impl Writer<'_> {
+    fn put(&mut self, text: &str) {
+        self.out.push_str(text);
+    }
+
+    fn format(&mut self, text: std::fmt::Arguments<'_>) {
+        // Writing to a string does not fail.
+        let _ = self.out.write_fmt(text);
+    }
+
+    fn private_mode(&mut self, mode: i32, on: bool) {
+        let last = if on { 'h' } else { 'l' };
+        self.format(format_args!("\x1b[?{mode}{last}"));
+    }
+
+    /// RIS, and what RIS leaves alone in xterm.js. Drawing is held back from here on.
+    fn reset(&mut self) {
+        self.put("\x1bc\x1b[?2026h\x1b[20l\x1b]104\x07\x1b]110\x07\x1b]111\x07\x1b]112\x07");
+    }
+
+    fn titles(&mut self) {
+        let titles = &self.terminal.titles;
+        self.title(2, &titles.window);
+        self.title(1, &titles.icon);
+    }
+
+    fn title(&mut self, code: u8, title: &Title) {
+        for pushed in &title.pushed {
+            self.format(format_args!("\x1b]{code};{pushed}\x1b\\\x1b[22;{code}t"));
+        }
+        let text = &title.text;
+        self.format(format_args!("\x1b]{code};{text}\x1b\\"));
+    }
+
+    fn palette(&mut self) {
+        for (index, color) in self.terminal.palette.changed() {
+            match index {
+                FOREGROUND..=CURSOR => {
+                    let code = index - FOREGROUND + 10;
+                    self.format(format_args!("\x1b]{code};{color}\x1b\\"));
+                }
+                _ => self.format(format_args!("\x1b]4;{index};{color}\x1b\\")),
+            }
+        }
+    }
+
+    /// What is left of an alternate screen that is not shown.
+    fn hidden_alternate(&mut self) {
+        let terminal = self.terminal;
+        let saved = terminal.alternate.saved;
+        let keyboard = &terminal.keyboard[1];
+        if terminal.on_alternate
+            || saved == SavedCursor::default() && *keyboard == KeyboardStack::default()
+        {
+            return;
+        }
+        self.private_mode(1049, true);
+        self.saved(saved);
+        self.keyboard(keyboard);
+        self.private_mode(1049, false);
+    }
+
+    fn keyboard(&mut self, stack: &KeyboardStack) {
+        let states = stack.pushed().iter().copied().chain([stack.flags()]);
+        for (index, flags) in states.enumerate() {
+            if index > 0 {
+                self.format(format_args!("\x1b[>{flags}u"));
+            } else if flags != 0 {
+                self.format(format_args!("\x1b[={flags}u"));
+            }
+        }
+    }
+
+    /// The lines of a screen and of its scrollback, its tab stops and its region.
+    fn screen(&mut self, buffer: &Buffer) {
+        let count = if buffer.base() > 0 {
+            buffer.rows.len()
+        } else {
+            let used = |row: &Row| row.content_end() > 0 || row.wrapped;
+            buffer.rows.iter().rposition(used).map_or(0, |y| y + 1)
+        };
+        // Where the reading terminal's cursor is.
+        let mut at = 0;
+        for (index, row) in buffer.rows.iter().take(count).enumerate() {
+            let above = index.checked_sub(1).map(|index| &buffer.rows[index]);
+            let start = match above {
+                None => 0,
+                Some(above) if row.wrapped => self.wrap(above, row, at, buffer),
+                Some(_) => {
+                    self.without_background();
+                    self.put("\r\n");
+                    0
+                }
+            };
+            let below = buffer.rows.get(index + 1);
+            let end = if below.is_some_and(|below| leaves_gap(row, below, buffer.cols)) {
+                buffer.cols - 1
+            } else {
+                row.content_end()
+            };
+            at = self.row(row, start, end);
+        }
+        self.set_style(Style::default());
+        self.tabs(buffer);
+        if (buffer.top, buffer.bottom) != (0, buffer.height - 1) {
+            let (top, bottom) = (buffer.top + 1, buffer.bottom + 1);
+            self.format(format_args!("\x1b[{top};{bottom}r"));
+        }
+    }
+
+    /// Goes on to the line below in a way that marks it as wrapped; answers the column reached.
+    fn wrap(&mut self, above: &Row, row: &Row, at: usize, buffer: &Buffer) -> usize {
+        let last = buffer.cols - 1;
+        let left_over = above.get(last);
+        let first = row.get(0);
+        let wide_did_not_fit = leaves_gap(above, row, buffer.cols);
+        if first.has_text() && at == buffer.cols || wide_did_not_fit {
+            if wide_did_not_fit {
+                self.forward(at, last);
+            }
+            self.cell(first);
+            if first.style.erased() != Style::default() {
+                self.set_style(Style::default());
+                self.put("\x1b[K");
+            }
+            return first.width();
+        }
+        self.set_style(Style::default());
+        let filled = at == buffer.cols;
+        if !filled {
+            self.forward(at, last);
+            self.put(" ");
+        }
+        self.put(" \r");
+        if !filled && buffer.height > 1 {
+            self.format(format_args!("\x1b[A\x1b[{}G", buffer.cols));
+            self.set_style(left_over.style.erased());
+            self.put("\x1b[X\x1b[B\r");
+        }
+        if !first.has_text() {
+            self.set_style(Style::default());
+            self.put("\x1b[X");
+        }
+        0
+    }
+
+    /// Writes a line's cells; answers the column where the cursor ends up.
+    fn row(&mut self, row: &Row, start: usize, end: usize) -> usize {
+        let mut at = start;
+        let mut x = start;
+        while x < end {
+            let cell = row.get(x);
+            let same = || (x..end).take_while(|&x| row.get(x) == cell);
+            if cell == Cell::BLANK {
+                x += same().count();
+            } else if cell.has_text() {
+                self.forward(at, x);
+                self.cell(cell);
+                x += cell.width();
+                at = x;
+            } else if cell.style == cell.style.erased() && !cell.is_spacer() {
+                let count = same().count();
+                self.forward(at, x);
+                self.set_style(cell.style);
+                self.format(format_args!("\x1b[{count}X"));
+                at = x;
+                x += count;
+            } else {
+                self.forward(at, x);
+                self.set_style(cell.style);
+                self.put(" ");
+                x += 1;
+                at = x;
+            }
+        }
+        at
+    }
+
+    fn forward(&mut self, from: usize, to: usize) {
+        match to - from {
+            0 => {}
+            1 => self.put("\x1b[C"),
+            count => self.format(format_args!("\x1b[{count}C")),
+        }
+    }
+
+    fn cell(&mut self, cell: Cell) {
+        self.set_style(cell.style);
+        let text = self.terminal.cell_text(cell);
+        self.put(&text);
+    }
+
+    /// Lines scrolled in get the pen's background.
+    fn without_background(&mut self) {
+        if self.style.erased() != Style::default() {
+            self.set_style(Style::default());
+        }
+    }
+
+    fn set_style(&mut self, style: Style) {
+        if style == self.style {
+            return;
+        }
+        let old = self.style;
+        self.style = style;
+        let (old_extra, extra) = (self.terminal.extra(old), self.terminal.extra(style));
+        let protected = |style: Style| style.attributes.has(Attributes::PROTECTED);
+        let (was, is) = (
+            sgr::parameters(old, old_extra.underline_color),
+            sgr::parameters(style, extra.underline_color),
+        );
+        let sgr_changes = was != is || protected(old) && !protected(style);
+        if sgr_changes {
+            let parameters = if is == "0" { "" } else { &is };
+            self.format(format_args!("\x1b[{parameters}m"));
+        }
+        if protected(style) && (sgr_changes || !protected(old)) {
+            self.put("\x1b[1\"q");
+        }
+        if extra.link != old_extra.link {
+            match &extra.link {
+                None => self.put("\x1b]8;;\x1b\\"),
+                Some(link) => {
+                    let uri = &link.uri;
+                    if link.id.is_empty() {
+                        self.format(format_args!("\x1b]8;;{uri}\x1b\\"));
+                    } else {
+                        let id = &link.id;
+                        self.format(format_args!("\x1b]8;id={id};{uri}\x1b\\"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn tabs(&mut self, buffer: &Buffer) {
+        if buffer.tabs.is_default() {
+            return;
+        }
+        self.put("\x1b[3g");
+        for x in (0..buffer.cols).filter(|&x| buffer.tabs.is_stop(x)) {
+            self.format(format_args!("\x1b[{}G\x1bH", x + 1));
+        }
+    }
+
+    fn saved(&mut self, saved: SavedCursor) {
+        if saved != SavedCursor::default() {
+            self.place(saved);
+            self.put("\x1b7");
+            self.ascii();
+            self.set_style(Style::default());
+        }
+    }
+
+    /// Brings the cursor to where it was saved, with the pen and the charset saved with it.
+    fn place(&mut self, saved: SavedCursor) {
+        self.go_to(saved.x, saved.y);
+        self.set_style(saved.style);
+        if saved.charset != Charset::Ascii {
+            self.designate(0, saved.charset);
+        }
+    }
+
+    fn go_to(&mut self, x: usize, y: usize) {
+        self.format(format_args!("\x1b[{};{}H", y + 1, x + 1));
+    }
+
+    fn ascii(&mut self) {
+        self.designate(0, Charset::Ascii);
+    }
+
+    fn designate(&mut self, level: usize, charset: Charset) {
+        let set = ['(', ')', '*', '+'][level];
+        let designator = char::from(charset.designator());
+        self.format(format_args!("\x1b{set}{designator}"));
+    }
+
+    /// All modes but the charsets; those of insertion and origin change what follows.
+    fn modes(&mut self) {
+        let (mut modes, mut fresh) = (self.terminal.modes, Modes::default());
+        for mode in Modes::FLAGS {
+            // The cursor stays hidden in xterm.js after a reset.
+            let always = mode == 25;
+            match (modes.flag(mode), fresh.flag(mode)) {
+                (Some(on), Some(fresh)) if *on != *fresh || always => match mode {
+                    66 => self.put("\x1b="),
+                    2026 => {}
+                    _ => self.private_mode(mode, *on),
+                },
+                _ => {}
+            }
+        }
+        if let Some(mode) = modes.mouse.mode() {
+            self.private_mode(mode, true);
+        }
+        if let Some(mode) = modes.mouse_encoding {
+            self.private_mode(mode, true);
+        }
+        if modes.modify_other_keys != 0 {
+            self.format(format_args!("\x1b[>4;{}m", modes.modify_other_keys));
+        }
+        if modes.cursor_style != 0 {
+            self.format(format_args!("\x1b[{} q", modes.cursor_style));
+        }
+        if modes.newline {
+            self.put("\x1b[20h");
+        }
+        if modes.insert {
+            self.put("\x1b[4h");
+        }
+        if modes.origin {
+            self.private_mode(6, true);
+        }
+        if !modes.synchronized {
+            self.private_mode(2026, false);
+        }
+    }
+
+    fn cursor(&mut self) {
+        let terminal = self.terminal;
+        let buffer = terminal.active();
+        let Buffer { x, y, cols, .. } = *buffer;
+        let row = buffer.row(y);
+        let shown_y = if terminal.modes.origin {
+            y - buffer.top
+        } else {
+            y
+        };
+        let again = terminal
+            .last_character()
+            .filter(|_| terminal.joins || x == cols);
+        if terminal.joins {
+            // The character comes out of these sets unchanged, whichever way it went in.
+            self.charsets();
+        }
+        match again {
+            None => self.go_to(x, shown_y),
+            Some(start) => {
+                let cell = row.get(start);
+                self.go_to(start, shown_y);
+                if terminal.modes.insert {
+                    self.format(format_args!("\x1b[{}P", x - start));
+                }
+                if cell.has_text() {
+                    self.cell(cell);
+                } else {
+                    self.set_style(cell.style);
+                    self.put(" ");
+                    let blank = cell.style == cell.style.erased();
+                    if blank && !row.wrapped && (0..cols).all(|x| row.get(x) == cell) {
+                        self.put("\x1b[2K");
+                    }
+                }
+            }
+        }
+        self.set_style(terminal.pen);
+        if !terminal.joins {
+            if again.is_some() {
+                // Any control, so that nothing joins the character.
+                self.put("\x0f");
+            }
+            self.charsets();
+        }
+    }
+
+    fn charsets(&mut self) {
+        let charsets = self.terminal.charsets;
+        for (level, charset) in charsets.sets().into_iter().enumerate() {
+            if charset != Charset::Ascii {
+                self.designate(level, charset);
+            }
+        }
+        match charsets.level() {
+            1 => self.put("\x0e"),
+            2 => self.put("\x1bn"),
+            3 => self.put("\x1bo"),
+            _ => {}
+        }
+    }
+}
+
+/// Whether a wide character begins `row` because the last column of `above` was too narrow for
+/// it. Writing it there again leaves the same gap.
+fn leaves_gap(above: &Row, row: &Row, cols: usize) -> bool {
+    let first = row.get(0);
+    row.wrapped && first.is_wide() && above.get(cols - 1) == Cell::empty(first.style)
+}

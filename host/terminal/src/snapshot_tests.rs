@@ -1,0 +1,296 @@
+//! Emulator, snapshot, second emulator: equal, and equal in what they do next.
+
+use proptest::prelude::*;
+
+use crate::cell::{Cell, Style};
+use crate::emulator::Emulator;
+use crate::extra::Extra;
+use crate::size::Size;
+
+/// A cell with what its numbers stand for. An empty cell with a look that erasing cannot give
+/// counts as a space: it looks the same, and only a space can be restored.
+fn resolved(emulator: &Emulator, cell: Cell) -> (String, usize, Style, Extra) {
+    let terminal = emulator.terminal();
+    let mut text = terminal.cell_text(cell);
+    let extra = terminal.extra(cell.style);
+    let style = Style {
+        extra: 0,
+        ..cell.style
+    };
+    let odd = style != style.erased() || extra != Extra::default();
+    if text.is_empty() && !cell.is_spacer() && odd {
+        text.push(' ');
+    }
+    (text, cell.width(), style, extra)
+}
+
+/// Everything about an emulator, as text that a failed test can show.
+fn state(emulator: &Emulator) -> String {
+    let terminal = emulator.terminal();
+    let mut text = String::new();
+    let mut line = |name: &str, value: &dyn std::fmt::Debug| {
+        text.push_str(&format!("{name}: {value:?}\n"));
+    };
+    for (name, buffer) in [
+        ("primary", &terminal.primary),
+        ("alternate", &terminal.alternate),
+    ] {
+        let shown = terminal.on_alternate == (name == "alternate");
+        for (index, row) in buffer.rows.iter().enumerate() {
+            let mut cells: Vec<_> = row
+                .cells()
+                .iter()
+                .map(|cell| resolved(emulator, *cell))
+                .collect();
+            if shown && wraps_after_nothing(emulator) && index == buffer.base() + buffer.y {
+                cells.resize(buffer.cols, resolved(emulator, Cell::BLANK));
+                if let Some((text, ..)) = cells.last_mut() {
+                    text.replace_range(.., " ");
+                }
+            }
+            let blank = resolved(emulator, Cell::BLANK);
+            while cells.last() == Some(&blank) {
+                cells.pop();
+            }
+            line(&format!("{name} {index}"), &(row.wrapped, cells));
+        }
+        let saved = buffer.saved;
+        line(
+            "saved",
+            &(
+                saved.x,
+                saved.y,
+                saved.charset,
+                resolved(emulator, Cell::empty(saved.style)),
+            ),
+        );
+        line("region", &(buffer.top, buffer.bottom));
+        line(
+            "tabs",
+            &(0..buffer.cols)
+                .filter(|&x| buffer.tabs.is_stop(x))
+                .collect::<Vec<_>>(),
+        );
+        if shown {
+            line("cursor", &(buffer.x, buffer.y));
+        }
+    }
+    line("alternate", &terminal.on_alternate);
+    line("pen", &resolved(emulator, Cell::empty(terminal.pen)));
+    line("charsets", &terminal.charsets);
+    line("modes", &terminal.modes);
+    line("keyboard", &terminal.keyboard);
+    line("titles", &terminal.titles);
+    line("palette", &terminal.palette);
+    line("joins", &terminal.joins);
+    line("unfinished", &emulator.parser().unfinished());
+    text
+}
+
+/// A wrap is pending on a line with an empty end, since that line was scrolled under the cursor.
+/// Only a character leaves a wrap pending, so a space is left at that end.
+fn wraps_after_nothing(emulator: &Emulator) -> bool {
+    let buffer = emulator.terminal().active();
+    let last = buffer.row(buffer.y).get(buffer.cols - 1);
+    buffer.x == buffer.cols && !last.has_text() && !last.is_spacer()
+}
+
+#[track_caller]
+fn check(size: Size, before: &[u8], after: &[u8]) {
+    let mut first = Emulator::new(size, 50);
+    first.advance(before);
+    // In a terminal that was used for something else.
+    let mut second = Emulator::new(size, 50);
+    second.advance(b"\x1b[?1049h\x1b[4h\x1b[2;4r\x1b[?6h\x1b[41mother\x1b(0\x0e\x1b]2;x");
+    second.advance(&first.snapshot());
+    assert_same(&first, &second, "the snapshot");
+    if wraps_after_nothing(&first) {
+        return;
+    }
+    first.advance(after);
+    second.advance(after);
+    assert_same(&first, &second, "what follows");
+}
+
+#[track_caller]
+fn assert_same(first: &Emulator, second: &Emulator, what: &str) {
+    let (one, two) = (state(first), state(second));
+    for (a, b) in one.lines().zip(two.lines()) {
+        assert_eq!(
+            a,
+            b,
+            "in {what}, snapshot {:?}",
+            String::from_utf8_lossy(&first.snapshot())
+        );
+    }
+    assert_eq!(one.lines().count(), two.lines().count());
+}
+
+fn small() -> Size {
+    Size::new(10, 4).unwrap()
+}
+
+/// Pieces that hit one another: text around the margins, and every sequence that is obeyed.
+fn pieces() -> impl Strategy<Value = Vec<u8>> {
+    let text = prop_oneof![
+        "[a-z]{1,12}".prop_map(String::into_bytes),
+        "(漢|é|😀|e\u{301}|\u{301}|a\u{200d}|ｆ){1,6}".prop_map(String::into_bytes),
+        "(\r|\n|\t|\x08|\x0e|\x0f|\x0b|\r\n|\x18|\x7f){1,3}".prop_map(String::into_bytes),
+    ];
+    let number = prop_oneof![Just(String::new()), (0..14_u32).prop_map(|n| n.to_string())];
+    let csi = (prop::collection::vec(number, 0..3), "[@A-ZST`a-gm-ru]")
+        .prop_map(|(params, last)| format!("\x1b[{}{last}", params.join(";")).into_bytes());
+    let mode = prop::sample::select(vec![
+        "1", "6", "7", "9", "12", "25", "45", "47", "66", "1000", "1002", "1003", "1004", "1006",
+        "1016", "1007", "1047", "1048", "1049", "2004", "2026", "2031",
+    ]);
+    let private = (mode, "[hl]").prop_map(|(mode, on)| format!("\x1b[?{mode}{on}").into_bytes());
+    let style = prop::sample::select(vec![
+        "0",
+        "1",
+        "2",
+        "3",
+        "4",
+        "4:3",
+        "7",
+        "8",
+        "9",
+        "21",
+        "22",
+        "24",
+        "31",
+        "42",
+        "44",
+        "49",
+        "39",
+        "95",
+        "104",
+        "38;5;99",
+        "48;5;3",
+        "38;2;1;2;3",
+        "48:2::9:8:7",
+        "58;5;4",
+        "58:2::1:2:3",
+        "59",
+        "53",
+    ]);
+    let sgr = style.prop_map(|style| format!("\x1b[{style}m").into_bytes());
+    let other = prop::sample::select(vec![
+        "\x1b7",
+        "\x1b8",
+        "\x1bD",
+        "\x1bE",
+        "\x1bH",
+        "\x1bM",
+        "\x1b=",
+        "\x1b>",
+        "\x1bc",
+        "\x1bn",
+        "\x1b~",
+        "\x1b(0",
+        "\x1b(B",
+        "\x1b)0",
+        "\x1b*A",
+        "\x1b#8",
+        "\x1b[4h",
+        "\x1b[4l",
+        "\x1b[20h",
+        "\x1b[20l",
+        "\x1b[!p",
+        "\x1b[>1u",
+        "\x1b[>5u",
+        "\x1b[<u",
+        "\x1b[=3;2u",
+        "\x1b[2 q",
+        "\x1b[5 q",
+        "\x1b[1\"q",
+        "\x1b[0\"q",
+        "\x1b[?J",
+        "\x1b[?1K",
+        "\x1b[2 @",
+        "\x1b[1 A",
+        "\x1b['}",
+        "\x1b[2'~",
+        "\x1b[22t",
+        "\x1b[23;2t",
+        "\x1b[>4;2m",
+        "\x1b]0;title\x07",
+        "\x1b]2;other\x1b\\",
+        "\x1b]8;;http://a\x1b\\",
+        "\x1b]8;id=1;http://b\x07",
+        "\x1b]8;;\x07",
+        "\x1b]4;1;#123456\x07",
+        "\x1b]10;rgb:1/2/3\x07",
+        "\x1b]104\x07",
+        "\x1b]111\x07",
+        "\x1bP$qm\x1b\\",
+        "\x1b_app\x1b\\",
+        "\u{9b}3C",
+        "\u{85}",
+        "\x1b",
+        "\x1b[1",
+        "\x1b]0;a",
+    ]);
+    let garbage = prop::collection::vec(any::<u8>(), 1..8);
+    prop_oneof![
+        6 => text,
+        6 => csi,
+        3 => private,
+        3 => sgr,
+        4 => other.prop_map(|text| text.as_bytes().to_vec()),
+        1 => garbage,
+    ]
+}
+
+fn stream() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(pieces(), 0..60).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_state_is_restored(bytes in stream(), cut in 0.0..=1.0_f64) {
+        let cut = (bytes.len() as f64 * cut) as usize;
+        check(small(), &bytes[..cut], &bytes[cut..]);
+    }
+
+    #[test]
+    fn random_bytes_are_restored(
+        bytes in prop::collection::vec(any::<u8>(), 0..400),
+        cut in 0..400_usize,
+    ) {
+        let cut = cut.min(bytes.len());
+        check(small(), &bytes[..cut], &bytes[cut..]);
+    }
+
+    #[test]
+    fn pieces_make_no_difference(bytes in stream(), cuts in prop::collection::vec(0..200_usize, 0..10)) {
+        let mut whole = Emulator::new(small(), 50);
+        whole.advance(&bytes);
+        let mut pieced = Emulator::new(small(), 50);
+        let mut rest = &bytes[..];
+        for cut in cuts {
+            let (now, later) = rest.split_at(cut.min(rest.len()));
+            pieced.advance(now);
+            rest = later;
+        }
+        pieced.advance(rest);
+        assert_same(&whole, &pieced, "pieces");
+    }
+
+    #[test]
+    fn no_size_is_too_small(
+        bytes in stream(),
+        sizes in prop::collection::vec((1..5_u16, 1..5_u16), 1..5),
+    ) {
+        let mut emulator = Emulator::new(small(), 3);
+        for (cols, rows) in sizes {
+            emulator.advance(&bytes);
+            emulator.resize(Size::new(cols, rows).unwrap());
+            emulator.advance(&bytes);
+            let restored = emulator.clone().put_away().restore();
+            prop_assert_eq!(restored.size(), emulator.size());
+        }
+    }
+}

@@ -1,0 +1,447 @@
+use std::sync::Arc;
+
+use unicode_width::UnicodeWidthChar;
+
+use crate::buffer::{Buffer, SavedCursor};
+use crate::cell::{Cell, Style, Text};
+use crate::charset::{Charset, Charsets};
+use crate::extra::{Extra, Link};
+use crate::intern::Interner;
+use crate::modes::{KeyboardStack, Modes};
+use crate::palette::Palette;
+use crate::size::Size;
+use crate::title::Titles;
+
+/// Marks beyond this many bytes in one cell are dropped.
+const LONGEST_CLUSTER: usize = 64;
+
+/// Answers that nobody fetches are dropped beyond this.
+const MOST_REPLIES: usize = 64 * 1024;
+
+/// The state of a terminal, and what text does to it.
+///
+/// It follows xterm.js to the cell, since that is what viewers look at: where terminals differ
+/// (what erasing keeps, when a line counts as wrapped, what the alternate screen inherits), a
+/// viewer that saw every byte and one that was given a snapshot must end up the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Terminal {
+    pub size: Size,
+    pub primary: Buffer,
+    pub alternate: Buffer,
+    pub on_alternate: bool,
+    pub pen: Style,
+    pub charsets: Charsets,
+    pub modes: Modes,
+    /// Keyboard flags of the primary and of the alternate screen.
+    pub keyboard: [KeyboardStack; 2],
+    pub titles: Titles,
+    pub palette: Palette,
+    pub extras: Interner<Extra>,
+    pub clusters: Interner<Box<str>>,
+    /// The last thing was a character, which a combining mark joins and REP repeats.
+    pub joins: bool,
+    pub replies: Vec<u8>,
+}
+
+impl Terminal {
+    pub fn new(size: Size, scrollback: usize) -> Self {
+        Self {
+            size,
+            primary: Buffer::new(size, scrollback),
+            alternate: Buffer::new(size, 0),
+            on_alternate: false,
+            pen: Style::default(),
+            charsets: Charsets::default(),
+            modes: Modes::default(),
+            keyboard: [KeyboardStack::default(), KeyboardStack::default()],
+            titles: Titles::default(),
+            palette: Palette::default(),
+            extras: Interner::default(),
+            clusters: Interner::default(),
+            joins: false,
+            replies: Vec::new(),
+        }
+    }
+
+    pub fn active(&self) -> &Buffer {
+        if self.on_alternate {
+            &self.alternate
+        } else {
+            &self.primary
+        }
+    }
+
+    pub fn active_mut(&mut self) -> &mut Buffer {
+        if self.on_alternate {
+            &mut self.alternate
+        } else {
+            &mut self.primary
+        }
+    }
+
+    pub fn keyboard_mut(&mut self) -> &mut KeyboardStack {
+        &mut self.keyboard[usize::from(self.on_alternate)]
+    }
+
+    /// What erasing leaves behind.
+    pub fn blank(&self) -> Cell {
+        Cell::empty(self.pen.erased())
+    }
+
+    pub fn reply(&mut self, text: &str) {
+        if self.replies.len() + text.len() <= MOST_REPLIES {
+            self.replies.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    pub fn resize(&mut self, size: Size) {
+        self.size = size;
+        self.primary.resize(size, true);
+        self.alternate.resize(size, false);
+        self.joins = false;
+    }
+
+    pub fn print_ascii(&mut self, mut text: &[u8]) {
+        let charset = self.charsets.current();
+        if self.modes.insert || charset != Charset::Ascii {
+            for &byte in text {
+                self.put(charset.map(byte), 1);
+            }
+            return;
+        }
+        let style = self.pen;
+        let blank = self.blank();
+        let autowrap = self.modes.autowrap;
+        let buffer = self.active_mut();
+        while !text.is_empty() {
+            if buffer.x >= buffer.cols {
+                if autowrap {
+                    wrap(buffer, blank);
+                } else {
+                    buffer.x = buffer.cols - 1;
+                    text = &text[text.len() - 1..];
+                }
+            }
+            let (x, cols) = (buffer.x, buffer.cols);
+            let (now, later) = text.split_at(text.len().min(cols - x));
+            let end = x + now.len();
+            let row = buffer.cursor_row();
+            if x > 0 && row.get(x - 1).is_wide() {
+                row.set(x - 1, Cell::empty(style));
+            }
+            row.write(x, now.iter().map(|&byte| Cell::ascii(byte, style)));
+            if end < cols && row.get(end).is_spacer() {
+                row.set(end, Cell::empty(style));
+            }
+            buffer.x = end;
+            text = later;
+        }
+        self.joins = true;
+    }
+
+    pub fn print(&mut self, c: char) {
+        match c.width() {
+            Some(0) => self.combine(c),
+            Some(width) => self.put(c, width),
+            None => {}
+        }
+    }
+
+    fn put(&mut self, c: char, width: usize) {
+        let style = self.pen;
+        let blank = self.blank();
+        let Modes {
+            autowrap, insert, ..
+        } = self.modes;
+        let buffer = self.active_mut();
+        let cols = buffer.cols;
+        if width > cols {
+            return;
+        }
+        if let Some(before) = buffer.x.checked_sub(1)
+            && buffer.cursor_row().get(before).is_wide()
+        {
+            buffer.cursor_row().set(before, Cell::empty(style));
+        }
+        if buffer.x + width > cols {
+            if autowrap {
+                let x = buffer.x;
+                if x < cols {
+                    buffer.cursor_row().set(x, Cell::empty(style));
+                }
+                wrap(buffer, blank);
+            } else {
+                buffer.x = cols - 1;
+                if width == 2 {
+                    self.joins = false;
+                    return;
+                }
+            }
+        }
+        let x = buffer.x;
+        let end = x + width;
+        let row = buffer.cursor_row();
+        if insert {
+            row.insert(x, width, cols, Cell::empty(style));
+        }
+        if width == 2 {
+            row.set(x, Cell::wide(c, style));
+            row.set(x + 1, Cell::spacer(style));
+        } else {
+            row.set(x, Cell::narrow(c, style));
+        }
+        if end < cols && row.get(end).is_spacer() {
+            row.set(end, Cell::empty(style));
+        }
+        buffer.x = end;
+        self.joins = true;
+    }
+
+    /// Adds a mark to the character before the cursor.
+    fn combine(&mut self, c: char) {
+        let Some(x) = self.last_character() else {
+            return;
+        };
+        let buffer = self.active();
+        let cell = buffer.row(buffer.y).get(x);
+        let mut cluster = self.cell_text(cell);
+        if cluster.is_empty() || cluster.len() + c.len_utf8() > LONGEST_CLUSTER {
+            return;
+        }
+        cluster.push(c);
+        let index = self.intern_cluster(cluster.into());
+        self.active_mut().cursor_row().get_mut(x).set_cluster(index);
+    }
+
+    /// The column of the character that ends at the cursor.
+    pub fn last_character(&self) -> Option<usize> {
+        let buffer = self.active();
+        let before = buffer.x.checked_sub(1)?;
+        if buffer.row(buffer.y).get(before).is_spacer() {
+            before.checked_sub(1)
+        } else {
+            Some(before)
+        }
+    }
+
+    pub fn cell_text(&self, cell: Cell) -> String {
+        match cell.text() {
+            Text::Empty => String::new(),
+            Text::Char(c) => c.to_string(),
+            Text::Cluster(index) => self.clusters.get(index).map_or("", |text| text).to_string(),
+        }
+    }
+
+    pub fn extra(&self, style: Style) -> Extra {
+        self.extras
+            .get(u32::from(style.extra))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    pub fn set_extra(&mut self, extra: Extra) {
+        self.pen.extra = if extra == Extra::default() {
+            0
+        } else {
+            if self.extras.is_full() {
+                self.drop_unused_extras();
+            }
+            u16::try_from(self.extras.len() + 1).map_or(0, |_| self.extras.intern(extra) as u16)
+        };
+    }
+
+    pub fn set_link(&mut self, link: Option<Link>) {
+        let mut extra = self.extra(self.pen);
+        extra.link = link.map(Arc::new);
+        self.set_extra(extra);
+    }
+
+    fn intern_cluster(&mut self, cluster: Box<str>) -> u32 {
+        if self.clusters.is_full() {
+            let mut used = vec![false; self.clusters.len() + 1];
+            for cell in self.cells() {
+                if let Text::Cluster(index) = cell.text() {
+                    used[index as usize] = true;
+                }
+            }
+            let renumbered = self.clusters.retain(&used);
+            for cell in self.cells() {
+                if let Text::Cluster(index) = cell.text() {
+                    cell.set_cluster(renumbered[index as usize]);
+                }
+            }
+        }
+        self.clusters.intern(cluster)
+    }
+
+    fn drop_unused_extras(&mut self) {
+        let mut used = vec![false; self.extras.len() + 1];
+        for style in self.styles() {
+            used[usize::from(style.extra)] = true;
+        }
+        let renumbered = self.extras.retain(&used);
+        for style in self.styles() {
+            style.extra = renumbered[usize::from(style.extra)] as u16;
+        }
+    }
+
+    fn cells(&mut self) -> impl Iterator<Item = &mut Cell> {
+        let rows = self.primary.rows.iter_mut();
+        rows.chain(self.alternate.rows.iter_mut())
+            .flat_map(|row| row.cells_mut())
+    }
+
+    fn styles(&mut self) -> impl Iterator<Item = &mut Style> {
+        let Self {
+            primary,
+            alternate,
+            pen,
+            ..
+        } = self;
+        let saved = [&mut primary.saved.style, &mut alternate.saved.style, pen];
+        let rows = primary.rows.iter_mut().chain(alternate.rows.iter_mut());
+        rows.flat_map(|row| row.cells_mut())
+            .map(|cell| &mut cell.style)
+            .chain(saved)
+    }
+
+    pub fn save_cursor(&mut self) {
+        let style = self.pen;
+        let charset = self.charsets.current();
+        let buffer = self.active_mut();
+        buffer.saved = SavedCursor {
+            x: buffer.x.min(buffer.cols - 1),
+            y: buffer.y,
+            style,
+            charset,
+        };
+    }
+
+    /// The link and the underline's colour are not the cursor's to bring back.
+    pub fn restore_cursor(&mut self) {
+        let saved = self.active().saved;
+        let buffer = self.active_mut();
+        buffer.x = saved.x;
+        buffer.y = saved.y;
+        let extra = self.pen.extra;
+        self.pen = Style {
+            extra,
+            ..saved.style
+        };
+        self.charsets.set_current(saved.charset);
+        self.keep_on_screen();
+    }
+
+    /// Ends a pending wrap, and keeps the cursor within the region in origin mode.
+    pub fn keep_on_screen(&mut self) {
+        self.keep_left_of(usize::from(self.size.cols()) - 1);
+    }
+
+    pub fn keep_left_of(&mut self, max_x: usize) {
+        let origin = self.modes.origin;
+        let buffer = self.active_mut();
+        buffer.x = buffer.x.min(max_x);
+        buffer.y = if origin {
+            buffer.y.clamp(buffer.top, buffer.bottom)
+        } else {
+            buffer.y.min(buffer.height - 1)
+        };
+    }
+
+    /// Moves to a position counted from the region's top in origin mode.
+    pub fn move_to(&mut self, x: usize, y: usize) {
+        let origin = self.modes.origin;
+        let buffer = self.active_mut();
+        buffer.x = x;
+        buffer.y = if origin {
+            buffer.top.saturating_add(y)
+        } else {
+            y
+        };
+        self.keep_on_screen();
+    }
+
+    /// One line down, at the bottom of the region by scrolling.
+    pub fn line_feed(&mut self) {
+        let blank = self.blank();
+        let newline = self.modes.newline;
+        let buffer = self.active_mut();
+        if newline {
+            buffer.x = 0;
+        }
+        if buffer.y == buffer.bottom {
+            buffer.scroll(blank, false);
+        } else if buffer.y + 1 < buffer.height {
+            buffer.y += 1;
+            buffer.cursor_row().wrapped = false;
+        }
+        if buffer.x >= buffer.cols {
+            buffer.x = buffer.cols - 1;
+        }
+    }
+
+    pub fn enter_alternate(&mut self) {
+        if self.on_alternate {
+            return;
+        }
+        let blank = self.blank();
+        let (x, y) = (self.primary.x, self.primary.y);
+        self.on_alternate = true;
+        let buffer = &mut self.alternate;
+        for y in 0..buffer.height {
+            buffer.clear_row(y, blank);
+        }
+        buffer.x = x;
+        buffer.y = y;
+    }
+
+    pub fn leave_alternate(&mut self) {
+        if !self.on_alternate {
+            return;
+        }
+        self.on_alternate = false;
+        self.primary.x = self.alternate.x;
+        self.primary.y = self.alternate.y;
+        let saved = self.alternate.saved;
+        self.alternate = Buffer::new(self.size, 0);
+        self.alternate.saved = saved;
+        self.keep_left_of(usize::from(self.size.cols()));
+    }
+
+    /// DECSTR.
+    pub fn soft_reset(&mut self) {
+        let kept = self.modes;
+        self.modes = Modes {
+            newline: kept.newline,
+            mouse: kept.mouse,
+            mouse_encoding: kept.mouse_encoding,
+            ..Modes::default()
+        };
+        self.pen = Style::default();
+        self.charsets = Charsets::default();
+        let buffer = self.active_mut();
+        buffer.top = 0;
+        buffer.bottom = buffer.height - 1;
+        buffer.saved = SavedCursor::default();
+    }
+
+    /// RIS. The title and the palette stay.
+    pub fn full_reset(&mut self) {
+        let scrollback = self.primary.scrollback_limit();
+        let old = std::mem::replace(self, Self::new(self.size, scrollback));
+        self.titles = old.titles;
+        self.palette = old.palette;
+        self.replies = old.replies;
+    }
+}
+
+/// To the beginning of the next line, which continues this one.
+fn wrap(buffer: &mut Buffer, blank: Cell) {
+    buffer.x = 0;
+    if buffer.y == buffer.bottom {
+        buffer.scroll(blank, true);
+    } else {
+        buffer.y = (buffer.y + 1).min(buffer.height - 1);
+        buffer.cursor_row().wrapped = true;
+    }
+}
