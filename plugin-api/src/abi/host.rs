@@ -267,17 +267,26 @@ fn first_line(text: &str) -> String {
         .to_owned()
 }
 
-/// The first difference that abi_stable names: `Error: …`, `Expected: …`, `Found: …`.
+/// The first difference that abi_stable names. Its text has one block for each: `Error:…`,
+/// `Expected:` and `Found:`, the latter two followed by a field, one property per line.
 fn summary(detail: &str) -> String {
     let mut lines = detail
         .lines()
         .map(str::trim)
+        .filter(|line| !line.is_empty())
         .skip_while(|line| !line.starts_with("Error:"));
-    let mut words: Vec<&str> = Vec::new();
-    for line in lines.by_ref().take(6).filter(|line| !line.is_empty()) {
-        words.push(line);
+    let what = lines.next().and_then(|line| line.strip_prefix("Error:"));
+    // Of a field the name and the type.
+    let mut properties = |end: &str| {
+        let of_this = lines.by_ref().take_while(|line| !line.starts_with(end));
+        let all: Vec<&str> = of_this.filter(|line| !line.ends_with(':')).collect();
+        all.into_iter().take(2).collect::<Vec<_>>().join(" ")
+    };
+    let (expected, found) = (properties("Found:"), properties("Error:"));
+    match what {
+        Some(what) => format!("{what}, expected {expected}, found {found}"),
+        None => first_line(detail),
     }
-    words.join(" ")
 }
 
 fn to_json<T: serde::Serialize>(value: &T) -> Result<RString> {

@@ -1,0 +1,149 @@
+//! Whose libraries are loaded. The rows that need other owners run as root only.
+
+#[path = "fixtures/mod.rs"]
+mod fixtures;
+#[path = "fixtures/install.rs"]
+mod install;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::Path;
+
+use agentd_host::loader::{BackendName, Distrust, LoadError, Trust, load};
+use fixtures::FIXTURES;
+use install::Plugins;
+
+const STRANGER: u32 = 65_123;
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// The culprit and the reason.
+#[track_caller]
+fn distrust(error: LoadError, culprit: &Path) -> Distrust {
+    let text = error.to_string();
+    assert_eq!(
+        error.hints(),
+        ["AGENTD_PLUGIN_TRUST=off loads libraries that others can change"]
+    );
+    match error {
+        LoadError::Untrusted {
+            culprit: found,
+            reason,
+            ..
+        } => {
+            assert_eq!(found, culprit.canonicalize().unwrap(), "{text}");
+            reason
+        }
+        _ => panic!("{text}"),
+    }
+}
+
+fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "the rows with other owners need root"
+        );
+        eprintln!("left out without root: the rows with other owners; run the tests as root");
+    }
+    root
+}
+
+#[test]
+fn what_everybody_can_change_is_refused() {
+    let plugins = Plugins::new();
+    let file = plugins.install("echo", &FIXTURES.echo());
+    set_mode(&file, 0o666);
+    let error = plugins.refusal("echo");
+    assert!(
+        error.to_string().contains("`chmod go-w "),
+        "no remedy: {error}"
+    );
+    assert_eq!(distrust(error, &file), Distrust::WorldWritable);
+
+    set_mode(&file, 0o644);
+    set_mode(plugins.path(), 0o777);
+    let error = plugins.refusal("echo");
+    assert_eq!(distrust(error, plugins.path()), Distrust::WorldWritable);
+
+    set_mode(plugins.path(), 0o755);
+    plugins.load("echo").unwrap();
+}
+
+#[test]
+fn a_directory_further_up_counts_too() {
+    let plugins = Plugins::new();
+    let file = plugins.install("echo", &FIXTURES.echo());
+    let above = plugins.path().join("above");
+    let below = above.join("below");
+    fs::create_dir_all(&below).unwrap();
+    set_mode(&below, 0o755);
+    let moved = below.join(file.file_name().unwrap());
+    fs::rename(&file, &moved).unwrap();
+    symlink(&moved, &file).unwrap();
+
+    set_mode(&above, 0o777);
+    let error = plugins.load("echo").unwrap_err();
+    assert_eq!(distrust(error, &above), Distrust::WorldWritable);
+
+    // A sticky one may lie above, as /tmp does, but not hold the library.
+    set_mode(&above, 0o1777);
+    plugins.load("echo").unwrap();
+    set_mode(&below, 0o1777);
+    let error = plugins.load("echo").unwrap_err();
+    assert_eq!(distrust(error, &below), Distrust::Sticky);
+}
+
+#[test]
+fn the_place_a_link_leads_to_counts() {
+    let (good, bad) = (Plugins::new(), Plugins::new());
+    let file = bad.install("echo", &FIXTURES.echo());
+    symlink(&file, good.file("echo")).unwrap();
+    set_mode(bad.path(), 0o777);
+    let error = good.load("echo").unwrap_err();
+    assert_eq!(distrust(error, bad.path()), Distrust::WorldWritable);
+}
+
+#[test]
+fn another_users_library_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let plugins = Plugins::new();
+    let file = plugins.install("echo", &FIXTURES.echo());
+    chown(&file, Some(STRANGER), None).unwrap();
+    let error = plugins.refusal("echo");
+    assert_eq!(distrust(error, &file), Distrust::Owner(STRANGER));
+
+    chown(&file, Some(0), None).unwrap();
+    chown(plugins.path(), Some(STRANGER), None).unwrap();
+    let error = plugins.refusal("echo");
+    assert_eq!(distrust(error, plugins.path()), Distrust::Owner(STRANGER));
+}
+
+#[test]
+fn only_the_owners_private_group_may_write() {
+    if !is_root() {
+        return;
+    }
+    let plugins = Plugins::new();
+    let file = plugins.install("echo", &FIXTURES.echo());
+    set_mode(&file, 0o664);
+    plugins.load("echo").unwrap();
+    chown(&file, None, Some(STRANGER)).unwrap();
+    let error = plugins.refusal("echo");
+    assert_eq!(distrust(error, &file), Distrust::GroupWritable(STRANGER));
+}
+
+#[test]
+fn trust_can_be_switched_off() {
+    let plugins = Plugins::new();
+    let file = plugins.install("echo", &FIXTURES.echo());
+    set_mode(&file, 0o666);
+    set_mode(plugins.path(), 0o777);
+    let name = BackendName::parse("echo".as_ref()).unwrap();
+    load(&name, &plugins.search(), Trust::Off).unwrap();
+}

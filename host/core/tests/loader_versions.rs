@@ -1,0 +1,98 @@
+//! Libraries and daemons of different versions of the API.
+
+#[path = "fixtures/daemon.rs"]
+mod daemon;
+#[path = "fixtures/mod.rs"]
+mod fixtures;
+#[path = "fixtures/install.rs"]
+mod install;
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use agentd_host::loader::LoadError;
+use daemon::{Log, assert_alive, connect};
+use fixtures::FIXTURES;
+use install::Plugins;
+
+fn run_new_host(library: &Path) -> String {
+    let output = Command::new(FIXTURES.new_host())
+        .arg(library)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn another_major_version_is_refused() {
+    let plugins = Plugins::new();
+    plugins.install("echo", &FIXTURES.library("agentd_backend_major"));
+    let error = plugins.refusal("echo");
+    assert!(
+        matches!(&error, LoadError::ApiVersion { library, .. } if library == "2.0.0"),
+        "{error:?}"
+    );
+    assert!(
+        error
+            .to_string()
+            .contains("version 2.0.0 of agentd-plugin-api and this daemon has 1.0.0"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_library_of_the_next_minor_version_loads_today() {
+    let plugins = Plugins::new();
+    plugins.install("echo", &FIXTURES.library("agentd_backend_minor"));
+    let library = plugins.load("echo").unwrap();
+    assert_eq!(library.module.version(), "1.1.0");
+    let backend = connect(&library, &Arc::new(Log::default()), &[])
+        .await
+        .unwrap();
+    assert_alive(&backend).await;
+}
+
+#[test]
+fn todays_library_loads_in_a_daemon_of_the_next_minor_version() {
+    assert_eq!(
+        run_new_host(&FIXTURES.echo()),
+        "library 1.0.0\ndoctor None\npause the default\noutput hello\n"
+    );
+    let new = run_new_host(&FIXTURES.library("agentd_backend_minor"));
+    assert!(
+        new.contains("library 1.1.0\ndoctor Some(\"well\")\n"),
+        "{new}"
+    );
+}
+
+#[test]
+fn other_types_under_the_same_version_are_refused_both_ways() {
+    let changed = FIXTURES.library("agentd_backend_changed");
+    let plugins = Plugins::new();
+    plugins.install("echo", &changed);
+    let error = plugins.refusal("echo");
+    let LoadError::Layout { summary, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert!(
+        summary.contains("kind") && summary.contains("message"),
+        "{summary}"
+    );
+    assert_eq!(error.hints(), ["RUST_LOG=debug shows every difference"]);
+
+    let by_new_host = run_new_host(&changed);
+    assert!(by_new_host.starts_with("layout: "), "{by_new_host}");
+}
+#[test]
+fn zz_show() {
+    let p = FIXTURES.library("agentd_backend_changed");
+    use agentd_plugin_api::abi::{Header, host::*};
+    let l = unsafe { libloading::Library::new(&p) }.unwrap();
+    let h = *unsafe { l.get::<Header>(root_symbol()) }.unwrap();
+    if let Err(HeaderError::Layout { detail, .. }) = unsafe { Module::from_header(h) } {
+        std::fs::write("/tmp/detail.txt", detail).unwrap();
+    }
+    std::mem::forget(l);
+}
