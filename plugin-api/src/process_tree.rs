@@ -20,6 +20,9 @@ use crate::{Error, Result};
 /// How long a killed process may take to disappear before it is given up on.
 const KILL_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How often a process that is in the middle of an exec is looked at, a millisecond apart.
+const EXEC_PATIENCE: u32 = 200;
+
 /// The processes of one agent.
 #[derive(Clone, Debug)]
 pub struct ProcessTree {
@@ -138,11 +141,22 @@ impl ProcessTree {
     }
 
     fn marks(&self, pid: i32) -> bool {
-        fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| {
-            environ
-                .split(|byte| *byte == 0)
-                .any(|entry| entry == self.marker)
-        })
+        for _ in 0..EXEC_PATIENCE {
+            let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else {
+                return false;
+            };
+            if !environ.is_empty() {
+                return environ
+                    .split(|byte| *byte == 0)
+                    .any(|entry| entry == self.marker);
+            }
+            if !Stat::read(pid).is_some_and(|stat| stat.starting && !stat.dead) {
+                return false;
+            }
+            // In the middle of an exec it has no environment yet; that takes a moment at most.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        false
     }
 }
 
@@ -155,25 +169,36 @@ fn open(pid: Pid) -> Option<OwnedFd> {
     pidfd_open(pid, PidfdFlags::NONBLOCK).ok()
 }
 
-/// The three fields of `/proc/<pid>/stat` (proc(5)) that place a process.
-struct Stat {
-    dead: bool,
-    parent: i32,
-    session: i32,
+/// The fields of `/proc/<pid>/stat` (proc(5)) that place a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// A zombie, or about to disappear.
+    pub dead: bool,
+    /// The parent's process id.
+    pub parent: i32,
+    /// The process id of the session's leader.
+    pub session: i32,
+    /// It has no environment, not even an empty one: it is in the middle of an exec, is a thread
+    /// of the kernel, or may not be looked at.
+    pub starting: bool,
 }
 
 impl Stat {
-    fn read(pid: i32) -> Option<Stat> {
+    /// Reads them; none when there is no such process.
+    pub fn read(pid: i32) -> Option<Stat> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The command stands in parentheses and may hold anything, parentheses included.
         let mut fields = stat.rsplit_once(") ")?.1.split(' ');
         let dead = matches!(fields.next()?, "Z" | "X");
         let parent = fields.next()?.parse().ok()?;
         let session = fields.nth(1)?.parse().ok()?;
+        // Fields 4 and 6 were parent and session; 51 is where the environment ends.
+        let starting = fields.nth(44)? == "0";
         Some(Stat {
             dead,
             parent,
             session,
+            starting,
         })
     }
 }

@@ -1,3 +1,24 @@
-//! agentd-host
+//! The host: loads a backend, keeps its sessions, and answers for both services. Knows no backend
+//! by name. See `ARCHITECTURE.md` one folder up.
 
+pub mod doors;
+pub mod http;
 pub mod loader;
+pub mod service;
+pub mod session;
+
+mod backend;
+mod children;
+mod clock;
+mod config;
+mod daemon;
+mod error;
+mod instance;
+mod services;
+mod start_error;
+
+pub use backend::Backend;
+pub use config::{Auth, Config, PluginTrust};
+pub use daemon::{Collection, Daemon, Foundation, Service};
+pub use error::{Error, ErrorKind, Result};
+pub use start_error::{ExitCode, StartError};

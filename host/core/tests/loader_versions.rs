@@ -85,14 +85,3 @@ fn other_types_under_the_same_version_are_refused_both_ways() {
     let by_new_host = run_new_host(&changed);
     assert!(by_new_host.starts_with("layout: "), "{by_new_host}");
 }
-#[test]
-fn zz_show() {
-    let p = FIXTURES.library("agentd_backend_changed");
-    use agentd_plugin_api::abi::{Header, host::*};
-    let l = unsafe { libloading::Library::new(&p) }.unwrap();
-    let h = *unsafe { l.get::<Header>(root_symbol()) }.unwrap();
-    if let Err(HeaderError::Layout { detail, .. }) = unsafe { Module::from_header(h) } {
-        std::fs::write("/tmp/detail.txt", detail).unwrap();
-    }
-    std::mem::forget(l);
-}

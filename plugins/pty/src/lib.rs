@@ -1,1 +1,43 @@
-//! agentd-backend-pty
+//! The `pty` backend: the agent is a child of the daemon, on a pseudo-terminal inside it. Needs
+//! nothing but the kernel; the agents end with the daemon.
+
+mod child;
+mod input;
+mod program;
+mod session;
+
+use agentd_plugin_api::prelude::*;
+use agentd_plugin_api::serde_json::json;
+
+use crate::child::Child;
+use crate::session::PtySession;
+
+struct Pty {
+    host: Host,
+}
+
+impl Backend for Pty {
+    type Session = PtySession;
+
+    fn manifest() -> Manifest {
+        Manifest::new("pty", env!("CARGO_PKG_VERSION"))
+            .capabilities([Capability::Terminal, Capability::Interactive])
+            .options_schema(json!({"type": "object", "additionalProperties": false}))
+    }
+
+    async fn connect(host: Host, _config: Config) -> Result<Self> {
+        Ok(Pty { host })
+    }
+
+    async fn start(&self, spec: SessionSpec, events: SessionEvents) -> Result<PtySession> {
+        if let Some(option) = spec.options.keys().next() {
+            return Err(Error::refused(format!("unknown option `{option}`"))
+                .hint("the pty backend has no options"));
+        }
+        let child = Child::spawn(&self.host, &spec).await?;
+        events.running(Some(child.pid()));
+        PtySession::supervise(child, &spec.id, events)
+    }
+}
+
+export_backend!(Pty);

@@ -1,0 +1,131 @@
+use std::fmt;
+use std::sync::Arc;
+
+use agentd_api::{BackendDescription, Info};
+use agentd_plugin_api::abi::host::{RemoteBackend, RemoteSession};
+use agentd_plugin_api::host::HostServices;
+use agentd_plugin_api::sink::Receiver;
+use agentd_plugin_api::{Capability, Config, Found, Manifest, SessionSpec};
+
+use crate::loader::Library;
+use crate::{Error, Result};
+
+/// The connected backend, as the rest of the host sees it: its name and capabilities are data,
+/// and nothing anywhere depends on which backend it is.
+pub struct Backend {
+    library: String,
+    manifest: Manifest,
+    remote: RemoteBackend,
+}
+
+impl Backend {
+    /// Connects a loaded library.
+    pub async fn connect(
+        library: &Library,
+        services: Arc<dyn HostServices>,
+        config: &Config,
+    ) -> Result<Self, agentd_plugin_api::Error> {
+        let remote = library.module.connect(services, config).await?;
+        Ok(Backend {
+            library: library.path.display().to_string(),
+            manifest: library.manifest.clone(),
+            remote,
+        })
+    }
+
+    /// The name in `AGENTD_BACKEND`.
+    pub fn name(&self) -> &str {
+        &self.manifest.name
+    }
+
+    /// Whether sessions outlive the daemon.
+    pub fn is_persistent(&self) -> bool {
+        self.manifest.persistent
+    }
+
+    /// The argv of "a shell".
+    pub fn shell(&self) -> Vec<String> {
+        self.manifest.shell.clone().unwrap_or_else(|| {
+            let shell = std::env::var("SHELL")
+                .ok()
+                .filter(|shell| !shell.is_empty());
+            vec![shell.unwrap_or_else(|| "/bin/bash".to_owned())]
+        })
+    }
+
+    /// Whether the backend declares `capability`.
+    pub fn has(&self, capability: &Capability) -> bool {
+        self.manifest.capabilities.contains(capability)
+    }
+
+    /// Refuses what needs a capability that the backend does not declare, before any call.
+    pub fn require(&self, capability: &Capability, code: &'static str) -> Result<()> {
+        if self.has(capability) {
+            return Ok(());
+        }
+        let (name, capability) = (self.name(), capability.as_str());
+        Err(Error::conflict(
+            code,
+            format!("the {name} backend has no capability `{capability}`"),
+        ))
+    }
+
+    /// `GET /info`.
+    pub fn info(&self) -> Info {
+        let capabilities = self.manifest.capabilities.iter();
+        Info {
+            backend_type: self.manifest.name.clone(),
+            version: self.manifest.version.clone(),
+            capabilities: capabilities
+                .map(|capability| capability.as_str().to_owned())
+                .collect(),
+        }
+    }
+
+    /// `GET /backend`.
+    pub fn describe(&self) -> BackendDescription {
+        let Info {
+            backend_type,
+            version,
+            capabilities,
+        } = self.info();
+        BackendDescription {
+            name: backend_type,
+            version,
+            capabilities,
+            persistent: self.manifest.persistent,
+            options_schema: self.manifest.options_schema.clone(),
+            library: self.library.clone(),
+        }
+    }
+
+    /// Starts an agent that reports to `events`.
+    pub async fn start(
+        &self,
+        spec: &SessionSpec,
+        events: Arc<dyn Receiver>,
+    ) -> Result<RemoteSession> {
+        Ok(self.remote.start(spec, events).await?)
+    }
+
+    /// The sessions that outlived an earlier daemon.
+    pub async fn list(&self) -> Result<Vec<Found>> {
+        if !self.manifest.persistent {
+            return Ok(Vec::new());
+        }
+        Ok(self.remote.list().await?)
+    }
+
+    /// Takes over one of them.
+    pub async fn adopt(&self, id: &str, events: Arc<dyn Receiver>) -> Result<RemoteSession> {
+        Ok(self.remote.adopt(id, events).await?)
+    }
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backend")
+            .field("manifest", &self.manifest)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,120 @@
+//! Orphans of agents become children of the daemon, which reaps them.
+//!
+//! A plugin waits for the children that it started itself, so not every dead child may be reaped
+//! here. Left alone are children in the daemon's own session (a plugin's helper programs), and
+//! those that a plugin claimed; while one is being started nothing is reaped.
+
+use std::collections::HashSet;
+use std::fs;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use agentd_plugin_api::process_tree::Stat;
+use rustix::process::{Pid, WaitId, WaitIdOptions, getpid, getsid, waitid};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What plugins wait for themselves. One for the process.
+#[derive(Debug, Default)]
+pub struct Children {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    starting: usize,
+    claimed: HashSet<i32>,
+}
+
+impl Children {
+    /// The process's only value.
+    pub fn get() -> &'static Children {
+        static CHILDREN: std::sync::LazyLock<Children> =
+            std::sync::LazyLock::new(Children::default);
+        &CHILDREN
+    }
+
+    /// A plugin is about to start a child.
+    pub fn hold(&self) {
+        self.lock().starting += 1;
+    }
+
+    /// The child was started, or not; a claimed one is the plugin's to wait for.
+    pub fn release(&self, claimed: Option<u32>) {
+        let mut state = self.lock();
+        state.starting = state.starting.saturating_sub(1);
+        state.claimed.extend(claimed.map(u32::cast_signed));
+        if state.starting == 0 {
+            // Deaths meanwhile were passed over.
+            reap(&mut state);
+        }
+    }
+
+    /// Makes the daemon the parent of its agents' orphans, and reaps them for as long as the
+    /// runtime lives.
+    pub fn adopt_orphans(&'static self) -> std::io::Result<()> {
+        rustix::process::set_child_subreaper(Some(getpid()))?;
+        let mut deaths = signal(SignalKind::child())?;
+        tokio::spawn(async move {
+            while deaths.recv().await.is_some() {
+                let mut state = self.lock();
+                if state.starting == 0 {
+                    reap(&mut state);
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn reap(state: &mut State) {
+    let own_session = getsid(None).ok().map(|pid| pid.as_raw_nonzero().get());
+    let children = children();
+    state
+        .claimed
+        .retain(|pid| children.iter().any(|child| child.pid == *pid));
+    for child in children {
+        let left_alone = Some(child.session) == own_session || state.claimed.contains(&child.pid);
+        if child.dead
+            && !left_alone
+            && let Some(pid) = Pid::from_raw(child.pid)
+        {
+            // It is dead and nobody else waits for it, so this returns at once.
+            let _ = waitid(
+                WaitId::Pid(pid),
+                WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+            );
+        }
+    }
+}
+
+struct Child {
+    pid: i32,
+    dead: bool,
+    session: i32,
+}
+
+/// The daemon's children, from `/proc/self/task/*/children` (proc(5)).
+fn children() -> Vec<Child> {
+    let Ok(threads) = fs::read_dir("/proc/self/task") else {
+        return Vec::new();
+    };
+    let lists = threads.filter_map(|thread| {
+        let thread = thread.ok()?.path();
+        fs::read_to_string(thread.join("children")).ok()
+    });
+    let pids: Vec<i32> = lists
+        .flat_map(|list| {
+            list.split(' ')
+                .filter_map(|pid| pid.parse().ok())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let child = |pid| {
+        let Stat { dead, session, .. } = Stat::read(pid)?;
+        Some(Child { pid, dead, session })
+    };
+    pids.into_iter().filter_map(child).collect()
+}

@@ -1,0 +1,173 @@
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
+
+/// What an operator can set: every variable is a flag too.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// Backend that runs the agents: tmux, docker, pty, or a library in a plugin directory
+    #[arg(
+        long,
+        env = "AGENTD_BACKEND",
+        default_value = "tmux",
+        value_name = "NAME"
+    )]
+    pub backend: OsString,
+
+    /// Address to listen on
+    #[arg(
+        long,
+        env = "AGENTD_HOST",
+        default_value = "127.0.0.1",
+        value_name = "ADDRESS"
+    )]
+    pub host: String,
+
+    /// Port to listen on; 0 picks a free one and prints it
+    #[arg(long, env = "AGENTD_PORT", value_name = "PORT", required = false)]
+    pub port: u16,
+
+    /// Directories with backend libraries, separated by `:`, absolute, searched first
+    #[arg(long, env = "AGENTD_PLUGIN_DIR", value_name = "DIRECTORIES")]
+    pub plugin_dir: Option<OsString>,
+
+    /// Whether libraries must be safe from other users' changes
+    #[arg(
+        long,
+        env = "AGENTD_PLUGIN_TRUST",
+        value_enum,
+        default_value = "strict"
+    )]
+    pub plugin_trust: PluginTrust,
+
+    /// Directory of the database and the token [default: $XDG_STATE_HOME/agentd]
+    #[arg(long, env = "AGENTD_STATE_DIR", value_name = "DIRECTORY")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Token that clients must send [default: the file `token` in the state directory]
+    #[arg(
+        long,
+        env = "AGENTD_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<String>,
+
+    /// Whether clients must send the token; `off` needs a loopback address
+    #[arg(long, env = "AGENTD_AUTH", value_enum, default_value = "token")]
+    pub auth: Auth,
+
+    /// Names under which the service may be reached, besides the loopback ones
+    #[arg(
+        long,
+        env = "AGENTD_ALLOWED_HOSTS",
+        value_delimiter = ',',
+        value_name = "HOSTS"
+    )]
+    pub allowed_hosts: Vec<String>,
+
+    /// Web origins whose pages may use the service, besides its own
+    #[arg(
+        long,
+        env = "AGENTD_ALLOWED_ORIGINS",
+        value_delimiter = ',',
+        value_name = "ORIGINS"
+    )]
+    pub allowed_origins: Vec<String>,
+
+    /// Image of the docker backend's agents
+    #[arg(long, env = "AGENTD_DOCKER_IMAGE", value_name = "IMAGE")]
+    pub docker_image: Option<String>,
+
+    /// Docker engine of the docker backend
+    #[arg(long, env = "DOCKER_HOST", value_name = "URL")]
+    pub docker_host: Option<String>,
+
+    /// Name of the tmux server, as for `tmux -L` [default: the user's own server]
+    #[arg(long, env = "AGENTD_TMUX_SOCKET", value_name = "NAME")]
+    pub tmux_socket: Option<String>,
+
+    /// Raw output kept per session for resume, in bytes
+    #[arg(
+        long,
+        env = "AGENTD_HISTORY_BYTES",
+        default_value = "524288",
+        value_name = "BYTES"
+    )]
+    pub history_bytes: usize,
+
+    /// Leave tmux and docker sessions running at shutdown; the next start adopts them
+    #[arg(
+        long,
+        env = "AGENTD_SHUTDOWN_LEAVE_RUNNING",
+        default_value = "false",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        value_parser = BoolishValueParser::new(),
+        value_name = "BOOL"
+    )]
+    pub shutdown_leave_running: bool,
+}
+
+/// `AGENTD_AUTH`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Auth {
+    /// Clients must send the token.
+    Token,
+    /// Everybody on this machine may do everything.
+    Off,
+}
+
+/// `AGENTD_PLUGIN_TRUST`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PluginTrust {
+    /// Only root and the daemon's user can change a library.
+    Strict,
+    /// Whoever can write the file decides what the daemon runs.
+    Off,
+}
+
+impl Config {
+    /// Where the token and the database are. None when there is no home directory either.
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        let home_state = || Some(PathBuf::from(variable("HOME")?).join(".local/state"));
+        self.state_dir
+            .clone()
+            .filter(|directory| !directory.as_os_str().is_empty())
+            .or_else(|| {
+                let state = variable("XDG_STATE_HOME").map(PathBuf::from);
+                Some(
+                    state
+                        .filter(|path| path.is_absolute())
+                        .or_else(home_state)?
+                        .join("agentd"),
+                )
+            })
+    }
+
+    /// The settings that only backends read, by the names of their variables: all that begin with
+    /// `AGENTD_`, and those that have a flag here. The token is not among them.
+    pub fn backend_settings(&self) -> std::collections::BTreeMap<String, String> {
+        let mut settings: std::collections::BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| name.starts_with("AGENTD_") && name != "AGENTD_TOKEN")
+            .collect();
+        let flags = [
+            ("AGENTD_DOCKER_IMAGE", &self.docker_image),
+            ("DOCKER_HOST", &self.docker_host),
+            ("AGENTD_TMUX_SOCKET", &self.tmux_socket),
+        ];
+        for (name, value) in flags {
+            if let Some(value) = value {
+                settings.insert(name.to_owned(), value.clone());
+            }
+        }
+        settings
+    }
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}

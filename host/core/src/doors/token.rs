@@ -1,0 +1,87 @@
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use super::secret::Secret;
+
+/// What a client sends as `Authorization: Bearer`.
+#[derive(Clone, Debug)]
+pub struct Token(Secret);
+
+impl Token {
+    /// A token from a setting. None when it could not be sent as a header or would match an
+    /// absent one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let usable = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        usable.then(|| Token(Secret::from_text(text.to_owned())))
+    }
+
+    /// The token in the file `token` of the state directory; made there when there is none.
+    pub fn in_state_dir(state_dir: &Path) -> io::Result<Self> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(state_dir)?;
+        fs::set_permissions(state_dir, Permissions::from_mode(0o700))?;
+        let path = state_dir.join("token");
+        match OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+        {
+            Ok(mut file) => {
+                let token = Secret::random();
+                file.write_all(token.reveal().as_bytes())?;
+                file.sync_all()?;
+                Ok(Token(token))
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+                let text = fs::read_to_string(&path)?;
+                Token::parse(text.trim()).ok_or_else(|| {
+                    let message = format!("`{}` holds no token: delete it", path.display());
+                    io::Error::new(io::ErrorKind::InvalidData, message)
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether `given` is this token.
+    pub fn is(&self, given: &str) -> bool {
+        self.0.is(given)
+    }
+
+    /// The text, for handing it to its owner.
+    pub fn reveal(&self) -> &str {
+        self.0.reveal()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_made_once_and_kept_private() {
+        let parent = tempfile::tempdir().unwrap();
+        let state = parent.path().join("state");
+        let first = Token::in_state_dir(&state).unwrap();
+        let second = Token::in_state_dir(&state).unwrap();
+        assert!(second.is(first.reveal()));
+        assert_eq!(first.reveal().len(), 64);
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&state), 0o700);
+        assert_eq!(mode(&state.join("token")), 0o600);
+    }
+
+    #[test]
+    fn an_empty_token_is_none() {
+        assert!(Token::parse("").is_none());
+        assert!(Token::parse("a b").is_none());
+        assert!(Token::parse("secret").unwrap().is("secret"));
+        assert!(!Token::parse("secret").unwrap().is(""));
+    }
+}

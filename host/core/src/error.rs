@@ -1,0 +1,113 @@
+use agentd_plugin_api::{Error as BackendError, ErrorKind as BackendErrorKind};
+
+/// What the domain's functions return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a request failed. Knows no transport; `http::problem` maps the kind to a status.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// Decides the HTTP status.
+    pub kind: ErrorKind,
+    /// A stable word for programs.
+    pub code: &'static str,
+    /// What happened: lower-case, without a final dot.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// The kinds of failure that clients tell apart by status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The request is malformed.
+    Invalid,
+    /// No or wrong credentials.
+    Unauthorized,
+    /// This address or page may not ask at all.
+    Forbidden,
+    /// There is no such thing.
+    NotFound,
+    /// The path exists, the method does not.
+    MethodNotAllowed,
+    /// It contradicts what is there, or what the backend can do.
+    Conflict,
+    /// The body is too large.
+    TooLarge,
+    /// The backend refuses this request as it stands.
+    Refused,
+    /// The backend, or this service, cannot do it now.
+    Unavailable,
+    /// Something that should not have happened.
+    Internal,
+}
+
+impl Error {
+    /// An error of the given kind.
+    pub fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
+        Error {
+            kind,
+            code,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// The request is malformed.
+    pub fn invalid(code: &'static str, message: impl Into<String>) -> Self {
+        Error::new(ErrorKind::Invalid, code, message)
+    }
+
+    /// There is no `what` of this name or id.
+    pub fn not_found(what: &str, name: &str) -> Self {
+        Error::new(
+            ErrorKind::NotFound,
+            "not-found",
+            format!("there is no {what} `{name}`"),
+        )
+    }
+
+    /// The request contradicts what is there.
+    pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+        Error::new(ErrorKind::Conflict, code, message)
+    }
+
+    /// It cannot be done now.
+    pub fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
+        Error::new(ErrorKind::Unavailable, code, message)
+    }
+
+    /// Something that should not have happened.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Error::new(ErrorKind::Internal, "internal", message)
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl From<BackendError> for Error {
+    fn from(error: BackendError) -> Self {
+        let (kind, code) = match error.kind {
+            BackendErrorKind::Refused | BackendErrorKind::Invalid => {
+                (ErrorKind::Refused, "refused")
+            }
+            BackendErrorKind::Conflict => (ErrorKind::Conflict, "conflict"),
+            BackendErrorKind::Gone => (ErrorKind::NotFound, "gone"),
+            BackendErrorKind::Unsupported => (ErrorKind::Conflict, "unsupported"),
+            BackendErrorKind::Unavailable => (ErrorKind::Unavailable, "backend-unavailable"),
+            BackendErrorKind::Panicked => (ErrorKind::Internal, "backend-panicked"),
+            _ => (ErrorKind::Internal, "backend-failed"),
+        };
+        Error {
+            kind,
+            code,
+            message: error.message,
+            hint: error.hint,
+        }
+    }
+}

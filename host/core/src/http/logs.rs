@@ -1,0 +1,42 @@
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use agentd_api::{LogLine, LogQuery};
+use bytes::Bytes;
+use futures_util::stream;
+use warp::Reply;
+use warp::http::header::{CONTENT_TYPE, HeaderValue};
+
+use super::Response;
+use crate::daemon::Daemon;
+use crate::session::Session;
+use crate::{ErrorKind, Result};
+
+/// The answer to `GET …/logs`: NDJSON, a line at a time.
+pub async fn logs(daemon: Arc<Daemon>, session: Arc<Session>, query: LogQuery) -> Result<Response> {
+    let lines = match session.logs(daemon.sessions.backend(), query).await {
+        Ok(lines) => Some(lines),
+        // Nothing of the log is known now.
+        Err(error) if error.kind == ErrorKind::Unavailable => None,
+        Err(error) => return Err(error),
+    };
+    let stream = stream::unfold((lines, daemon), async |(mut lines, daemon)| {
+        let line = tokio::select! {
+            line = async { lines.as_mut()?.recv().await } => line?,
+            () = daemon.shutting_down() => return None,
+        };
+        Some((Ok::<_, Infallible>(ndjson(&line)), (lines, daemon)))
+    });
+    let mut reply = warp::reply::stream(stream).into_response();
+    reply.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/x-ndjson"),
+    );
+    Ok(reply)
+}
+
+fn ndjson(line: &LogLine) -> Bytes {
+    let mut json = serde_json::to_vec(line).unwrap_or_default();
+    json.push(b'\n');
+    json.into()
+}

@@ -1,0 +1,119 @@
+//! What both services answer in the same way, and how errors become answers. One function a route;
+//! its first doc line is the request line.
+
+mod logs;
+pub mod problem;
+mod routes;
+mod terminal;
+
+use std::sync::Arc;
+
+use warp::filters::BoxedFilter;
+use warp::http::{HeaderMap, StatusCode};
+use warp::{Filter, Rejection, Reply};
+
+use crate::daemon::Daemon;
+use crate::{Error, Result};
+
+pub use logs::logs;
+
+/// An answer.
+pub type Response = warp::reply::Response;
+
+/// The largest body of a request, in bytes.
+const MAX_BODY: u64 = 1024 * 1024;
+
+/// Gives a handler the daemon.
+pub fn with(
+    daemon: &Arc<Daemon>,
+) -> impl Filter<Extract = (Arc<Daemon>,), Error = std::convert::Infallible> + Clone + use<> {
+    let daemon = daemon.clone();
+    warp::any().map(move || daemon.clone())
+}
+
+/// A JSON body of limited size.
+pub fn body<T: serde::de::DeserializeOwned + Send>()
+-> impl Filter<Extract = (T,), Error = Rejection> + Copy {
+    warp::body::content_length_limit(MAX_BODY).and(warp::body::json())
+}
+
+/// The one way into a service: its own routes behind the doors, the shared ones, and every error
+/// as a problem.
+///
+/// `open` needs no credentials, and neither do the shared open routes; `closed` does.
+pub fn service(
+    daemon: &Arc<Daemon>,
+    open: BoxedFilter<(Response,)>,
+    closed: BoxedFilter<(Response,)>,
+) -> BoxedFilter<(Response,)> {
+    let all = routes::open(daemon)
+        .or(terminal::route(daemon))
+        .unify()
+        .or(credentials(daemon).and(routes::shared(daemon).or(closed).unify()))
+        .unify()
+        .or(open)
+        .unify();
+    address(daemon)
+        .and(all)
+        .recover(problem::recover)
+        .unify()
+        .boxed()
+}
+
+/// No routes.
+pub fn nothing() -> BoxedFilter<(Response,)> {
+    warp::any()
+        .and_then(async || Err(warp::reject::not_found()))
+        .boxed()
+}
+
+/// Answers that something was made.
+pub fn created<T: serde::Serialize>(body: &T) -> Response {
+    warp::reply::with_status(warp::reply::json(body), StatusCode::CREATED).into_response()
+}
+
+/// Answers with what a handler returned.
+pub fn respond<R: Reply>(result: Result<R>) -> Response {
+    match result {
+        Ok(reply) => reply.into_response(),
+        Err(error) => problem::reply(&error),
+    }
+}
+
+/// Refuses foreign hosts and origins.
+fn address(daemon: &Arc<Daemon>) -> BoxedFilter<()> {
+    with(daemon)
+        .and(warp::header::headers_cloned())
+        .and(warp::host::optional())
+        .and_then(
+            async |daemon: Arc<Daemon>,
+                   headers: HeaderMap,
+                   authority: Option<warp::host::Authority>| {
+                let authority = authority.as_ref().map(|authority| authority.as_str());
+                daemon
+                    .doors
+                    .check_address(&headers, authority)
+                    .map_err(reject)
+            },
+        )
+        .untuple_one()
+        .boxed()
+}
+
+/// Refuses whoever does not show the token or a browser's sign-in.
+fn credentials(daemon: &Arc<Daemon>) -> BoxedFilter<()> {
+    with(daemon)
+        .and(warp::header::headers_cloned())
+        .and_then(async |daemon: Arc<Daemon>, headers: HeaderMap| {
+            daemon
+                .doors
+                .check_credentials(&headers, None)
+                .map_err(reject)
+        })
+        .untuple_one()
+        .boxed()
+}
+
+fn reject(error: Error) -> Rejection {
+    warp::reject::custom(problem::Rejected(error))
+}

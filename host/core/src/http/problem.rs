@@ -1,0 +1,103 @@
+//! Errors as `application/problem+json`: the one place where kinds become statuses.
+
+use std::convert::Infallible;
+
+use agentd_api::Problem;
+use warp::http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use warp::http::{Response, StatusCode};
+use warp::reject::{
+    InvalidQuery, LengthRequired, MethodNotAllowed, PayloadTooLarge, Reject, UnsupportedMediaType,
+};
+use warp::{Rejection, Reply};
+
+use crate::{Error, ErrorKind};
+
+/// An error on its way through warp.
+#[derive(Debug)]
+pub struct Rejected(pub Error);
+
+impl Reject for Rejected {}
+
+/// The answer that tells `error`.
+pub fn reply(error: &Error) -> super::Response {
+    let status = status(error.kind);
+    if status == StatusCode::INTERNAL_SERVER_ERROR {
+        tracing::error!(code = error.code, "{error}");
+    }
+    let problem = Problem {
+        title: status.canonical_reason().unwrap_or_default().to_owned(),
+        status: status.as_u16(),
+        detail: error.message.clone(),
+        code: error.code.to_owned(),
+        hint: error.hint.clone(),
+    };
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let mut reply = Response::new(body).into_response();
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    if error.kind == ErrorKind::Unauthorized {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    reply
+}
+
+/// The answer to a request that no route took.
+pub async fn recover(rejection: Rejection) -> Result<super::Response, Infallible> {
+    Ok(reply(&error(&rejection)))
+}
+
+fn status(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+        ErrorKind::Unauthorized => StatusCode::UNAUTHORIZED,
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        ErrorKind::Conflict => StatusCode::CONFLICT,
+        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::Refused => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn error(rejection: &Rejection) -> Error {
+    if let Some(Rejected(error)) = rejection.find() {
+        return error.clone();
+    }
+    if let Some(error) = rejection.find::<warp::body::BodyDeserializeError>() {
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        return Error::invalid("invalid-body", cause.unwrap_or_else(|| error.to_string()));
+    }
+    if rejection.find::<UnsupportedMediaType>().is_some() {
+        return Error::invalid("invalid-body", "the body is not declared as JSON")
+            .hint("send it with `Content-Type: application/json`");
+    }
+    if rejection.find::<LengthRequired>().is_some() {
+        return Error::invalid("invalid-body", "the request has no `Content-Length`");
+    }
+    if rejection.find::<PayloadTooLarge>().is_some() {
+        return Error::new(ErrorKind::TooLarge, "too-large", "the body is too large")
+            .hint(format!("a body may have {} bytes", super::MAX_BODY));
+    }
+    if rejection.find::<InvalidQuery>().is_some() {
+        return Error::invalid("invalid-query", "the query cannot be read");
+    }
+    if rejection.find::<MethodNotAllowed>().is_some() {
+        let message = "this path has no such method";
+        return Error::new(ErrorKind::MethodNotAllowed, "method-not-allowed", message);
+    }
+    if rejection.is_not_found() {
+        return Error::new(
+            ErrorKind::NotFound,
+            "not-found",
+            "there is nothing at this path",
+        );
+    }
+    tracing::debug!(?rejection, "a request that no route took");
+    Error::invalid("invalid-request", "the request cannot be read")
+}

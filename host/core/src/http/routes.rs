@@ -1,0 +1,158 @@
+//! The routes that both services have in common.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use warp::filters::BoxedFilter;
+use warp::http::header::{CACHE_CONTROL, HeaderValue, SET_COOKIE};
+use warp::http::{HeaderMap, StatusCode};
+use warp::{Filter, Reply};
+
+use super::{Response, body, created, respond, with};
+use crate::daemon::Daemon;
+use crate::doors::{KEY_HEADER, TICKET_LIFETIME};
+use crate::{Error, Result};
+
+/// What needs no credentials.
+pub fn open(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
+    health(daemon)
+        .or(info(daemon))
+        .unify()
+        .or(login(daemon))
+        .unify()
+        .boxed()
+}
+
+/// What needs credentials.
+pub fn shared(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
+    backend(daemon)
+        .or(code(daemon))
+        .unify()
+        .or(ticket(daemon))
+        .unify()
+        .or(logout(daemon))
+        .unify()
+        .boxed()
+}
+
+/// GET /health
+fn health(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
+    warp::path!("health")
+        .and(warp::get())
+        .and(with(daemon))
+        .map(|daemon: Arc<Daemon>| warp::reply::json(&daemon.health()).into_response())
+        .boxed()
+}
+
+/// GET /info
+fn info(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
+    warp::path!("info")
+        .and(warp::get())
+        .and(with(daemon))
+        .map(|daemon: Arc<Daemon>| {
+            warp::reply::json(&daemon.sessions.backend().info()).into_response()
+        })
+        .boxed()
+}
+
+/// GET /backend
+fn backend(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
+    warp::path!("backend")
+        .and(warp::get())
+        .and(with(daemon))
+        .map(|daemon: Arc<Daemon>| {
+            warp::reply::json(&daemon.sessions.backend().describe()).into_response()
+        })
+        .boxed()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Login {
+    token: Option<String>,
+    code: Option<String>,
+}
+
+/// POST /login {token} or {code}
+fn login(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
+    warp::path!("login")
+        .and(warp::post())
+        .and(with(daemon))
+        .and(body())
+        .map(|daemon: Arc<Daemon>, login: Login| respond(sign_in(&daemon, &login)))
+        .boxed()
+}
+
+fn sign_in(daemon: &Daemon, login: &Login) -> Result<Response> {
+    let sign_in = daemon
+        .doors
+        .sign_in(login.token.as_deref(), login.code.as_deref())?;
+    let header = |value: &str| {
+        HeaderValue::from_str(value).map_err(|error| Error::internal(error.to_string()))
+    };
+    let mut reply = StatusCode::NO_CONTENT.into_response();
+    reply
+        .headers_mut()
+        .insert(SET_COOKIE, header(&sign_in.set_cookie)?);
+    reply
+        .headers_mut()
+        .insert(KEY_HEADER, header(sign_in.key.reveal())?);
+    reply
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(reply)
+}
+
+/// POST /logout
+fn logout(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
+    warp::path!("logout")
+        .and(warp::post())
+        .and(with(daemon))
+        .and(warp::header::headers_cloned())
+        .map(|daemon: Arc<Daemon>, headers: HeaderMap| {
+            daemon.doors.sign_out(&headers);
+            StatusCode::NO_CONTENT.into_response()
+        })
+        .boxed()
+}
+
+#[derive(Serialize)]
+struct Code {
+    code: String,
+    url: String,
+}
+
+/// POST /login/codes
+fn code(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
+    warp::path!("login" / "codes")
+        .and(warp::post())
+        .and(with(daemon))
+        .map(|daemon: Arc<Daemon>| {
+            let code = daemon.doors.code();
+            // In the fragment, which browsers neither send nor log.
+            let url = format!("http://{}/#code={code}", daemon.address);
+            created(&Code { code, url })
+        })
+        .boxed()
+}
+
+#[derive(Serialize)]
+struct Ticket {
+    ticket: String,
+    expires_in: u64,
+}
+
+/// POST /tickets
+fn ticket(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
+    warp::path!("tickets")
+        .and(warp::post())
+        .and(with(daemon))
+        .map(|daemon: Arc<Daemon>| {
+            let ticket = daemon.doors.ticket();
+            created(&Ticket {
+                ticket,
+                expires_in: TICKET_LIFETIME.as_secs(),
+            })
+        })
+        .boxed()
+}

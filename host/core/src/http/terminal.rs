@@ -1,0 +1,240 @@
+//! The terminal WebSocket: binary frames are output and keyboard input, text frames are
+//! [`ServerFrame`] and [`ClientFrame`].
+
+use std::sync::Arc;
+
+use agentd_api::State;
+use agentd_api::terminal::{
+    ClientFrame, MAX_MESSAGE_BYTES, Mode, ServerFrame, TerminalQuery, close,
+};
+use agentd_plugin_api::Capability;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use tokio::sync::mpsc;
+use warp::filters::BoxedFilter;
+use warp::http::HeaderMap;
+use warp::ws::{Message, WebSocket, Ws};
+use warp::{Filter, Reply};
+
+use super::{Response, respond, with};
+use crate::daemon::Daemon;
+use crate::session::{Cursor, Next, Session, Viewer, parse_size};
+use crate::{Error, ErrorKind, Result};
+
+/// Bytes that wait for a slow connection inside the WebSocket, at most.
+const MAX_WRITE_BUFFER: usize = 2 * 1024 * 1024;
+
+/// GET /{sessions|agents}/{name or id}/terminal
+pub(super) fn route(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
+    warp::path(daemon.collection.path())
+        .and(warp::path!(String / "terminal"))
+        .and(warp::get())
+        .and(with(daemon))
+        .and(warp::header::headers_cloned())
+        .and(warp::query())
+        .and(warp::ws().map(Some).or(warp::any().map(|| None)).unify())
+        .then(
+            async |id: String, daemon: Arc<Daemon>, headers: HeaderMap, query, ws| {
+                respond(terminal(daemon, &id, &headers, query, ws).await)
+            },
+        )
+        .boxed()
+}
+
+/// Opens the socket, or says why not before the upgrade.
+async fn terminal(
+    daemon: Arc<Daemon>,
+    id: &str,
+    headers: &HeaderMap,
+    query: TerminalQuery,
+    ws: Option<Ws>,
+) -> Result<Response> {
+    daemon
+        .doors
+        .check_credentials(headers, query.ticket.as_deref())?;
+    let session = daemon.collection.find(id)?;
+    daemon
+        .sessions
+        .backend()
+        .require(&Capability::Terminal, "no-terminal")?;
+    let ws = ws.ok_or_else(|| {
+        Error::new(
+            ErrorKind::Invalid,
+            "websocket-required",
+            "this path is a WebSocket",
+        )
+    })?;
+    let upgraded = ws
+        .max_message_size(MAX_MESSAGE_BYTES)
+        .max_frame_size(MAX_MESSAGE_BYTES)
+        .max_write_buffer_size(MAX_WRITE_BUFFER)
+        .on_upgrade(|socket| serve(socket, session, daemon, query));
+    Ok(upgraded.into_response())
+}
+
+async fn serve(
+    socket: WebSocket,
+    session: Arc<Session>,
+    daemon: Arc<Daemon>,
+    query: TerminalQuery,
+) {
+    session.started().await;
+    let interactive = daemon.sessions.backend().has(&Capability::Interactive);
+    let viewer = Viewer::join(session.clone(), query.mode == Mode::Rw && interactive);
+    let resumed = query
+        .seq
+        .filter(|_| query.epoch.as_deref() == Some(session.id.as_str()));
+    let (mut sink, stream) = socket.split();
+    let (refusals, refused) = mpsc::channel(16);
+    let end = tokio::select! {
+        end = send(&mut sink, &session, &daemon, resumed, &viewer, refused) => end,
+        end = receive(stream, &viewer, refusals) => end,
+    };
+    // The other side may be gone; then nobody is there to be told.
+    if let Some((code, reason)) = end {
+        let _ = sink.send(Message::close_with(code, reason)).await;
+    }
+}
+
+/// Why the socket is closed; none when the connection is gone.
+type End = Option<(u16, &'static str)>;
+
+type Sink = SplitSink<WebSocket, Message>;
+
+async fn send(
+    sink: &mut Sink,
+    session: &Session,
+    daemon: &Daemon,
+    resumed: Option<u64>,
+    viewer: &Viewer,
+    mut refused: mpsc::Receiver<Error>,
+) -> End {
+    // Told before the first look, so that nothing is missed in between.
+    let mut changes = session.terminal.subscribe();
+    let mut cursor = session.terminal.cursor(resumed);
+    let hello = ServerFrame::Hello {
+        session: session.name.to_string(),
+        mode: if viewer.writes() { Mode::Rw } else { Mode::Ro },
+        cols: cursor.size.cols,
+        rows: cursor.size.rows,
+        epoch: session.id.clone(),
+        seq: cursor.seq,
+    };
+    sink.send(text(&hello)).await.ok()?;
+    loop {
+        changes.mark_unchanged();
+        if let Some(end) = send_new(sink, session, &mut cursor).await {
+            return end;
+        }
+        tokio::select! {
+            changed = changes.changed() => changed.ok()?,
+            Some(error) = refused.recv() => {
+                let frame = ServerFrame::Error { code: error.code.into(), detail: error.message };
+                sink.send(text(&frame)).await.ok()?;
+            }
+            () = daemon.shutting_down() => {
+                return Some((close::BACKEND_GONE, "the service is shutting down"));
+            }
+            () = session.forgotten() => return Some((close::DELETED, "the session was deleted")),
+        }
+    }
+}
+
+/// Sends everything that is new; an end when that was the last.
+async fn send_new(sink: &mut Sink, session: &Session, cursor: &mut Cursor) -> Option<End> {
+    loop {
+        let message = match session.terminal.next(cursor) {
+            Next::Output(bytes) => Message::binary(bytes),
+            Next::Resize(size) => text(&ServerFrame::Resize {
+                cols: size.cols,
+                rows: size.rows,
+            }),
+            Next::Nothing => return None,
+            Next::Lost => {
+                *cursor = session.terminal.cursor(None);
+                continue;
+            }
+            Next::Ended => return Some(send_exit(sink, session).await),
+        };
+        if sink.send(message).await.is_err() {
+            return Some(None);
+        }
+    }
+}
+
+async fn send_exit(sink: &mut Sink, session: &Session) -> End {
+    let record = session.record();
+    let exit = record
+        .exit
+        .filter(|_| record.state == State::Exited)
+        .unwrap_or_default();
+    if exit.code.is_none() && exit.signal.is_none() {
+        return Some((close::BACKEND_GONE, "the session is lost"));
+    }
+    let frame = ServerFrame::Exit {
+        code: exit.code,
+        signal: exit.signal,
+    };
+    sink.send(text(&frame)).await.ok()?;
+    if session.is_delete_requested() {
+        return Some((close::DELETED, "the session was deleted"));
+    }
+    Some((close::EXITED, "the process exited"))
+}
+
+/// Takes what the viewer sends. While the program does not read, neither is the socket read.
+async fn receive(
+    mut stream: SplitStream<WebSocket>,
+    viewer: &Viewer,
+    refusals: mpsc::Sender<Error>,
+) -> End {
+    while let Some(message) = stream.next().await {
+        let message = match message {
+            Ok(message) => message,
+            Err(error) if is_too_large(&error) => {
+                return Some((close::TOO_LARGE, "the message is too large"));
+            }
+            Err(_) => return None,
+        };
+        if message.is_close() {
+            return Some((close::NORMAL, ""));
+        }
+        if let Err(error) = take(&message, viewer).await {
+            refusals.send(error).await.ok()?;
+        }
+    }
+    None
+}
+
+async fn take(message: &Message, viewer: &Viewer) -> Result<()> {
+    if message.is_binary() {
+        if !viewer.writes() {
+            return Err(Error::conflict("read-only", "this viewer may not type"));
+        }
+        return viewer.write(message.as_bytes()).await;
+    }
+    let Ok(text) = message.to_str() else {
+        return Ok(());
+    };
+    match serde_json::from_str(text) {
+        Ok(ClientFrame::Resize { cols, rows }) => viewer.set_window(parse_size(cols, rows)?).await,
+        Ok(ClientFrame::Ack { .. } | ClientFrame::Unrecognised) => Ok(()),
+        Err(error) => Err(Error::invalid(
+            "invalid-frame",
+            format!("no frame: {error}"),
+        )),
+    }
+}
+
+fn is_too_large(error: &warp::Error) -> bool {
+    use tokio_tungstenite::tungstenite::Error;
+    let source = std::error::Error::source(error);
+    matches!(
+        source.and_then(|source| source.downcast_ref()),
+        Some(Error::Capacity(_))
+    )
+}
+
+fn text(frame: &ServerFrame) -> Message {
+    Message::text(serde_json::to_string(frame).unwrap_or_default())
+}

@@ -1,0 +1,124 @@
+//! The frame of a service's program: flags, log, signals, exit code.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::children::Children;
+use crate::config::Config;
+use crate::daemon::{Foundation, Service};
+use crate::start_error::{ExitCode as StartExitCode, StartError};
+
+#[derive(Parser)]
+#[command(version)]
+struct CommandLine {
+    #[command(flatten)]
+    config: Config,
+}
+
+/// Runs a service until SIGINT or SIGTERM.
+pub fn main<F, R>(service: &'static Service, run: F) -> ExitCode
+where
+    F: FnOnce(Foundation, Shutdown) -> R,
+    R: Future<Output = ()>,
+{
+    let config = match parse(service) {
+        Ok(config) => config,
+        Err(answer) => {
+            // Nothing is left to be told when the terminal is gone.
+            let _ = answer.print();
+            return match answer.use_stderr() {
+                true => ExitCode::from(StartExitCode::Config as u8),
+                false => ExitCode::SUCCESS,
+            };
+        }
+    };
+    log_to_stderr();
+    match start(service, config, run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::from(error.exit_code as u8)
+        }
+    }
+}
+
+/// Done when the service is to end.
+pub type Shutdown = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+fn parse(service: &Service) -> Result<Config, clap::Error> {
+    let port = service.default_port.to_string();
+    let command = CommandLine::command()
+        .name(service.name)
+        .about(service.about)
+        .mut_arg("port", |argument| {
+            argument.default_value(clap::builder::Str::from(port))
+        });
+    let matches = command.try_get_matches()?;
+    Ok(CommandLine::from_arg_matches(&matches)?.config)
+}
+
+fn start<F, R>(service: &'static Service, config: Config, run: F) -> Result<(), StartError>
+where
+    F: FnOnce(Foundation, Shutdown) -> R,
+    R: Future<Output = ()>,
+{
+    let failed =
+        |what: &str, error: std::io::Error| StartError::failure(format!("{what}: {error}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| failed("starting the runtime", error))?;
+    runtime.block_on(async {
+        let shutdown = signals().map_err(|error| failed("listening for signals", error))?;
+        Children::get()
+            .adopt_orphans()
+            .map_err(|error| failed("adopting orphans", error))?;
+        let free_port = config.port == 0;
+        let foundation = Foundation::lay(service, config).await?;
+        if free_port {
+            print_address(&foundation);
+        }
+        run(foundation, shutdown).await;
+        Ok(())
+    })
+}
+
+fn signals() -> std::io::Result<Shutdown> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(Box::pin(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }))
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+#[expect(clippy::print_stdout, reason = "the port was asked for, and is no log")]
+fn print_address(foundation: &Foundation) {
+    println!("listening on http://{}", foundation.address());
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the last words of a program, whatever is logged"
+)]
+fn report(error: &StartError) {
+    eprintln!("Error: {}", error.message);
+    for hint in &error.hints {
+        eprintln!("hint: {hint}");
+    }
+}

@@ -1,0 +1,39 @@
+use agentd_plugin_api::host::HostServices;
+use tracing::Level;
+
+use crate::children::Children;
+
+/// What the daemon offers to its backend.
+#[derive(Debug)]
+pub struct Services;
+
+/// `tracing` wants level and target at compile time, so a backend's own target becomes a field.
+macro_rules! at_level {
+    ($level:expr, $macro:ident, $($arguments:tt)*) => {
+        match $level {
+            1 => tracing::$macro!(target: "backend", Level::ERROR, $($arguments)*),
+            2 => tracing::$macro!(target: "backend", Level::WARN, $($arguments)*),
+            3 => tracing::$macro!(target: "backend", Level::INFO, $($arguments)*),
+            4 => tracing::$macro!(target: "backend", Level::DEBUG, $($arguments)*),
+            _ => tracing::$macro!(target: "backend", Level::TRACE, $($arguments)*),
+        }
+    };
+}
+
+impl HostServices for Services {
+    fn enabled(&self, level: u8, _target: &str) -> bool {
+        at_level!(level, enabled,)
+    }
+
+    fn log(&self, level: u8, target: &str, message: &str) {
+        at_level!(level, event, from = target, "{message}");
+    }
+
+    fn hold_reaping(&self) {
+        Children::get().hold();
+    }
+
+    fn release_reaping(&self, owned: Option<u32>) {
+        Children::get().release(owned);
+    }
+}

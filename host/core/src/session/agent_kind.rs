@@ -1,0 +1,113 @@
+use agentd_api::NewSession;
+
+use crate::{Error, Result};
+
+/// The argv of a new session: its own `command`, or what its `agent` stands for.
+///
+/// `shell` is what `general` runs. The flags are those of the real programs, see contract.md §5.
+pub fn command(new: &NewSession, shell: Vec<String>) -> Result<Vec<String>> {
+    if let Some(command) = &new.command {
+        return match command.first() {
+            Some(program) if program.is_empty() => Err(no_program()),
+            None => Err(no_program()),
+            Some(_) if command.iter().any(|argument| argument.contains('\0')) => {
+                Err(Error::invalid(
+                    "invalid-command",
+                    "an argument of `command` has a NUL in it",
+                ))
+            }
+            Some(_) => Ok(command.clone()),
+        };
+    }
+    let model = |model: Option<String>| {
+        model
+            .map(|model| vec!["--model".to_owned(), model])
+            .unwrap_or_default()
+    };
+    let argv = |program: &str, arguments: Vec<String>| {
+        std::iter::once(program.to_owned())
+            .chain(arguments)
+            .collect()
+    };
+    match new.agent.as_deref().unwrap_or("general") {
+        "claude-code" => Ok(argv("claude", model(new.model.clone()))),
+        "codex" => Ok(argv("codex", model(new.model.clone()))),
+        "opencode" => Ok(argv("opencode", model(qualified_model(new)))),
+        "gemini" => Ok(argv("gemini", model(new.model.clone()))),
+        "crush" => Ok(argv("crush", Vec::new())),
+        "general" => Ok(shell),
+        other => Err(
+            Error::invalid("unknown-agent", format!("there is no agent `{other}`")).hint(
+                "use claude-code, codex, opencode, gemini, crush or general, or give `command`",
+            ),
+        ),
+    }
+}
+
+/// opencode names a model `provider/model`.
+fn qualified_model(new: &NewSession) -> Option<String> {
+    let model = new.model.as_ref()?;
+    Some(match &new.provider {
+        Some(provider) => format!("{provider}/{model}"),
+        None => model.clone(),
+    })
+}
+
+fn no_program() -> Error {
+    Error::invalid("invalid-command", "`command` names no program")
+        .hint("give the program and its arguments as an array, such as [\"bash\", \"-l\"]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(agent: &str, provider: Option<&str>, model: Option<&str>, argv: &[&str]) {
+        let new = NewSession {
+            agent: Some(agent.to_owned()),
+            provider: provider.map(str::to_owned),
+            model: model.map(str::to_owned),
+            ..NewSession::default()
+        };
+        assert_eq!(command(&new, vec!["sh".to_owned()]).unwrap(), argv);
+    }
+
+    #[test]
+    fn agents_are_started_as_the_real_programs_accept_it() {
+        check(
+            "claude-code",
+            None,
+            Some("opus"),
+            &["claude", "--model", "opus"],
+        );
+        check("claude-code", None, None, &["claude"]);
+        check("codex", None, Some("o3"), &["codex", "--model", "o3"]);
+        check(
+            "opencode",
+            Some("anthropic"),
+            Some("m"),
+            &["opencode", "--model", "anthropic/m"],
+        );
+        check(
+            "gemini",
+            None,
+            Some("; rm -rf /"),
+            &["gemini", "--model", "; rm -rf /"],
+        );
+        check("crush", None, Some("ignored"), &["crush"]);
+        check("general", None, None, &["sh"]);
+    }
+
+    #[test]
+    fn a_command_overrides_the_agent() {
+        let mut new = NewSession {
+            agent: Some("gemini".into()),
+            ..NewSession::default()
+        };
+        new.command = Some(vec!["ls".into(), "-l".into()]);
+        assert_eq!(command(&new, Vec::new()).unwrap(), ["ls", "-l"]);
+        new.command = Some(Vec::new());
+        assert!(command(&new, Vec::new()).is_err());
+    }
+}

@@ -1,0 +1,286 @@
+//! Sessions: one run of one agent each, independent of how a client asks for them.
+
+mod agent_kind;
+mod label;
+mod logs;
+mod name;
+mod prompt;
+mod record;
+mod sessions;
+mod size;
+mod terminal;
+mod viewers;
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use agentd_api::State;
+use agentd_plugin_api::abi::host::RemoteSession;
+use agentd_plugin_api::sink::Receiver;
+use agentd_plugin_api::{Event, PushStatus};
+use tokio::sync::watch;
+
+use crate::{Error, Result};
+
+pub use label::Label;
+pub use name::SessionName;
+pub use record::Record;
+pub use sessions::{Observer, Sessions, Unobserved};
+pub use size::parse_size;
+pub use terminal::{Cursor, Next, Terminal};
+pub use viewers::Viewer;
+
+/// Uncommitted credit of a push: the host takes everything.
+const OPEN: PushStatus = PushStatus {
+    credit: u64::MAX,
+    closed: false,
+};
+
+/// One run of one agent.
+pub struct Session {
+    /// A UUID; the epoch of every position in [`Session::terminal`].
+    pub id: String,
+    /// Unique among the living and the kept.
+    pub name: SessionName,
+    /// What does not change.
+    pub label: Label,
+    /// The output.
+    pub terminal: Terminal,
+    backend_type: String,
+    record: Mutex<Record>,
+    changes: watch::Sender<()>,
+    /// Set once the backend has started it.
+    remote: OnceLock<RemoteSession>,
+    viewers: viewers::Viewers,
+    /// Set when somebody asked for the end.
+    stop_requested: AtomicBool,
+    /// Set when the session is about to be forgotten.
+    delete_requested: AtomicBool,
+    /// True once the session is no longer listed.
+    forgotten: watch::Sender<bool>,
+    observer: Arc<dyn Observer>,
+    this: Weak<Session>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        id: String,
+        name: SessionName,
+        label: Label,
+        backend_type: String,
+        history: usize,
+        observer: Arc<dyn Observer>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|this| Session {
+            id,
+            name,
+            terminal: Terminal::new(label.size, history),
+            label,
+            backend_type,
+            record: Mutex::new(Record::starting()),
+            changes: watch::Sender::new(()),
+            remote: OnceLock::new(),
+            viewers: viewers::Viewers::default(),
+            stop_requested: AtomicBool::new(false),
+            delete_requested: AtomicBool::new(false),
+            forgotten: watch::Sender::new(false),
+            observer,
+            this: this.clone(),
+        })
+    }
+
+    /// What is known of its life.
+    pub fn record(&self) -> Record {
+        self.lock().clone()
+    }
+
+    /// The session as clients see it.
+    pub fn describe(&self) -> agentd_api::Session {
+        let record = self.record();
+        let attach_command = self.remote.get().and_then(|remote| {
+            remote.attach_command().unwrap_or_else(|error| {
+                tracing::warn!(session = %self.name, %error, "no attach command");
+                None
+            })
+        });
+        let hidden = |name: &String| (name.clone(), "***".to_owned());
+        agentd_api::Session {
+            name: self.name.to_string(),
+            backend_type: self.backend_type.clone(),
+            state: record.state,
+            health: record.health,
+            exit: record.exit,
+            pid: record.pid,
+            progress: record.progress,
+            working_dir: self.label.working_dir.clone(),
+            command: self.label.command.clone(),
+            env: self.label.env.iter().map(hidden).collect(),
+            options: self.label.options.clone(),
+            size: self.terminal.size(),
+            viewers: self.viewers.count(),
+            created_at: self.label.created_at.clone(),
+            attach_command,
+        }
+    }
+
+    /// Whether somebody asked for the end.
+    pub fn is_stop_requested(&self) -> bool {
+        self.stop_requested.load(Ordering::Relaxed)
+    }
+
+    /// Whether the session is about to be forgotten.
+    pub fn is_delete_requested(&self) -> bool {
+        self.delete_requested.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the session runs or has ended.
+    pub async fn started(&self) {
+        self.wait_for(|record| record.state != State::Starting)
+            .await;
+    }
+
+    /// Waits until the session has ended.
+    pub async fn ended(&self) {
+        self.wait_for(|record| record.state == State::Exited).await;
+    }
+
+    /// Waits until the session is no longer listed.
+    pub async fn forgotten(&self) {
+        // The sender lives as long as `self`.
+        let _ = self
+            .forgotten
+            .subscribe()
+            .wait_for(|forgotten| *forgotten)
+            .await;
+    }
+
+    /// Delivers keyboard input, whole; pending while the program does not read.
+    pub async fn write(&self, input: &[u8]) -> Result<()> {
+        Ok(self.remote()?.write(input).await?)
+    }
+
+    /// Changes the size for the program and all viewers; the present size is no change.
+    pub async fn resize(&self, size: agentd_api::Size) -> Result<()> {
+        if self.terminal.size() == size || self.record().state == State::Exited {
+            return Ok(());
+        }
+        let new = agentd_plugin_api::Size {
+            cols: size.cols,
+            rows: size.rows,
+        };
+        self.remote()?.resize(new).await?;
+        self.terminal.resize(size);
+        Ok(())
+    }
+
+    pub(crate) fn remote(&self) -> Result<&RemoteSession> {
+        self.remote.get().ok_or_else(|| {
+            Error::conflict(
+                "starting",
+                format!("session `{}` is still starting", self.name),
+            )
+        })
+    }
+
+    pub(crate) fn set_remote(&self, remote: RemoteSession) {
+        // Only the one call that starts or adopts the session sets it.
+        let _ = self.remote.set(remote);
+    }
+
+    pub(crate) async fn terminate(&self, grace: Duration) -> Result<()> {
+        self.stop_requested.store(true, Ordering::Relaxed);
+        if self.remote.get().is_none() {
+            self.started().await;
+        }
+        match self.remote.get() {
+            Some(remote) => Ok(remote.terminate(grace).await?),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn set_delete_requested(&self) {
+        self.delete_requested.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_forgotten(&self) {
+        self.forgotten.send_replace(true);
+    }
+
+    pub(crate) fn apply(&self, event: Event) {
+        let mut record = self.lock();
+        let before = record.clone();
+        record.apply(event);
+        let after = record.clone();
+        drop(record);
+        if after == before {
+            return;
+        }
+        if after.state == State::Exited {
+            self.terminal.end();
+        }
+        self.changes.send_replace(());
+        if let Some(session) = self.this.upgrade() {
+            self.observer.changed(&session, &before, &after);
+        }
+    }
+
+    async fn wait_for(&self, condition: impl Fn(&Record) -> bool) {
+        let mut changes = self.changes.subscribe();
+        while !condition(&self.record()) {
+            // The sender lives as long as `self`.
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The session's end of its backend's reports. Holds the session weakly: a backend that keeps its
+/// reporting end for ever does not keep the session.
+pub(crate) struct Reports(pub Weak<Session>);
+
+impl Receiver for Reports {
+    fn push(&self, bytes: &[u8]) -> PushStatus {
+        let Some(session) = self.0.upgrade() else {
+            return PushStatus {
+                credit: 0,
+                closed: true,
+            };
+        };
+        session.terminal.push(bytes);
+        OPEN
+    }
+
+    fn message(&self, json: &str) -> PushStatus {
+        let Some(session) = self.0.upgrade() else {
+            return PushStatus {
+                credit: 0,
+                closed: true,
+            };
+        };
+        match serde_json::from_str(json) {
+            Ok(event) => session.apply(event),
+            Err(error) => tracing::warn!(session = %session.name, %error, "an unreadable event"),
+        }
+        OPEN
+    }
+
+    fn ready(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("name", &self.name)
+            .field("record", &self.record())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,53 @@
+use agentd_api::Input;
+use agentd_plugin_api::Capability;
+
+use super::Session;
+use crate::backend::Backend;
+use crate::{Error, Result};
+
+/// What ends a bracketed paste; inside the text it would let the rest be typed as keys.
+const PASTE_END: &str = "\u{1b}[201~";
+
+impl Session {
+    /// Types a prompt, and Enter as a keystroke of its own.
+    pub async fn prompt(&self, backend: &Backend, input: &Input) -> Result<()> {
+        let text = without_paste_end(&input.text);
+        if !backend.has(&Capability::Interactive) {
+            return self
+                .remote()?
+                .prompt(&text, input.submit)
+                .await
+                .map_err(|error| match error.kind {
+                    agentd_plugin_api::ErrorKind::Unsupported => {
+                        Error::conflict("no-input", "the backend takes no input")
+                    }
+                    _ => error.into(),
+                });
+        }
+        self.write(text.as_bytes()).await?;
+        if input.submit {
+            self.write(b"\r").await?;
+        }
+        Ok(())
+    }
+}
+
+/// Removing one marker may join the ends of another, so it is repeated.
+fn without_paste_end(text: &str) -> String {
+    let mut text = text.to_owned();
+    while text.contains(PASTE_END) {
+        text = text.replace(PASTE_END, "");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_paste_end_survives() {
+        assert_eq!(without_paste_end("a\u{1b}[201~b"), "ab");
+        assert_eq!(without_paste_end("\u{1b}[20\u{1b}[201~1~rm"), "rm");
+    }
+}

@@ -1,0 +1,86 @@
+use agentd_api::{Exit, Health, State};
+use agentd_plugin_api::{Event, ExitStatus};
+
+/// What is known of a session's life; changed only by what its backend reports.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Where it is in its life.
+    pub state: State,
+    /// The health check's verdict.
+    pub health: Health,
+    /// How it ended.
+    pub exit: Option<Exit>,
+    /// The process id on this machine.
+    pub pid: Option<u32>,
+    /// What it is busy with, or why its state is unknown.
+    pub progress: Option<String>,
+}
+
+impl Record {
+    /// A session that is about to be started.
+    pub fn starting() -> Self {
+        Record {
+            state: State::Starting,
+            health: Health::Unknown,
+            exit: None,
+            pid: None,
+            progress: None,
+        }
+    }
+
+    /// Takes in what the backend reports. An end is final.
+    pub fn apply(&mut self, event: Event) {
+        if self.state == State::Exited {
+            return;
+        }
+        match event {
+            Event::Starting { progress } => {
+                self.state = State::Starting;
+                self.progress = Some(progress);
+            }
+            Event::Running { pid } => {
+                self.state = State::Running;
+                self.pid = pid;
+                self.progress = None;
+            }
+            Event::Unknown { reason } => {
+                self.state = State::Unknown;
+                self.progress = Some(reason);
+            }
+            Event::Health { health } => self.health = wire_health(health),
+            Event::Exited { status } => self.end(wire_exit(status)),
+            Event::Lost { reason } => {
+                self.end(Exit {
+                    reason: Some(reason),
+                    ..Exit::default()
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, exit: Exit) {
+        self.state = State::Exited;
+        self.health = Health::Unknown;
+        self.exit = Some(exit);
+        self.pid = None;
+        self.progress = None;
+    }
+}
+
+fn wire_exit(status: ExitStatus) -> Exit {
+    Exit {
+        code: status.code,
+        signal: status.signal,
+        reason: status.reason,
+    }
+}
+
+fn wire_health(health: agentd_plugin_api::Health) -> Health {
+    match health {
+        agentd_plugin_api::Health::Healthy => Health::Healthy,
+        agentd_plugin_api::Health::Unhealthy => Health::Unhealthy,
+        agentd_plugin_api::Health::Starting => Health::Starting,
+        agentd_plugin_api::Health::Unknown => Health::Unknown,
+    }
+}

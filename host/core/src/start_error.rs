@@ -1,0 +1,83 @@
+use agentd_plugin_api::ErrorKind;
+
+use crate::loader::LoadError;
+
+/// Why a service did not start, as its user reads it.
+#[derive(Debug)]
+pub struct StartError {
+    /// What happened.
+    pub message: String,
+    /// What to do, a line each.
+    pub hints: Vec<String>,
+    /// The exit code of the service.
+    pub exit_code: ExitCode,
+}
+
+/// The exit codes of the services (sysexits.h), so that a service manager can tell "never
+/// restart" from "try again".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Anything else.
+    Failure = 1,
+    /// What the backend needs is not there.
+    Unavailable = 69,
+    /// Wrong configuration.
+    Config = 78,
+}
+
+impl StartError {
+    /// A failure that may pass.
+    pub fn failure(message: impl Into<String>) -> Self {
+        StartError {
+            message: message.into(),
+            hints: Vec::new(),
+            exit_code: ExitCode::Failure,
+        }
+    }
+
+    /// A setting is wrong.
+    pub fn config(message: impl Into<String>) -> Self {
+        StartError {
+            exit_code: ExitCode::Config,
+            ..StartError::failure(message)
+        }
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+impl From<LoadError> for StartError {
+    fn from(error: LoadError) -> Self {
+        let exit_code = match error.exit_code() {
+            78 => ExitCode::Config,
+            69 => ExitCode::Unavailable,
+            _ => ExitCode::Failure,
+        };
+        StartError {
+            message: error.to_string(),
+            hints: error.hints(),
+            exit_code,
+        }
+    }
+}
+
+impl From<agentd_plugin_api::Error> for StartError {
+    fn from(error: agentd_plugin_api::Error) -> Self {
+        let exit_code = match error.kind {
+            ErrorKind::Unavailable => ExitCode::Unavailable,
+            ErrorKind::Invalid | ErrorKind::Refused => ExitCode::Config,
+            _ => ExitCode::Failure,
+        };
+        StartError {
+            message: error.message,
+            hints: error.hint.into_iter().collect(),
+            exit_code,
+        }
+    }
+}
