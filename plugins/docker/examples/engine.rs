@@ -1,0 +1,39 @@
+//! Runs the tests' own Docker engine until standard input ends, for a person or for the tests of
+//! other packages:
+//!
+//! ```text
+//! $ cargo run -p agentd-backend-docker --example engine
+//! {"docker_host":"unix:///tmp/agentd-engine-x/docker.sock","image":"agentd-test:plain","checked_image":"agentd-test:checked"}
+//! ```
+//!
+//! Needs root. When it ends, or whoever holds the other end of its standard input does, the engine
+//! and all its containers are gone. Further arguments go to `dockerd`.
+
+#[path = "../tests/docker/engine.rs"]
+mod engine;
+#[path = "../tests/docker/image.rs"]
+mod image;
+
+fn main() {
+    if let Some(missing) = engine::missing() {
+        panic!("{missing}");
+    }
+    let flags: Vec<String> = std::env::args().skip(1).collect();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let engine = engine::Engine::start_with(&flags);
+    tokio::runtime::Runtime::new()
+        .expect("a runtime")
+        .block_on(image::build(&engine));
+    #[expect(clippy::print_stdout, reason = "the answer to whoever started this")]
+    {
+        println!(
+            "{}",
+            serde_json::json!({
+                "docker_host": engine.docker_host(),
+                "image": image::PLAIN,
+                "checked_image": image::CHECKED,
+            })
+        );
+    }
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).expect("reading standard input");
+}

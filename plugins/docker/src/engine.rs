@@ -1,0 +1,191 @@
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agentd_plugin_api::prelude::*;
+use agentd_plugin_api::tokio::time::timeout;
+use bollard::Docker;
+use bollard::errors::Error as ClientError;
+use bollard::models::ContainerInspectResponse;
+
+const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// How long the engine may take to answer a ping before it counts as out of reach.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The connection to a Docker engine. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Engine {
+    client: Docker,
+    address: String,
+}
+
+/// What the engine says of itself.
+pub(crate) struct Facts {
+    pub(crate) cpus: i64,
+    /// Containers go on while the engine restarts.
+    pub(crate) live_restore: bool,
+    /// The engine's clock in nanoseconds since 1970: its events are told by that.
+    pub(crate) now: i64,
+}
+
+impl Engine {
+    /// Reaches the engine at `host`, the value of `DOCKER_HOST`.
+    pub(crate) async fn connect(host: Option<&str>) -> Result<Engine> {
+        let address = host.unwrap_or(DEFAULT_HOST).to_owned();
+        let known = ["unix://", "tcp://", "http://"];
+        if !known.iter().any(|scheme| address.starts_with(scheme)) {
+            return Err(Error::invalid(format!(
+                "`DOCKER_HOST` has the value `{address}`, which is not understood"
+            ))
+            .hint("use unix:///path/of/docker.sock or tcp://host:port"));
+        }
+        let client = open(&address).map_err(|error| out_of_reach(&address, &error))?;
+        let negotiated = timeout(PATIENCE, client.negotiate_version())
+            .await
+            .unwrap_or(Err(ClientError::RequestTimeoutError));
+        let client = negotiated.map_err(|error| out_of_reach(&address, &error))?;
+        let engine = Engine { client, address };
+        engine.ping_anew().await?;
+        Ok(engine)
+    }
+
+    pub(crate) fn client(&self) -> &Docker {
+        &self.client
+    }
+
+    /// The engine's socket in the file system, if it has one.
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        self.address.strip_prefix("unix://").map(Path::new)
+    }
+
+    /// Pings on a new connection. An engine that is being stopped still talks on open ones, but
+    /// accepts no more.
+    pub(crate) async fn ping_anew(&self) -> Result<()> {
+        let ping = async { open(&self.address)?.ping().await };
+        match timeout(PATIENCE, ping).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(out_of_reach(&self.address, &error)),
+            Err(_) => Err(out_of_reach(
+                &self.address,
+                &ClientError::RequestTimeoutError,
+            )),
+        }
+    }
+
+    pub(crate) async fn facts(&self) -> Result<Facts> {
+        let info = timeout(PATIENCE, self.client.info())
+            .await
+            .unwrap_or(Err(ClientError::RequestTimeoutError));
+        let info = info.map_err(|error| self.error("asking the engine about itself", error))?;
+        let now = info
+            .system_time
+            .and_then(|time| time.parse::<jiff::Timestamp>().ok())
+            .unwrap_or_else(jiff::Timestamp::now);
+        Ok(Facts {
+            cpus: info.ncpu.unwrap_or(1).max(1),
+            live_restore: info.live_restore_enabled.unwrap_or(false),
+            now: i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX),
+        })
+    }
+
+    /// `None` when there is no such container.
+    pub(crate) async fn inspect(
+        &self,
+        container: &str,
+    ) -> Result<Option<ContainerInspectResponse>> {
+        match self.client.inspect_container(container, None).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            Err(error) => Err(self.error("inspecting the container", error)),
+        }
+    }
+
+    /// What the host is told of a failed request. `doing` is a participle: `creating the …`.
+    pub(crate) fn error(&self, doing: &str, error: ClientError) -> Error {
+        match error {
+            ClientError::DockerResponseServerError {
+                status_code,
+                message,
+            } => {
+                let kind = match status_code {
+                    400 | 404 => ErrorKind::Refused,
+                    409 => ErrorKind::Conflict,
+                    503 => ErrorKind::Unavailable,
+                    _ => ErrorKind::Internal,
+                };
+                Error::new(kind, format!("{doing}: {}", message.trim_end()))
+            }
+            ClientError::DockerStreamError { error } => {
+                Error::internal(format!("{doing}: {}", error.trim_end()))
+            }
+            ClientError::JsonDataError { .. } | ClientError::JsonSerdeError { .. } => {
+                Error::internal(format!("{doing}: {error}"))
+            }
+            error => out_of_reach(&self.address, &error),
+        }
+    }
+}
+
+/// The HTTP status of the engine's refusal.
+pub(crate) fn status(error: &ClientError) -> Option<u16> {
+    match error {
+        ClientError::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+fn open(address: &str) -> Result<Docker, ClientError> {
+    Docker::connect_with_host(address)
+}
+
+fn out_of_reach(address: &str, error: &ClientError) -> Error {
+    let socket = address.strip_prefix("unix://").map(PathBuf::from);
+    let cause = root_cause(error);
+    let denied = cause.kind == Some(io::ErrorKind::PermissionDenied);
+    let hint = match socket {
+        Some(_) if denied => {
+            "join the group that owns the socket (`sudo usermod -aG docker $USER`, then log in \
+             again), or set `DOCKER_HOST` to a socket of your own"
+        }
+        Some(_) => {
+            "start Docker (`sudo systemctl start docker`), or set `DOCKER_HOST` to the socket of \
+             a running engine"
+        }
+        None => "check that `DOCKER_HOST` names a running engine",
+    };
+    Error::unavailable(format!(
+        "the Docker engine at {address} cannot be reached: {}",
+        cause.text
+    ))
+    .hint(hint)
+}
+
+struct Cause {
+    kind: Option<io::ErrorKind>,
+    text: String,
+}
+
+/// What the layers of the HTTP client wrap.
+fn root_cause(error: &ClientError) -> Cause {
+    let plain = |kind, text: &str| Cause {
+        kind,
+        text: text.to_owned(),
+    };
+    match error {
+        ClientError::SocketNotFoundError(_) => {
+            return plain(Some(io::ErrorKind::NotFound), "the socket does not exist");
+        }
+        ClientError::RequestTimeoutError => return plain(None, "it does not answer"),
+        _ => {}
+    }
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    let kind = innermost.downcast_ref::<io::Error>().map(io::Error::kind);
+    Cause {
+        kind,
+        text: innermost.to_string(),
+    }
+}

@@ -1,0 +1,314 @@
+//! What becomes of the containers: one stream of the engine's events for all of them.
+//!
+//! An engine that is being stopped ends its containers first and still tells so on open
+//! connections, so an exit counts only after a ping on a new connection. Otherwise the agents are
+//! `unknown` until the engine is back, and then:
+//!
+//! - the events that it still remembers are read again, from the last one seen on;
+//! - each container is inspected. One that has ended without the engine remembering its end went
+//!   down with an earlier run of the engine: reason `engine-stopped` (unless containers are set to
+//!   go on without their engine, `live-restore`; then its end was its own).
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use agentd_plugin_api::prelude::*;
+use agentd_plugin_api::tokio::task::AbortHandle;
+use agentd_plugin_api::tokio::time::{interval, sleep};
+use agentd_plugin_api::{tokio, tracing};
+use bollard::models::{ContainerState, EventMessage};
+use bollard::query_parameters::{EventsOptions, EventsOptionsBuilder};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
+
+use crate::Shared;
+use crate::agent::{self, Agent, ENGINE_STOPPED, Stage};
+use crate::container::INSTANCE;
+
+/// How often an engine that says nothing is asked whether it is there.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(3);
+
+/// So many containers are inspected at a time.
+const INSPECTIONS: usize = 16;
+
+/// The containers that are watched.
+#[derive(Default)]
+pub(crate) struct Watch(Mutex<Watched>);
+
+#[derive(Default)]
+struct Watched {
+    /// By the container's id.
+    agents: HashMap<String, Arc<Agent>>,
+    /// Sessions whose containers could not be removed.
+    doomed: HashSet<String>,
+}
+
+impl Watch {
+    pub(crate) fn add(&self, container: &str, agent: &Arc<Agent>) {
+        self.lock()
+            .agents
+            .insert(container.to_owned(), agent.clone());
+    }
+
+    pub(crate) fn remove(&self, agent: &Agent) {
+        if let Stage::Container(container) = &*agent.stage.borrow() {
+            self.forget(container);
+        }
+    }
+
+    pub(crate) fn forget(&self, container: &str) {
+        self.lock().agents.remove(container);
+    }
+
+    pub(crate) fn remove_later(&self, session: &str) {
+        self.lock().doomed.insert(session.to_owned());
+    }
+
+    fn get(&self, container: &str) -> Option<Arc<Agent>> {
+        self.lock().agents.get(container).cloned()
+    }
+
+    fn all(&self) -> Vec<(String, Arc<Agent>)> {
+        let watched = self.lock();
+        let agents = watched.agents.iter();
+        agents
+            .map(|(id, agent)| (id.clone(), agent.clone()))
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Watched> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task that watches; it ends with this.
+pub(crate) struct Watching(AbortHandle);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Begins to watch, from the engine's time `since` on.
+pub(crate) fn begin(shared: Arc<Shared>, since: i64) -> Watching {
+    let watching = async move {
+        let mut watcher = Watcher {
+            shared,
+            away: false,
+            since,
+            exits: HashMap::new(),
+        };
+        watcher.run().await;
+    };
+    Watching(tokio::spawn(watching).abort_handle())
+}
+
+struct Watcher {
+    shared: Arc<Shared>,
+    /// Out of reach, as the log has it.
+    away: bool,
+    /// The engine's time of the last event.
+    since: i64,
+    /// Of containers whose end is not reported yet.
+    exits: HashMap<String, Exit>,
+}
+
+/// What an event said of a container's end.
+struct Exit {
+    code: i64,
+    at: i64,
+}
+
+/// What an inspection found, `None` if the container is gone.
+type Inspected = Result<(String, Option<ContainerState>)>;
+
+impl Watcher {
+    async fn run(&mut self) {
+        let mut retry = FIRST_RETRY;
+        loop {
+            let Err(broken) = self.follow(&mut retry).await;
+            // A stream may also break by itself: then the engine answers, and no more is said.
+            if let Err(error) = self.shared.engine.ping_anew().await {
+                if !std::mem::replace(&mut self.away, true) {
+                    tracing::warn!(%broken, "{error}");
+                }
+                for (_, agent) in self.shared.watch.all() {
+                    agent.unknown(&error.message);
+                }
+            }
+            sleep(retry).await;
+            retry = (retry * 2).min(LAST_RETRY);
+        }
+    }
+
+    /// Follows the events until the engine is out of reach.
+    async fn follow(&mut self, retry: &mut Duration) -> Result<Infallible> {
+        let shared = self.shared.clone();
+        let engine = &shared.engine;
+        let facts = engine.facts().await?;
+        self.catch_up(facts.now, facts.live_restore).await?;
+        if std::mem::replace(&mut self.away, false) {
+            tracing::info!("the Docker engine is back");
+        }
+        *retry = FIRST_RETRY;
+
+        let events = engine.client().events(Some(self.query(None)));
+        let mut events = std::pin::pin!(events);
+        let mut inspections = FuturesUnordered::new();
+        let mut heartbeat = interval(HEARTBEAT);
+        let mut ping = futures_util::future::pending().boxed();
+        loop {
+            // The order matters: by the time an inspection is done, everything that the old
+            // connection still had to say, its end included, has been read.
+            tokio::select! {
+                biased;
+                event = events.next() => {
+                    let event = event
+                        .unwrap_or_else(|| Err(std::io::Error::other("the stream ended").into()))
+                        .map_err(|error| engine.error("reading the engine's events", error))?;
+                    if let Some(container) = self.take(&event) {
+                        inspections.push(confirm(shared.clone(), container));
+                    }
+                }
+                Some(inspected) = inspections.next() => {
+                    let (container, state) = inspected?;
+                    self.settle(&container, state, true);
+                }
+                pinged = &mut ping => {
+                    pinged?;
+                    ping = futures_util::future::pending().boxed();
+                }
+                _ = heartbeat.tick() => {
+                    let engine = engine.clone();
+                    ping = async move { engine.ping_anew().await }.boxed();
+                }
+            }
+        }
+    }
+
+    /// Finds out what happened while the engine was out of reach.
+    async fn catch_up(&mut self, now: i64, live_restore: bool) -> Result<()> {
+        let engine = self.shared.engine.clone();
+        let past = engine.client().events(Some(self.query(Some(now))));
+        let past: Vec<EventMessage> = past
+            .try_collect()
+            .await
+            .map_err(|error| engine.error("reading the engine's events", error))?;
+        let remembered: HashSet<String> =
+            past.iter().filter_map(|event| self.take(event)).collect();
+        self.since = self.since.max(now);
+
+        let shared = &self.shared;
+        let inspections = self
+            .shared
+            .watch
+            .all()
+            .into_iter()
+            .map(|(id, _)| inspect(shared, id));
+        let inspected: Vec<_> = futures_util::stream::iter(inspections)
+            .buffer_unordered(INSPECTIONS)
+            .try_collect()
+            .await?;
+        for (container, state) in inspected {
+            let own = live_restore || remembered.contains(&container);
+            self.settle(&container, state, own);
+        }
+        let doomed = std::mem::take(&mut self.shared.watch.lock().doomed);
+        for session in doomed {
+            self.shared.discard(&session).await;
+        }
+        Ok(())
+    }
+
+    /// Takes note of an event. Returns a container that may have ended.
+    fn take(&mut self, event: &EventMessage) -> Option<String> {
+        self.since = self.since.max(event.time_nano.unwrap_or_default());
+        let actor = event.actor.as_ref()?;
+        let container = actor.id.as_ref()?;
+        let agent = self.shared.watch.get(container)?;
+        let action = event.action.as_deref()?;
+        if let Some(verdict) = action.strip_prefix("health_status: ") {
+            agent.health(match verdict {
+                "healthy" => Health::Healthy,
+                "unhealthy" => Health::Unhealthy,
+                "starting" => Health::Starting,
+                _ => Health::Unknown,
+            });
+        }
+        if action == "die" {
+            let attributes = actor.attributes.as_ref();
+            let code = attributes.and_then(|attributes| attributes.get("exitCode"));
+            if let Some(code) = code.and_then(|code| code.parse().ok()) {
+                let at = event.time_nano.unwrap_or(self.since);
+                self.exits.insert(container.clone(), Exit { code, at });
+            }
+        }
+        matches!(action, "die" | "destroy").then(|| container.clone())
+    }
+
+    /// Reports what an inspection found. `own`: if it has ended, that was not the engine's doing.
+    fn settle(&mut self, container: &str, state: Option<ContainerState>, own: bool) {
+        let told = self.exits.remove(container);
+        let Some(agent) = self.shared.watch.get(container) else {
+            return;
+        };
+        let mut status = match (state, told) {
+            (Some(state), _) if agent::is_alive(&state) => return agent.alive(container, &state),
+            // Being started at this very moment.
+            (Some(state), _) if agent::is_new(&state) => return,
+            (Some(state), _) => agent::end(&state),
+            (None, Some(exit)) => agent::exit_status(exit.code, false),
+            (None, None) => return agent.lost("the container was removed"),
+        };
+        if !own {
+            status
+                .reason
+                .get_or_insert_with(|| ENGINE_STOPPED.to_owned());
+        }
+        agent.exited(status);
+    }
+
+    fn query(&self, until: Option<i64>) -> EventsOptions {
+        let filters = HashMap::from([
+            ("type", vec!["container".to_owned()]),
+            (
+                "label",
+                vec![format!("{INSTANCE}={}", self.shared.instance)],
+            ),
+        ]);
+        // An end that is not reported yet has to be told again.
+        let unsettled = self.exits.values().map(|exit| exit.at).min();
+        let since = seconds(unsettled.map_or(self.since, |at| at.min(self.since)));
+        let options = EventsOptionsBuilder::new().since(&since).filters(&filters);
+        match until {
+            Some(until) => options.until(&seconds(until)).build(),
+            None => options.build(),
+        }
+    }
+}
+
+/// The engine is there, and this is what it says of the container.
+async fn confirm(shared: Arc<Shared>, container: String) -> Inspected {
+    shared.engine.ping_anew().await?;
+    inspect(&shared, container).await
+}
+
+async fn inspect(shared: &Shared, container: String) -> Inspected {
+    let found = shared.engine.inspect(&container).await?;
+    Ok((container, found.and_then(|found| found.state)))
+}
+
+/// As the engine takes times: seconds, a dot, nine digits.
+fn seconds(nanoseconds: i64) -> String {
+    let (seconds, rest) = (
+        nanoseconds.div_euclid(1_000_000_000),
+        nanoseconds.rem_euclid(1_000_000_000),
+    );
+    format!("{seconds}.{rest:09}")
+}

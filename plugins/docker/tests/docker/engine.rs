@@ -1,0 +1,324 @@
+//! A Docker engine of the tests' own: `dockerd` in a temporary directory and in network and mount
+//! namespaces of its own. It changes no interface and no firewall rule of the machine, has no way
+//! out of it, and several run side by side. Needs root, `dockerd`, `unshare`, `nsenter`, `setpriv`
+//! (util-linux) and `ip` (iproute2).
+//!
+//! Other packages' tests may include this file by its path, or run the example `engine`.
+
+#![allow(dead_code)]
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// The addresses that containers get over IPv6.
+pub const IPV6_SUBNET: &str = "fd00:a9e7:d::/64";
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Tells what keeps an engine from running here.
+pub fn missing() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("not root: run the tests with `sudo -E`".to_owned());
+    }
+    let programs = ["dockerd", "unshare", "nsenter", "setpriv", "ip", "busybox"];
+    let absent: Vec<&str> = programs
+        .into_iter()
+        .filter(|name| find(name).is_none())
+        .collect();
+    (!absent.is_empty()).then(|| {
+        format!(
+            "not installed: {}; get them with `apt-get install docker.io busybox-static iproute2`",
+            absent.join(", ")
+        )
+    })
+}
+
+/// The path of a program, also of one that only root's `PATH` has.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    path.split(':')
+        .chain(["/usr/sbin", "/sbin"])
+        .map(|directory| Path::new(directory).join(program))
+        .find(|path| path.is_file())
+}
+
+/// A running engine. Dropping it ends its containers and all of its processes.
+pub struct Engine {
+    directory: TempDir,
+    /// Keeps the namespaces while `dockerd` is down.
+    holder: Child,
+    dockerd: Mutex<Option<Child>>,
+    flags: Vec<String>,
+}
+
+impl Engine {
+    pub fn start() -> Engine {
+        Engine::start_with(&[])
+    }
+
+    /// Starts an engine with further flags of `dockerd`.
+    pub fn start_with(flags: &[&str]) -> Engine {
+        let directory = tempfile::Builder::new()
+            .prefix("agentd-engine-")
+            .tempdir()
+            .expect("a temporary directory");
+        fs::write(directory.path().join("daemon.json"), "{}").expect("writing daemon.json");
+        let mut unshare = Command::new("unshare");
+        unshare
+            .args(["--net", "--mount", "--propagation", "private"])
+            .args(["setpriv", "--pdeathsig", "KILL", "sleep", "infinity"])
+            .stdin(Stdio::null());
+        let holder = unshare.spawn().expect("starting unshare");
+        let engine = Engine {
+            directory,
+            holder,
+            dockerd: Mutex::default(),
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+        };
+        let ours = fs::read_link("/proc/self/ns/net").expect("our network namespace");
+        let theirs = engine.network_namespace();
+        until("the namespaces", || {
+            fs::read_link(&theirs).is_ok_and(|theirs| theirs != ours)
+                && engine.name_of_holder() == "sleep"
+        });
+        engine.run(&["ip", "link", "set", "lo", "up"]);
+        engine.begin();
+        engine
+    }
+
+    /// The value for `DOCKER_HOST`.
+    pub fn docker_host(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("docker.sock")
+    }
+
+    pub fn network_namespace(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/ns/net", self.holder.id()))
+    }
+
+    /// A command that will run in the engine's namespaces.
+    pub fn command(&self, argv: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .args([
+                "--target",
+                &self.holder.id().to_string(),
+                "--net",
+                "--mount",
+                "--",
+            ])
+            .args(argv)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command in the engine's namespaces to its end.
+    pub fn run(&self, argv: &[&str]) -> String {
+        let output = self.command(argv).output().expect("starting nsenter");
+        assert!(
+            output.status.success(),
+            "{argv:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Starts `dockerd`, for the first time or again.
+    pub fn begin(&self) {
+        if !self.try_begin(&[]) {
+            // Where overlays cannot be stacked (a container, some file systems).
+            assert!(
+                self.try_begin(&["--storage-driver", "vfs"]),
+                "dockerd does not come up: {}",
+                self.log()
+            );
+        }
+    }
+
+    fn try_begin(&self, flags: &[&str]) -> bool {
+        let directory = self.directory.path();
+        let dockerd = find("dockerd").expect("dockerd");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(directory.join("log"))
+            .expect("opening the engine's log");
+        let inside = |name: &str| directory.join(name).display().to_string();
+        let mut command = self.command(&["setpriv", "--pdeathsig", "TERM"]);
+        command
+            .arg(dockerd)
+            .args(["--host", &self.docker_host()])
+            .args(["--config-file", &inside("daemon.json")])
+            .args(["--data-root", &inside("data")])
+            .args(["--exec-root", &inside("exec")])
+            .args(["--pidfile", &inside("pid")])
+            .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
+            .args(["--ipv6", "--fixed-cidr-v6", IPV6_SUBNET])
+            .args(&self.flags)
+            .args(flags)
+            .stdout(log.try_clone().expect("the engine's log"))
+            .stderr(log);
+        let mut dockerd = command.spawn().expect("starting dockerd");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if answers(&self.socket()) {
+                *self.dockerd() = Some(dockerd);
+                return true;
+            }
+            if dockerd.try_wait().expect("waiting for dockerd").is_some() {
+                return false;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "dockerd is silent: {}",
+                self.log()
+            );
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends `dockerd` as a service manager does.
+    pub fn stop(&self) {
+        self.end(Signal::TERM);
+    }
+
+    /// Ends `dockerd` as a crash does.
+    pub fn kill(&self) {
+        self.end(Signal::KILL);
+    }
+
+    /// Lets `dockerd` hang.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Ends the hanging.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// What `dockerd` wrote.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    fn end(&self, signal: Signal) {
+        self.signal(signal);
+        let mut dockerd = self.dockerd();
+        if let Some(mut child) = dockerd.take() {
+            child.wait().expect("waiting for dockerd");
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(dockerd) = &*self.dockerd() {
+            send(dockerd, signal);
+        }
+    }
+
+    fn dockerd(&self) -> MutexGuard<'_, Option<Child>> {
+        self.dockerd.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn name_of_holder(&self) -> String {
+        let name = fs::read_to_string(format!("/proc/{}/comm", self.holder.id()));
+        name.unwrap_or_default().trim().to_owned()
+    }
+
+    /// Ends the containers through the engine, which also removes their control groups.
+    fn end_containers(&self) {
+        for id in ids(&request(&self.socket(), "GET", "/containers/json?all=1")) {
+            request(
+                &self.socket(),
+                "DELETE",
+                &format!("/containers/{id}?force=1&v=1"),
+            );
+        }
+    }
+
+    /// `containerd` outlives a `dockerd` that was killed.
+    fn end_leftovers(&self) {
+        let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+        let holder = self.holder.id().to_string();
+        let Some(ours) = namespace(&holder) else {
+            return;
+        };
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(pid) = name.to_str().filter(|name| *name != holder) else {
+                continue;
+            };
+            if let (Ok(number), true) = (pid.parse(), namespace(pid).as_ref() == Some(&ours))
+                && let Some(pid) = Pid::from_raw(number)
+            {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.thaw();
+        if self.dockerd().is_none() && !self.try_begin(&[]) {
+            eprintln!("an engine that was killed does not come up to remove its containers");
+        }
+        self.end_containers();
+        self.stop();
+        self.end_leftovers();
+        send(&self.holder, Signal::KILL);
+        let _ = self.holder.wait();
+    }
+}
+
+/// Waits until `condition` holds.
+pub fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+fn send(child: &Child, signal: Signal) {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+fn answers(socket: &Path) -> bool {
+    request(socket, "GET", "/_ping").contains(" 200 OK")
+}
+
+/// A request to the engine, without a client. Empty when it is out of reach.
+fn request(socket: &Path, method: &str, path: &str) -> String {
+    let exchange = || -> std::io::Result<String> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(stream, "{method} {path} HTTP/1.0\r\nHost: docker\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    exchange().unwrap_or_default()
+}
+
+/// The ids in a list of containers.
+fn ids(json: &str) -> Vec<&str> {
+    json.split("{\"Id\":\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect()
+}
