@@ -1,1 +1,20 @@
-//! agentd-cli
+//! The command line of agentd. Data goes to stdout, all else to stderr.
+
+mod age;
+mod attach;
+mod backend;
+mod command_line;
+mod completions;
+mod connection;
+mod failure;
+mod orchestrator;
+mod output;
+mod service;
+mod state_dir;
+mod table;
+mod token;
+mod ui;
+mod verb;
+mod wrap;
+
+pub use command_line::run;

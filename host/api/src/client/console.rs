@@ -21,6 +21,11 @@ impl Console {
         }
     }
 
+    /// The service's address.
+    pub fn url(&self) -> &str {
+        self.client.url()
+    }
+
     /// `POST …/input`
     pub async fn input(&self, input: &Input) -> Result<(), ClientError> {
         let request = self.request(Method::POST, "input").json(input);

@@ -1,0 +1,70 @@
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep_until};
+
+use super::detach_keys::DetachKeys;
+use super::detach_scanner::DetachScanner;
+use super::keyboard::Keyboard;
+
+/// How long the beginning of the detach keys waits for the rest.
+const HOLD: Duration = Duration::from_secs(1);
+
+/// What a person types: the program's part of it, and the wish to leave.
+pub(super) struct Input {
+    /// None after its end.
+    keyboard: Option<Keyboard>,
+    scanner: DetachScanner,
+    release_at: Instant,
+}
+
+/// What a person did.
+#[derive(Debug)]
+pub(super) enum Did {
+    Typed(Bytes),
+    Detached,
+    /// There is no more input: the terminal has gone, or the file has ended.
+    Ended,
+}
+
+impl Input {
+    pub(super) fn open(detach_keys: DetachKeys) -> io::Result<Input> {
+        Ok(Input {
+            keyboard: Some(Keyboard::open()?),
+            scanner: DetachScanner::new(detach_keys),
+            release_at: Instant::now(),
+        })
+    }
+
+    /// What happens next; never, after the end. Nothing is lost when this is cancelled.
+    pub(super) async fn next(&mut self) -> Did {
+        loop {
+            let Some(keyboard) = &mut self.keyboard else {
+                return std::future::pending().await;
+            };
+            let input = tokio::select! {
+                read = keyboard.next() => match read {
+                    Some(bytes) => {
+                        let scanned = self.scanner.scan(&bytes);
+                        if scanned.detached {
+                            return Did::Detached;
+                        }
+                        self.release_at = Instant::now() + HOLD;
+                        scanned.input
+                    }
+                    None => {
+                        self.keyboard = None;
+                        return Did::Ended;
+                    }
+                },
+                () = sleep_until(self.release_at), if self.scanner.is_holding() => {
+                    self.scanner.release()
+                }
+            };
+            if !input.is_empty() {
+                return Did::Typed(input.into());
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What the system tells an attached terminal's process.
+pub(super) struct Signals {
+    window: Signal,
+    resumed: Signal,
+    ends: [(i32, Signal); 4],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// The window has another size.
+    Window,
+    /// The process was stopped, and goes on.
+    Resumed,
+    /// It shall end; the signal's number.
+    End(i32),
+}
+
+impl Signals {
+    /// From now on these signals do nothing by themselves.
+    pub(super) fn listen() -> io::Result<Signals> {
+        let end = |kind: SignalKind| Ok::<_, io::Error>((kind.as_raw_value(), signal(kind)?));
+        Ok(Signals {
+            window: signal(SignalKind::window_change())?,
+            resumed: signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?,
+            ends: [
+                end(SignalKind::hangup())?,
+                end(SignalKind::interrupt())?,
+                end(SignalKind::quit())?,
+                end(SignalKind::terminate())?,
+            ],
+        })
+    }
+
+    /// The next one. Nothing is lost when this is cancelled.
+    pub(super) async fn next(&mut self) -> Told {
+        let [hangup, interrupt, quit, terminate] = &mut self.ends;
+        tokio::select! {
+            _ = self.window.recv() => Told::Window,
+            _ = self.resumed.recv() => Told::Resumed,
+            _ = hangup.1.recv() => Told::End(hangup.0),
+            _ = interrupt.1.recv() => Told::End(interrupt.0),
+            _ = quit.1.recv() => Told::End(quit.0),
+            _ = terminate.1.recv() => Told::End(terminate.0),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use agentd_host::loader::{SearchPath, Trust, check};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::failure::{Failure, Outcome, note};
+use crate::output::Output;
+use crate::table::table;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackendVerb {
+    /// List the backend libraries that a service would find
+    List,
+    /// Load a library step by step, as far as it goes. This runs its code
+    Check(Check),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The library, `libagentd_backend_<name>.so`
+    file: PathBuf,
+}
+
+impl BackendVerb {
+    pub(crate) fn run(self, output: &mut Output) -> Outcome {
+        match self {
+            BackendVerb::List => list(output),
+            BackendVerb::Check(check) => check.run(output),
+        }
+    }
+}
+
+fn list(output: &mut Output) -> Outcome {
+    let search = SearchPath::from_environment(env::var_os("AGENTD_PLUGIN_DIR").as_deref())
+        .map_err(|error| Failure::new(error.to_string()))?;
+    let found = search.names();
+    let backends: Vec<_> = found
+        .iter()
+        .map(|library| {
+            json!({
+                "name": library.name.as_str(),
+                "library": library.path,
+                "shadowed_by": library.shadowed_by,
+            })
+        })
+        .collect();
+    output.show(&backends, |_| {
+        table(
+            ["NAME", "LIBRARY", "NOTE"],
+            found.iter().map(|library| {
+                let shadow = library.shadowed_by.as_ref();
+                [
+                    library.name.to_string(),
+                    library.path.display().to_string(),
+                    shadow.map_or(String::new(), |first| {
+                        format!("not used: `{}` comes first", first.display())
+                    }),
+                ]
+            }),
+        )
+    })?;
+    note("searched, in this order:");
+    for directory in search.directories() {
+        note(&format!("  {}", directory.display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Check {
+    fn run(self, output: &mut Output) -> Outcome {
+        let steps = check(&self.file, trust(env::var_os("AGENTD_PLUGIN_TRUST"))?);
+        let values: Vec<_> = steps
+            .iter()
+            .map(|(stage, result)| {
+                json!({
+                    "stage": stage.to_string(),
+                    "ok": result.is_ok(),
+                    "found": result.as_ref().ok(),
+                    "error": result.as_ref().err().map(ToString::to_string),
+                })
+            })
+            .collect();
+        output.show(&values, |_| {
+            table(
+                ["STAGE", "RESULT", "FOUND"],
+                steps.iter().map(|(stage, result)| {
+                    let (word, found) = match result {
+                        Ok(found) => ("ok", found.clone()),
+                        Err(_) => ("FAIL", String::new()),
+                    };
+                    [stage.to_string(), word.to_owned(), found]
+                }),
+            )
+        })?;
+        match steps.into_iter().find_map(|(_, result)| result.err()) {
+            None => Ok(ExitCode::SUCCESS),
+            Some(error) => {
+                let failure = Failure::new(error.to_string());
+                let hints = error.hints();
+                Err(if hints.is_empty() {
+                    failure
+                } else {
+                    failure.hint(hints.join("\nhint: "))
+                })
+            }
+        }
+    }
+}
+
+/// The value of `AGENTD_PLUGIN_TRUST`.
+fn trust(value: Option<OsString>) -> Result<Trust, Failure> {
+    match value.as_deref().and_then(|value| value.to_str()) {
+        None if value.is_none() => Ok(Trust::Strict),
+        Some("strict") => Ok(Trust::Strict),
+        Some("off") => Ok(Trust::Off),
+        _ => Err(Failure::new(
+            "`AGENTD_PLUGIN_TRUST` is neither `strict` nor `off`",
+        )),
+    }
+}

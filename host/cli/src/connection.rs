@@ -1,0 +1,89 @@
+use std::env;
+
+use agentd_api::client::Console;
+use agentd_api::{Agent, Client, ClientError};
+
+use crate::command_line::Global;
+use crate::failure::Failure;
+use crate::service::Service;
+use crate::token::Token;
+
+/// The service that a verb talks to.
+pub(crate) struct Connection {
+    pub(crate) service: Service,
+    pub(crate) client: Client,
+    pub(crate) token: Token,
+}
+
+impl Connection {
+    pub(crate) fn new(service: Service, global: &Global) -> Result<Connection, Failure> {
+        let url = global
+            .url
+            .clone()
+            .or_else(|| env::var(service.url_variable()).ok())
+            .filter(|url| !url.is_empty())
+            .unwrap_or_else(|| service.default_url().to_owned());
+        let token = Token::find(global)?;
+        let client = Client::new(&url, token.value())?;
+        Ok(Connection {
+            service,
+            client,
+            token,
+        })
+    }
+
+    /// A client's error, with a hint that knows where address and token come from.
+    pub(crate) fn explain(&self, error: ClientError) -> Failure {
+        match &error {
+            ClientError::Unreachable { .. } => Failure::from(error).hint(format!(
+                "start `{}`, or name its address with `--url` or `{}`",
+                self.service.program(),
+                self.service.url_variable()
+            )),
+            ClientError::Problem(problem) if problem.status == 401 => {
+                Failure::from(error).hint(self.token.hint())
+            }
+            ClientError::Problem(problem) if problem.status == 404 && problem.hint.is_none() => {
+                Failure::from(error).hint(format!(
+                    "`agent {} list` shows what there is",
+                    self.service.noun()
+                ))
+            }
+            _ => error.into(),
+        }
+    }
+
+    /// The agent with this id or, failing that, of this name.
+    pub(crate) async fn agent(&self, name_or_id: &str) -> Result<Agent, Failure> {
+        if looks_like_id(name_or_id) {
+            match self.client.agent(name_or_id).await {
+                Err(error) if error.status() == Some(404) => {}
+                found => return found.map_err(|error| self.explain(error)),
+            }
+        }
+        self.client
+            .agent_named(name_or_id)
+            .await
+            .map_err(|error| self.explain(error))?
+            .ok_or_else(|| {
+                Failure::new(format!("there is no agent `{name_or_id}`"))
+                    .hint("`agent orchestrator list` shows what there is")
+            })
+    }
+
+    /// The console of the session or agent of this name (or id).
+    pub(crate) async fn console(&self, name: &str) -> Result<Console, Failure> {
+        Ok(match self.service {
+            Service::Wrap => self.client.session_console(name),
+            Service::Orchestrator => self.client.agent_console(&self.agent(name).await?.id),
+        })
+    }
+}
+
+/// Whether a word has the form of a UUID (which a name may have, too).
+fn looks_like_id(word: &str) -> bool {
+    word.len() == 36
+        && word
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}

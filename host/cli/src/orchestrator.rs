@@ -1,0 +1,170 @@
+use std::process::ExitCode;
+
+use agentd_api::Agent;
+use clap::{Args, Subcommand};
+
+use crate::attach::Attach;
+use crate::command_line::Global;
+use crate::connection::Connection;
+use crate::failure::{Failure, Outcome};
+use crate::output::{Output, visible};
+use crate::service::Service;
+use crate::table::fields;
+use crate::verb::launch::Launch;
+use crate::verb::logs::Logs;
+use crate::verb::name::parse_name;
+use crate::verb::send::Send;
+use crate::verb::{info, session_text};
+
+mod list;
+
+use list::List;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OrchestratorVerb {
+    /// Show the loaded backend
+    Info,
+    /// Show whether the service is well
+    Health,
+    /// List the agents
+    List(List),
+    /// Create an agent and start it
+    Create(Launch),
+    /// Show all about an agent
+    Show(Show),
+    /// Show an agent in this terminal
+    Attach(Attach),
+    /// Print what an agent has written
+    Logs(Logs),
+    /// Type a prompt into an agent
+    Send(Send),
+    /// End agents and keep their records
+    Stop(Agents),
+    /// End agents that run, and start them anew
+    Restart(Agents),
+    /// End agents and forget them
+    Delete(Agents),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The agent's name or id
+    #[arg(value_parser = parse_name)]
+    name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Agents {
+    /// The agents' names or ids
+    #[arg(required = true, value_parser = parse_name)]
+    names: Vec<String>,
+}
+
+impl OrchestratorVerb {
+    pub(crate) async fn run(self, global: &Global, output: &mut Output) -> Outcome {
+        let connection = &Connection::new(Service::Orchestrator, global)?;
+        let client = &connection.client;
+        match self {
+            OrchestratorVerb::Info => info::info(connection, output).await,
+            OrchestratorVerb::Health => info::health(connection, output).await,
+            OrchestratorVerb::List(list) => list.run(connection, output).await,
+            OrchestratorVerb::Create(launch) => create(launch, connection, output).await,
+            OrchestratorVerb::Show(show) => {
+                let agent = connection.agent(&show.name).await?;
+                output.show(&agent, details)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            OrchestratorVerb::Attach(attach) => attach.run(connection).await,
+            OrchestratorVerb::Logs(logs) => logs.run(connection, output).await,
+            OrchestratorVerb::Send(send) => send.run(connection).await,
+            OrchestratorVerb::Stop(agents) => {
+                let stop = async |agent: Agent| client.stop_agent(&agent.id).await;
+                agents.each(connection, stop).await
+            }
+            OrchestratorVerb::Restart(agents) => {
+                let restart = async |agent: Agent| client.restart_agent(&agent.id).await;
+                agents.each(connection, restart).await
+            }
+            OrchestratorVerb::Delete(agents) => {
+                let delete = async |agent: Agent| client.delete_agent(&agent.id).await;
+                agents.each(connection, delete).await
+            }
+        }
+    }
+}
+
+async fn create(launch: Launch, connection: &Connection, output: &mut Output) -> Outcome {
+    let agent = connection
+        .client
+        .create_agent(&launch.into_request()?)
+        .await
+        .map_err(|error| connection.explain(error))?;
+    output.show(&agent, |agent| agent.id.clone())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Agents {
+    /// Does the same with each; failures are told and do not keep it from the others.
+    async fn each(
+        self,
+        connection: &Connection,
+        act: impl AsyncFn(Agent) -> Result<(), agentd_api::ClientError>,
+    ) -> Outcome {
+        let mut outcome = Ok(ExitCode::SUCCESS);
+        for name in &self.names {
+            let done = match connection.agent(name).await {
+                Ok(agent) => act(agent).await.map_err(|error| connection.explain(error)),
+                Err(failure) => Err(failure),
+            };
+            if let Err(failure) = done {
+                failure.report();
+                outcome = Err(Failure::Reported);
+            }
+        }
+        outcome
+    }
+}
+
+fn details(agent: &Agent) -> String {
+    let session = agent.session.as_ref();
+    let json = |options: &serde_json::Map<_, _>| {
+        (!options.is_empty())
+            .then(|| visible(&serde_json::Value::from(options.clone()).to_string()))
+    };
+    fields([
+        ("Name", Some(agent.name.clone())),
+        ("Id", Some(agent.id.clone())),
+        ("Status", Some(agent.status.as_str().to_owned())),
+        ("Session", session.map(session_text::state)),
+        (
+            "Health",
+            session.map(|s| session_text::health(s).to_owned()),
+        ),
+        ("Restarts", Some(agent.restarts.to_string())),
+        ("Created", Some(agent.created_at.clone())),
+        ("Backend", session.map(|s| s.backend_type.clone())),
+        (
+            "Command",
+            session.map(|s| session_text::command(&s.command)),
+        ),
+        ("Directory", session.map(|s| visible(&s.working_dir))),
+        ("Environment", session.and_then(variables)),
+        ("Options", session.and_then(|s| json(&s.options))),
+        ("Process", session.and_then(|s| Some(s.pid?.to_string()))),
+        (
+            "Size",
+            session.map(|s| format!("{}x{}", s.size.cols, s.size.rows)),
+        ),
+        ("Viewers", session.map(|s| s.viewers.to_string())),
+        (
+            "Attach with",
+            session.and_then(|s| Some(session_text::command(s.attach_command.as_ref()?))),
+        ),
+    ])
+}
+
+/// The names of the variables: values are never shown.
+fn variables(session: &agentd_api::Session) -> Option<String> {
+    let names: Vec<String> = session.env.keys().map(|name| visible(name)).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}

@@ -1,0 +1,180 @@
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use agentd_api::{Agent, AgentQuery, AgentStatus, Change, ClientError};
+use clap::Args;
+use jiff::Timestamp;
+use tokio::time::{interval, sleep};
+
+use crate::age::age;
+use crate::connection::Connection;
+use crate::failure::{Failure, Outcome, note};
+use crate::output::Output;
+use crate::table::table;
+use crate::verb::session_text;
+
+/// How often a table that is watched is drawn again without a change, for the ages in it.
+const REDRAW: Duration = Duration::from_secs(1);
+/// How long to wait before asking a service again that has gone away.
+const RETRY: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only agents of this status
+    #[arg(long, value_parser = parse_status)]
+    status: Option<AgentStatus>,
+    /// Stay, and show changes as they happen
+    #[arg(long, short)]
+    watch: bool,
+}
+
+impl List {
+    pub(crate) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
+        if self.watch {
+            return self.watch(connection, output).await;
+        }
+        let agents = self.read(connection).await?;
+        output.show(&agents, |agents| text(agents.iter()))?;
+        if agents.is_empty() {
+            note("no agents; `agent orchestrator create NAME` makes one");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn read(&self, connection: &Connection) -> Result<Vec<Agent>, Failure> {
+        let query = AgentQuery {
+            status: self.status,
+            ..AgentQuery::default()
+        };
+        let agents = connection.client.all_agents(&query).await;
+        agents.map_err(|error| connection.explain(error))
+    }
+
+    /// On a terminal the table, always up to date; elsewhere the changes, one a line.
+    async fn watch(&self, connection: &Connection, output: &mut Output) -> Outcome {
+        let live = output.is_terminal() && !output.is_json();
+        // The stream is opened before the list is read: a change in between is then seen twice
+        // rather than never.
+        let mut events = connection
+            .client
+            .events(None)
+            .await
+            .map_err(|error| connection.explain(error))?;
+        let mut agents = self.by_id(connection).await?;
+        let mut redraw = interval(REDRAW);
+        loop {
+            let next = tokio::select! {
+                next = events.next() => next,
+                _ = redraw.tick(), if live => {
+                    output.raw(screen(&agents).as_bytes())?;
+                    continue;
+                }
+            };
+            match next {
+                Ok(Some(change)) if live => {
+                    self.apply(&mut agents, change);
+                    output.raw(screen(&agents).as_bytes())?;
+                }
+                Ok(Some(change)) if output.is_json() => output.json_line(&change)?,
+                Ok(Some(change)) => output.line(&line(&change))?,
+                Ok(None) | Err(ClientError::Lost { .. }) => {
+                    note("lost the connection; trying again");
+                    let last = events.last_id().map(str::to_owned);
+                    events = loop {
+                        sleep(RETRY).await;
+                        match connection.client.events(last.as_deref()).await {
+                            Ok(events) => break events,
+                            Err(ClientError::Unreachable { .. } | ClientError::Lost { .. }) => {}
+                            Err(error) => return Err(connection.explain(error)),
+                        }
+                    };
+                    agents = self.by_id(connection).await?;
+                }
+                Err(error) => return Err(connection.explain(error)),
+            }
+        }
+    }
+
+    async fn by_id(&self, connection: &Connection) -> Result<BTreeMap<String, Agent>, Failure> {
+        let agents = self.read(connection).await?.into_iter();
+        Ok(agents.map(|agent| (agent.id.clone(), agent)).collect())
+    }
+
+    fn apply(&self, agents: &mut BTreeMap<String, Agent>, change: Change) {
+        let (id, agent) = match change {
+            Change::Deleted { id, .. } => (id, None),
+            Change::Created { agent }
+            | Change::Started { agent }
+            | Change::Exited { agent }
+            | Change::Restarted { agent }
+            | Change::Health { agent }
+            | Change::Progress { agent } => (agent.id.clone(), Some(*agent)),
+        };
+        let wanted = |agent: &Agent| self.status.is_none_or(|status| status == agent.status);
+        match agent.filter(wanted) {
+            Some(agent) => agents.insert(id, agent),
+            None => agents.remove(&id),
+        };
+    }
+}
+
+/// The table over what was on the terminal before.
+fn screen(agents: &BTreeMap<String, Agent>) -> String {
+    let mut newest_first: Vec<&Agent> = agents.values().collect();
+    newest_first.sort_by(|a, b| b.created_at.cmp(&a.created_at));
+    let lines = text(newest_first.into_iter()).replace('\n', "\x1b[K\r\n");
+    format!("\x1b[H{lines}\x1b[K\r\n\x1b[J")
+}
+
+fn text<'a>(agents: impl Iterator<Item = &'a Agent>) -> String {
+    let now = Timestamp::now();
+    table(
+        [
+            "NAME", "STATUS", "SESSION", "HEALTH", "BACKEND", "RESTARTS", "AGE", "COMMAND", "ID",
+        ],
+        agents.map(|agent| {
+            let of_session = |text: &dyn Fn(&agentd_api::Session) -> String| {
+                agent.session.as_ref().map_or("-".to_owned(), text)
+            };
+            [
+                agent.name.clone(),
+                agent.status.as_str().to_owned(),
+                of_session(&session_text::state),
+                of_session(&|session| session_text::health(session).to_owned()),
+                of_session(&|session| session.backend_type.clone()),
+                agent.restarts.to_string(),
+                age(&agent.created_at, now),
+                of_session(&|session| session_text::command(&session.command)),
+                agent.id.clone(),
+            ]
+        }),
+    )
+}
+
+/// A change for reading.
+fn line(change: &Change) -> String {
+    let (event, name, agent) = match change {
+        Change::Created { agent } => ("created", &agent.name, Some(agent)),
+        Change::Started { agent } => ("started", &agent.name, Some(agent)),
+        Change::Exited { agent } => ("exited", &agent.name, Some(agent)),
+        Change::Restarted { agent } => ("restarted", &agent.name, Some(agent)),
+        Change::Health { agent } => ("health", &agent.name, Some(agent)),
+        Change::Progress { agent } => ("progress", &agent.name, Some(agent)),
+        Change::Deleted { name, .. } => ("deleted", name, None),
+    };
+    let session = agent.and_then(|agent| agent.session.as_ref());
+    let more = session.map(|session| {
+        format!(
+            " {} {}",
+            session_text::state(session),
+            session_text::health(session)
+        )
+    });
+    format!("{event} {name}{}", more.unwrap_or_default())
+}
+
+fn parse_status(word: &str) -> Result<AgentStatus, String> {
+    serde_json::from_value(word.into())
+        .map_err(|_| "it must be pending, running, stopped, failed or lost".to_owned())
+}

@@ -1,0 +1,61 @@
+use comfy_table::{Table, presets};
+
+/// Columns under their headings, two spaces apart, without lines.
+pub(crate) fn table<const N: usize>(
+    headings: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(headings);
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    trimmed(&table.to_string())
+}
+
+/// Labels and values, one pair a line; pairs without a value are left out.
+pub(crate) fn fields<const N: usize>(pairs: [(&str, Option<String>); N]) -> String {
+    let width = pairs
+        .iter()
+        .map(|(label, _)| label.len())
+        .max()
+        .unwrap_or(0)
+        + 1;
+    let lines: Vec<String> = pairs
+        .into_iter()
+        .filter_map(|(label, value)| Some((format!("{label}:"), value?)))
+        .map(|(label, value)| format!("{label:<width$} {value}"))
+        .collect();
+    trimmed(&lines.join("\n"))
+}
+
+fn trimmed(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_lines_have_no_tails() {
+        let rows = [["a".into(), "1".into()], ["longer".into(), "".into()]];
+        assert_eq!(
+            table(["NAME", "PID"], rows),
+            "NAME    PID\na       1\nlonger"
+        );
+    }
+
+    #[test]
+    fn values_line_up() {
+        let pairs = [
+            ("Name", Some("demo".into())),
+            ("Exit", None),
+            ("Process", Some("7".into())),
+        ];
+        assert_eq!(fields(pairs), "Name:    demo\nProcess: 7");
+    }
+}

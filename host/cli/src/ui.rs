@@ -1,0 +1,53 @@
+use std::process::{Command, ExitCode, Stdio};
+
+use clap::Args;
+
+use crate::command_line::Global;
+use crate::connection::Connection;
+use crate::failure::{Failure, Outcome};
+use crate::output::Output;
+use crate::service::Service;
+
+#[derive(Debug, Args)]
+pub(crate) struct Ui {
+    /// Open it in a browser, too
+    #[arg(long)]
+    open: bool,
+}
+
+impl Ui {
+    pub(crate) async fn run(self, global: &Global, output: &mut Output) -> Outcome {
+        let connection = Connection::new(Service::Orchestrator, global)?;
+        let code = connection
+            .client
+            .create_login_code()
+            .await
+            .map_err(|error| connection.explain(error))?;
+        output.show(&code, |code| code.url.clone())?;
+        if self.open {
+            open(&code.url)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Hands an address to the desktop.
+fn open(url: &str) -> Result<(), Failure> {
+    let opener = if cfg!(target_os = "macos") {
+        "open"
+    } else {
+        "xdg-open"
+    };
+    let opened = Command::new(opener)
+        .arg(url)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    match opened {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(Failure::new(format!("`{opener}` failed: {status}"))),
+        Err(error) => Err(Failure::new(format!("cannot run `{opener}`: {error}"))),
+    }
+    .map_err(|failure| failure.hint("open the link above yourself"))
+}

@@ -1,0 +1,45 @@
+use std::process::ExitCode;
+
+use crate::connection::Connection;
+use crate::failure::Outcome;
+use crate::output::Output;
+use crate::table::fields;
+
+/// `info`: the loaded backend.
+pub(crate) async fn info(connection: &Connection, output: &mut Output) -> Outcome {
+    let info = connection
+        .client
+        .info()
+        .await
+        .map_err(|error| connection.explain(error))?;
+    output.show(&info, |info| {
+        fields([
+            ("Backend", Some(info.backend_type.clone())),
+            ("Version", Some(info.version.clone())),
+            ("Capabilities", Some(info.capabilities.join(", "))),
+        ])
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `health`: whether the service is well; a failure when it says that it is not.
+pub(crate) async fn health(connection: &Connection, output: &mut Output) -> Outcome {
+    let health = connection
+        .client
+        .health()
+        .await
+        .map_err(|error| connection.explain(error))?;
+    output.show(&health, |health| {
+        fields([
+            ("Service", Some(health.service.clone())),
+            ("Version", Some(health.version.clone())),
+            ("Status", Some(health.status.clone())),
+            ("Active agents", health.agents_active.map(|n| n.to_string())),
+        ])
+    })?;
+    Ok(if health.status == "ok" {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

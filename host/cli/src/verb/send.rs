@@ -1,0 +1,57 @@
+use std::io::{self, Read};
+use std::process::ExitCode;
+
+use agentd_api::Input;
+use clap::Args;
+
+use crate::connection::Connection;
+use crate::failure::{Failure, Outcome};
+use crate::verb::name::parse_name;
+
+/// Types a prompt.
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// Who gets it
+    #[arg(value_parser = parse_name)]
+    name: String,
+    /// The prompt; `-` reads it from standard input
+    #[arg(required = true)]
+    text: Vec<String>,
+    /// Leave the Enter key to you
+    #[arg(long)]
+    no_submit: bool,
+}
+
+impl Send {
+    pub(crate) async fn run(self, connection: &Connection) -> Outcome {
+        let text = if self.text == ["-"] {
+            from_stdin()?
+        } else {
+            self.text.join(" ")
+        };
+        let input = Input {
+            text,
+            submit: !self.no_submit,
+        };
+        connection
+            .console(&self.name)
+            .await?
+            .input(&input)
+            .await
+            .map_err(|error| connection.explain(error))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// All of standard input, without the line end that files have.
+fn from_stdin() -> Result<String, Failure> {
+    let mut text = String::new();
+    io::stdin()
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::new(format!("cannot read the prompt: {error}")))?;
+    let end = text.strip_suffix('\n').map_or(text.len(), |rest| {
+        rest.strip_suffix('\r').unwrap_or(rest).len()
+    });
+    text.truncate(end);
+    Ok(text)
+}

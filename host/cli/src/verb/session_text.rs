@@ -1,0 +1,106 @@
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use agentd_api::{Exit, Health, Session, State};
+
+use crate::output::visible;
+
+/// Where a session is in its life, with its exit: `running`, `exited (7)`.
+pub(crate) fn state(session: &Session) -> String {
+    match (&session.exit, &session.progress) {
+        (Some(exit), _) => format!("exited ({})", exit_word(exit)),
+        (None, Some(progress)) => format!("{} ({})", state_word(session.state), visible(progress)),
+        (None, None) => state_word(session.state).to_owned(),
+    }
+}
+
+/// How a session ended, in a word: `7`, `SIGKILL`, `oom-killed`.
+pub(crate) fn exit_word(exit: &Exit) -> String {
+    let how = match (exit.code, exit.signal) {
+        (Some(code), _) => Some(code.to_string()),
+        (None, Some(signal)) => Some(signal_word(signal)),
+        (None, None) => None,
+    };
+    match (how, exit.reason.as_deref().map(visible)) {
+        (Some(how), Some(reason)) => format!("{how}, {reason}"),
+        (Some(how), None) => how,
+        (None, Some(reason)) => reason,
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
+/// A signal by its name: `SIGKILL`.
+pub(crate) fn signal_word(signal: i32) -> String {
+    // The only table of signal names in the standard library: `signal: 9 (SIGKILL)`.
+    let text = ExitStatus::from_raw(signal & 0x7f).to_string();
+    text.split_once('(')
+        .and_then(|(_, rest)| rest.split_once(')'))
+        .filter(|(name, _)| !name.is_empty())
+        .map(|(name, _)| name.to_owned())
+        .unwrap_or_else(|| format!("signal {signal}"))
+}
+
+pub(crate) fn health(session: &Session) -> &'static str {
+    match session.health {
+        Health::Healthy => "healthy",
+        Health::Unhealthy => "unhealthy",
+        Health::Starting => "starting",
+        Health::Unknown => "unknown",
+    }
+}
+
+/// An argv for reading, not for a shell.
+pub(crate) fn command(argv: &[String]) -> String {
+    let words: Vec<String> = argv
+        .iter()
+        .map(|word| {
+            if word.is_empty() || word.contains(char::is_whitespace) {
+                format!("{word:?}")
+            } else {
+                visible(word)
+            }
+        })
+        .collect();
+    words.join(" ")
+}
+
+fn state_word(state: State) -> &'static str {
+    match state {
+        State::Starting => "starting",
+        State::Running => "running",
+        State::Exited => "exited",
+        State::Unknown => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(code: Option<i32>, signal: Option<i32>, reason: Option<&str>, expected: &str) {
+        let reason = reason.map(str::to_owned);
+        let exit = Exit {
+            code,
+            signal,
+            reason,
+        };
+        assert_eq!(exit_word(&exit), expected);
+    }
+
+    #[test]
+    fn exits_are_told_in_a_word() {
+        check(Some(7), None, None, "7");
+        check(None, Some(9), None, "SIGKILL");
+        check(None, Some(34), None, "signal 34");
+        check(Some(137), None, Some("oom-killed"), "137, oom-killed");
+        check(None, None, Some("engine-stopped"), "engine-stopped");
+        check(None, None, None, "unknown");
+    }
+
+    #[test]
+    fn words_with_spaces_can_be_told_apart() {
+        let argv = ["sh", "-c", "exit 7", "", "\u{1b}[2J"].map(str::to_owned);
+        assert_eq!(command(&argv), r#"sh -c "exit 7" "" \u{1b}[2J"#);
+    }
+}
