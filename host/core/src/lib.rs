@@ -18,6 +18,7 @@ mod services;
 mod start_error;
 
 pub use backend::Backend;
+pub use clock::now;
 pub use config::{Auth, Config, PluginTrust};
 pub use daemon::{Collection, Daemon, Foundation, Service};
 pub use error::{Error, ErrorKind, Result};

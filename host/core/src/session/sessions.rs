@@ -157,20 +157,29 @@ impl Sessions {
         self.lock().sessions.values().cloned().collect()
     }
 
-    /// Ends a session and keeps it.
-    pub async fn stop(&self, session: &Session) -> Result<()> {
-        session.terminate(GRACE).await?;
-        session.ended().await;
-        Ok(())
+    /// Ends a session and keeps it; also when the caller goes away meanwhile.
+    pub async fn stop(&self, session: &Arc<Session>) -> Result<()> {
+        let session = session.clone();
+        finish(async move {
+            session.terminate(GRACE).await?;
+            session.ended().await;
+            Ok(())
+        })
+        .await
     }
 
-    /// Ends a session with everything that it started, and forgets it.
+    /// Ends a session with everything that it started, and forgets it; also when the caller goes
+    /// away meanwhile.
     pub async fn delete(&self, session: &Arc<Session>) -> Result<()> {
-        session.set_delete_requested();
-        session.terminate(GRACE).await?;
-        self.forget(session);
-        tracing::info!(session = %session.name, "deleted");
-        Ok(())
+        let (sessions, session) = (self.clone(), session.clone());
+        finish(async move {
+            session.set_delete_requested();
+            session.terminate(GRACE).await?;
+            sessions.forget(&session);
+            tracing::info!(session = %session.name, "deleted");
+            Ok(())
+        })
+        .await
     }
 
     /// Starts nothing any more.
@@ -269,6 +278,12 @@ impl Drop for Reservation {
                 .apply(agentd_plugin_api::Event::Lost { reason });
         }
     }
+}
+
+/// Half an end is worse than none.
+async fn finish(end: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
+    let done = tokio::spawn(end).await;
+    done.unwrap_or_else(|error| Err(Error::internal(format!("ending the session: {error}"))))
 }
 
 fn checked_directory(directory: &str) -> Result<String> {
