@@ -79,3 +79,7 @@ pub use {serde_json, tokio, tracing};
 
 /// The version of this API. The host loads a library whose major number is the same.
 pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

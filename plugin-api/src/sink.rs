@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::abi::RemoteReceiver;
 use crate::{Event, ExitStatus, Health, LogLine};
 
 /// The receiver's answer to a push.
@@ -29,24 +30,49 @@ pub trait Receiver: Send + Sync {
 /// Where a session reports to: its output and what becomes of it. Clones report to the same place.
 #[derive(Clone)]
 pub struct SessionEvents {
-    receiver: Arc<dyn Receiver>,
+    end: End,
+}
+
+/// The daemon is called directly, without a `dyn` call before the one that leaves the library.
+#[derive(Clone)]
+enum End {
+    Daemon(Arc<RemoteReceiver>),
+    Here(Arc<dyn Receiver>),
 }
 
 impl SessionEvents {
     /// Reports to `receiver`: for tests of a backend without a host.
     pub fn new(receiver: Arc<dyn Receiver>) -> Self {
-        SessionEvents { receiver }
+        SessionEvents {
+            end: End::Here(receiver),
+        }
+    }
+
+    pub(crate) fn of_daemon(receiver: RemoteReceiver) -> Self {
+        SessionEvents {
+            end: End::Daemon(Arc::new(receiver)),
+        }
+    }
+
+    fn receiver(&self) -> &dyn Receiver {
+        match &self.end {
+            End::Daemon(receiver) => &**receiver,
+            End::Here(receiver) => &**receiver,
+        }
     }
 
     /// Hands over output of the terminal. The bytes are copied before this returns, and it never
     /// blocks; [`write_all`](Self::write_all) minds the credit for you.
     pub fn output(&self, bytes: &[u8]) -> PushStatus {
-        self.receiver.push(bytes)
+        match &self.end {
+            End::Daemon(receiver) => receiver.push(bytes),
+            End::Here(receiver) => receiver.push(bytes),
+        }
     }
 
     /// Done once the host takes output again.
     pub async fn ready(&self) {
-        self.receiver.ready().await;
+        self.receiver().ready().await;
     }
 
     /// Hands over output and waits until there is room for more. False when the host has closed
@@ -96,7 +122,7 @@ impl SessionEvents {
     }
 
     fn report(&self, event: &Event) {
-        send(&*self.receiver, event);
+        send(self.receiver(), event);
     }
 }
 

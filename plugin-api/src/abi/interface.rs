@@ -120,6 +120,7 @@ impl From<AbiError> for crate::Error {
 }
 
 impl From<crate::PushStatus> for AbiPushStatus {
+    #[inline]
     fn from(status: crate::PushStatus) -> Self {
         AbiPushStatus {
             credit: status.credit,
@@ -129,6 +130,7 @@ impl From<crate::PushStatus> for AbiPushStatus {
 }
 
 impl From<AbiPushStatus> for crate::PushStatus {
+    #[inline]
     fn from(status: AbiPushStatus) -> Self {
         crate::PushStatus {
             credit: status.credit,

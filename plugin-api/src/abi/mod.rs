@@ -18,6 +18,7 @@ mod interface;
 mod plugin;
 
 pub use interface::HostModule as Header;
+pub(crate) use plugin::RemoteReceiver;
 
 #[doc(hidden)]
 pub mod __private {

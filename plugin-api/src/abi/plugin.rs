@@ -165,7 +165,7 @@ impl<S: Session> AbiSession for Erased<S> {
 }
 
 fn session_events(receiver: ReceiverBox) -> SessionEvents {
-    SessionEvents::new(Arc::new(RemoteReceiver(receiver)))
+    SessionEvents::of_daemon(RemoteReceiver(receiver))
 }
 
 struct RemoteHost(HostBox);
@@ -189,9 +189,10 @@ impl HostServices for RemoteHost {
     }
 }
 
-struct RemoteReceiver(ReceiverBox);
+pub struct RemoteReceiver(ReceiverBox);
 
 impl Receiver for RemoteReceiver {
+    #[inline]
     fn push(&self, bytes: &[u8]) -> PushStatus {
         self.0.push(RSlice::from_slice(bytes)).into()
     }
