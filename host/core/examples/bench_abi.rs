@@ -69,10 +69,10 @@ fn run() -> Result<bool> {
 }
 
 /// One row: `receiver` is pushed to from here, and from the library.
-async fn push_row(
+async fn push_row<R: Receiver + 'static>(
     plugins: &[PathBuf],
     what: &str,
-    receiver: Arc<dyn Receiver>,
+    receiver: Arc<R>,
     size: usize,
     target: f64,
 ) -> Result<bool> {
@@ -145,10 +145,10 @@ fn nanoseconds(begin: Instant, count: u32) -> f64 {
     begin.elapsed().as_secs_f64() * 1e9 / f64::from(count)
 }
 
-async fn session(
+async fn session<R: Receiver + 'static>(
     plugins: &[PathBuf],
     name: &str,
-    receiver: Arc<dyn Receiver>,
+    receiver: Arc<R>,
 ) -> Result<RemoteSession> {
     let search = SearchPath::new(Some(&std::env::join_paths(plugins)?), None, None)?;
     let name = BackendName::parse(name.as_ref())?;

@@ -1,5 +1,7 @@
 //! What is in a plugin directory, and what the loader makes of it.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 #[path = "fixtures/mod.rs"]
 mod fixtures;
 #[path = "fixtures/install.rs"]

@@ -1,6 +1,8 @@
 //! What a backend leaves behind. One test in a process of its own, since it counts all of the
 //! process's threads and descriptors.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 #[path = "fixtures/daemon.rs"]
 mod daemon;
 #[path = "fixtures/mod.rs"]

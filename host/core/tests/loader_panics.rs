@@ -1,6 +1,8 @@
 //! A backend that panics wherever it can. The daemon, here this process, lives on each time, and
 //! the panic's text arrives.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 #[path = "fixtures/daemon.rs"]
 mod daemon;
 #[path = "fixtures/mod.rs"]

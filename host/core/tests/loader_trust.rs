@@ -1,5 +1,7 @@
 //! Whose libraries are loaded. The rows that need other owners run as root only.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 #[path = "fixtures/mod.rs"]
 mod fixtures;
 #[path = "fixtures/install.rs"]

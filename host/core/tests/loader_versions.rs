@@ -1,5 +1,7 @@
 //! Libraries and daemons of different versions of the API.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 #[path = "fixtures/daemon.rs"]
 mod daemon;
 #[path = "fixtures/mod.rs"]
