@@ -14,6 +14,7 @@ const complaints = new WeakMap<Page, string[]>();
 
 export async function open(browser: Browser, path = '', options: BrowserContextOptions = {}): Promise<Page> {
   const context = await browser.newContext({ permissions: ['clipboard-read', 'clipboard-write'], ...options });
+  context.setDefaultTimeout(10_000);
   const page = await context.newPage();
   const list: string[] = [];
   complaints.set(page, list);

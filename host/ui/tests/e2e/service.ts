@@ -61,3 +61,6 @@ export async function until<T>(what: string, look: () => Promise<T | false | nul
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
 }
+
+/** A one-time code for a sign-in link. */
+export const code = async (): Promise<string> => (await good<{ code: string }>('POST', '/login/codes')).code;

@@ -126,17 +126,17 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     response.end(readFileSync(dist + file));
     return;
   }
-  const allowed = request.headers.authorization === `Bearer ${token}` || keys.has(String(request.headers['agentd-key']));
+  const allowed = request.headers.authorization === `Bearer ${token}` || bothHalves(request);
   if (!allowed) return problem(response, 401, 'unauthorized', 'Sign in first.');
   if (is('POST', '/logout')) {
     keys.delete(String(request.headers['agentd-key']));
     response.writeHead(204).end();
     return;
   }
-  if (is('POST', '/codes')) {
+  if (is('POST', '/login/codes')) {
     const code = randomUUID();
     codes.add(code);
-    return json(response, 201, { code });
+    return json(response, 201, { code, url: `http://${request.headers.host}/#code=${code}` });
   }
   if (is('POST', '/tickets')) {
     const ticket = randomUUID();
@@ -221,6 +221,11 @@ server.on('upgrade', (request, socket, head) => {
   const id = /^\/agents\/([^/]+)\/terminal$/.exec(url.pathname)?.[1];
   const kept = id ? agents.get(id) : undefined;
   const good = tickets.delete(url.searchParams.get('ticket') ?? '');
+  const origin = request.headers.origin;
+  if (origin !== undefined && origin !== `http://${request.headers.host}`) {
+    socket.end('HTTP/1.1 403 Forbidden\r\n\r\n');
+    return;
+  }
   if (!kept || !good || !about.capabilities.includes('terminal')) {
     socket.end(`HTTP/1.1 ${good ? '404 Not Found' : '401 Unauthorized'}\r\n\r\n`);
     return;
@@ -229,6 +234,11 @@ server.on('upgrade', (request, socket, head) => {
   const from = query.has('seq') ? { seq: Number(query.get('seq')), epoch: query.get('epoch') ?? '' } : null;
   sockets.handleUpgrade(request, socket, head, (opened) => kept.session.attach(opened, query.get('mode') === 'ro' ? 'ro' : 'rw', from));
 });
+
+function bothHalves({ headers }: IncomingMessage): boolean {
+  const key = String(headers['agentd-key']);
+  return keys.has(key) && (headers.cookie?.includes(`agentd_mock=${key}`) ?? false);
+}
 
 async function body(request: IncomingMessage): Promise<string> {
   let text = '';

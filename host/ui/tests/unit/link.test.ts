@@ -39,7 +39,7 @@ function rig(mode: Mode = 'rw') {
   const heard: string[] = [];
   const states: LinkState[] = [];
   const timers: { ms: number; run: () => void }[] = [];
-  const world = { ticket: async () => `t${sockets.length + 1}` };
+  const world = { now: 0, ticket: async () => `t${sockets.length + 1}` };
   const link = new Link(
     'a b',
     mode,
@@ -53,6 +53,7 @@ function rig(mode: Mode = 'rw') {
     },
     {
       ticket: () => world.ticket(),
+      now: () => world.now,
       open: (path) => {
         const socket = new FakeSocket(path);
         sockets.push(socket);
@@ -129,6 +130,19 @@ test('a broken connection is taken up where the output stopped', async () => {
   expect(states.at(-1)?.kind).toBe('live');
 });
 
+test('output that does not go on from what is shown starts on an empty screen', async () => {
+  const { start, timers, turn, latest, heard } = rig();
+  const socket = await start();
+  socket.say(hello);
+  socket.bytes(1);
+  socket.end(1006);
+  timers.at(-1)?.run();
+  await turn();
+  latest().say({ ...hello, epoch: 'e2', seq: 0 });
+  latest().bytes(2);
+  expect(heard).toEqual(['size 80x24', 'output 1 @101', 'snapshot  @0', 'size 80x24', 'output 2 @1']);
+});
+
 test('frames of a connection that has been replaced are not heard', async () => {
   const { link, start, turn, heard } = rig();
   const first = await start();
@@ -142,7 +156,7 @@ test('frames of a connection that has been replaced are not heard', async () => 
 });
 
 test('the tries get rarer, and begin anew after a success', async () => {
-  const { start, timers, turn, latest } = rig();
+  const { start, timers, turn, latest, world } = rig();
   const socket = await start();
   socket.say(hello);
   const waits: number[] = [];
@@ -155,7 +169,14 @@ test('the tries get rarer, and begin anew after a success', async () => {
   expect(waits[0]).toBeLessThan(400);
   expect(waits.at(-1)).toBeGreaterThanOrEqual(4000);
   expect(Math.max(...waits)).toBeLessThanOrEqual(6000);
+  // A connection that is closed at once is no success.
   latest().say(hello);
+  latest().end(4010);
+  expect(timers.at(-1)?.ms).toBeGreaterThan(3000);
+  timers.pop()?.run();
+  await turn();
+  latest().say(hello);
+  world.now += 60_000;
   latest().end(1006);
   expect(timers.at(-1)?.ms).toBeLessThan(400);
 });

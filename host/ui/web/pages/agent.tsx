@@ -67,7 +67,8 @@ export function AgentPage({ id, tab }: { id: string; tab: string | null }) {
         <AgentActions agent={agent} onRemoved={() => go(agentsLink)} />
       </div>
       <Tabs label={`Views of ${agent.name}`} tabs={tabs} chosen={chosen.id} onChoose={(to) => settle(agentLink(id, to))}>
-        {chosen.id === 'terminal' && <TerminalView key={id} agent={agent} />}
+        {chosen.id === 'terminal' && agent.session && <TerminalView key={id} agent={agent} />}
+        {chosen.id === 'terminal' && !agent.session && <p class="faint">Nothing has run yet.</p>}
         {chosen.id === 'logs' && <Logs agent={agent} />}
         {chosen.id === 'details' && <Details agent={agent} />}
       </Tabs>

@@ -13,7 +13,7 @@ const cursor = (label: string, name: string, final: string): Key => ({
 });
 
 export const KEYS: Key[] = [
-  plain('Esc', 'Escape', '\x1b'),
+  plain('Esc', 'Esc', '\x1b'),
   plain('Tab', 'Tab', '\t'),
   cursor('←', 'Left', 'D'),
   cursor('↓', 'Down', 'B'),

@@ -35,7 +35,9 @@ export interface Socket {
 }
 
 export interface LinkNeeds {
-  ticket(): Promise<string>;
+  /** `again` after a failure: then it is worth a look whether the agent is still there. */
+  ticket(again: boolean): Promise<string>;
+  now(): number;
   open(path: string): Socket;
   after(ms: number, run: () => void): () => void;
 }
@@ -46,6 +48,9 @@ const FINAL: Record<number, string> = {
   4003: 'This browser is no longer allowed to see the terminal.',
   4004: 'The agent has been deleted.',
 };
+
+/** A connection that lasted this long was a good one: the next pause is short again. */
+const SETTLED_MS = 5000;
 
 /** Input goes out in frames of at most this many bytes, well under what the service takes. */
 const LARGEST_FRAME = 32 * 1024;
@@ -64,6 +69,9 @@ export class Link {
   private exit: Exit | null = null;
   private wanted: Size | null = null;
   private attempt = 0;
+  private liveSince: number | null = null;
+  /** Whether anything has been shown yet. */
+  private shown = false;
   /** Counts the connections, so that what an older one still has to say is not heard. */
   private generation = 0;
   private cancelRetry: (() => void) | null = null;
@@ -82,7 +90,6 @@ export class Link {
   /** Attach again from where we stand: the network came back, or the mode changed. */
   reconnect(mode: Mode = this.mode): void {
     this.mode = mode;
-    this.attempt = 0;
     void this.connect();
   }
 
@@ -133,7 +140,7 @@ export class Link {
     if (this.state.kind !== 'lost') this.enter({ kind: 'connecting' });
     let ticket: string;
     try {
-      ticket = await this.needs.ticket();
+      ticket = await this.needs.ticket(this.attempt > 0);
     } catch (error) {
       if (generation === this.generation) this.failed(Problem.of(error));
       return;
@@ -156,7 +163,11 @@ export class Link {
     const frame = parseFrame(data);
     switch (frame?.type) {
       case 'hello': {
-        this.attempt = 0;
+        this.liveSince = this.needs.now();
+        // Not where we stand: what is shown is not what the output goes on from.
+        const goesOn = this.position?.epoch === frame.epoch && this.position.seq === frame.seq;
+        if (this.shown && !goesOn) this.listener.snapshot(new Uint8Array(0), frame.seq);
+        this.shown = true;
         this.position = { epoch: frame.epoch, seq: frame.seq };
         this.enter({ kind: 'live', mode: frame.mode });
         this.listener.size(frame);
@@ -195,6 +206,8 @@ export class Link {
 
   private closed(code: number): void {
     this.socket = null;
+    if (this.liveSince !== null && this.needs.now() - this.liveSince > SETTLED_MS) this.attempt = 0;
+    this.liveSince = null;
     if (code === 4000) this.enter({ kind: 'exited', exit: this.exit ?? {} });
     else if (FINAL[code] !== undefined) this.enter({ kind: 'ended', code, why: FINAL[code] });
     else if (code === 4010) this.failed(new Problem(0, 'backend-gone', 'The backend is not there at the moment.'));

@@ -86,7 +86,11 @@ export class TerminalSession {
         refused: listener.refused,
       },
       {
-        ticket: api.ticket,
+        async ticket(again) {
+          if (again) await api.agent(options.agent);
+          return api.ticket();
+        },
+        now: () => performance.now(),
         open: (path) => new WebSocket(new URL(path, location.href.replace(/^http/, 'ws'))),
         after: (ms, run) => {
           const timer = setTimeout(run, ms);

@@ -1,0 +1,152 @@
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { complaintsOf, launch, signedIn } from './browser.ts';
+import { agent, call, create, DIRECTORY, info, remove, removeAll, until } from './service.ts';
+
+let browser: Browser;
+let page: Page;
+const { capabilities, backend_type: backend } = await info();
+
+beforeAll(async () => {
+  browser = await launch();
+  page = await signedIn(browser);
+});
+afterAll(async () => {
+  await removeAll();
+  await browser.close();
+});
+
+const row = (name: string) => page.getByRole('row').filter({ has: page.getByRole('link', { name, exact: true }) });
+
+test('agents come, change and go by themselves', async () => {
+  const made = await create({ command: ['sh', '-c', 'echo ready to work; read line'] });
+  await row(made.name).getByText('Running').waitFor();
+  await row(made.name).getByText('ready to work').waitFor();
+  expect(await row(made.name).innerText()).toContain(backend);
+  await call('POST', `/agents/${made.id}/stop`);
+  await row(made.name).getByText('Stopped').waitFor();
+  await remove(made.id);
+  await row(made.name).waitFor({ state: 'detached' });
+});
+
+test('an end with an error is told', async () => {
+  const made = await create({ command: ['sh', '-c', 'exit 3'] });
+  await row(made.name).getByText('Failed').waitFor();
+  await row(made.name).getByText('exited with code 3').waitFor();
+});
+
+test('stop, restart and delete, each with the right question', async () => {
+  const made = await create({ command: ['sh', '-c', 'read line'] });
+  await row(made.name).getByText('Running').waitFor();
+
+  await page.getByRole('button', { name: `Stop ${made.name}` }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+  expect((await agent(made.id)).status).toBe('running');
+
+  await page.getByRole('button', { name: `Stop ${made.name}` }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Stop' }).click();
+  await row(made.name).getByText('Stopped').waitFor();
+
+  await page.getByRole('button', { name: `Restart ${made.name}` }).click();
+  await row(made.name).getByText('Running').waitFor();
+  expect((await agent(made.id)).restarts).toBe(1);
+
+  await page.getByRole('button', { name: `Delete ${made.name}` }).click();
+  await page.getByRole('dialog', { name: `Delete ${made.name}?` }).getByRole('button', { name: 'Delete' }).click();
+  await row(made.name).waitFor({ state: 'detached' });
+  expect((await call('GET', `/agents/${made.id}`)).status).toBe(404);
+});
+
+test('an agent is made in the dialog', async () => {
+  const name = `ui-made-${process.pid}`;
+  await page.getByRole('button', { name: 'New agent' }).click();
+  const dialog = page.getByRole('dialog', { name: 'New agent' });
+  await dialog.getByRole('button', { name: 'Create' }).click();
+  await dialog.getByText('Letters, digits').waitFor();
+  await dialog.getByLabel('Name').fill(name);
+  await dialog.getByLabel('Runs').selectOption('command');
+  await dialog.getByLabel('Command').fill(`sh -c 'echo "value: $SECRET_OF_TEST"; read line'`);
+  await dialog.getByLabel('Directory').fill(DIRECTORY);
+  await dialog.getByRole('button', { name: 'Add a variable' }).click();
+  await dialog.getByRole('textbox', { name: 'Variable 1', exact: true }).fill('SECRET_OF_TEST');
+  const value = dialog.getByLabel('Value of SECRET_OF_TEST');
+  await value.fill('hush');
+  expect(await value.getAttribute('type')).toBe('password');
+  await dialog.getByRole('button', { name: 'Create' }).click();
+
+  await page.getByRole('heading', { name }).waitFor();
+  const id = page.url().split('/agents/')[1]?.split('/')[0] ?? '';
+  const made = await agent(id);
+  expect(made.session?.command).toEqual(['sh', '-c', 'echo "value: $SECRET_OF_TEST"; read line']);
+  expect(made.session?.env).toEqual({ SECRET_OF_TEST: '***' });
+  await page.getByRole('tab', { name: 'Logs' }).click();
+  await page.getByText('value: hush').first().waitFor();
+  await page.getByRole('tab', { name: 'Details' }).click();
+  await page.getByText('hidden').waitFor();
+  expect(await page.locator('main').innerText()).not.toContain('hush');
+
+  // The same name again is refused, in the service's own words.
+  await page.getByRole('link', { name: 'Agents' }).click();
+  await page.getByRole('button', { name: 'New agent' }).click();
+  await dialog.getByLabel('Name').fill(name);
+  await dialog.getByLabel('Runs').selectOption('general');
+  await dialog.getByRole('button', { name: 'Create' }).click();
+  await dialog.getByRole('alert').waitFor();
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'detached' });
+  await remove(id);
+});
+
+test('the backend describes its own options, and they reach it', async () => {
+  const described = (await (await call('GET', '/backend')).json()) as { options_schema: { properties?: object } | null };
+  const any = Object.keys(described.options_schema?.properties ?? {}).length > 0;
+  await page.getByRole('button', { name: 'New agent' }).click();
+  const dialog = page.getByRole('dialog', { name: 'New agent' });
+  await until('the options', async () => (await dialog.locator('details.options').count()) === (any ? 1 : 0));
+  if (any) {
+    await dialog.locator('summary').click();
+    const fields = await dialog.locator('details.options').locator('input, select, button').count();
+    expect(fields).toBeGreaterThan(0);
+  }
+  await page.keyboard.press('Escape');
+});
+
+test('the list is filtered by name and status', async () => {
+  const one = await create({ command: ['sh', '-c', 'read line'] });
+  const two = await create({ command: ['sh', '-c', 'exit 4'] });
+  await row(two.name).getByText('Failed').waitFor();
+  await page.getByRole('searchbox', { name: 'Filter by name' }).fill(one.name);
+  await row(two.name).waitFor({ state: 'detached' });
+  await row(one.name).waitFor();
+  await page.getByRole('searchbox', { name: 'Filter by name' }).fill('');
+  await page.getByRole('combobox', { name: 'Status' }).selectOption('failed');
+  await row(one.name).waitFor({ state: 'detached' });
+  await row(two.name).waitFor();
+  await page.getByRole('combobox', { name: 'Status' }).selectOption('');
+});
+
+test('the tabs are those of the backend', async () => {
+  const made = await create({ command: ['sh', '-c', 'echo seen; read line'] });
+  await row(made.name).getByRole('link').click();
+  await page.getByRole('tab', { name: 'Details' }).waitFor();
+  const tabs = await page.getByRole('tab').allInnerTexts();
+  expect(tabs).toEqual(capabilities.includes('terminal') ? ['Terminal', 'Logs', 'Details'] : ['Logs', 'Details']);
+  expect(await page.getByRole('tab', { selected: true }).innerText()).toBe(tabs[0]);
+  expect(await page.getByRole('link', { name: 'Grid' }).count()).toBe(capabilities.includes('terminal') ? 1 : 0);
+
+  // With the arrow keys, as tabs are used.
+  await page.getByRole('tab', { selected: true }).focus();
+  await page.keyboard.press('End');
+  expect(await page.getByRole('tab', { selected: true }).innerText()).toBe('Details');
+  await page.keyboard.press('ArrowLeft');
+  expect(await page.getByRole('tab', { selected: true }).innerText()).toBe('Logs');
+  if (capabilities.includes('attach-tmux')) {
+    await page.keyboard.press('ArrowRight');
+    await page.getByRole('button', { name: 'Copy the command' }).last().click();
+    expect(await page.evaluate(() => navigator.clipboard.readText())).toContain('tmux');
+  }
+});
+
+test('nothing was blocked, failed, or fetched from elsewhere', () => {
+  expect(complaintsOf(page)).toEqual([]);
+});

@@ -1,0 +1,72 @@
+import axe from 'axe-core';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { launch, open, signedIn, untilLive } from './browser.ts';
+import { create, info, removeAll } from './service.ts';
+
+let browser: Browser;
+const { capabilities } = await info();
+
+beforeAll(async () => {
+  browser = await launch();
+});
+afterAll(async () => {
+  await removeAll();
+  await browser.close();
+});
+
+async function violations(page: Page): Promise<string[]> {
+  await page.evaluate(axe.source);
+  return page.evaluate(async () => {
+    const results = await (window as unknown as { axe: typeof axe }).axe.run({
+      runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+    });
+    return results.violations.flatMap((violation) => violation.nodes.map((node) => `${violation.id}: ${node.html} ${node.failureSummary ?? ''}`));
+  });
+}
+
+describe.each(['light', 'dark'] as const)('in the %s theme', (colorScheme) => {
+  test.each([1200, 390])('every page passes, %i wide', async (width) => {
+    const look = { colorScheme, viewport: { width, height: 800 } };
+    const out = await open(browser, '', look);
+    await out.getByLabel('Token').waitFor();
+    expect(await violations(out), 'sign-in').toEqual([]);
+    await out.context().close();
+
+    const running = await create({ command: ['sh', '-c', 'echo hello; read line'], env: { A: 'b' } });
+    const failed = await create({ command: ['sh', '-c', 'exit 3'] });
+    const page = await signedIn(browser, '', look);
+    await page.getByRole('row').filter({ hasText: failed.name }).getByText('Failed').waitFor();
+    expect(await violations(page), 'agents').toEqual([]);
+
+    await page.getByRole('button', { name: 'New agent' }).click();
+    const summary = page.locator('dialog summary');
+    if (!capabilities.includes('terminal')) await summary.click();
+    await page.getByRole('button', { name: 'Add a variable' }).click();
+    await page.getByRole('button', { name: 'Create' }).click();
+    expect(await violations(page), 'create').toEqual([]);
+    await page.keyboard.press('Escape');
+
+    await page.getByRole('button', { name: `Delete ${failed.name}` }).click();
+    expect(await violations(page), 'question').toEqual([]);
+    await page.keyboard.press('Escape');
+
+    for (const tab of ['logs', 'details', ...(capabilities.includes('terminal') ? ['terminal'] : [])]) {
+      await page.evaluate((to) => (location.hash = to), `#/agents/${running.id}/${tab}`);
+      await page.locator(`#panel-${tab}`).waitFor();
+      if (tab === 'terminal') await untilLive(page);
+      if (tab === 'terminal') await page.getByRole('button', { name: 'Search' }).click();
+      expect(await violations(page), tab).toEqual([]);
+    }
+    if (capabilities.includes('terminal')) {
+      await page.evaluate((to) => (location.hash = to), `#/agents/${failed.id}/terminal`);
+      await page.locator('.exit-bar').waitFor();
+      expect(await violations(page), 'exit').toEqual([]);
+      await page.evaluate(() => (location.hash = '#/grid'));
+      await page.locator('.tile').first().waitFor();
+      expect(await violations(page), 'grid').toEqual([]);
+    }
+    await page.context().close();
+    await removeAll();
+  });
+});

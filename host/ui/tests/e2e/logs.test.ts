@@ -1,0 +1,43 @@
+import { readFile } from 'node:fs/promises';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { launch, signedIn } from './browser.ts';
+import { create, info, removeAll, until } from './service.ts';
+
+let browser: Browser;
+let page: Page;
+const { capabilities } = await info();
+
+beforeAll(async () => {
+  browser = await launch();
+});
+afterAll(async () => {
+  await removeAll();
+  await browser.close();
+});
+
+test('lines are there, follow, and can be searched, copied and kept', async () => {
+  const made = await create({ command: ['sh', '-c', 'for i in 1 2 3; do echo line $i; done; while sleep 0.2; do i=$((i+1)); echo later $i; done'] });
+  page = await signedIn(browser, `#/agents/${made.id}/logs`);
+  const lines = page.locator('.line');
+  await lines.filter({ hasText: 'line 3' }).waitFor();
+  await lines.filter({ hasText: 'later 6' }).waitFor();
+  expect(await page.locator('.line time').count() > 0).toBe(capabilities.includes('logs'));
+
+  await page.getByLabel('Follow').uncheck();
+  await page.getByRole('searchbox').fill('LINE 2');
+  await until('one match', async () => (await lines.count()) === 1);
+  expect(await page.locator('mark').innerText()).toBe('line 2');
+  await page.getByRole('button', { name: 'Copy these lines' }).click();
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toMatch(/line 2$/);
+
+  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download these lines' }).click()]);
+  expect(download.suggestedFilename()).toBe(`${made.name}.log`);
+  expect(await readFile(await download.path(), 'utf8')).toMatch(/line 2\n$/);
+});
+
+test('control sequences in lines are not shown', async () => {
+  const made = await create({ command: ['sh', '-c', String.raw`printf '\033[31mred\033[0m and \033]8;;http://x\033\\link\033]8;;\033\\\n'; read line`] });
+  page = await signedIn(browser, `#/agents/${made.id}/logs`);
+  await page.locator('.line').filter({ hasText: 'red and link' }).waitFor();
+});

@@ -1,0 +1,70 @@
+import type { Browser, Request } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { complaintsOf, launch, open, signedIn } from './browser.ts';
+import { code, TOKEN, URL_BASE } from './service.ts';
+
+let browser: Browser;
+
+beforeAll(async () => {
+  browser = await launch();
+});
+afterAll(() => browser.close());
+
+test('a person without a link sees one field, and the token is in no address', async () => {
+  const page = await open(browser);
+  const requests: Request[] = [];
+  page.on('request', (request) => requests.push(request));
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  expect(await page.locator('input').count()).toBe(1);
+  await page.getByLabel('Token').fill('wrong');
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByText('That is not the token.').waitFor();
+  await page.getByLabel('Token').fill(TOKEN);
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: 'Agents', exact: true }).waitFor();
+  expect(requests.map((request) => request.url()).filter((url) => url.includes(TOKEN))).toEqual([]);
+  expect(await page.evaluate(() => JSON.stringify(localStorage) + document.cookie)).not.toContain(TOKEN);
+  expect(complaintsOf(page)).toEqual([]);
+  await page.context().close();
+});
+
+test('a link with a one-time code signs in, once, and leaves no trace', async () => {
+  const once = await code();
+  const page = await open(browser, `#code=${once}`);
+  await page.getByRole('heading', { name: 'Agents', exact: true }).waitFor();
+  expect(page.url()).not.toContain(once);
+  await page.reload();
+  await page.getByRole('heading', { name: 'Agents', exact: true }).waitFor();
+
+  const other = await open(browser, `#code=${once}`);
+  await other.getByText('has been used or is too old').waitFor();
+  expect(other.url()).not.toContain(once);
+  // Whoever is signed in already is not sent away by an old link.
+  await page.goto(`${URL_BASE}/#code=${once}`);
+  await page.reload();
+  await page.getByRole('heading', { name: 'Agents', exact: true }).waitFor();
+  await page.context().close();
+  await other.context().close();
+});
+
+test('the cookie alone, or the key alone, opens nothing', async () => {
+  const page = await signedIn(browser);
+  const status = (header: Record<string, string>) =>
+    page.evaluate(async (headers) => (await fetch('/agents', { headers })).status, header);
+  const key = await page.evaluate(() => localStorage.getItem('agentd-key') ?? '');
+  expect(key).not.toBe('');
+  expect(await status({})).toBe(401);
+  expect(await status({ 'Agentd-Key': key })).toBe(200);
+  await page.context().clearCookies();
+  expect(await status({ 'Agentd-Key': key })).toBe(401);
+  await page.context().close();
+});
+
+test('signing out ends it', async () => {
+  const page = await signedIn(browser);
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  await page.reload();
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  await page.context().close();
+});
