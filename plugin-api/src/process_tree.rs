@@ -23,6 +23,9 @@ const KILL_PATIENCE: Duration = Duration::from_secs(2);
 /// How often a process that is in the middle of an exec is looked at, a millisecond apart.
 const EXEC_PATIENCE: u32 = 200;
 
+/// Neither a process nor a session has this number.
+const NOBODY: i32 = -1;
+
 /// The processes of one agent.
 #[derive(Clone, Debug)]
 pub struct ProcessTree {
@@ -37,6 +40,15 @@ impl ProcessTree {
         ProcessTree {
             marker: format!("{SESSION_MARKER}={id}").into_bytes(),
             leader: leader.cast_signed(),
+        }
+    }
+
+    /// What is left of the session `id` when its first process has long ended, whose number may
+    /// by now be somebody else's: only what carries the marker, with its descendants.
+    pub fn marked(id: &str) -> Self {
+        ProcessTree {
+            leader: NOBODY,
+            ..ProcessTree::new(id, 0)
         }
     }
 

@@ -1,1 +1,89 @@
-//! agentd-backend-tmux
+//! Agents in sessions of the user's own tmux server, one session each.
+//!
+//! How it is done, in the order of a session's life: [`options`] are checked, `launch` makes the
+//! session with the agent's `environment`, `watch` waits for its end, `session` is what can be
+//! done in between (`prompt`, `log`). `server` runs the tmux program and `script` writes what it
+//! reads.
+//!
+//! Why there is no control mode (`tmux -C`): a control client has to be attached to a session.
+//! There it is seen in `tmux ls`, counts as a viewer, runs the user's `client-attached` hooks, and
+//! is moved to a session of somebody else by `detach-on-destroy off`. The ends of processes, which
+//! is all that matters here, are events of the kernel (see `watch`) and need no client at all.
+
+mod environment;
+mod launch;
+mod log;
+mod options;
+mod place;
+mod program;
+mod prompt;
+mod script;
+mod server;
+mod session;
+mod watch;
+
+use agentd_plugin_api::prelude::*;
+
+use crate::launch::Launch;
+use crate::options::Layout;
+use crate::place::Place;
+use crate::server::Server;
+
+pub use crate::session::TmuxSession;
+
+/// The connection to a tmux server, which need not be running.
+#[derive(Debug)]
+pub struct Tmux {
+    server: Server,
+    instance: String,
+}
+
+impl Backend for Tmux {
+    type Session = TmuxSession;
+
+    fn manifest() -> Manifest {
+        Manifest::new("tmux", env!("CARGO_PKG_VERSION"))
+            .capabilities([Capability::AttachTmux])
+            .options_schema(options::schema())
+            .persistent()
+    }
+
+    async fn connect(_host: Host, config: Config) -> Result<Self> {
+        Ok(Tmux {
+            server: Server::find(&config).await?,
+            instance: config.instance,
+        })
+    }
+
+    async fn start(&self, spec: SessionSpec, events: SessionEvents) -> Result<TmuxSession> {
+        let launch = Launch {
+            server: self.server.clone(),
+            instance: self.instance.clone(),
+            layout: Layout::parse(&spec.options)?,
+            spec,
+        };
+        let id = launch.spec.id.clone();
+        let place = launch.begin().await?;
+        events.running(Some(place.pid));
+        Ok(TmuxSession::new(self.server.clone(), id, place, events))
+    }
+
+    async fn list(&self) -> Result<Vec<Found>> {
+        let all = Place::list(&self.server, &self.instance).await?;
+        Ok(all.into_iter().map(|(found, _)| found).collect())
+    }
+
+    async fn adopt(&self, id: String, events: SessionEvents) -> Result<TmuxSession> {
+        let all = Place::list(&self.server, &self.instance).await?;
+        let place = all
+            .into_iter()
+            .find_map(|(found, place)| (found.id == id).then_some(place))
+            .ok_or_else(|| Error::gone(format!("there is no tmux session of the id `{id}`")))?;
+        if place.is_running(&self.server).await? {
+            events.running(Some(place.pid));
+        }
+        Ok(TmuxSession::new(self.server.clone(), id, place, events))
+    }
+}
+
+export_backend!(Tmux);

@@ -1,0 +1,193 @@
+//! Where an agent is on its server, and how it stands there.
+
+use agentd_plugin_api::{ExitStatus, Found, Result};
+
+use crate::server::{Failure, Server};
+
+/// The labels of our sessions, as user options of the session.
+pub const INSTANCE: &str = "@agentd_instance";
+pub const ID: &str = "@agentd_id";
+pub const LABEL: &str = "@agentd_label";
+pub const WINDOW: &str = "@agentd_window";
+pub const PANE: &str = "@agentd_pane";
+pub const PID: &str = "@agentd_pid";
+
+/// Where an agent is. The ids are tmux's own, which it never gives twice.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// `$N`
+    pub session: String,
+    /// `@N`
+    pub window: String,
+    /// `%N`
+    pub pane: String,
+    /// The agent's first process.
+    pub pid: u32,
+    /// The server's process.
+    pub server: u32,
+    /// The server's socket, a path.
+    pub socket: String,
+}
+
+/// How the agent's pane stands.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Pane {
+    /// Its process runs, by tmux's account.
+    Running(u32),
+    /// Its process ended. None until tmux knows how.
+    Ended(Option<ExitStatus>),
+    /// There is no such pane.
+    Gone,
+}
+
+impl Place {
+    /// The sessions that an earlier or this daemon of the `instance` made.
+    pub async fn list(server: &Server, instance: &str) -> Result<Vec<(Found, Place)>> {
+        let format = format!(
+            "#{{{ID}}} #{{{LABEL}}} #{{session_id}} #{{{WINDOW}}} #{{{PANE}}} #{{{PID}}} #{{pid}} \
+             #{{{INSTANCE}}} #{{socket_path}}"
+        );
+        match server.run(&["list-sessions", "-F", &format]).await {
+            Ok(printed) => {
+                let instance = encode(instance);
+                Ok(printed
+                    .lines()
+                    .filter_map(|line| parse(line, &instance))
+                    .collect())
+            }
+            Err(Failure::NoServer(_)) => Ok(Vec::new()),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// Asks tmux how the pane stands.
+    pub async fn pane(&self, server: &Server) -> Result<Pane, Failure> {
+        let format = "#{pane_dead} #{pane_pid} #{pane_dead_status} #{pane_dead_signal} #{pid}";
+        let asked = server
+            .run(&["display-message", "-p", "-t", &self.pane, format])
+            .await;
+        match asked {
+            Ok(printed) => Ok(self.read(printed.trim_end_matches('\n'))),
+            Err(Failure::Refused(_)) => Ok(Pane::Gone),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Whether the agent runs, by tmux's account.
+    pub async fn is_running(&self, server: &Server) -> Result<bool> {
+        match self.pane(server).await {
+            Ok(pane) => Ok(pane == Pane::Running(self.pid)),
+            Err(Failure::NoServer(_)) => Ok(false),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    fn read(&self, printed: &str) -> Pane {
+        let mut fields = printed.split(' ');
+        let dead = fields.next() == Some("1");
+        let mut number = || fields.next().and_then(|field| field.parse::<i32>().ok());
+        let (pid, code, signal, server) = (number(), number(), number(), number());
+        // The numbers of a server that was started since begin anew.
+        if server != Some(self.server.cast_signed()) {
+            return Pane::Gone;
+        }
+        match (dead, code, signal, pid) {
+            (true, Some(code), ..) => Pane::Ended(Some(ExitStatus::code(code))),
+            (true, None, Some(signal), _) => Pane::Ended(Some(ExitStatus::signal(signal))),
+            (true, ..) => Pane::Ended(None),
+            (false, _, _, Some(pid)) => Pane::Running(pid.cast_unsigned()),
+            (false, ..) => Pane::Gone,
+        }
+    }
+
+    /// Removes the session if it is the one of this `id`. That it is gone is no error.
+    pub async fn remove(&self, server: &Server, id: &str) -> Result<()> {
+        // One command, so that nothing can come between the look and the deed.
+        let is_ours = format!("#{{==:#{{{ID}}},{id}}}");
+        let kill = format!("kill-session -t '{}'", self.session);
+        match server
+            .run(&["if-shell", "-F", "-t", &self.session, &is_ours, &kill])
+            .await
+        {
+            Ok(_) | Err(Failure::NoServer(_) | Failure::Refused(_)) => Ok(()),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+}
+
+/// A line of `list`; none for a session that is not of this `instance`.
+fn parse(line: &str, instance: &str) -> Option<(Found, Place)> {
+    let fields: Vec<&str> = line.splitn(9, ' ').collect();
+    let [id, label, session, window, pane, pid, server, owner, socket] = fields[..] else {
+        return None;
+    };
+    if owner != instance || id.is_empty() {
+        return None;
+    }
+    let found = Found {
+        id: id.to_owned(),
+        label: decode(label)?,
+    };
+    let place = Place {
+        session: session.to_owned(),
+        window: window.to_owned(),
+        pane: pane.to_owned(),
+        pid: pid.parse().ok()?,
+        server: server.parse().ok()?,
+        socket: socket.to_owned(),
+    };
+    Some((found, place))
+}
+
+/// Any text as one word that formats and lines leave alone: hexadecimal, after an `x` that makes
+/// an empty text a word too.
+pub fn encode(text: &str) -> String {
+    let digits = text.bytes().map(|byte| format!("{byte:02x}"));
+    std::iter::once("x".to_owned()).chain(digits).collect()
+}
+
+fn decode(word: &str) -> Option<String> {
+    let digits = word.strip_prefix('x')?.as_bytes();
+    let bytes = digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect::<Option<Vec<u8>>>()?;
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_is_one_word() {
+        for text in ["", "plain", "two words\n{\"ü\": \"#{pid}\"}"] {
+            assert_eq!(decode(&encode(text)).as_deref(), Some(text));
+        }
+        assert_eq!(decode("78"), None);
+        assert_eq!(decode("xg0"), None);
+    }
+
+    #[test]
+    fn panes() {
+        let place = Place {
+            session: "$0".into(),
+            window: "@0".into(),
+            pane: "%0".into(),
+            pid: 7,
+            server: 5,
+            socket: "/s".into(),
+        };
+        assert_eq!(place.read("0 7   5"), Pane::Running(7));
+        assert_eq!(
+            place.read("1 7 3  5"),
+            Pane::Ended(Some(ExitStatus::code(3)))
+        );
+        assert_eq!(
+            place.read("1 7  9 5"),
+            Pane::Ended(Some(ExitStatus::signal(9)))
+        );
+        assert_eq!(place.read("1 7   5"), Pane::Ended(None));
+        assert_eq!(place.read("0 7   6"), Pane::Gone);
+    }
+}

@@ -1,0 +1,261 @@
+//! Running the tmux program.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use agentd_plugin_api::{Config, Error, Result, environment};
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::program;
+
+/// The oldest version that tells which signal ended a pane (`#{pane_dead_signal}`).
+const OLDEST: (u32, u32) = (3, 3);
+
+/// How long tmux may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A tmux server by its socket, whether or not it runs.
+#[derive(Clone, Debug)]
+pub struct Server {
+    program: PathBuf,
+    label: String,
+    /// Of the clients, and so of a server that one of them starts: nothing of the daemon's own is
+    /// in it.
+    environment: BTreeMap<OsString, OsString>,
+}
+
+/// Why tmux did not do what it was told.
+#[derive(Debug)]
+pub enum Failure {
+    /// No server runs, or it ended meanwhile.
+    NoServer(String),
+    /// The server refused; its own words.
+    Refused(String),
+    /// The client could not be run, or no answer came.
+    Client(Error),
+}
+
+/// A client of the server that waits for its input.
+#[derive(Debug)]
+pub struct Client(Child);
+
+impl Server {
+    /// Checks that tmux is there and new enough.
+    pub async fn find(config: &Config) -> Result<Self> {
+        // Never the server around the daemon (`$TMUX`): the next daemon may be started elsewhere.
+        let label = config.setting("AGENTD_TMUX_SOCKET").unwrap_or("default");
+        if label.contains('/') {
+            return Err(Error::invalid(format!(
+                "AGENTD_TMUX_SOCKET is `{label}`, which is a path"
+            ))
+            .hint("give a name, as `tmux -L` takes it; TMUX_TMPDIR says where it lies"));
+        }
+        let mut environment = environment::inherited();
+        let directory = config
+            .setting("TMUX_TMPDIR")
+            .map(OsString::from)
+            .or_else(|| std::env::var_os("TMUX_TMPDIR"));
+        environment.extend(directory.map(|directory| ("TMUX_TMPDIR".into(), directory)));
+
+        let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
+        let program = program::find(OsStr::new("tmux"), path, Path::new("/")).ok_or_else(|| {
+            Error::unavailable("`tmux` is not on $PATH")
+                .hint("install tmux 3.3 or newer, or choose another backend with AGENTD_BACKEND")
+        })?;
+        let server = Server {
+            program,
+            label: label.to_owned(),
+            environment,
+        };
+        server.check_version().await?;
+        Ok(server)
+    }
+
+    /// The file of the tmux program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    async fn check_version(&self) -> Result<()> {
+        let printed = Client::spawn(self.command().arg("-V"))?
+            .finish(&[])
+            .await
+            .map_err(|failure| match failure {
+                Failure::Refused(words) | Failure::NoServer(words) => {
+                    Error::unavailable(format!("`{} -V` failed: {words}", self.program.display()))
+                }
+                Failure::Client(error) => error,
+            })?;
+        let printed = String::from_utf8_lossy(&printed).trim().to_owned();
+        // A version without a number (`tmux master`) is a build of the newest source.
+        if version(&printed).is_some_and(|version| version < OLDEST) {
+            return Err(Error::unavailable(format!(
+                "{} is {printed}, which is too old",
+                self.program.display()
+            ))
+            .hint("install tmux 3.3 or newer"));
+        }
+        Ok(())
+    }
+
+    /// Runs one command, or several with `;` between them, and gives what it prints.
+    pub async fn run(&self, arguments: &[&str]) -> Result<String, Failure> {
+        self.run_with_input(arguments, &[]).await
+    }
+
+    /// The same, for a command that reads its standard input.
+    pub async fn run_with_input(
+        &self,
+        arguments: &[&str],
+        input: &[u8],
+    ) -> Result<String, Failure> {
+        let printed = Client::spawn(self.client().args(arguments))?
+            .finish(input)
+            .await?;
+        Ok(String::from_utf8_lossy(&printed).into_owned())
+    }
+
+    /// A client that runs a script; it starts the server if need be. What it begins without a
+    /// directory of its own begins in `directory`, with the client's `$PATH`.
+    pub fn script(&self, directory: &Path, path: Option<&OsStr>) -> Result<Client> {
+        let mut command = self.client();
+        command
+            .args(["start-server", ";", "source-file", "-"])
+            .current_dir(directory)
+            // Only then tmux keeps the directory as it is written, links included.
+            .env("PWD", directory);
+        match path {
+            Some(path) => command.env("PATH", path),
+            None => command.env_remove("PATH"),
+        };
+        Client::spawn(&mut command)
+    }
+
+    /// The `$PATH` of the daemon.
+    pub fn path(&self) -> Option<&OsStr> {
+        self.environment
+            .get(OsStr::new("PATH"))
+            .map(OsString::as_os_str)
+    }
+
+    fn client(&self) -> Command {
+        let mut command = self.command();
+        command.args(["-u", "-L", &self.label]);
+        command
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .env_clear()
+            .envs(&self.environment)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C at the daemon's terminal must not end a client in the middle of its work.
+            .process_group(0)
+            .kill_on_drop(true);
+        command
+    }
+}
+
+impl Client {
+    fn spawn(command: &mut Command) -> Result<Self> {
+        command.spawn().map(Client).map_err(|error| {
+            let program = command.as_std().get_program().to_string_lossy();
+            Error::unavailable(format!("`{program}` cannot be run: {error}"))
+        })
+    }
+
+    /// Gives the client its input and waits for it to end.
+    pub async fn finish(mut self, input: &[u8]) -> Result<Vec<u8>, Failure> {
+        let talk = async {
+            if let Some(mut stdin) = self.0.stdin.take() {
+                match stdin.write_all(input).await {
+                    // It ended without reading; what it printed says why.
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                    other => other?,
+                }
+            }
+            self.0.wait_with_output().await
+        };
+        let output = match timeout(PATIENCE, talk).await {
+            Ok(output) => output.map_err(|error| Failure::Client(error.into()))?,
+            Err(_) => {
+                return Err(Failure::Client(
+                    Error::unavailable(format!("the tmux server gave no answer in {PATIENCE:?}"))
+                        .hint("see whether `tmux list-sessions` answers"),
+                ));
+            }
+        };
+        let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        if output.status.success() && words.is_empty() {
+            return Ok(output.stdout);
+        }
+        // The words of tmux's client.c.
+        let gone = [
+            "no server running on ",
+            "error connecting to ",
+            "server exited",
+            "lost server",
+        ];
+        if gone.iter().any(|start| words.starts_with(start)) {
+            Err(Failure::NoServer(words))
+        } else if words.is_empty() {
+            // Faults in a script itself are printed on standard output.
+            let printed = String::from_utf8_lossy(&output.stdout);
+            Err(Failure::Refused(printed.trim().to_owned()))
+        } else {
+            Err(Failure::Refused(words))
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NoServer(words) => {
+                Error::unavailable(format!("the tmux server is not running: {words}"))
+            }
+            Failure::Refused(words) => Error::internal(format!("tmux refused: {words}")),
+            Failure::Client(error) => error,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Client(error)
+    }
+}
+
+/// The numbers in `tmux 3.3a`, `tmux next-3.5` or `tmux openbsd-7.5`, none in `tmux master`.
+fn version(printed: &str) -> Option<(u32, u32)> {
+    let number = printed
+        .strip_prefix("tmux ")?
+        .trim_start_matches(|letter: char| !letter.is_ascii_digit());
+    let (major, rest) = number.split_once('.')?;
+    let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        assert_eq!(version("tmux 3.3a"), Some((3, 3)));
+        assert_eq!(version("tmux 3.10"), Some((3, 10)));
+        assert_eq!(version("tmux next-3.6"), Some((3, 6)));
+        assert_eq!(version("tmux openbsd-7.5"), Some((7, 5)));
+        assert_eq!(version("tmux master"), None);
+        assert!((3, 2) < OLDEST && (3, 3) >= OLDEST);
+    }
+}

@@ -1,0 +1,201 @@
+use std::time::Duration;
+
+use agentd_plugin_api::process_tree::ProcessTree;
+use agentd_plugin_api::{Error, LogQuery, LogSink, Result, Session, SessionEvents, Size, tracing};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::place::Place;
+use crate::prompt;
+use crate::server::{Failure, Server};
+use crate::{log, watch as watcher};
+
+/// How long the shells beside an agent may take to end when they are asked to.
+const SHELL_GRACE: Duration = Duration::from_secs(1);
+
+/// How long tmux may take to notice the end of a process that is gone.
+const NOTICE: Duration = Duration::from_secs(10);
+
+/// An agent in its tmux session.
+#[derive(Debug)]
+pub struct TmuxSession {
+    server: Server,
+    id: String,
+    place: Place,
+    ended: watch::Receiver<bool>,
+    watcher: JoinHandle<()>,
+}
+
+impl TmuxSession {
+    /// Watches the agent and reports its end to `events`.
+    pub(crate) fn new(server: Server, id: String, place: Place, events: SessionEvents) -> Self {
+        let (end, ended) = watch::channel(false);
+        let watched = (server.clone(), place.clone(), id.clone());
+        let watcher = tokio::spawn(async move {
+            let (server, place, id) = watched;
+            watcher::watch(&server, &place, &id, &events).await;
+            end.send_replace(true);
+        });
+        TmuxSession {
+            server,
+            id,
+            place,
+            ended,
+            watcher,
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        *self.ended.borrow()
+    }
+
+    fn refuse_if_ended(&self) -> Result<()> {
+        if self.has_ended() {
+            return Err(Error::gone("the agent has ended"));
+        }
+        Ok(())
+    }
+
+    async fn type_text(&self, text: &str) -> Result<(), Failure> {
+        let pane = self.place.pane.as_str();
+        let buffer = format!("agentd-{}", self.id);
+        let load = ["load-buffer", "-b", &buffer, "-", ";"];
+        let paste = ["paste-buffer", "-p", "-d", "-b", &buffer, "-t", pane];
+        let arguments = [&load[..], &self.leave_mode(), &paste[..]].concat();
+        let typed = self
+            .server
+            .run_with_input(&arguments, text.as_bytes())
+            .await;
+        if typed.is_err() {
+            // It was loaded, and not pasted: a prompt is nobody else's business.
+            let _ = self.server.run(&["delete-buffer", "-b", &buffer]).await;
+        }
+        typed.map(drop)
+    }
+
+    /// Out of the copy mode that a viewer may have left the pane in, where keys mean other things.
+    fn leave_mode(&self) -> [&str; 5] {
+        ["copy-mode", "-q", "-t", &self.place.pane, ";"]
+    }
+}
+
+impl Drop for TmuxSession {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
+}
+
+impl Session for TmuxSession {
+    async fn terminate(&self, grace: Duration) -> Result<()> {
+        if !self.has_ended() {
+            ProcessTree::new(&self.id, self.place.pid)
+                .end(grace)
+                .await?;
+            // The end is reported before the pane that tells of it is removed.
+            let mut ended = self.ended.clone();
+            if timeout(NOTICE, ended.wait_for(|ended| *ended))
+                .await
+                .is_err()
+            {
+                tracing::warn!(session = self.id, "tmux has not noticed the agent's end");
+            }
+        }
+        remove(&self.server, &self.place, &self.id, grace).await
+    }
+
+    async fn prompt(&self, text: String, submit: bool) -> Result<()> {
+        self.refuse_if_ended()?;
+        let text = prompt::clean(&text);
+        let pane = self.place.pane.as_str();
+        if !text.is_empty() {
+            self.type_text(&text).await.map_err(refusal)?;
+        }
+        if submit {
+            // By a client of its own, so that the key is not part of what was written before.
+            let enter = ["send-keys", "-t", pane, "Enter"];
+            let arguments = [&self.leave_mode()[..], &enter[..]].concat();
+            self.server.run(&arguments).await.map_err(refusal)?;
+        }
+        Ok(())
+    }
+
+    async fn resize(&self, size: Size) -> Result<()> {
+        self.refuse_if_ended()?;
+        let (cols, rows) = (size.cols.to_string(), size.rows.to_string());
+        let window = self.place.window.as_str();
+        // `resize-window` makes the size a fixed one (`window-size manual`); without that option
+        // the next terminal that attaches decides again.
+        let resize = format!(
+            "resize-window -t {window} -x {cols} -y {rows} ; \
+             set-option -w -u -t {window} window-size"
+        );
+        let viewed = "#{window_active_clients}";
+        let printed = self
+            .server
+            .run(&[
+                "if-shell",
+                "-F",
+                "-t",
+                &self.place.pane,
+                viewed,
+                "display-message -p viewed",
+                &resize,
+            ])
+            .await
+            .map_err(refusal)?;
+        if printed.is_empty() {
+            return Ok(());
+        }
+        Err(
+            Error::refused("the session is attached to a terminal, which decides its size")
+                .hint("detach from it first"),
+        )
+    }
+
+    async fn logs(&self, query: LogQuery, sink: LogSink) -> Result<()> {
+        log::send(&self.server, &self.place, query, &sink, self.ended.clone()).await
+    }
+
+    fn attach_command(&self) -> Option<Vec<String>> {
+        let tmux = self.server.program().to_string_lossy();
+        // Without TMUX, tmux does not refuse inside of another tmux; by socket and id, no
+        // variable, no pattern and no second session of that name can lead elsewhere.
+        let command = ["env", "-u", "TMUX", &tmux, "-S", &self.place.socket];
+        let attach = ["attach-session", "-t", &self.place.session];
+        Some(
+            command
+                .into_iter()
+                .chain(attach)
+                .map(str::to_owned)
+                .collect(),
+        )
+    }
+}
+
+/// The session's pane may have gone a moment before the watcher says so.
+fn refusal(failure: Failure) -> Error {
+    match failure {
+        Failure::NoServer(_) | Failure::Refused(_) => Error::gone("the agent's tmux pane is gone"),
+        Failure::Client(error) => error,
+    }
+}
+
+/// Ends an agent that nobody watches, and removes its session.
+pub async fn end(server: &Server, place: &Place, id: &str, grace: Duration) -> Result<()> {
+    ProcessTree::new(id, place.pid).end(grace).await?;
+    remove(server, place, id, grace).await
+}
+
+/// Removes the session of an agent that has ended, with the shells beside it.
+async fn remove(server: &Server, place: &Place, id: &str, grace: Duration) -> Result<()> {
+    let shells = ProcessTree::marked(&beside(id));
+    shells.end(grace.min(SHELL_GRACE)).await?;
+    place.remove(server, id).await
+}
+
+/// The mark of the processes in the panes beside the agent `id`: they outlive the agent, and end
+/// with the session.
+pub fn beside(id: &str) -> String {
+    format!("{id}-beside")
+}
