@@ -6,6 +6,8 @@ pub mod http;
 pub mod loader;
 pub mod service;
 pub mod session;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 mod backend;
 mod children;

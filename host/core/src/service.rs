@@ -1,5 +1,6 @@
 //! The frame of a service's program: flags, log, signals, exit code.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -25,7 +26,7 @@ where
     F: FnOnce(Foundation, Shutdown) -> R,
     R: Future<Output = ()>,
 {
-    let config = match parse(service) {
+    let config = match parse(service, std::env::args_os()) {
         Ok(config) => config,
         Err(answer) => {
             // Nothing is left to be told when the terminal is gone.
@@ -49,7 +50,11 @@ where
 /// Done when the service is to end.
 pub type Shutdown = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-fn parse(service: &Service) -> Result<Config, clap::Error> {
+/// The settings in a command line, whose first word is the program, and in the environment.
+pub(crate) fn parse(
+    service: &Service,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Config, clap::Error> {
     let port = service.default_port.to_string();
     let command = CommandLine::command()
         .name(service.name)
@@ -57,7 +62,7 @@ fn parse(service: &Service) -> Result<Config, clap::Error> {
         .mut_arg("port", |argument| {
             argument.default_value(clap::builder::Str::from(port))
         });
-    let matches = command.try_get_matches()?;
+    let matches = command.try_get_matches_from(arguments)?;
     Ok(CommandLine::from_arg_matches(&matches)?.config)
 }
 

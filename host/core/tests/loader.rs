@@ -346,6 +346,15 @@ fn the_linkers_refusals_are_told_apart() {
 }
 
 #[test]
+fn a_root_symbol_of_something_else_is_refused() {
+    let plugins = Plugins::new();
+    plugins.install("garbage", &FIXTURES.library("agentd_backend_garbage"));
+    let error = plugins.refusal("garbage");
+    assert!(matches!(error, LoadError::Framework { .. }), "{error}");
+    println!("{error}");
+}
+
+#[test]
 fn a_library_under_another_name_is_refused() {
     let plugins = Plugins::new();
     plugins.install("pty", &FIXTURES.echo());

@@ -2,15 +2,17 @@
 //! [`ServerFrame`] and [`ClientFrame`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use agentd_api::State;
 use agentd_api::terminal::{
     ClientFrame, MAX_MESSAGE_BYTES, Mode, ServerFrame, TerminalQuery, close,
 };
+use agentd_api::{Size, State};
 use agentd_plugin_api::Capability;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderMap;
 use warp::ws::{Message, WebSocket, Ws};
@@ -18,11 +20,14 @@ use warp::{Filter, Reply};
 
 use super::{Response, respond, with};
 use crate::daemon::Daemon;
-use crate::session::{Cursor, Next, Session, Viewer, parse_size};
+use crate::session::{Frame, Session, Snapshot, View, Viewer, parse_size};
 use crate::{Error, ErrorKind, Result};
 
 /// Bytes that wait for a slow connection inside the WebSocket, at most.
 const MAX_WRITE_BUFFER: usize = 2 * 1024 * 1024;
+
+/// How long a viewer may take for the last words.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// GET /{sessions|agents}/{name or id}/terminal
 pub(super) fn route(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
@@ -84,15 +89,25 @@ async fn serve(
     let resumed = query
         .seq
         .filter(|_| query.epoch.as_deref() == Some(session.id.as_str()));
+    let acknowledged = watch::Sender::new(0);
+    let acknowledges = query.ack == Some(1);
+    let view = View::open(
+        session.clone(),
+        resumed,
+        acknowledges.then(|| acknowledged.subscribe()),
+    );
+    acknowledged.send_replace(view.cursor().seq);
+
     let (mut sink, stream) = socket.split();
     let (refusals, refused) = mpsc::channel(16);
     let end = tokio::select! {
-        end = send(&mut sink, &session, &daemon, resumed, &viewer, refused) => end,
-        end = receive(stream, &viewer, refusals) => end,
+        end = send(&mut sink, &session, view, &viewer, refused) => end,
+        end = receive(stream, &viewer, &acknowledged, refusals) => end,
+        end = closed_from_here(&session, &daemon) => end,
     };
     // The other side may be gone; then nobody is there to be told.
     if let Some((code, reason)) = end {
-        let _ = sink.send(Message::close_with(code, reason)).await;
+        let _ = timeout(PATIENCE, sink.send(Message::close_with(code, reason))).await;
     }
 }
 
@@ -101,17 +116,26 @@ type End = Option<(u16, &'static str)>;
 
 type Sink = SplitSink<WebSocket, Message>;
 
+/// A viewer is shown the end that it is just being sent, if it takes it.
+async fn closed_from_here(session: &Session, daemon: &Daemon) -> End {
+    let end = tokio::select! {
+        () = daemon.shutting_down() => (close::BACKEND_GONE, "the service is shutting down"),
+        () = session.forgotten() => (close::DELETED, "the session was deleted"),
+    };
+    if session.record().state == State::Exited {
+        tokio::time::sleep(PATIENCE).await;
+    }
+    Some(end)
+}
+
 async fn send(
     sink: &mut Sink,
     session: &Session,
-    daemon: &Daemon,
-    resumed: Option<u64>,
+    mut view: View,
     viewer: &Viewer,
     mut refused: mpsc::Receiver<Error>,
 ) -> End {
-    // Told before the first look, so that nothing is missed in between.
-    let mut changes = session.terminal.subscribe();
-    let mut cursor = session.terminal.cursor(resumed);
+    let cursor = view.cursor();
     let hello = ServerFrame::Hello {
         session: session.name.to_string(),
         mode: if viewer.writes() { Mode::Rw } else { Mode::Ro },
@@ -122,52 +146,33 @@ async fn send(
     };
     sink.send(text(&hello)).await.ok()?;
     loop {
-        changes.mark_unchanged();
-        if let Some(end) = send_new(sink, session, &mut cursor).await {
-            return end;
-        }
-        tokio::select! {
-            changed = changes.changed() => changed.ok()?,
+        let frame = tokio::select! {
+            frame = view.next() => frame,
             Some(error) = refused.recv() => {
                 let frame = ServerFrame::Error { code: error.code.into(), detail: error.message };
                 sink.send(text(&frame)).await.ok()?;
-            }
-            () = daemon.shutting_down() => {
-                return Some((close::BACKEND_GONE, "the service is shutting down"));
-            }
-            () = session.forgotten() => return Some((close::DELETED, "the session was deleted")),
-        }
-    }
-}
-
-/// Sends everything that is new; an end when that was the last.
-async fn send_new(sink: &mut Sink, session: &Session, cursor: &mut Cursor) -> Option<End> {
-    loop {
-        let message = match session.terminal.next(cursor) {
-            Next::Output(bytes) => Message::binary(bytes),
-            Next::Resize(size) => text(&ServerFrame::Resize {
-                cols: size.cols,
-                rows: size.rows,
-            }),
-            Next::Nothing => return None,
-            Next::Lost => {
-                *cursor = session.terminal.cursor(None);
                 continue;
             }
-            Next::Ended => return Some(send_exit(sink, session).await),
         };
-        if sink.send(message).await.is_err() {
-            return Some(None);
-        }
+        let message = match frame {
+            Frame::Output(bytes) => Message::binary(bytes),
+            Frame::Resize(Size { cols, rows }) => text(&ServerFrame::Resize { cols, rows }),
+            Frame::Snapshot(Snapshot { cursor, bytes }) => {
+                let frame = ServerFrame::Snapshot {
+                    seq: cursor.seq,
+                    bytes: bytes.len() as u64,
+                };
+                sink.feed(text(&frame)).await.ok()?;
+                Message::binary(bytes)
+            }
+            Frame::End => return send_exit(sink, session).await,
+        };
+        sink.send(message).await.ok()?;
     }
 }
 
 async fn send_exit(sink: &mut Sink, session: &Session) -> End {
-    let record = session.record();
-    let exit = record
-        .exit
-        .filter(|_| record.state == State::Exited)
-        .unwrap_or_default();
+    let exit = session.record().exit.unwrap_or_default();
     if exit.code.is_none() && exit.signal.is_none() {
         return Some((close::BACKEND_GONE, "the session is lost"));
     }
@@ -186,6 +191,7 @@ async fn send_exit(sink: &mut Sink, session: &Session) -> End {
 async fn receive(
     mut stream: SplitStream<WebSocket>,
     viewer: &Viewer,
+    acknowledged: &watch::Sender<u64>,
     refusals: mpsc::Sender<Error>,
 ) -> End {
     while let Some(message) = stream.next().await {
@@ -199,14 +205,14 @@ async fn receive(
         if message.is_close() {
             return Some((close::NORMAL, ""));
         }
-        if let Err(error) = take(&message, viewer).await {
+        if let Err(error) = take(&message, viewer, acknowledged).await {
             refusals.send(error).await.ok()?;
         }
     }
     None
 }
 
-async fn take(message: &Message, viewer: &Viewer) -> Result<()> {
+async fn take(message: &Message, viewer: &Viewer, acknowledged: &watch::Sender<u64>) -> Result<()> {
     if message.is_binary() {
         if !viewer.writes() {
             return Err(Error::conflict("read-only", "this viewer may not type"));
@@ -218,7 +224,16 @@ async fn take(message: &Message, viewer: &Viewer) -> Result<()> {
     };
     match serde_json::from_str(text) {
         Ok(ClientFrame::Resize { cols, rows }) => viewer.set_window(parse_size(cols, rows)?).await,
-        Ok(ClientFrame::Ack { .. } | ClientFrame::Unrecognised) => Ok(()),
+        // Cumulative: an earlier position that arrives later says nothing new.
+        Ok(ClientFrame::Ack { seq }) => {
+            acknowledged.send_if_modified(|acknowledged| {
+                let further = seq > *acknowledged;
+                *acknowledged = seq.max(*acknowledged);
+                further
+            });
+            Ok(())
+        }
+        Ok(ClientFrame::Unrecognised) => Ok(()),
         Err(error) => Err(Error::invalid(
             "invalid-frame",
             format!("no frame: {error}"),

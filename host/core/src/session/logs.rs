@@ -47,17 +47,17 @@ impl Session {
     }
 
     async fn send_output(self: Arc<Self>, query: LogQuery, sender: mpsc::Sender<LogLine>) {
-        let mut changes = self.terminal.subscribe();
-        let mut cursor = self.terminal.cursor(None);
+        let mut changes = self.terminal.log().subscribe();
+        let mut cursor = self.terminal.log().cursor(None);
         let mut transcript = Transcript::new();
         let mut history = Vec::new();
         let mut live = false;
         loop {
-            let lines = match self.terminal.next(&mut cursor) {
+            let lines = match self.terminal.log().next(&mut cursor) {
                 Next::Output(bytes) => transcript.advance(&bytes),
                 Next::Resize(_) => continue,
                 Next::Lost => {
-                    cursor = self.terminal.cursor(None);
+                    cursor = self.terminal.log().cursor(None);
                     continue;
                 }
                 end @ (Next::Nothing | Next::Ended) => {

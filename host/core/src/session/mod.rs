@@ -6,36 +6,42 @@ mod logs;
 mod name;
 mod prompt;
 mod record;
+mod screen;
 mod sessions;
 mod size;
+mod sweeper;
 mod terminal;
+mod view;
 mod viewers;
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use agentd_api::State;
 use agentd_plugin_api::abi::host::RemoteSession;
 use agentd_plugin_api::sink::Receiver;
 use agentd_plugin_api::{Event, PushStatus};
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, SetOnce, watch};
 
 use crate::{Error, Result};
 
 pub use label::Label;
 pub use name::SessionName;
 pub use record::Record;
+pub use screen::Snapshot;
 pub use sessions::{Observer, Sessions, Unobserved};
 pub use size::parse_size;
-pub use terminal::{Cursor, Next, Terminal};
+pub use terminal::{Cursor, Log, Next, Terminal};
+pub use view::{Frame, View};
 pub use viewers::Viewer;
 
-/// Uncommitted credit of a push: the host takes everything.
-const OPEN: PushStatus = PushStatus {
-    credit: u64::MAX,
-    closed: false,
+/// The answer to a push when the session is gone.
+const CLOSED: PushStatus = PushStatus {
+    credit: 0,
+    closed: true,
 };
 
 /// One run of one agent.
@@ -52,7 +58,7 @@ pub struct Session {
     record: Mutex<Record>,
     changes: watch::Sender<()>,
     /// Set once the backend has started it.
-    remote: OnceLock<RemoteSession>,
+    remote: SetOnce<RemoteSession>,
     viewers: viewers::Viewers,
     /// Set when somebody asked for the end.
     stop_requested: AtomicBool,
@@ -81,7 +87,7 @@ impl Session {
             backend_type,
             record: Mutex::new(Record::starting()),
             changes: watch::Sender::new(()),
-            remote: OnceLock::new(),
+            remote: SetOnce::new(),
             viewers: viewers::Viewers::default(),
             stop_requested: AtomicBool::new(false),
             delete_requested: AtomicBool::new(false),
@@ -118,11 +124,16 @@ impl Session {
             command: self.label.command.clone(),
             env: self.label.env.iter().map(hidden).collect(),
             options: self.label.options.clone(),
-            size: self.terminal.size(),
+            size: self.terminal.log().size(),
             viewers: self.viewers.count(),
             created_at: self.label.created_at.clone(),
             attach_command,
         }
+    }
+
+    /// Whether anybody is watching.
+    pub fn is_viewed(&self) -> bool {
+        self.viewers.count() > 0
     }
 
     /// Whether somebody asked for the end.
@@ -162,17 +173,49 @@ impl Session {
     }
 
     /// Changes the size for the program and all viewers; the present size is no change.
+    ///
+    /// The change is noted first, so that what the program draws for it comes after it.
     pub async fn resize(&self, size: agentd_api::Size) -> Result<()> {
-        if self.terminal.size() == size || self.record().state == State::Exited {
+        let before = self.terminal.log().size();
+        if before == size || self.record().state == State::Exited {
             return Ok(());
         }
+        let remote = self.remote()?;
+        self.terminal.log().resize(size);
         let new = agentd_plugin_api::Size {
             cols: size.cols,
             rows: size.rows,
         };
-        self.remote()?.resize(new).await?;
-        self.terminal.resize(size);
-        Ok(())
+        let resized = remote.resize(new).await;
+        if resized.is_err() {
+            self.terminal.log().resize(before);
+        }
+        Ok(resized?)
+    }
+
+    /// A program may ask before its start has been reported.
+    async fn answer(&self, replies: &[u8]) {
+        let remote = tokio::select! {
+            remote = self.remote.wait() => remote,
+            () = self.forgotten() => return,
+        };
+        if let Err(error) = remote.write(replies).await {
+            tracing::debug!(session = %self.name, %error, "the terminal's answer was not taken");
+        }
+    }
+
+    /// Reads on for the screen, and answers what the program asks its terminal.
+    async fn read(self: Arc<Self>) {
+        loop {
+            let (more, replies) = self.terminal.read_step();
+            if !replies.is_empty() {
+                self.answer(&replies).await;
+            }
+            if !more {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     pub(crate) fn remote(&self) -> Result<&RemoteSession> {
@@ -218,7 +261,7 @@ impl Session {
             return;
         }
         if after.state == State::Exited {
-            self.terminal.end();
+            self.terminal.log().end();
         }
         self.changes.send_replace(());
         if let Some(session) = self.this.upgrade() {
@@ -243,36 +286,64 @@ impl Session {
 
 /// The session's end of its backend's reports. Holds the session weakly: a backend that keeps its
 /// reporting end for ever does not keep the session.
-pub(crate) struct Reports(pub Weak<Session>);
+pub(crate) struct Reports {
+    session: Weak<Session>,
+    /// Backends report from threads of their own runtimes.
+    runtime: Handle,
+    /// Told when the session's screen may have woken up.
+    activity: Arc<Notify>,
+}
+
+impl Reports {
+    /// Made on the host's runtime.
+    pub fn of(session: &Arc<Session>, activity: &Arc<Notify>) -> Arc<Self> {
+        Arc::new(Reports {
+            session: Arc::downgrade(session),
+            runtime: Handle::current(),
+            activity: activity.clone(),
+        })
+    }
+}
 
 impl Receiver for Reports {
     fn push(&self, bytes: &[u8]) -> PushStatus {
-        let Some(session) = self.0.upgrade() else {
-            return PushStatus {
-                credit: 0,
-                closed: true,
-            };
+        let Some(session) = self.session.upgrade() else {
+            return CLOSED;
         };
         session.terminal.push(bytes);
-        OPEN
+        if session.terminal.begin_reading() {
+            self.activity.notify_one();
+            self.runtime.spawn(session.clone().read());
+        }
+        PushStatus {
+            credit: session.terminal.credit(),
+            closed: false,
+        }
     }
 
     fn message(&self, json: &str) -> PushStatus {
-        let Some(session) = self.0.upgrade() else {
-            return PushStatus {
-                credit: 0,
-                closed: true,
-            };
+        let Some(session) = self.session.upgrade() else {
+            return CLOSED;
         };
         match serde_json::from_str(json) {
             Ok(event) => session.apply(event),
             Err(error) => tracing::warn!(session = %session.name, %error, "an unreadable event"),
         }
-        OPEN
+        PushStatus {
+            credit: u64::MAX,
+            closed: false,
+        }
     }
 
     fn ready(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(std::future::ready(()))
+        let Some(session) = self.session.upgrade() else {
+            return Box::pin(std::future::ready(()));
+        };
+        let (mut position, needed) = session.terminal.credit_again();
+        Box::pin(async move {
+            // An error means that the session is gone, which the next push will tell.
+            let _ = position.wait_for(|position| *position >= needed).await;
+        })
     }
 }
 

@@ -5,6 +5,9 @@ use super::Session;
 use crate::backend::Backend;
 use crate::{Error, Result};
 
+/// What begins a bracketed paste (xterm's control sequences).
+const PASTE_BEGIN: &str = "\u{1b}[200~";
+
 /// What ends a bracketed paste; inside the text it would let the rest be typed as keys.
 const PASTE_END: &str = "\u{1b}[201~";
 
@@ -24,7 +27,12 @@ impl Session {
                     _ => error.into(),
                 });
         }
-        self.write(text.as_bytes()).await?;
+        if self.terminal.wants_marked_pastes() {
+            self.write(format!("{PASTE_BEGIN}{text}{PASTE_END}").as_bytes())
+                .await?;
+        } else {
+            self.write(text.as_bytes()).await?;
+        }
         if input.submit {
             self.write(b"\r").await?;
         }

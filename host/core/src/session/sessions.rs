@@ -6,7 +6,9 @@ use std::time::Duration;
 use agentd_api::{NewSession, Size};
 use agentd_plugin_api::{Found, SessionSpec};
 use futures_util::future::join_all;
+use tokio::sync::Notify;
 
+use super::sweeper::sweep;
 use super::{Label, Record, Reports, Session, SessionName, agent_kind, size};
 use crate::backend::Backend;
 use crate::{Error, Result, clock};
@@ -33,11 +35,13 @@ pub struct Sessions {
     shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     backend: Arc<Backend>,
     history: usize,
     observer: Arc<dyn Observer>,
     registry: Mutex<Registry>,
+    /// Told whenever a screen wakes up.
+    activity: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -48,17 +52,19 @@ struct Registry {
 }
 
 impl Sessions {
-    /// An empty registry whose sessions keep `history` bytes of output each.
+    /// An empty registry whose sessions keep `history` bytes of output each. Made on the host's
+    /// runtime.
     pub fn new(backend: Arc<Backend>, history: usize, observer: Arc<dyn Observer>) -> Self {
-        let registry = Mutex::default();
-        Sessions {
-            shared: Arc::new(Shared {
-                backend,
-                history,
-                observer,
-                registry,
-            }),
-        }
+        let activity = Arc::new(Notify::new());
+        let shared = Arc::new(Shared {
+            backend,
+            history,
+            observer,
+            registry: Mutex::default(),
+            activity: activity.clone(),
+        });
+        tokio::spawn(sweep(Arc::downgrade(&shared), activity));
+        Sessions { shared }
     }
 
     /// The backend of all of them.
@@ -104,7 +110,7 @@ impl Sessions {
 
         let session = self.session(spec.id.clone(), name, label);
         let reservation = self.reserve(&session)?;
-        let reports = Arc::new(Reports(Arc::downgrade(&session)));
+        let reports = Reports::of(&session, &self.shared.activity);
         let remote = self.backend().start(&spec, reports).await?;
         session.set_remote(remote);
         // Unless the backend says otherwise, what was started runs.
@@ -138,7 +144,7 @@ impl Sessions {
         let name = SessionName::parse(&label.name)?;
         let session = self.session(found.id.clone(), name, label);
         let reservation = self.reserve(&session)?;
-        let reports = Arc::new(Reports(Arc::downgrade(&session)));
+        let reports = Reports::of(&session, &self.shared.activity);
         session.set_remote(self.backend().adopt(&found.id, reports).await?);
         reservation.keep();
         Ok(session)
@@ -154,7 +160,7 @@ impl Sessions {
 
     /// All sessions in the order of their names.
     pub fn list(&self) -> Vec<Arc<Session>> {
-        self.lock().sessions.values().cloned().collect()
+        self.shared.list()
     }
 
     /// Ends a session and keeps it; also when the caller goes away meanwhile.
@@ -249,10 +255,17 @@ impl Sessions {
     }
 
     fn lock(&self) -> MutexGuard<'_, Registry> {
-        self.shared
-            .registry
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock()
+    }
+}
+
+impl Shared {
+    pub(super) fn list(&self) -> Vec<Arc<Session>> {
+        self.lock().sessions.values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

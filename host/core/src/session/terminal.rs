@@ -1,18 +1,134 @@
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use agentd_api::Size;
 use agentd_terminal::OutputLog;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::screen::{Screen, Snapshot};
+
 /// A viewer is sent so much at a time, at most, in bytes.
 const MAX_FRAME: usize = 64 * 1024;
 
-/// The output of a session, kept by absolute position. Viewers hold positions, not queues: one
-/// that is slow costs nothing, and one that does not exist holds nobody up.
+/// The least that is kept, whatever the setting, in bytes.
+const MIN_HISTORY: usize = 2 * MAX_FRAME;
+
+/// The screen may be so far behind the output before the backend is asked to wait, in bytes.
+const BACKLOG: u64 = 4 * MAX_FRAME as u64;
+
+/// The output of a session and the screen that it makes.
 #[derive(Debug)]
 pub struct Terminal {
+    log: Log,
+    /// Made with the first output: a session without a terminal has none.
+    screen: OnceLock<Screen>,
+    /// Whether somebody is about to read on for the screen.
+    reading: AtomicBool,
+    initial_size: Size,
+    capacity: usize,
+}
+
+impl Terminal {
+    /// An empty terminal that keeps `history` bytes.
+    pub fn new(size: Size, history: usize) -> Self {
+        let capacity = history.max(MIN_HISTORY);
+        Terminal {
+            log: Log::new(size, capacity),
+            screen: OnceLock::new(),
+            reading: AtomicBool::new(false),
+            initial_size: size,
+            capacity,
+        }
+    }
+
+    /// What viewers read.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Appends output. What the screen has not read yet never falls off the log: a backend that
+    /// does not mind its credit pays for the reading here.
+    pub fn push(&self, bytes: &[u8]) {
+        let screen = self.screen();
+        for part in bytes.chunks(self.capacity / 2) {
+            let unread = self.log.head() - *screen.position().borrow();
+            if unread + part.len() as u64 > self.capacity as u64 {
+                screen.catch_up(&self.log);
+            }
+            self.log.append(part);
+        }
+    }
+
+    /// How many more bytes may come before the screen has read some.
+    pub fn credit(&self) -> u64 {
+        BACKLOG.saturating_sub(self.log.head() - *self.screen().position().borrow())
+    }
+
+    /// Told how far the screen has read, and up to where it has to for there to be credit.
+    pub fn credit_again(&self) -> (watch::Receiver<u64>, u64) {
+        (
+            self.screen().position(),
+            self.log.head().saturating_sub(BACKLOG / 2),
+        )
+    }
+
+    /// True for the one caller that has to read on for the screen now.
+    pub fn begin_reading(&self) -> bool {
+        !self.reading.swap(true, Ordering::AcqRel)
+    }
+
+    /// Reads a step on for the screen: whether there is more, and what the program is to be
+    /// answered. After the last step somebody else may [`begin_reading`](Self::begin_reading).
+    pub fn read_step(&self) -> (bool, Vec<u8>) {
+        let screen = self.screen();
+        let (mut more, replies) = screen.advance(&self.log);
+        if !more {
+            self.reading.store(false, Ordering::Release);
+            // What came between the last look and the line above is nobody else's to read.
+            more = *screen.position().borrow() < self.log.head() && self.begin_reading();
+        }
+        (more, replies)
+    }
+
+    /// The state for a viewer that begins anew, a little behind the head; none while there is
+    /// nothing to restore.
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        let screen = self.screen.get()?;
+        if self.log.has_ended() {
+            screen.catch_up(&self.log);
+        }
+        Some(screen.snapshot())
+    }
+
+    /// Whether the program wants pastes marked, as of now.
+    pub fn wants_marked_pastes(&self) -> bool {
+        self.screen.get().is_some_and(|screen| {
+            screen.catch_up(&self.log);
+            screen.wants_marked_pastes()
+        })
+    }
+
+    /// Puts the screen away when nobody needed it for so long. False when it is still awake.
+    pub fn put_away(&self, idle: std::time::Duration) -> bool {
+        self.screen.get().is_none_or(|screen| screen.put_away(idle))
+    }
+
+    fn screen(&self) -> &Screen {
+        self.screen.get_or_init(|| {
+            Screen::new(Cursor {
+                seq: 0,
+                size: self.initial_size,
+            })
+        })
+    }
+}
+
+/// The output by absolute position, and where in it the size changed. Viewers hold positions, not
+/// queues: one that is slow costs nothing, and one that does not exist holds nobody up.
+#[derive(Debug)]
+pub struct Log {
     state: Mutex<State>,
     /// Changes whenever there is something new. Level-triggered: no wake-up can be lost between
     /// looking and waiting.
@@ -21,10 +137,12 @@ pub struct Terminal {
 
 #[derive(Debug)]
 struct State {
-    log: OutputLog,
+    output: OutputLog,
     size: Size,
-    /// Where in the output the size changed, oldest first; only as far back as the log goes.
+    /// Oldest first; only as far back as the output goes.
     resizes: VecDeque<(u64, Size)>,
+    /// The size before the first of `resizes`.
+    size_before: Size,
     ended: bool,
 }
 
@@ -43,36 +161,38 @@ pub enum Next {
     Lost,
 }
 
-/// A viewer's place in the output.
-#[derive(Clone, Copy, Debug)]
+/// A place in the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// The position of the next byte.
     pub seq: u64,
-    /// The size that the viewer knows of.
+    /// The size that whoever is there knows of.
     pub size: Size,
 }
 
-impl Terminal {
-    /// An empty terminal that keeps `history` bytes.
-    pub fn new(size: Size, history: usize) -> Self {
-        Terminal {
-            state: Mutex::new(State {
-                log: OutputLog::new(history),
-                size,
-                resizes: VecDeque::new(),
-                ended: false,
-            }),
+impl Log {
+    fn new(size: Size, capacity: usize) -> Self {
+        let state = State {
+            output: OutputLog::new(capacity),
+            size,
+            resizes: VecDeque::new(),
+            size_before: size,
+            ended: false,
+        };
+        Log {
+            state: Mutex::new(state),
             changes: watch::Sender::new(()),
         }
     }
 
-    /// Appends output.
-    pub fn push(&self, bytes: &[u8]) {
+    fn append(&self, bytes: &[u8]) {
         let mut state = self.lock();
-        state.log.append(bytes);
-        let tail = state.log.tail();
-        // A resize that nobody can replay any more only sets the size.
-        while state.resizes.front().is_some_and(|(at, _)| *at < tail) {
+        state.output.append(bytes);
+        let tail = state.output.tail();
+        while let Some((at, size)) = state.resizes.front().copied()
+            && at < tail
+        {
+            state.size_before = size;
             state.resizes.pop_front();
         }
         drop(state);
@@ -85,7 +205,7 @@ impl Terminal {
         if state.size == size {
             return false;
         }
-        let head = state.log.head();
+        let head = state.output.head();
         if state.resizes.back().is_some_and(|(at, _)| *at == head) {
             state.resizes.pop_back();
         }
@@ -102,6 +222,16 @@ impl Terminal {
         self.changes.send_replace(());
     }
 
+    /// Whether there will be no more output.
+    pub fn has_ended(&self) -> bool {
+        self.lock().ended
+    }
+
+    /// The position after the last byte.
+    pub fn head(&self) -> u64 {
+        self.lock().output.head()
+    }
+
     /// The present size.
     pub fn size(&self) -> Size {
         self.lock().size
@@ -112,29 +242,34 @@ impl Terminal {
         self.changes.subscribe()
     }
 
-    /// The oldest place that can be shown, or `seq` where that is kept still.
+    /// The place `seq`, where that is still kept; without one the oldest that is.
     pub fn cursor(&self, seq: Option<u64>) -> Cursor {
         let state = self.lock();
-        let kept = state.log.tail()..=state.log.head();
+        let kept = state.output.tail()..=state.output.head();
         let seq = seq
             .filter(|seq| kept.contains(seq))
             .unwrap_or(*kept.start());
         let before = state.resizes.iter().rev().find(|(at, _)| *at <= seq);
-        let first = state.resizes.front().map_or(state.size, |(_, size)| *size);
         Cursor {
             seq,
-            size: before.map_or(first, |(_, size)| *size),
+            size: before.map_or(state.size_before, |(_, size)| *size),
         }
+    }
+
+    /// Whether `seq` is still kept.
+    pub fn keeps(&self, seq: u64) -> bool {
+        let state = self.lock();
+        (state.output.tail()..=state.output.head()).contains(&seq)
     }
 
     /// What follows `cursor`, and moves it on.
     pub fn next(&self, cursor: &mut Cursor) -> Next {
         let mut state = self.lock();
+        let mut limit = MAX_FRAME;
         let due = state
             .resizes
             .iter()
             .find(|(at, size)| *at > cursor.seq || (*at == cursor.seq && *size != cursor.size));
-        let mut limit = MAX_FRAME;
         if let Some((at, size)) = due.copied() {
             if at == cursor.seq {
                 cursor.size = size;
@@ -145,7 +280,7 @@ impl Terminal {
                 .min(MAX_FRAME);
         }
         let ended = state.ended;
-        match state.log.read(cursor.seq, limit) {
+        match state.output.read(cursor.seq, limit) {
             None => Next::Lost,
             Some(bytes) if !bytes.is_empty() => {
                 cursor.seq += bytes.len() as u64;
@@ -156,20 +291,82 @@ impl Terminal {
         }
     }
 
-    /// Everything that is kept.
-    pub fn history(&self) -> Vec<u8> {
-        let mut cursor = self.cursor(None);
-        let mut history = Vec::new();
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: Size = Size { cols: 80, rows: 24 };
+    const LARGE: Size = Size {
+        cols: 100,
+        rows: 30,
+    };
+
+    /// Everything from the beginning: output as text, resizes in brackets.
+    fn script(terminal: &Terminal) -> String {
+        let mut cursor = Cursor {
+            seq: 0,
+            size: SMALL,
+        };
+        let mut script = String::new();
         loop {
-            match self.next(&mut cursor) {
-                Next::Output(bytes) => history.extend_from_slice(&bytes),
-                Next::Resize(_) => {}
-                Next::Nothing | Next::Ended | Next::Lost => return history,
+            match terminal.log().next(&mut cursor) {
+                Next::Output(bytes) => script.push_str(&String::from_utf8_lossy(&bytes)),
+                Next::Resize(size) => script.push_str(&format!("[{}x{}]", size.cols, size.rows)),
+                Next::Nothing => return script,
+                Next::Ended => return script + "[end]",
+                Next::Lost => return script + "[lost]",
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    #[test]
+    fn a_resize_stands_where_it_happened() {
+        let terminal = Terminal::new(SMALL, 1 << 20);
+        terminal.push(b"one");
+        assert!(terminal.log().resize(LARGE));
+        assert!(!terminal.log().resize(LARGE));
+        terminal.push(b"two");
+        assert!(terminal.log().resize(SMALL));
+        assert!(terminal.log().resize(LARGE));
+        terminal.log().end();
+        assert_eq!(script(&terminal), "one[100x30]two[end]");
+    }
+
+    #[test]
+    fn what_falls_off_the_log_still_sets_the_size() {
+        let terminal = Terminal::new(SMALL, 0);
+        terminal.log().resize(LARGE);
+        for _ in 0..10 {
+            terminal.push(&[b'x'; MAX_FRAME]);
+        }
+        assert_eq!(script(&terminal), "[lost]");
+        assert_eq!(terminal.log().cursor(None).size, LARGE);
+    }
+
+    #[test]
+    fn the_screen_reads_everything_however_much_comes_at_once() {
+        let terminal = Terminal::new(SMALL, 0);
+        terminal.push(&[b'x'; 3 * MIN_HISTORY]);
+        terminal.push(b"\x1b[2J\x1b[Hhello");
+        terminal.log().end();
+        let snapshot = terminal.snapshot().unwrap();
+        assert_eq!(snapshot.cursor.seq, terminal.log().head());
+        assert!(String::from_utf8_lossy(&snapshot.bytes).contains("hello"));
+    }
+
+    #[test]
+    fn only_one_reads_for_the_screen() {
+        let terminal = Terminal::new(SMALL, 0);
+        terminal.push(b"\x1b[c");
+        assert!(terminal.begin_reading());
+        assert!(!terminal.begin_reading());
+        let (more, replies) = terminal.read_step();
+        assert!(!more && replies.starts_with(b"\x1b[?"));
+        assert!(terminal.begin_reading());
     }
 }

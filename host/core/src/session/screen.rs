@@ -1,0 +1,180 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use agentd_terminal::{Emulator, PutAway};
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::terminal::{Cursor, Log, Next};
+
+/// Lines above the screen that a snapshot restores.
+const SCROLLBACK: usize = 1000;
+
+/// So much is read at a time, at most, before others get a turn, in bytes.
+const STEP: usize = 64 * 1024;
+
+/// The state that a session's output has made of its terminal. It reads the log like a viewer, a
+/// little behind the head, so that viewers never wait for it.
+#[derive(Debug)]
+pub struct Screen {
+    state: Mutex<State>,
+    /// How far it has read.
+    read: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct State {
+    emulator: Held,
+    cursor: Cursor,
+    used_at: Instant,
+    /// Many viewers that join at once share one.
+    snapshot: Option<Snapshot>,
+}
+
+/// An emulator costs much more than what it knows.
+#[derive(Debug)]
+enum Held {
+    Awake(Box<Emulator>),
+    Away(PutAway),
+    /// Only while one becomes the other.
+    Nothing,
+}
+
+/// Bytes that bring a fresh terminal to the state of a position.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The position, and the size there.
+    pub cursor: Cursor,
+    /// Drawn at once by terminals that know synchronized updates.
+    pub bytes: Bytes,
+}
+
+impl Screen {
+    /// The screen of a program that has written nothing.
+    pub fn new(cursor: Cursor) -> Self {
+        let emulator = Emulator::new(size(cursor.size), SCROLLBACK);
+        let state = State {
+            emulator: Held::Away(emulator.put_away()),
+            cursor,
+            used_at: Instant::now(),
+            snapshot: None,
+        };
+        Screen {
+            state: Mutex::new(state),
+            read: watch::Sender::new(cursor.seq),
+        }
+    }
+
+    /// How far it has read.
+    pub fn position(&self) -> watch::Receiver<u64> {
+        self.read.subscribe()
+    }
+
+    /// Reads a step on: whether there is more, and what the program is to be answered.
+    pub fn advance(&self, log: &Log) -> (bool, Vec<u8>) {
+        let mut state = self.lock();
+        let more = state.read_step(log);
+        let replies = state.awake().take_replies();
+        let seq = state.cursor.seq;
+        drop(state);
+        self.read.send_replace(seq);
+        (more, replies)
+    }
+
+    /// Reads all there is at the moment; the answers are for the next [`advance`](Self::advance).
+    pub fn catch_up(&self, log: &Log) {
+        let mut state = self.lock();
+        while state.read_step(log) {}
+        let seq = state.cursor.seq;
+        drop(state);
+        self.read.send_replace(seq);
+    }
+
+    /// The state at the position that was read last.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut state = self.lock();
+        state.used_at = Instant::now();
+        let cursor = state.cursor;
+        if let Some(snapshot) = &state.snapshot
+            && snapshot.cursor == cursor
+        {
+            return snapshot.clone();
+        }
+        let bytes = match &state.emulator {
+            Held::Away(away) => Bytes::copy_from_slice(away.snapshot()),
+            _ => state.awake().snapshot().into(),
+        };
+        let snapshot = Snapshot { cursor, bytes };
+        state.snapshot = Some(snapshot.clone());
+        snapshot
+    }
+
+    /// Whether the program wants pastes marked.
+    pub fn wants_marked_pastes(&self) -> bool {
+        self.lock().awake().bracketed_paste()
+    }
+
+    /// Trades the emulator for its snapshot when it has not been used for `idle`. False when it is
+    /// still awake.
+    pub fn put_away(&self, idle: Duration) -> bool {
+        let mut state = self.lock();
+        if state.used_at.elapsed() < idle {
+            return matches!(state.emulator, Held::Away(_));
+        }
+        state.snapshot = None;
+        state.emulator = match std::mem::replace(&mut state.emulator, Held::Nothing) {
+            Held::Awake(emulator) => Held::Away(emulator.put_away()),
+            other => other,
+        };
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn awake(&mut self) -> &mut Emulator {
+        if !matches!(self.emulator, Held::Awake(_)) {
+            self.emulator = match std::mem::replace(&mut self.emulator, Held::Nothing) {
+                Held::Away(away) => Held::Awake(Box::new(away.restore())),
+                // A panic in `restore` left nothing: begin anew.
+                _ => Held::Awake(Box::new(Emulator::new(size(self.cursor.size), SCROLLBACK))),
+            };
+        }
+        match &mut self.emulator {
+            Held::Awake(emulator) => emulator,
+            _ => unreachable!("it was just made"),
+        }
+    }
+
+    fn read_step(&mut self, log: &Log) -> bool {
+        self.used_at = Instant::now();
+        let mut read = 0;
+        while read < STEP {
+            let mut cursor = self.cursor;
+            match log.next(&mut cursor) {
+                Next::Output(bytes) => {
+                    read += bytes.len();
+                    self.awake().advance(&bytes);
+                }
+                Next::Resize(new) => self.awake().resize(size(new)),
+                Next::Nothing | Next::Ended => return false,
+                Next::Lost => {
+                    // The log keeps what was not read yet, see `Terminal::push`.
+                    tracing::error!(seq = self.cursor.seq, "output was lost before it was read");
+                    cursor = log.cursor(None);
+                }
+            }
+            self.cursor = cursor;
+        }
+        true
+    }
+}
+
+fn size(size: agentd_api::Size) -> agentd_terminal::Size {
+    // Sizes were checked at the door.
+    agentd_terminal::Size::new(size.cols, size.rows)
+        .unwrap_or_else(|error| unreachable!("{error}: {size:?}"))
+}

@@ -1,0 +1,131 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use agentd_api::Size;
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::terminal::{Cursor, Next};
+use super::{Session, Snapshot};
+
+/// A viewer that acknowledges is sent so much beyond what it has parsed, at most, in bytes.
+/// xterm.js grows sluggish beyond about 500 kB.
+const WINDOW: u64 = 256 * 1024;
+
+/// What a viewer is shown next.
+#[derive(Debug)]
+pub enum Frame {
+    /// Everything anew.
+    Snapshot(Snapshot),
+    /// Output.
+    Output(Bytes),
+    /// The size changed.
+    Resize(Size),
+    /// Nothing ever again.
+    End,
+}
+
+/// What one viewer sees of a session: a position that moves on, and jumps to the present with a
+/// snapshot when the viewer cannot keep up.
+#[derive(Debug)]
+pub struct View {
+    session: Arc<Session>,
+    changes: watch::Receiver<()>,
+    cursor: Cursor,
+    /// What goes before anything else.
+    due: VecDeque<Frame>,
+    /// How far the viewer has parsed, where it tells.
+    acknowledged: Option<watch::Receiver<u64>>,
+}
+
+impl View {
+    /// Begins at `resumed`, where that is still kept, else with a snapshot.
+    pub fn open(
+        session: Arc<Session>,
+        resumed: Option<u64>,
+        acknowledged: Option<watch::Receiver<u64>>,
+    ) -> Self {
+        let terminal = &session.terminal;
+        // Told before the first look, so that nothing is missed in between.
+        let changes = terminal.log().subscribe();
+        let resumed = resumed.filter(|seq| terminal.log().keeps(*seq));
+        let snapshot = if resumed.is_none() {
+            terminal.snapshot()
+        } else {
+            None
+        };
+        let cursor = match &snapshot {
+            Some(snapshot) => snapshot.cursor,
+            None => terminal.log().cursor(resumed),
+        };
+        let due = snapshot.map(Frame::Snapshot).into_iter().collect();
+        View {
+            session,
+            changes,
+            cursor,
+            due,
+            acknowledged,
+        }
+    }
+
+    /// Where the viewer is.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// What comes next. Nothing is lost when the future is dropped before it is done.
+    pub async fn next(&mut self) -> Frame {
+        loop {
+            if let Some(frame) = self.due.pop_front() {
+                return frame;
+            }
+            if self.is_window_full() {
+                self.acknowledgement().await;
+                if self.session.terminal.log().head() - self.cursor.seq > WINDOW {
+                    self.jump();
+                }
+                continue;
+            }
+            self.changes.mark_unchanged();
+            match self.session.terminal.log().next(&mut self.cursor) {
+                Next::Output(bytes) => return Frame::Output(bytes),
+                Next::Resize(size) => return Frame::Resize(size),
+                Next::Ended => return Frame::End,
+                Next::Lost => self.jump(),
+                // The sender lives as long as the session.
+                Next::Nothing => drop(self.changes.changed().await),
+            }
+        }
+    }
+
+    /// Goes to the state that the screen knows, if that is ahead.
+    fn jump(&mut self) {
+        let Some(snapshot) = self.session.terminal.snapshot() else {
+            return;
+        };
+        if snapshot.cursor.seq > self.cursor.seq {
+            if snapshot.cursor.size != self.cursor.size {
+                self.due.push_back(Frame::Resize(snapshot.cursor.size));
+            }
+            self.cursor = snapshot.cursor;
+            self.due.push_back(Frame::Snapshot(snapshot));
+        }
+    }
+
+    fn is_window_full(&self) -> bool {
+        self.acknowledged.as_ref().is_some_and(|acknowledged| {
+            self.cursor.seq.saturating_sub(*acknowledged.borrow()) > WINDOW
+        })
+    }
+
+    async fn acknowledgement(&mut self) {
+        let gone = match &mut self.acknowledged {
+            Some(acknowledged) => acknowledged.changed().await.is_err(),
+            None => false,
+        };
+        if gone {
+            // The viewer's own end; whoever drives this view is about to see it.
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,186 @@
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::server::collection;
+use super::{TestClient, eventually, libraries};
+
+/// A service as a program of its own, in an environment that holds nothing but what it is given.
+#[derive(Debug)]
+pub struct TestProgram {
+    service: &'static str,
+    command: Command,
+    directory: TempDir,
+}
+
+/// What a program left that ended by itself.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit code.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub stdout: String,
+    /// What it reported.
+    pub stderr: String,
+}
+
+impl TestProgram {
+    /// The program of `service`, which is the file `executable`; on a free port, with the pty
+    /// backend, and a home directory of its own.
+    pub fn new(service: &'static str, executable: impl AsRef<OsStr>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("work")).unwrap();
+        let mut command = Command::new(executable);
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", directory.path())
+            .env("SHELL", "/bin/sh")
+            .env("AGENTD_BACKEND", "pty")
+            .env("AGENTD_PORT", "0")
+            .env("AGENTD_PLUGIN_DIR", libraries())
+            .env("AGENTD_STATE_DIR", directory.path().join("state"));
+        TestProgram {
+            service,
+            command,
+            directory,
+        }
+    }
+
+    /// Its state directory.
+    pub fn state_dir(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    /// Adds an argument.
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
+    /// Sets a variable.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Leaves a variable out.
+    pub fn env_remove(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
+    /// Runs it to its end, which it must find without being asked.
+    pub async fn ends(mut self) -> Ended {
+        let (stdout, stderr) = (self.file("stdout"), self.file("stderr"));
+        self.command
+            .stdin(Stdio::null())
+            .stdout(File::create(&stdout).unwrap())
+            .stderr(File::create(&stderr).unwrap());
+        let mut child = KilledOnDrop(self.command.spawn().unwrap());
+        let status = child.wait().await;
+        let read = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+        Ended {
+            code: status.code(),
+            stdout: read(&stdout),
+            stderr: read(&stderr),
+        }
+    }
+
+    /// Starts it, up to the line with its address.
+    pub fn start(mut self) -> RunningProgram {
+        let log = self.file("stderr");
+        self.command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).unwrap());
+        let mut child = KilledOnDrop(self.command.spawn().unwrap());
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.0.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        let address = line.trim_end().strip_prefix("listening on http://");
+        let Some(address) = address.and_then(|address| address.parse().ok()) else {
+            panic!("{line:?}\n{}", fs::read_to_string(&log).unwrap());
+        };
+        let token = fs::read_to_string(self.state_dir().join("token")).unwrap();
+        let work_dir = self.directory.path().join("work");
+        RunningProgram {
+            client: TestClient::new(address, token, collection(self.service), work_dir),
+            child,
+            log,
+            directory: self.directory,
+        }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+/// A service as a program that serves. Killed when it is dropped before its end.
+#[derive(Debug)]
+pub struct RunningProgram {
+    client: TestClient,
+    child: KilledOnDrop,
+    log: PathBuf,
+    directory: TempDir,
+}
+
+impl RunningProgram {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.0.id()
+    }
+
+    /// What it has reported so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Its state directory.
+    pub fn state_dir(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid().cast_signed()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        self.child.wait().await
+    }
+}
+
+impl Deref for RunningProgram {
+    type Target = TestClient;
+
+    fn deref(&self) -> &TestClient {
+        &self.client
+    }
+}
+
+#[derive(Debug)]
+struct KilledOnDrop(Child);
+
+impl KilledOnDrop {
+    async fn wait(&mut self) -> ExitStatus {
+        eventually("the program's end", async || self.0.try_wait().unwrap()).await
+    }
+}
+
+impl Drop for KilledOnDrop {
+    fn drop(&mut self) {
+        // Both fail when it has ended, which is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

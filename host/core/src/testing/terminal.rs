@@ -1,0 +1,196 @@
+use std::net::SocketAddr;
+
+use agentd_api::terminal::{Mode, ServerFrame};
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use super::DEADLINE;
+
+/// A viewer that keeps what it was shown.
+#[derive(Debug)]
+pub struct TestTerminal {
+    socket: WebSocketStream<TcpStream>,
+    /// The text frames in their order.
+    pub frames: Vec<ServerFrame>,
+    /// Output, without snapshots.
+    pub output: Vec<u8>,
+    /// Output and snapshots in their order.
+    pub shown: Vec<u8>,
+    /// The last size that was told.
+    pub size: (u16, u16),
+    /// Why the server closed the socket; 1006 when it did not say (RFC 6455 §7.4.1).
+    pub close: Option<u16>,
+    /// The next binary frame is a snapshot of that many bytes.
+    snapshot: Option<u64>,
+}
+
+/// The first frame.
+#[derive(Clone, Debug)]
+pub struct Hello {
+    /// The session's name.
+    pub session: String,
+    /// What this viewer may do.
+    pub mode: Mode,
+    /// Changes when positions mean nothing any more.
+    pub epoch: String,
+    /// The position of the first byte that follows.
+    pub seq: u64,
+}
+
+impl TestTerminal {
+    pub(super) async fn open(address: SocketAddr, request: Request) -> Result<Self, u16> {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let socket = match client_async(request, stream).await {
+            Ok((socket, _)) => socket,
+            Err(Error::Http(refusal)) => return Err(refusal.status().as_u16()),
+            Err(error) => panic!("{error}"),
+        };
+        Ok(TestTerminal {
+            socket,
+            frames: Vec::new(),
+            output: Vec::new(),
+            shown: Vec::new(),
+            size: (0, 0),
+            close: None,
+            snapshot: None,
+        })
+    }
+
+    /// The first frame, which must be the hello.
+    pub async fn hello(&mut self) -> Hello {
+        self.wait_for("the hello", |terminal| !terminal.frames.is_empty())
+            .await;
+        match &self.frames[0] {
+            ServerFrame::Hello {
+                session,
+                mode,
+                epoch,
+                seq,
+                ..
+            } => Hello {
+                session: session.clone(),
+                mode: *mode,
+                epoch: epoch.clone(),
+                seq: *seq,
+            },
+            other => panic!("the first frame is {other:?}"),
+        }
+    }
+
+    /// Listens until `condition` holds.
+    pub async fn wait_for(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let wait = async {
+            while !condition(self) {
+                assert!(self.close.is_none(), "closed before {what}: {self:?}");
+                self.next().await;
+            }
+        };
+        let waited = timeout(DEADLINE, wait).await.is_ok();
+        assert!(waited, "in vain: {what}: {self:?}");
+    }
+
+    /// Listens until the text is shown.
+    pub async fn shows(&mut self, text: &str) {
+        self.wait_for(text, |terminal| terminal.text().contains(text))
+            .await;
+    }
+
+    /// Listens to the end, and gives the close code.
+    pub async fn closed(&mut self) -> u16 {
+        self.wait_for("the close", |terminal| terminal.close.is_some())
+            .await;
+        self.close.unwrap()
+    }
+
+    /// What was shown, as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.shown).into_owned()
+    }
+
+    /// The code and the signal of the exit frame, which must be the last frame.
+    #[track_caller]
+    pub fn exit(&self) -> (Option<i32>, Option<i32>) {
+        match self.frames.last() {
+            Some(ServerFrame::Exit { code, signal }) => (*code, *signal),
+            other => panic!("the last frame is {other:?}"),
+        }
+    }
+
+    /// The codes of all refusals.
+    pub fn errors(&self) -> Vec<&str> {
+        let code = |frame| match frame {
+            &ServerFrame::Error { ref code, .. } => Some(code.as_str()),
+            _ => None,
+        };
+        self.frames.iter().filter_map(code).collect()
+    }
+
+    /// Types.
+    pub async fn type_keys(&mut self, keys: impl Into<Bytes>) {
+        self.send(Message::Binary(keys.into())).await.unwrap();
+    }
+
+    /// Says that the window has this size.
+    pub async fn resize(&mut self, cols: u32, rows: u32) {
+        let frame = json!({"type": "resize", "cols": cols, "rows": rows});
+        self.send_text(&frame.to_string()).await;
+    }
+
+    /// Sends a text frame.
+    pub async fn send_text(&mut self, text: &str) {
+        self.send(Message::text(text)).await.unwrap();
+    }
+
+    /// Sends any message.
+    pub async fn send(&mut self, message: Message) -> Result<(), Error> {
+        self.socket.send(message).await
+    }
+
+    /// Leaves.
+    pub async fn detach(mut self) {
+        self.send(Message::Close(None)).await.unwrap();
+        assert_eq!(self.closed().await, 1000);
+    }
+
+    async fn next(&mut self) {
+        match self.socket.next().await {
+            Some(Ok(Message::Binary(bytes))) => self.take_bytes(&bytes),
+            Some(Ok(Message::Text(text))) => {
+                let frame = serde_json::from_str(&text).unwrap();
+                self.take_frame(frame);
+            }
+            Some(Ok(Message::Close(frame))) => {
+                self.close = Some(frame.map_or(1005, |CloseFrame { code, .. }| code.into()));
+            }
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => self.close = Some(1006),
+        }
+    }
+
+    fn take_bytes(&mut self, bytes: &[u8]) {
+        match self.snapshot.take() {
+            Some(length) => assert_eq!(length, bytes.len() as u64, "the snapshot's length"),
+            None => self.output.extend_from_slice(bytes),
+        }
+        self.shown.extend_from_slice(bytes);
+    }
+
+    fn take_frame(&mut self, frame: ServerFrame) {
+        assert_eq!(self.snapshot, None, "a frame between a snapshot's two");
+        match &frame {
+            ServerFrame::Hello { cols, rows, .. } | ServerFrame::Resize { cols, rows } => {
+                self.size = (*cols, *rows);
+            }
+            ServerFrame::Snapshot { bytes, .. } => self.snapshot = Some(*bytes),
+            _ => {}
+        }
+        self.frames.push(frame);
+    }
+}
