@@ -19,6 +19,10 @@ pub struct Manifest {
     /// The argv for an agent that asks for "a shell"; without it the user's `$SHELL`.
     #[serde(default)]
     pub shell: Option<Vec<String>>,
+    /// Sessions run no program: what is typed comes back as output, and `command` means nothing.
+    /// For examples and fixtures; the conformance kit leaves out what needs a program.
+    #[serde(default)]
+    pub loopback: bool,
 }
 
 /// A promise to the host's users. What is not declared is refused by the host before any call;
@@ -84,6 +88,7 @@ impl Manifest {
             options_schema: None,
             persistent: false,
             shell: None,
+            loopback: false,
         }
     }
 
@@ -112,6 +117,13 @@ impl Manifest {
     #[must_use]
     pub fn shell(mut self, argv: &[&str]) -> Self {
         self.shell = Some(argv.iter().map(|argument| (*argument).to_owned()).collect());
+        self
+    }
+
+    /// Declares that sessions run no program and give back what is typed.
+    #[must_use]
+    pub fn loopback(mut self) -> Self {
+        self.loopback = true;
         self
     }
 }

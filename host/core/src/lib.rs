@@ -24,4 +24,5 @@ pub use clock::now;
 pub use config::{Auth, Config, PluginTrust};
 pub use daemon::{Collection, Daemon, Foundation, Service};
 pub use error::{Error, ErrorKind, Result};
+pub use services::Services;
 pub use start_error::{ExitCode, StartError};

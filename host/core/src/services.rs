@@ -20,6 +20,15 @@ macro_rules! at_level {
     };
 }
 
+impl Services {
+    /// Offers them. From here on this process is the parent of its agents' orphans and reaps
+    /// them, for as long as the runtime lives.
+    pub fn start() -> std::io::Result<Services> {
+        Children::get().adopt_orphans()?;
+        Ok(Services)
+    }
+}
+
 impl HostServices for Services {
     fn enabled(&self, level: u8, _target: &str) -> bool {
         at_level!(level, enabled,)

@@ -13,6 +13,7 @@ impl Backend for Echo {
     fn manifest() -> Manifest {
         Manifest::new("echo", env!("CARGO_PKG_VERSION"))
             .capabilities([Capability::Terminal, Capability::Interactive])
+            .loopback()
     }
 
     async fn connect(_host: Host, _config: Config) -> Result<Self> {

@@ -59,6 +59,11 @@ pub fn load(name: &BackendName, search: &SearchPath, trust: Trust) -> Result<Lib
     Ok(library)
 }
 
+/// Loads this very file, wherever it is.
+pub fn load_file(file: &Path, trust: Trust) -> Result<Library, LoadError> {
+    run(file, trust, |_, _| {}).map_err(|(_, error)| error)
+}
+
 /// Loads `file` as far as it goes. The last step is the only one that may have failed.
 pub fn check(file: &Path, trust: Trust) -> Vec<Step> {
     let mut steps = Vec::new();
