@@ -135,8 +135,8 @@ function Header({ signedIn: known }: { signedIn: boolean }) {
   return (
     <header class="top">
       <a class="brand" href={agentsLink}>
-        <img src="/favicon.svg" alt="" width="22" height="22" />
-        agentd
+        <img src="/favicon.svg" alt="agentd" width="22" height="22" />
+        <span aria-hidden="true">agentd</span>
       </a>
       {known && (
         <nav aria-label="Pages">

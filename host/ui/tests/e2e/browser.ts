@@ -54,7 +54,7 @@ export function bufferOf(page: Page, index = 0): Promise<string[]> {
     if (!terminal) return [];
     const { active } = terminal.buffer;
     const lines: string[] = [];
-    for (let row = 0; row < active.length; row += 1) lines.push(active.getLine(row)?.translateToString(true) ?? '');
+    for (let row = 0; row < active.length; row += 1) lines.push(active.getLine(row)?.translateToString().trimEnd() ?? '');
     return lines;
   }, index);
 }
@@ -65,7 +65,7 @@ export function screenOf(page: Page, index = 0): Promise<string[]> {
     const terminal = document.querySelectorAll<Shown>('.screen')[at]?.terminal;
     if (!terminal) return [];
     const { active } = terminal.buffer;
-    return Array.from({ length: terminal.rows }, (_, row) => active.getLine(active.baseY + row)?.translateToString(true) ?? '');
+    return Array.from({ length: terminal.rows }, (_, row) => active.getLine(active.baseY + row)?.translateToString().trimEnd() ?? '');
   }, index);
 }
 

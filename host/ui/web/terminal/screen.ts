@@ -13,7 +13,7 @@ import { DARK, LIGHT } from './palette.ts';
 import { ignoreQueries } from './queries.ts';
 import { type Drawing, draw } from './draw.ts';
 
-const SMALLEST_FONT = 5;
+const SCROLLBAR = 10;
 const FONT = 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", "Noto Sans Mono", monospace, "Noto Color Emoji"';
 const MARKS = {
   matchBackground: '#8a6d1a',
@@ -47,11 +47,13 @@ export class TerminalScreen implements Screen {
   private readonly fit = new FitAddon();
   private readonly search = new SearchAddon();
   private look: ScreenLook;
+  private cell: { font: number; width: number; height: number } | null = null;
 
   constructor(
     private readonly box: HTMLElement,
     private readonly listener: ScreenListener,
     look: ScreenLook,
+    private readonly smallestFont: number,
     drawing: Drawing,
   ) {
     installStyles();
@@ -63,7 +65,7 @@ export class TerminalScreen implements Screen {
       fontSize: look.font,
       macOptionIsMeta: true,
       minimumContrastRatio: look.dark ? 1 : 4.5,
-      overviewRuler: { width: 10 },
+      overviewRuler: { width: SCROLLBAR },
       rightClickSelectsWord: true,
       screenReaderMode: look.reader,
       scrollback: 5000,
@@ -115,14 +117,12 @@ export class TerminalScreen implements Screen {
 
   /** The size that would fill the box at the chosen font size. */
   roomFor(): Size | null {
-    const proposed = this.fit.proposeDimensions();
-    if (!proposed || !Number.isFinite(proposed.cols) || !Number.isFinite(proposed.rows)) return null;
-    const scale = this.font / this.look.font;
-    const cols = Math.floor(proposed.cols * scale);
-    const rows = Math.floor(proposed.rows * scale);
     // A box that is hidden, or no box for a terminal at all.
     if (this.box.clientWidth < 40 || this.box.clientHeight < 30) return null;
-    return { cols: Math.min(Math.max(cols, 10), 1000), rows: Math.min(Math.max(rows, 3), 1000) };
+    this.measure();
+    const proposed = this.font === this.look.font ? this.fit.proposeDimensions() : this.estimate();
+    if (!proposed || !Number.isFinite(proposed.cols) || !Number.isFinite(proposed.rows)) return null;
+    return { cols: Math.min(Math.max(proposed.cols, 10), 1000), rows: Math.min(Math.max(proposed.rows, 3), 1000) };
   }
 
   /** Show the session's size in the box we have: in a smaller font when it would not fit. */
@@ -131,7 +131,7 @@ export class TerminalScreen implements Screen {
     if (!room) return;
     const { cols, rows } = this.terminal;
     const scale = Math.min(1, room.cols / cols, room.rows / rows);
-    const font = Math.max(SMALLEST_FONT, Math.min(this.look.font, Math.floor(this.look.font * scale * 2) / 2));
+    const font = Math.min(this.look.font, Math.max(this.smallestFont, Math.floor(this.look.font * scale * 2) / 2));
     if (font !== this.font) this.terminal.options.fontSize = font;
   }
 
@@ -183,6 +183,23 @@ export class TerminalScreen implements Screen {
 
   private get font(): number {
     return this.terminal.options.fontSize ?? this.look.font;
+  }
+
+  /** Remember how large a character is at the chosen font size. */
+  private measure(): void {
+    const screen = this.terminal.element?.querySelector('.xterm-screen')?.getBoundingClientRect();
+    if (!screen || screen.width === 0 || this.font !== this.look.font) return;
+    this.cell = { font: this.font, width: screen.width / this.terminal.cols, height: screen.height / this.terminal.rows };
+  }
+
+  /** The room at the chosen font size while a smaller one is shown. */
+  private estimate(): Size | undefined {
+    const { cell } = this;
+    if (!cell) return undefined;
+    const scale = this.look.font / cell.font;
+    // A little more than exact: what fitted when it was measured is not to fall short by a rounding.
+    const count = (room: number, size: number) => Math.floor(room / (size * scale) + 0.01);
+    return { cols: count(this.box.clientWidth - SCROLLBAR, cell.width), rows: count(this.box.clientHeight, cell.height) };
   }
 
   private readonly pasted = (event: ClipboardEvent): void => {

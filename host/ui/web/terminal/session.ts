@@ -13,6 +13,8 @@ export interface ViewOptions {
   /** `fit`: this viewer's box sets the size when it may; `follow`: the size is left to others. */
   sizing: 'fit' | 'follow';
   look: ScreenLook;
+  /** A session larger than the box is shown in smaller letters, down to this size. */
+  smallestFont: number;
   drawing: Drawing;
 }
 
@@ -65,6 +67,7 @@ export class TerminalSession {
         leave: listener.leave,
       },
       options.look,
+      options.smallestFont,
       options.drawing,
     );
     this.feed = new Feed(this.screen, turns, (seq) => this.link.ack(seq));

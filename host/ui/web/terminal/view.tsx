@@ -48,6 +48,7 @@ export function TerminalView({ agent, tile = false }: Props) {
           mode: readOnly.peek() ? 'ro' : 'rw',
           sizing,
           look: { dark: isDark(), font: fontSize.peek(), reader: reader.peek() },
+          smallestFont: tile ? 4 : 8,
           drawing: drawing.peek(),
         },
         {
@@ -145,15 +146,16 @@ export function TerminalView({ agent, tile = false }: Props) {
           <Tool icon="expand" label="Full screen" onClick={fullScreen} />
         </div>
       )}
-      {finding && session && <Find session={session} onClose={() => setFinding(false)} />}
       <div class="stage">
         <div ref={box} class="screen" onFocusCapture={() => session?.focused()} />
+        {finding && session && <Find session={session} onClose={() => setFinding(false)} />}
         {session?.address.value && <div class="address">{session.address.value}</div>}
         {session && <Cover session={session} agent={agent} />}
       </div>
       {session && <ExitBar session={session} agent={agent} />}
       {!tile && interactive && !readOnly.value && session && (
-        <div class="keys" role="toolbar" aria-label="Keys">
+        // The focus stays where it is: on the terminal, and with it the phone's keyboard.
+        <div class="keys" role="toolbar" aria-label="Keys" onMouseDown={(event) => event.preventDefault()}>
           <button type="button" aria-pressed={ctrl.value} onClick={() => (ctrl.value = !ctrl.value)}>
             Ctrl
           </button>
@@ -162,8 +164,6 @@ export function TerminalView({ agent, tile = false }: Props) {
               key={key.name}
               type="button"
               aria-label={key.name}
-              // The keyboard stays where it is.
-              onPointerDown={(event) => event.preventDefault()}
               onClick={() => session.screen.type(key.send(session.screen.terminal.modes.applicationCursorKeysMode))}
             >
               {key.label}
