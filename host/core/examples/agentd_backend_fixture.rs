@@ -47,7 +47,11 @@ impl Session for FixtureSession {
         for number in (1..=5_u64).filter(|number| 5 - number < tail) {
             let line = LogLine {
                 ts: Some(format!("2026-01-02T03:04:0{number}Z")),
-                stream: Some(if number % 2 == 0 { LogStream::Stderr } else { LogStream::Stdout }),
+                stream: Some(if number % 2 == 0 {
+                    LogStream::Stderr
+                } else {
+                    LogStream::Stdout
+                }),
                 line: format!("line {number}"),
             };
             sink.line(&line).await;

@@ -346,12 +346,29 @@ fn the_linkers_refusals_are_told_apart() {
 }
 
 #[test]
-fn a_root_symbol_of_something_else_is_refused() {
+fn another_framework_is_refused() {
     let plugins = Plugins::new();
     plugins.install("garbage", &FIXTURES.library("agentd_backend_garbage"));
     let error = plugins.refusal("garbage");
-    assert!(matches!(error, LoadError::Framework { .. }), "{error}");
-    println!("{error}");
+    assert!(
+        matches!(&error, LoadError::Framework { reason, .. } if reason.contains("something else")),
+        "{error}"
+    );
+
+    // The same library, as abi_stable 0.10 would have marked it.
+    let mut bytes = fs::read(FIXTURES.echo()).unwrap();
+    let mark = b"abi stable library for Rust     \0\0\0\0\x0b\0\0\0";
+    let at = bytes
+        .windows(mark.len())
+        .position(|window| window == mark)
+        .unwrap();
+    bytes[at + mark.len() - 4] = 10;
+    plugins.write("echo", &bytes);
+    let error = plugins.refusal("echo");
+    assert!(
+        matches!(&error, LoadError::Framework { reason, .. } if reason == "abi_stable 0.10"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use abi_stable::abi_stability::abi_checking::check_layout_compatibility;
 use abi_stable::abi_stability::stable_abi_trait::get_type_layout;
-use abi_stable::library::{LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL};
+use abi_stable::library::{AbiHeader, LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL};
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{ROption, RSlice, RStr, RString};
 use async_ffi::FfiFuture;
@@ -70,6 +70,7 @@ impl Module {
     pub unsafe fn from_header(header: super::Header) -> Result<Module, HeaderError> {
         let library = header.upgrade().map_err(|error| match error {
             LibraryError::InvalidCAbi { .. } => HeaderError::Compiler,
+            LibraryError::InvalidAbiHeader(found) => HeaderError::Framework(framework(&found)),
             other => HeaderError::Framework(first_line(&other.to_string())),
         })?;
         let version = library.version_strings().version.as_str();
@@ -273,6 +274,14 @@ fn report_panic() {
 
 fn major(version: &str) -> &str {
     version.split('.').next().unwrap_or_default()
+}
+
+fn framework(found: &AbiHeader) -> String {
+    if found.magic_string == AbiHeader::VALUE.magic_string {
+        format!("abi_stable {}.{}", found.abi_major, found.abi_minor)
+    } else {
+        "its root symbol is something else".to_owned()
+    }
 }
 
 fn first_line(text: &str) -> String {
