@@ -9,6 +9,8 @@
 //! Needs root. When it ends, or whoever holds the other end of its standard input does, the engine
 //! and all its containers are gone. Further arguments go to `dockerd`.
 
+#![allow(clippy::print_stderr)]
+
 #[path = "../tests/docker/engine.rs"]
 mod engine;
 #[path = "../tests/docker/image.rs"]

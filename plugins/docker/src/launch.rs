@@ -148,7 +148,11 @@ async fn begin(
     let client = shared.engine.client();
     let started = client.start_container(&container, None).await;
     started.map_err(|error| {
-        let error = shared.engine.error("starting the container", error);
+        let mut error = shared.engine.error("starting the container", error);
+        // Such as a user that the image does not have; older engines take the blame themselves.
+        if error.kind == ErrorKind::Internal {
+            error.kind = ErrorKind::Refused;
+        }
         Failure::new("start-failed", error)
     })?;
     if cancel.is_cancelled() {

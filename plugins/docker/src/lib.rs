@@ -90,6 +90,7 @@ impl Backend for DockerBackend {
     async fn start(&self, spec: SessionSpec, events: SessionEvents) -> Result<DockerSession> {
         let shared = &self.shared;
         let options = Options::parse(&spec.options)?;
+        shared.within_reach().await?;
         let pull_policy = options.pull;
         let plan = {
             let shared = shared.clone();

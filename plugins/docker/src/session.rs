@@ -75,6 +75,7 @@ impl Session for DockerSession {
             self.cancel.cancel();
             // A start that was cancelled has removed what it made.
             if let Ok(container) = self.container().await {
+                self.shared.within_reach().await?;
                 self.shared.end(&self.agent, &container, grace).await?;
             }
             *removed = true;
@@ -87,6 +88,7 @@ impl Session for DockerSession {
         if self.agent.has_ended() {
             return Err(Error::gone("the agent has ended"));
         }
+        self.shared.within_reach().await?;
         let _turn = self.input.lock().await;
         let options = AttachContainerOptionsBuilder::new()
             .stream(true)
@@ -124,6 +126,7 @@ impl Session for DockerSession {
                 .hint("start it with `options.tty`"));
         }
         let container = self.container().await?;
+        self.shared.within_reach().await?;
         self.shared.resize(&container, size).await
     }
 
@@ -140,6 +143,15 @@ impl Drop for DockerSession {
 }
 
 impl Shared {
+    /// Fails at once when the engine is known to be out of reach, and still is: one that hangs
+    /// would keep a request waiting for minutes.
+    pub(crate) async fn within_reach(&self) -> Result<()> {
+        if self.watch.is_away() {
+            self.engine.ping_anew().await?;
+        }
+        Ok(())
+    }
+
     /// This daemon's containers, or those of one of its sessions; also those that have ended.
     pub(crate) async fn containers(&self, session: Option<&str>) -> Result<Vec<ContainerSummary>> {
         let mut labels = vec![format!("{INSTANCE}={}", self.instance)];

@@ -5,9 +5,14 @@
 //! `unknown` until the engine is back, and then:
 //!
 //! - the events that it still remembers are read again, from the last one seen on;
-//! - each container is inspected. One that has ended without the engine remembering its end went
-//!   down with an earlier run of the engine: reason `engine-stopped` (unless containers are set to
-//!   go on without their engine, `live-restore`; then its end was its own).
+//! - if the last one seen is not among them, this is another run of the engine, which has ended
+//!   what was left of the run before;
+//! - each container is inspected. One that has ended over a new run of the engine went down with
+//!   it: reason `engine-stopped`. Not so when containers are set to go on without their engine
+//!   (`live-restore`): then its end was its own.
+//!
+//! The engine remembers 256 events. If there were more while it was out of reach, an end of the
+//! agent's own is taken for the engine's.
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
@@ -46,6 +51,8 @@ struct Watched {
     agents: HashMap<String, Arc<Agent>>,
     /// Sessions whose containers could not be removed.
     doomed: HashSet<String>,
+    /// The engine is out of reach.
+    away: bool,
 }
 
 impl Watch {
@@ -63,6 +70,15 @@ impl Watch {
 
     pub(crate) fn forget(&self, container: &str) {
         self.lock().agents.remove(container);
+    }
+
+    pub(crate) fn is_away(&self) -> bool {
+        self.lock().away
+    }
+
+    /// Returns what was the case before.
+    fn set_away(&self, away: bool) -> bool {
+        std::mem::replace(&mut self.lock().away, away)
     }
 
     pub(crate) fn remove_later(&self, session: &str) {
@@ -100,8 +116,9 @@ pub(crate) fn begin(shared: Arc<Shared>, since: i64) -> Watching {
     let watching = async move {
         let mut watcher = Watcher {
             shared,
-            away: false,
+            followed: false,
             since,
+            last_event: None,
             exits: HashMap::new(),
         };
         watcher.run().await;
@@ -111,10 +128,12 @@ pub(crate) fn begin(shared: Arc<Shared>, since: i64) -> Watching {
 
 struct Watcher {
     shared: Arc<Shared>,
-    /// Out of reach, as the log has it.
-    away: bool,
-    /// The engine's time of the last event.
+    /// The events were followed before.
+    followed: bool,
+    /// The engine's time up to which everything is known.
     since: i64,
+    /// The time of the last event seen: the engine's memory of it shows that it is the same run.
+    last_event: Option<i64>,
     /// Of containers whose end is not reported yet.
     exits: HashMap<String, Exit>,
 }
@@ -135,7 +154,7 @@ impl Watcher {
             let Err(broken) = self.follow(&mut retry).await;
             // A stream may also break by itself: then the engine answers, and no more is said.
             if let Err(error) = self.shared.engine.ping_anew().await {
-                if !std::mem::replace(&mut self.away, true) {
+                if !self.shared.watch.set_away(true) {
                     tracing::warn!(%broken, "{error}");
                 }
                 for (_, agent) in self.shared.watch.all() {
@@ -152,8 +171,10 @@ impl Watcher {
         let shared = self.shared.clone();
         let engine = &shared.engine;
         let facts = engine.facts().await?;
-        self.catch_up(facts.now, facts.live_restore).await?;
-        if std::mem::replace(&mut self.away, false) {
+        if std::mem::replace(&mut self.followed, true) {
+            self.catch_up(facts.now, facts.live_restore).await?;
+        }
+        if shared.watch.set_away(false) {
             tracing::info!("the Docker engine is back");
         }
         *retry = FIRST_RETRY;
@@ -195,6 +216,7 @@ impl Watcher {
     /// Finds out what happened while the engine was out of reach.
     async fn catch_up(&mut self, now: i64, live_restore: bool) -> Result<()> {
         let engine = self.shared.engine.clone();
+        let last_event = self.last_event;
         let past = engine.client().events(Some(self.query(Some(now))));
         let past: Vec<EventMessage> = past
             .try_collect()
@@ -203,6 +225,8 @@ impl Watcher {
         let remembered: HashSet<String> =
             past.iter().filter_map(|event| self.take(event)).collect();
         self.since = self.since.max(now);
+        let same_run =
+            last_event.map(|last| past.iter().any(|event| event.time_nano == Some(last)));
 
         let shared = &self.shared;
         let inspections = self
@@ -216,7 +240,12 @@ impl Watcher {
             .try_collect()
             .await?;
         for (container, state) in inspected {
-            let own = live_restore || remembered.contains(&container);
+            let own = live_restore
+                || same_run.unwrap_or(remembered.contains(&container))
+                || state
+                    .as_ref()
+                    .and_then(finished)
+                    .is_some_and(|at| at >= now);
             self.settle(&container, state, own);
         }
         let doomed = std::mem::take(&mut self.shared.watch.lock().doomed);
@@ -229,6 +258,7 @@ impl Watcher {
     /// Takes note of an event. Returns a container that may have ended.
     fn take(&mut self, event: &EventMessage) -> Option<String> {
         self.since = self.since.max(event.time_nano.unwrap_or_default());
+        self.last_event = event.time_nano.or(self.last_event);
         let actor = event.actor.as_ref()?;
         let container = actor.id.as_ref()?;
         let agent = self.shared.watch.get(container)?;
@@ -284,11 +314,17 @@ impl Watcher {
         ]);
         // An end that is not reported yet has to be told again.
         let unsettled = self.exits.values().map(|exit| exit.at).min();
-        let since = seconds(unsettled.map_or(self.since, |at| at.min(self.since)));
-        let options = EventsOptionsBuilder::new().since(&since).filters(&filters);
+        let options = EventsOptionsBuilder::new().filters(&filters);
         match until {
-            Some(until) => options.until(&seconds(until)).build(),
-            None => options.build(),
+            Some(until) => {
+                let known = [Some(self.since), self.last_event, unsettled];
+                let since = known.into_iter().flatten().min().unwrap_or(self.since);
+                options
+                    .since(&seconds(since))
+                    .until(&seconds(until))
+                    .build()
+            }
+            None => options.since(&seconds(self.since)).build(),
         }
     }
 }
@@ -302,6 +338,16 @@ async fn confirm(shared: Arc<Shared>, container: String) -> Inspected {
 async fn inspect(shared: &Shared, container: String) -> Inspected {
     let found = shared.engine.inspect(&container).await?;
     Ok((container, found.and_then(|found| found.state)))
+}
+
+/// The engine's time of a container's end.
+fn finished(state: &ContainerState) -> Option<i64> {
+    let at = state
+        .finished_at
+        .as_ref()?
+        .parse::<jiff::Timestamp>()
+        .ok()?;
+    i64::try_from(at.as_nanosecond()).ok()
 }
 
 /// As the engine takes times: seconds, a dot, nine digits.

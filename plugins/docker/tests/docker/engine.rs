@@ -12,7 +12,8 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -77,8 +78,8 @@ impl Engine {
             .args(["--net", "--mount", "--propagation", "private"])
             .args(["setpriv", "--pdeathsig", "KILL", "sleep", "infinity"])
             .stdin(Stdio::null());
-        let holder = unshare.spawn().expect("starting unshare");
-        let engine = Engine {
+        let holder = spawn(unshare);
+        let mut engine = Engine {
             directory,
             holder,
             dockerd: Mutex::default(),
@@ -91,7 +92,13 @@ impl Engine {
                 && engine.name_of_holder() == "sleep"
         });
         engine.run(&["ip", "link", "set", "lo", "up"]);
-        engine.begin();
+        if !engine.try_begin() {
+            // Where overlays cannot be stacked (a container, some file systems).
+            engine
+                .flags
+                .extend(["--storage-driver".to_owned(), "vfs".to_owned()]);
+            engine.begin();
+        }
         engine
     }
 
@@ -137,17 +144,10 @@ impl Engine {
 
     /// Starts `dockerd`, for the first time or again.
     pub fn begin(&self) {
-        if !self.try_begin(&[]) {
-            // Where overlays cannot be stacked (a container, some file systems).
-            assert!(
-                self.try_begin(&["--storage-driver", "vfs"]),
-                "dockerd does not come up: {}",
-                self.log()
-            );
-        }
+        assert!(self.try_begin(), "dockerd does not come up: {}", self.log());
     }
 
-    fn try_begin(&self, flags: &[&str]) -> bool {
+    fn try_begin(&self) -> bool {
         let directory = self.directory.path();
         let dockerd = find("dockerd").expect("dockerd");
         let log = File::options()
@@ -167,10 +167,9 @@ impl Engine {
             .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
             .args(["--ipv6", "--fixed-cidr-v6", IPV6_SUBNET])
             .args(&self.flags)
-            .args(flags)
             .stdout(log.try_clone().expect("the engine's log"))
             .stderr(log);
-        let mut dockerd = command.spawn().expect("starting dockerd");
+        let mut dockerd = spawn(command);
         let deadline = Instant::now() + PATIENCE;
         loop {
             if answers(&self.socket()) {
@@ -197,6 +196,9 @@ impl Engine {
     /// Ends `dockerd` as a crash does.
     pub fn kill(&self) {
         self.end(Signal::KILL);
+        // The kernel kills `containerd` together with it. Where nobody reaps the orphan, the next
+        // `dockerd` would take it for alive.
+        let _ = fs::remove_file(self.directory.path().join("exec/containerd/containerd.pid"));
     }
 
     /// Lets `dockerd` hang.
@@ -209,9 +211,11 @@ impl Engine {
         self.signal(Signal::CONT);
     }
 
-    /// What `dockerd` wrote.
+    /// The last of what `dockerd` wrote.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+        let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(10)..].join("\n")
     }
 
     fn end(&self, signal: Signal) {
@@ -272,7 +276,7 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.thaw();
-        if self.dockerd().is_none() && !self.try_begin(&[]) {
+        if self.dockerd().is_none() && !self.try_begin() {
             eprintln!("an engine that was killed does not come up to remove its containers");
         }
         self.end_containers();
@@ -281,6 +285,34 @@ impl Drop for Engine {
         send(&self.holder, Signal::KILL);
         let _ = self.holder.wait();
     }
+}
+
+/// Starts a child from a thread that lives as long as this process: the signal that a child asks
+/// for (`setpriv --pdeathsig`) comes when the thread that started it ends.
+pub fn spawn(command: Command) -> Child {
+    type Request = (Command, SyncSender<Child>);
+    static STARTER: OnceLock<Mutex<Sender<Request>>> = OnceLock::new();
+    let starter = STARTER.get_or_init(|| {
+        let (sender, requests) = channel::<Request>();
+        std::thread::spawn(move || {
+            for (mut command, answer) in requests {
+                // Whoever asked sees the lack of an answer.
+                if let Ok(child) = command.spawn() {
+                    let _ = answer.send(child);
+                }
+            }
+        });
+        Mutex::new(sender)
+    });
+    let program = command.get_program().display().to_string();
+    let (sender, answer) = sync_channel(1);
+    let starter = starter.lock().unwrap_or_else(PoisonError::into_inner);
+    starter
+        .send((command, sender))
+        .expect("the starting thread");
+    answer
+        .recv()
+        .unwrap_or_else(|_| panic!("{program} cannot be started"))
 }
 
 /// Waits until `condition` holds.

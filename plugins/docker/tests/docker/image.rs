@@ -1,5 +1,7 @@
 //! A small image made of busybox.
 
+#![allow(dead_code)]
+
 use bollard::Docker;
 use bollard::query_parameters::BuildImageOptionsBuilder;
 use futures_util::TryStreamExt;
@@ -12,7 +14,7 @@ pub const PLAIN: &str = "agentd-test:plain";
 pub const CHECKED: &str = "agentd-test:checked";
 
 const APPLETS: &str = "sh cat echo env id ip kill ls mkdir nc printf ps pwd rm sleep stty tail \
-                       test touch true tty wc yes dd head";
+                       test touch true tty wc yes dd head tftp setsid grep tr";
 
 const CHECK: &str = r#"HEALTHCHECK --interval=300ms --timeout=10s --retries=1 CMD ["test", "-e", "/workspace/well"]"#;
 
@@ -35,25 +37,41 @@ pub async fn build(engine: &Engine) {
     }
 }
 
+/// A tar with these files.
+pub fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, content) in files {
+        append(&mut tar, path, 0o644, content);
+    }
+    tar.into_inner().expect("the end of a tar")
+}
+
+fn append(tar: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32, content: &[u8]) {
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(mode);
+    header.set_size(content.len() as u64);
+    tar.append_data(&mut header, path, content)
+        .expect("a file in a tar");
+}
+
 fn context(dockerfile: &str) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
-    let mut file = |path: &str, mode: u32, content: &[u8]| {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(mode);
-        header.set_size(content.len() as u64);
-        tar.append_data(&mut header, path, content)
-            .expect("a file in a tar");
-    };
-    file("Dockerfile", 0o644, dockerfile.as_bytes());
-    file(
+    append(&mut tar, "Dockerfile", 0o644, dockerfile.as_bytes());
+    append(
+        &mut tar,
         "root/etc/passwd",
         0o644,
         b"root:x:0:0::/:/bin/sh\nagent:x:1000:1000::/tmp:/bin/sh\n",
     );
-    file("root/etc/group", 0o644, b"root:x:0:\nagent:x:1000:\n");
+    append(
+        &mut tar,
+        "root/etc/group",
+        0o644,
+        b"root:x:0:\nagent:x:1000:\n",
+    );
     let busybox = find("busybox").expect("busybox");
     let busybox = std::fs::read(busybox).expect("reading busybox");
-    file("root/bin/busybox", 0o755, &busybox);
+    append(&mut tar, "root/bin/busybox", 0o755, &busybox);
     for applet in APPLETS.split_whitespace() {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Symlink);

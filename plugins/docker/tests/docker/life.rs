@@ -1,0 +1,420 @@
+//! From the start of an agent to its end, and over the end of its daemon.
+
+use std::fs;
+
+use agentd_plugin_api::prelude::*;
+use agentd_plugin_api::testing::Recorder;
+use bollard::query_parameters::RemoveContainerOptionsBuilder;
+use futures_util::future::{join_all, try_join_all};
+use libtest_mimic::Trial;
+use serde_json::json;
+use tokio::time::{sleep, timeout};
+
+use crate::image::CHECKED;
+use crate::trial;
+use crate::world::{GRACE, Workspace, World, connect};
+
+pub fn trials(trials: &mut Vec<Trial>) {
+    trial(trials, "life::exit_code", exit_code);
+    trial(trials, "life::exit_by_signal", exit_by_signal);
+    trial(trials, "life::unknown_program", unknown_program);
+    trial(trials, "life::running_with_a_pid", running_with_a_pid);
+    trial(trials, "life::terminate_twice", terminate_twice);
+    trial(trials, "life::terminate_by_force", terminate_by_force);
+    trial(
+        trials,
+        "life::terminate_the_whole_tree",
+        terminate_the_whole_tree,
+    );
+    trial(
+        trials,
+        "life::terminate_a_paused_agent",
+        terminate_a_paused_agent,
+    );
+    trial(
+        trials,
+        "life::removed_by_somebody_else",
+        removed_by_somebody_else,
+    );
+    trial(trials, "life::out_of_memory", out_of_memory);
+    trial(trials, "life::input", input);
+    trial(trials, "life::input_of_any_size", input_of_any_size);
+    trial(trials, "life::health", health);
+    trial(trials, "life::adopt", adopt);
+    trial(
+        trials,
+        "life::adopt_what_ended_meanwhile",
+        adopt_what_ended_meanwhile,
+    );
+    trial(trials, "life::only_our_own", only_our_own);
+    trial(
+        trials,
+        "life::cancelled_starts_leave_nothing",
+        cancelled_starts_leave_nothing,
+    );
+    trial(trials, "life::fifty_at_once", fifty_at_once);
+    trial(trials, "life::no_engine", no_engine);
+}
+
+async fn exit_code() {
+    let world = World::shared().await;
+    let agent = world.sh("exit 3").await;
+    assert_eq!(agent.exit().await, ExitStatus::code(3));
+    agent.terminate().await;
+    assert_eq!(world.containers(&agent.id).await, [] as [&str; 0]);
+    assert_eq!(agent.exit().await, ExitStatus::code(3), "no second end");
+}
+
+async fn exit_by_signal() {
+    let world = World::shared().await;
+    let agent = world.sh("kill -KILL $$").await;
+    assert_eq!(agent.exit().await, ExitStatus::signal(9));
+    agent.terminate().await;
+}
+
+async fn unknown_program() {
+    let world = World::shared().await;
+    let agent = world.start(&["no-such-program"], json!({})).await;
+    assert_eq!(agent.exit().await, ExitStatus::code(127));
+    let log = agent.text().await.join("\n");
+    assert!(log.contains("no-such-program"), "{log}");
+    agent.terminate().await;
+}
+
+async fn running_with_a_pid() {
+    let world = World::shared().await;
+    let agent = world.start(&["sleep", "600"], json!({})).await;
+    let container = world.inspect(&agent).await.id.expect("an id");
+    let events = agent.events.recorded().events;
+    let [Event::Running { pid: Some(pid) }] = events[..] else {
+        panic!("{events:?}");
+    };
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("the process");
+    assert!(groups.contains(&container));
+    agent.terminate().await;
+}
+
+async fn terminate_twice() {
+    let world = World::shared().await;
+    let agent = world.start(&["sleep", "600"], json!({})).await;
+    let both = (
+        agent.session.terminate(GRACE),
+        agent.session.terminate(GRACE),
+    );
+    let (first, second) = tokio::join!(both.0, both.1);
+    first.expect("ending");
+    second.expect("ending at the same time");
+    agent.terminate().await;
+    assert_eq!(agent.exit().await, ExitStatus::signal(15));
+    assert_eq!(world.containers(&agent.id).await, [] as [&str; 0]);
+}
+
+async fn terminate_by_force() {
+    let world = World::shared().await;
+    let agent = world
+        .sh("trap '' TERM; echo deaf; while true; do sleep 1; done")
+        .await;
+    agent.wait_for_line("deaf").await;
+    let grace = Duration::from_millis(300);
+    agent.session.terminate(grace).await.expect("ending");
+    assert_eq!(agent.exit().await, ExitStatus::signal(9));
+    assert_eq!(world.containers(&agent.id).await, [] as [&str; 0]);
+}
+
+async fn terminate_the_whole_tree() {
+    let world = World::shared().await;
+    let agent = world
+        .sh("setsid sleep 600 & sleep 600 & echo ready; wait")
+        .await;
+    agent.wait_for_line("ready").await;
+    let container = world.inspect(&agent).await.id.expect("an id");
+    let members = || {
+        fs::read_dir("/proc")
+            .expect("/proc")
+            .flatten()
+            .filter(|entry| {
+                fs::read_to_string(entry.path().join("cgroup"))
+                    .is_ok_and(|groups| groups.contains(&container))
+            })
+            .count()
+    };
+    assert_eq!(members(), 4, "init, the shell and both children");
+    agent.terminate().await;
+    assert_eq!(members(), 0);
+}
+
+async fn terminate_a_paused_agent() {
+    let world = World::shared().await;
+    let agent = world.start(&["sleep", "600"], json!({})).await;
+    let container = world.inspect(&agent).await.id.expect("an id");
+    world
+        .docker
+        .pause_container(&container)
+        .await
+        .expect("pausing");
+    agent.terminate().await;
+    assert_eq!(agent.exit().await, ExitStatus::signal(15));
+    assert_eq!(world.containers(&agent.id).await, [] as [&str; 0]);
+}
+
+async fn removed_by_somebody_else() {
+    let world = World::shared().await;
+    let agent = world.start(&["sleep", "600"], json!({})).await;
+    let container = world.inspect(&agent).await.id.expect("an id");
+    let force = RemoveContainerOptionsBuilder::new().force(true).build();
+    let removed = world.docker.remove_container(&container, Some(force)).await;
+    removed.expect("removing");
+    assert_eq!(agent.exit().await, ExitStatus::signal(9));
+    agent.terminate().await;
+}
+
+async fn out_of_memory() {
+    let world = World::shared().await;
+    let agent = world
+        .start(&["tail", "/dev/zero"], json!({"memory_limit_mb": 16}))
+        .await;
+    let status = agent.exit().await;
+    assert_eq!(
+        (status.signal, status.reason.as_deref()),
+        (Some(9), Some("oom-killed"))
+    );
+    agent.terminate().await;
+}
+
+async fn input() {
+    let mut world = World::shared().await;
+    let agent = world.start(&["cat"], json!({})).await;
+    agent
+        .session
+        .prompt("one".to_owned(), true)
+        .await
+        .expect("a prompt");
+    agent.wait_for_line("one").await;
+    agent
+        .session
+        .prompt("not yet ".to_owned(), false)
+        .await
+        .expect("a prompt");
+    agent
+        .session
+        .prompt("submitted ä".to_owned(), true)
+        .await
+        .expect("a prompt");
+    agent.wait_for_line("not yet submitted ä").await;
+
+    world.restart_daemon().await;
+    let recorder = Recorder::new();
+    let adopted = world
+        .backend
+        .adopt(agent.id.clone(), recorder.events())
+        .await;
+    let adopted = adopted.expect("adopting");
+    adopted
+        .prompt("still here".to_owned(), true)
+        .await
+        .expect("a prompt");
+    agent.wait_for_line("still here").await;
+    adopted.terminate(GRACE).await.expect("ending");
+    let refused = adopted.prompt("too late".to_owned(), true).await;
+    assert_eq!(refused.expect_err("it has ended").kind, ErrorKind::Gone);
+}
+
+async fn input_of_any_size() {
+    let world = World::shared().await;
+    let agent = world.sh("sleep 1; wc -c").await;
+    let text = "0123456789abcdef".repeat(64 * 1024);
+    // More than a pipe holds: it waits until the agent reads.
+    agent.session.prompt(text, false).await.expect("a prompt");
+    // `wc` ends with its input only, so its count cannot be read; that all was taken is enough.
+    agent.terminate().await;
+}
+
+async fn health() {
+    let world = World::shared().await;
+    let agent = world
+        .start(&["sleep", "600"], json!({"image": CHECKED}))
+        .await;
+    let health = |health| Event::Health { health };
+    agent.wait_for(health(Health::Starting)).await;
+    agent.wait_for(health(Health::Unhealthy)).await;
+    agent.file("well", Some(""));
+    agent.wait_for(health(Health::Healthy)).await;
+    agent.terminate().await;
+
+    let unchecked = world.start(&["sleep", "600"], json!({})).await;
+    unchecked.terminate().await;
+    let events = unchecked.events.recorded().events;
+    let told = events
+        .iter()
+        .any(|event| matches!(event, Event::Health { .. }));
+    assert!(!told, "without a check the health is unknown: {events:?}");
+}
+
+async fn adopt() {
+    let mut world = World::shared().await;
+    let agent = world
+        .start(&["sleep", "600"], json!({"image": CHECKED}))
+        .await;
+    agent.file("well", Some(""));
+    agent
+        .wait_for(Event::Health {
+            health: Health::Healthy,
+        })
+        .await;
+
+    world.restart_daemon().await;
+    let found = world.backend.list().await.expect("listing");
+    let expected = Found {
+        id: agent.id.clone(),
+        label: format!("label of {}", agent.id),
+    };
+    assert_eq!(found, [expected]);
+    let recorder = Recorder::new();
+    let adopted = world
+        .backend
+        .adopt(agent.id.clone(), recorder.events())
+        .await;
+    let adopted = adopted.expect("adopting");
+    let events = recorder.recorded().events;
+    assert!(
+        matches!(events[0], Event::Running { pid: Some(_) }),
+        "{events:?}"
+    );
+    assert_eq!(
+        events[1],
+        Event::Health {
+            health: Health::Healthy
+        }
+    );
+
+    adopted.terminate(GRACE).await.expect("ending");
+    let exited = Event::Exited {
+        status: ExitStatus::signal(15),
+    };
+    assert_eq!(recorder.recorded().events.last(), Some(&exited));
+    assert_eq!(world.backend.list().await.expect("listing"), []);
+    let gone = world
+        .backend
+        .adopt(agent.id.clone(), recorder.events())
+        .await;
+    assert_eq!(gone.err().expect("it is gone").kind, ErrorKind::Gone);
+}
+
+async fn adopt_what_ended_meanwhile() {
+    let mut world = World::shared().await;
+    let agent = world.sh("read line; exit 5").await;
+    let agents = world.backend.list().await.expect("listing");
+    assert_eq!(agents.len(), 1);
+    agent
+        .session
+        .prompt(String::new(), true)
+        .await
+        .expect("a prompt");
+    agent.exit().await;
+
+    world.restart_daemon().await;
+    let recorder = Recorder::new();
+    let adopted = world
+        .backend
+        .adopt(agent.id.clone(), recorder.events())
+        .await;
+    let exited = Event::Exited {
+        status: ExitStatus::code(5),
+    };
+    assert_eq!(recorder.recorded().events, [exited]);
+    adopted
+        .expect("adopting")
+        .terminate(GRACE)
+        .await
+        .expect("ending");
+    assert_eq!(world.containers(&agent.id).await, [] as [&str; 0]);
+}
+
+async fn only_our_own() {
+    let ours = World::shared().await;
+    let theirs = World::shared().await;
+    let agent = theirs.start(&["sleep", "600"], json!({})).await;
+    assert_eq!(ours.backend.list().await.expect("listing"), []);
+    let recorder = Recorder::new();
+    let adopted = ours
+        .backend
+        .adopt(agent.id.clone(), recorder.events())
+        .await;
+    assert_eq!(adopted.err().expect("not ours").kind, ErrorKind::Gone);
+    agent.terminate().await;
+}
+
+async fn cancelled_starts_leave_nothing() {
+    let world = World::shared().await;
+    let workspace = Workspace::new();
+    let mut cancelled = 0;
+    for delay in [0, 1, 2, 5, 10, 20, 40, 80, 120, 160, 200, 250, 300, 400] {
+        let spec = workspace.spec(&["sleep", "600"], json!({}));
+        let recorder = Recorder::new();
+        let start = world.backend.start(spec, recorder.events());
+        match timeout(Duration::from_millis(delay), start).await {
+            Ok(session) => {
+                let session = session.expect("starting");
+                session.terminate(GRACE).await.expect("ending");
+            }
+            Err(_) => cancelled += 1,
+        }
+    }
+    assert!(cancelled > 0, "no start was cancelled");
+    // A start that comes after them is also done after them.
+    world.start(&["true"], json!({})).await.terminate().await;
+    let empty = async {
+        while !world.backend.list().await.expect("listing").is_empty() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), empty)
+        .await
+        .expect("the containers of cancelled starts");
+}
+
+async fn fifty_at_once() {
+    let world = World::shared().await;
+    let agents = (0..50).map(|_| world.start(&["sleep", "600"], json!({"cpu_limit": 0.5})));
+    let agents = join_all(agents).await;
+    for agent in &agents {
+        let events = agent.events.recorded().events;
+        assert!(matches!(events[..], [Event::Running { .. }]), "{events:?}");
+    }
+    let ends = agents.iter().map(|agent| agent.session.terminate(GRACE));
+    try_join_all(ends).await.expect("ending all");
+    for agent in &agents {
+        assert_eq!(agent.exit().await, ExitStatus::signal(15));
+    }
+    assert_eq!(world.backend.list().await.expect("listing"), []);
+}
+
+async fn no_engine() {
+    let world = World::shared().await;
+    let mut config = world.config.clone();
+    let mut set = |value: &str| {
+        let name = "DOCKER_HOST".to_owned();
+        config.settings.insert(name, value.to_owned());
+        config.clone()
+    };
+    let absent = connect(&set("unix:///nonexistent/docker.sock")).await;
+    let absent = absent.err().expect("there is no engine");
+    assert_eq!(absent.kind, ErrorKind::Unavailable);
+    assert!(
+        absent.message.contains("unix:///nonexistent/docker.sock"),
+        "{absent}"
+    );
+    assert!(absent.hint.expect("a hint").contains("DOCKER_HOST"));
+
+    let closed = connect(&set("tcp://127.0.0.1:1"))
+        .await
+        .err()
+        .expect("nobody listens");
+    assert_eq!(closed.kind, ErrorKind::Unavailable);
+
+    let wrong = connect(&set("ssh://somewhere"))
+        .await
+        .err()
+        .expect("an unknown scheme");
+    assert_eq!(wrong.kind, ErrorKind::Invalid);
+}
