@@ -1,6 +1,6 @@
 //! Whose libraries are loaded. The rows that need other owners run as root only.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 #[path = "fixtures/mod.rs"]
 mod fixtures;
