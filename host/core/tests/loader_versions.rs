@@ -9,14 +9,17 @@ mod fixtures;
 #[path = "fixtures/install.rs"]
 mod install;
 
+use std::io;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use agentd_host::loader::LoadError;
 use daemon::{Log, assert_alive, connect};
 use fixtures::FIXTURES;
 use install::Plugins;
+use tracing::Level;
+use tracing_subscriber::fmt::MakeWriter;
 
 fn run_new_host(library: &Path) -> String {
     let output = Command::new(FIXTURES.new_host())
@@ -25,6 +28,39 @@ fn run_new_host(library: &Path) -> String {
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// What the daemon's log has of loading `echo`.
+fn log_of_loading(plugins: &Plugins, level: Level) -> String {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(LogFile(lines.clone()))
+        .finish();
+    tracing::subscriber::with_default(log, || plugins.load("echo")).unwrap_err();
+    String::from_utf8(lines.lock().unwrap().clone()).unwrap()
+}
+
+#[derive(Clone)]
+struct LogFile(Arc<Mutex<Vec<u8>>>);
+
+impl MakeWriter<'_> for LogFile {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl io::Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[test]
@@ -83,6 +119,9 @@ fn other_types_under_the_same_version_are_refused_both_ways() {
         "{summary}"
     );
     assert_eq!(error.hints(), ["RUST_LOG=debug shows every difference"]);
+
+    assert!(!log_of_loading(&plugins, Level::INFO).contains("Layout of expected type"));
+    assert!(log_of_loading(&plugins, Level::DEBUG).contains("Layout of expected type"));
 
     let by_new_host = run_new_host(&changed);
     assert!(by_new_host.starts_with("layout: "), "{by_new_host}");

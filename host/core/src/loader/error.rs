@@ -316,8 +316,8 @@ fn crate_version() -> &'static str {
     agentd_plugin_api::API_VERSION
 }
 
-/// The value on one line, whatever a terminal would make of it.
-fn printable(value: &str) -> String {
+/// Foreign text on one line, whatever a terminal would make of it.
+pub(super) fn printable(value: &str) -> String {
     value
         .chars()
         .map(|character| match character.is_control() {

@@ -6,6 +6,7 @@ use agentd_plugin_api::abi::host::{HeaderError, Module, root_symbol};
 use agentd_plugin_api::{ErrorKind, Manifest};
 use libloading::os::unix;
 
+use super::error::printable;
 use super::{BackendName, LoadError};
 
 /// A loaded library. It stays in the process for ever: futures, wakers, threads and error texts
@@ -75,7 +76,7 @@ impl Library {
         let manifest = match module.manifest() {
             Ok(manifest) => manifest,
             Err(error) => {
-                let reason = error.message;
+                let reason = printable(&error.message);
                 return Err(match error.kind {
                     ErrorKind::Panicked => LoadError::Panicked { path, reason },
                     _ => LoadError::Manifest { path, reason },
@@ -85,7 +86,7 @@ impl Library {
         if manifest.name != name.as_str() {
             return Err(LoadError::NameMismatch {
                 path,
-                manifest: manifest.name,
+                manifest: printable(&manifest.name),
             });
         }
         Ok(Library {
