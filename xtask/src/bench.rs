@@ -1,0 +1,46 @@
+use clap::ValueEnum;
+
+use crate::Result;
+use crate::cargo::{build, cargo};
+use crate::tool;
+
+/// What can be measured. Each prints ratios beside a reference of the same run.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Bench {
+    /// Calls and chunks across the library boundary, beside direct ones
+    Abi,
+    /// From the start of the program to its first answer
+    Start,
+    /// The terminal engine, beside a bare PTY
+    Terminal,
+    /// Creating agents through each backend, beside the bare tool
+    Backends,
+}
+
+/// Builds a release and measures.
+pub fn run(what: Bench, json: bool) -> Result {
+    let packages = ["tmux", "docker", "pty", "echo"].map(|name| format!("agentd-backend-{name}"));
+    let mut packages: Vec<&str> = packages.iter().map(String::as_str).collect();
+    packages.extend(["agentd-orchestrator", "agentd-wrap"]);
+    build(true, &packages)?;
+    let (package, example) = match what {
+        Bench::Abi => ("agentd-host", "bench_abi"),
+        Bench::Start => ("agentd-wrap", "bench_start"),
+        Bench::Terminal => ("agentd-wrap", "bench_terminal"),
+        Bench::Backends => ("agentd-wrap", "bench_backends"),
+    };
+    let mut command = cargo();
+    command.args([
+        "run",
+        "--release",
+        "--package",
+        package,
+        "--example",
+        example,
+        "--",
+    ]);
+    if json {
+        command.arg("--json");
+    }
+    tool::run(&mut command)
+}

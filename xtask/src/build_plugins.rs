@@ -1,0 +1,102 @@
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use object::{Object, ObjectSymbol};
+
+use crate::cargo::{build, out_dir};
+use crate::{Result, tool};
+
+/// The backends that come with agentd. The host has its own list, which decides what users see;
+/// `tidy` holds the two together.
+pub const PLUGINS: [&str; 3] = ["tmux", "docker", "pty"];
+
+/// How abi_stable calls the root symbol of a library.
+const ROOT_SYMBOL: &str = "_1as_0lib_1header_0root_bmodule_bloader";
+
+/// Builds the libraries, checks them, and installs them where that is asked for.
+pub fn run(release: bool, dest: Option<&Path>) -> Result {
+    let packages = PLUGINS.map(|plugin| format!("agentd-backend-{plugin}"));
+    build(release, &packages.each_ref().map(String::as_str))?;
+    for plugin in PLUGINS {
+        let library = library(release, plugin);
+        check(&library)?;
+        if let Some(dest) = dest {
+            install(&library, dest)?;
+        }
+    }
+    Ok(())
+}
+
+/// The library of a plugin where cargo has put it.
+pub fn library(release: bool, plugin: &str) -> PathBuf {
+    let extension = std::env::consts::DLL_EXTENSION;
+    out_dir(release).join(format!("libagentd_backend_{plugin}.{extension}"))
+}
+
+/// A backend exports its root symbol and nothing else.
+fn check(library: &Path) -> Result {
+    let failed = |what: &str| format!("`{}` {what}", library.display());
+    let bytes = fs::read(library).map_err(|error| failed(&format!("cannot be read: {error}")))?;
+    let file =
+        object::File::parse(&*bytes).map_err(|error| failed(&format!("is no library: {error}")))?;
+    let exported: Vec<&str> = file
+        .dynamic_symbols()
+        .filter(|symbol| symbol.is_definition() && symbol.is_global())
+        .filter_map(|symbol| symbol.name().ok())
+        .collect();
+    match exported.as_slice() {
+        [ROOT_SYMBOL] => Ok(()),
+        [] => Err(failed(
+            "exports no root symbol: is `export_backend!` in it?",
+        )),
+        others => Err(failed(&format!("exports {others:?}"))),
+    }
+}
+
+/// A daemon that runs may have the old file open, so it is replaced and never written to.
+fn install(library: &Path, dest: &Path) -> Result {
+    let name = library.file_name().unwrap_or_default();
+    let install = || {
+        fs::create_dir_all(dest)?;
+        let temporary = dest.join(format!(".{}.{}", name.display(), std::process::id()));
+        let mut file = File::create(&temporary)?;
+        file.write_all(&fs::read(library)?)?;
+        file.set_permissions(fs::Permissions::from_mode(0o755))?;
+        file.sync_all()?;
+        fs::rename(&temporary, dest.join(name))
+    };
+    let installed: std::io::Result<()> = install();
+    installed.map_err(|error| format!("installing into `{}`: {error}", dest.display()))?;
+    tool::say(&format!("installed {}", dest.join(name).display()));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_installed_library_is_a_new_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let library = directory.path().join("lib.so");
+        let dest = directory.path().join("plugins");
+        fs::write(&library, "old").unwrap();
+        install(&library, &dest).unwrap();
+        let mut open = File::open(dest.join("lib.so")).unwrap();
+        fs::write(&library, "new").unwrap();
+        install(&library, &dest).unwrap();
+        let mut seen = String::new();
+        std::io::Read::read_to_string(&mut open, &mut seen).unwrap();
+        assert_eq!(seen, "old");
+        assert_eq!(fs::read_to_string(dest.join("lib.so")).unwrap(), "new");
+        assert_eq!(fs::read_dir(&dest).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_exports_no_root_symbol_is_refused() {
+        let error = check(&std::env::current_exe().unwrap()).unwrap_err();
+        assert!(error.contains("export"), "{error}");
+    }
+}

@@ -1,0 +1,97 @@
+//! `cargo xtask`: what this repository needs beyond what cargo does.
+
+mod bench;
+mod build_plugins;
+mod build_ui;
+mod cargo;
+mod dist;
+mod run;
+mod test;
+mod tidy;
+mod tool;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// What went wrong, ready to be printed.
+type Result<T = ()> = std::result::Result<T, String>;
+
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds the backend libraries and checks that each exports its root symbol
+    BuildPlugins {
+        #[arg(long)]
+        release: bool,
+        /// Install them there too, each by a rename
+        #[arg(long, value_name = "DIR")]
+        dest: Option<PathBuf>,
+    },
+    /// Builds the web UI with npm
+    BuildUi,
+    /// Builds everything that a service needs, and becomes it
+    Run {
+        #[arg(value_enum, default_value = "orchestrator")]
+        service: Service,
+        #[arg(long)]
+        release: bool,
+        /// Flags of the service
+        #[arg(last = true)]
+        flags: Vec<String>,
+    },
+    /// Runs the whole test suite, as CI does
+    Test {
+        /// Only this part of it
+        #[arg(long, value_enum)]
+        only: Option<test::Part>,
+    },
+    /// Measures, beside a reference in the same run
+    Bench {
+        #[arg(value_enum)]
+        what: bench::Bench,
+        /// Print JSON instead of a table, where there is one
+        #[arg(long)]
+        json: bool,
+    },
+    /// Builds a release and lays it out as it is installed
+    Dist {
+        #[arg(long, value_name = "DIR", default_value = "target/dist")]
+        dest: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Service {
+    Orchestrator,
+    Wrap,
+}
+
+fn main() -> ExitCode {
+    let done = match CommandLine::parse().command {
+        Command::BuildPlugins { release, dest } => build_plugins::run(release, dest.as_deref()),
+        Command::BuildUi => build_ui::run(),
+        Command::Run {
+            service,
+            release,
+            flags,
+        } => run::run(service, release, &flags),
+        Command::Test { only } => test::run(only),
+        Command::Bench { what, json } => bench::run(what, json),
+        Command::Dist { dest } => dist::run(&dest),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tool::say(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,53 @@
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::cargo::{build, out_dir};
+use crate::tool::{root, say};
+use crate::{Result, Service, build_plugins, build_ui, tool};
+
+/// Prints the sign-in link once the service answers. `$0` is the CLI.
+const PRINT_LINK: &str = "for i in $(seq 300); do \
+     \"$0\" orchestrator health >/dev/null 2>&1 && exec \"$0\" ui; sleep 0.1; done";
+
+/// Builds, then becomes the service.
+pub fn run(service: Service, release: bool, flags: &[String]) -> Result {
+    let (package, port, url_variable) = match service {
+        Service::Orchestrator => (
+            "agentd-orchestrator",
+            "17006",
+            "AGENTD_ORCHESTRATOR_SERVICE_URL",
+        ),
+        Service::Wrap => ("agentd-wrap", "17005", "AGENTD_WRAP_SERVICE_URL"),
+    };
+    if service == Service::Orchestrator {
+        build_missing_ui()?;
+    }
+    build_plugins::run(release, None)?;
+    build(release, &[package, "agentd-cli"])?;
+
+    let programs = out_dir(release);
+    if service == Service::Orchestrator && flags.is_empty() {
+        let port = std::env::var("AGENTD_PORT").unwrap_or_else(|_| port.to_owned());
+        // The shell ends at once and leaves the loop behind, so that it is no child of the
+        // service that this process becomes.
+        let mut link = Command::new("sh");
+        link.args(["-c", &format!("({PRINT_LINK}) &")])
+            .arg(programs.join("agent"));
+        link.env(url_variable, format!("http://localhost:{port}"));
+        tool::run(&mut link)?;
+    }
+    let error = Command::new(programs.join(package)).args(flags).exec();
+    Err(format!("`{package}` cannot be started: {error}"))
+}
+
+/// The service runs without a UI, and says at `/` how to get it.
+fn build_missing_ui() -> Result {
+    if root().join("host/ui/dist/index.html").exists() {
+        return Ok(());
+    }
+    if build_ui::is_possible() {
+        return build_ui::run();
+    }
+    say("note: Node.js is not here, so the web UI is left out");
+    Ok(())
+}
