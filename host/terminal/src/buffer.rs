@@ -99,7 +99,6 @@ impl Buffer {
                 let index = self.rows.len() - (self.height - 1 - self.bottom);
                 self.rows.insert(index, row);
             }
-            self.settle_first();
         } else {
             self.shift_up(self.top, 1, blank);
             self.row_mut(self.bottom).wrapped = wrapped;
@@ -114,14 +113,6 @@ impl Buffer {
             let mut row = self.rows.remove(base + from).unwrap_or_default();
             row.clear(self.cols, blank);
             self.rows.insert(base + self.bottom, row);
-        }
-        self.settle_first();
-    }
-
-    /// The first line has none before it that it could continue.
-    pub fn settle_first(&mut self) {
-        if let Some(first) = self.rows.front_mut() {
-            first.wrapped = false;
         }
     }
 
@@ -143,7 +134,6 @@ impl Buffer {
     pub fn clear_scrollback(&mut self) {
         let base = self.base();
         self.rows.drain(..base);
-        self.settle_first();
     }
 
     pub fn cursor_in_region(&self) -> bool {

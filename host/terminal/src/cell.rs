@@ -71,6 +71,11 @@ impl Attributes {
         (self.0 >> Self::UNDERLINE_SHIFT) as u8
     }
 
+    /// Any underline becomes a single one.
+    pub fn simplify_underline(&mut self) {
+        self.set_underline(self.underline().min(1));
+    }
+
     pub fn set_underline(&mut self, kind: u8) {
         self.0 &= (1 << Self::UNDERLINE_SHIFT) - 1;
         self.0 |= u16::from(kind) << Self::UNDERLINE_SHIFT;

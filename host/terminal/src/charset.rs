@@ -48,15 +48,21 @@ impl Charset {
 pub(crate) struct Charsets {
     sets: [Charset; 4],
     level: usize,
+    current: Charset,
 }
 
 impl Charsets {
     pub fn current(&self) -> Charset {
-        self.sets[self.level]
+        self.current
     }
 
+    /// A restored cursor brings its set without putting it into G0 to G3.
     pub fn set_current(&mut self, charset: Charset) {
-        self.sets[self.level] = charset;
+        self.current = charset;
+    }
+
+    pub fn is_restored(&self) -> bool {
+        self.current != self.sets[self.level]
     }
 
     pub fn level(&self) -> usize {
@@ -69,9 +75,13 @@ impl Charsets {
 
     pub fn invoke(&mut self, level: usize) {
         self.level = level;
+        self.current = self.sets[level];
     }
 
     pub fn designate(&mut self, level: usize, charset: Charset) {
         self.sets[level] = charset;
+        if level == self.level {
+            self.current = charset;
+        }
     }
 }

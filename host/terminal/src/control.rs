@@ -132,8 +132,7 @@ impl Terminal {
 
     fn set_tab(&mut self) {
         let buffer = self.active_mut();
-        let x = buffer.x.min(buffer.cols - 1);
-        buffer.tabs.set(x);
+        buffer.tabs.set(buffer.x);
     }
 
     /// IND: down without regard to newline mode.
@@ -170,6 +169,7 @@ impl Terminal {
     fn alignment_pattern(&mut self) {
         let mut style = self.pen;
         style.extra = 0;
+        style.attributes.simplify_underline();
         let e = crate::cell::Cell::ascii(b'E', style);
         self.move_to(0, 0);
         let buffer = self.active_mut();

@@ -30,7 +30,6 @@ impl Buffer {
             self.rows.pop_front();
             saved_y = saved_y.saturating_sub(1);
         }
-        self.settle_first();
         self.cols = cols;
         self.x = self.x.min(cols - 1);
         self.y = self.y.min(height - 1);

@@ -137,6 +137,11 @@ impl Writer<'_> {
             let used = |row: &Row| row.content_end() > 0 || row.wrapped;
             buffer.rows.iter().rposition(used).map_or(0, |y| y + 1)
         };
+        if buffer.rows[0].wrapped && buffer.height > 1 {
+            // The line that it continued is gone: continue another one, and delete that.
+            let cols = buffer.cols;
+            self.format(format_args!("\x1b[{cols}G  \x1b[H\x1b[M\x1b[X"));
+        }
         // Where the reading terminal's cursor is.
         let mut at = 0;
         for (index, row) in buffer.rows.iter().take(count).enumerate() {
@@ -216,10 +221,10 @@ impl Writer<'_> {
                 self.cell(cell);
                 x += cell.width();
                 at = x;
-            } else if cell.style == cell.style.erased() && !cell.is_spacer() {
+            } else if self.terminal.is_erased(cell) {
                 let count = same().count();
                 self.forward(at, x);
-                self.set_style(cell.style);
+                self.set_style(cell.style.erased());
                 self.format(format_args!("\x1b[{count}X"));
                 at = x;
                 x += count;
@@ -387,7 +392,7 @@ impl Writer<'_> {
         let again = terminal
             .last_character()
             .filter(|_| terminal.joins || x == cols);
-        if terminal.joins {
+        if terminal.joins || terminal.charsets.is_restored() {
             // The character comes out of these sets unchanged, whichever way it went in.
             self.charsets();
         }
@@ -404,7 +409,7 @@ impl Writer<'_> {
                 } else {
                     self.set_style(cell.style);
                     self.put(" ");
-                    let blank = cell.style == cell.style.erased();
+                    let blank = terminal.is_erased(cell);
                     if blank && !row.wrapped && (0..cols).all(|x| row.get(x) == cell) {
                         self.put("\x1b[2K");
                     }
@@ -414,10 +419,12 @@ impl Writer<'_> {
         self.set_style(terminal.pen);
         if !terminal.joins {
             if again.is_some() {
-                // Any control, so that nothing joins the character.
-                self.put("\x0f");
+                // Any control will do, so that nothing joins the character.
+                self.put("\0");
             }
-            self.charsets();
+            if !terminal.charsets.is_restored() {
+                self.charsets();
+            }
         }
     }
 
@@ -433,6 +440,10 @@ impl Writer<'_> {
             2 => self.put("\x1bn"),
             3 => self.put("\x1bo"),
             _ => {}
+        }
+        if charsets.is_restored() {
+            self.put("\x1b8\x1b[m\x1b]8;;\x1b\\");
+            self.style = Style::default();
         }
     }
 }

@@ -12,13 +12,14 @@ use crate::size::Size;
 fn resolved(emulator: &Emulator, cell: Cell) -> (String, usize, Style, Extra) {
     let terminal = emulator.terminal();
     let mut text = terminal.cell_text(cell);
-    let extra = terminal.extra(cell.style);
+    let mut extra = terminal.extra(cell.style);
     let style = Style {
         extra: 0,
         ..cell.style
     };
-    let odd = style != style.erased() || extra != Extra::default();
-    if text.is_empty() && !cell.is_spacer() && odd {
+    if terminal.is_erased(cell) {
+        extra = Extra::default();
+    } else if text.is_empty() && !cell.is_spacer() {
         text.push(' ');
     }
     (text, cell.width(), style, extra)
@@ -61,7 +62,7 @@ fn state(emulator: &Emulator) -> String {
                 saved.x,
                 saved.y,
                 saved.charset,
-                resolved(emulator, Cell::empty(saved.style)),
+                resolved(emulator, Cell::ascii(b'x', saved.style)),
             ),
         );
         line("region", &(buffer.top, buffer.bottom));
@@ -76,7 +77,7 @@ fn state(emulator: &Emulator) -> String {
         }
     }
     line("alternate", &terminal.on_alternate);
-    line("pen", &resolved(emulator, Cell::empty(terminal.pen)));
+    line("pen", &resolved(emulator, Cell::ascii(b'x', terminal.pen)));
     line("charsets", &terminal.charsets);
     line("modes", &terminal.modes);
     line("keyboard", &terminal.keyboard);
@@ -247,8 +248,6 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
     #[test]
     fn any_state_is_restored(bytes in stream(), cut in 0.0..=1.0_f64) {
         let cut = (bytes.len() as f64 * cut) as usize;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use unicode_width::UnicodeWidthChar;
 
 use crate::buffer::{Buffer, SavedCursor};
-use crate::cell::{Cell, Style, Text};
+use crate::cell::{Attributes, Cell, Color, Style, Text};
 use crate::charset::{Charset, Charsets};
 use crate::extra::{Extra, Link};
 use crate::intern::Interner;
@@ -98,7 +98,10 @@ impl Terminal {
         self.size = size;
         self.primary.resize(size, true);
         self.alternate.resize(size, false);
-        self.joins = false;
+        let buffer = self.active();
+        let before = self.last_character().map(|x| buffer.row(buffer.y).get(x));
+        let pen = self.pen;
+        self.joins &= before.is_some_and(|cell| cell.has_text() && cell.style == pen);
     }
 
     pub fn print_ascii(&mut self, mut text: &[u8]) {
@@ -161,7 +164,9 @@ impl Terminal {
         if let Some(before) = buffer.x.checked_sub(1)
             && buffer.cursor_row().get(before).is_wide()
         {
-            buffer.cursor_row().set(before, Cell::empty(style));
+            let row = buffer.cursor_row();
+            row.set(before, Cell::empty(style));
+            row.set(before + 1, Cell::empty(style));
         }
         if buffer.x + width > cols {
             if autowrap {
@@ -230,6 +235,15 @@ impl Terminal {
             Text::Char(c) => c.to_string(),
             Text::Cluster(index) => self.clusters.get(index).map_or("", |text| text).to_string(),
         }
+    }
+
+    /// Whether erasing, which leaves a background only, can make such a cell.
+    pub fn is_erased(&self, cell: Cell) -> bool {
+        let Style { fg, attributes, .. } = cell.style;
+        cell.width() == 1
+            && !cell.has_text()
+            && (fg, attributes) == (Color::DEFAULT, Attributes::default())
+            && self.extra(cell.style).link.is_none()
     }
 
     pub fn extra(&self, style: Style) -> Extra {
@@ -317,17 +331,19 @@ impl Terminal {
         };
     }
 
-    /// The link and the underline's colour are not the cursor's to bring back.
+    /// The underline's colour stays as it is, and so does the link, if the pen was saved with
+    /// one or with an underline.
     pub fn restore_cursor(&mut self) {
         let saved = self.active().saved;
         let buffer = self.active_mut();
         buffer.x = saved.x;
         buffer.y = saved.y;
-        let extra = self.pen.extra;
-        self.pen = Style {
-            extra,
-            ..saved.style
-        };
+        let mut extra = self.extra(self.pen);
+        if self.extra(saved.style).link.is_none() && saved.style.attributes.underline() == 0 {
+            extra.link = None;
+        }
+        self.pen = saved.style;
+        self.set_extra(extra);
         self.charsets.set_current(saved.charset);
         self.keep_on_screen();
     }

@@ -1,0 +1,65 @@
+//! How fast the emulator reads: `cargo run --release -p agentd-terminal --example throughput`.
+//!
+//! Prints MB/s for kinds of output that stress different parts, best of three.
+
+use std::time::Instant;
+
+use agentd_terminal::{Emulator, Size};
+
+const TOTAL: usize = 32 << 20;
+const CHUNK: usize = 4096;
+
+fn main() {
+    let lines = (0..2000).map(|n| {
+        format!(
+            "2026-01-01T00:00:00Z INFO worker{n}: request {n} served in {} ms from cache\r\n",
+            n * 7 % 100
+        )
+    });
+    let color = (0..2000).map(|n| {
+        let word = |i: u32| format!("\x1b[38;2;{};{};{}mword{i} ", (n + i) % 256, n % 200, i * 9);
+        (0..9).map(word).collect::<String>() + "\x1b[0m\r\n"
+    });
+    let redraw = (0..2000).map(|n| {
+        let mut frame = String::from("\x1b[?2026h\x1b[5A");
+        for row in 0..5 {
+            frame += &format!(
+                "\r\x1b[2K\x1b[36m*\x1b[0m working on step {n}.{row}, \x1b[1mplease wait\x1b[0m\n"
+            );
+        }
+        frame + "\x1b[?2026l"
+    });
+    let corpora: [(&str, String); 6] = [
+        ("log lines", lines.collect()),
+        ("true colour", color.collect()),
+        ("agent redraw", redraw.collect()),
+        (
+            "CJK and emoji",
+            "日本語のテキスト😀と漢字、\r\n".repeat(3000),
+        ),
+        ("yes", "y\r\n".repeat(20000)),
+        ("one long line", "abcdefghij".repeat(20000)),
+    ];
+    for (name, corpus) in corpora {
+        let best = (0..3).map(|_| run(corpus.as_bytes())).fold(0.0, f64::max);
+        print(&format!("{name:14} {best:8.0} MB/s"));
+    }
+}
+
+fn run(corpus: &[u8]) -> f64 {
+    let mut emulator = Emulator::new(Size::default(), 200);
+    let mut done = 0;
+    let start = Instant::now();
+    while done < TOTAL {
+        for chunk in corpus.chunks(CHUNK) {
+            emulator.advance(chunk);
+        }
+        done += corpus.len();
+    }
+    done as f64 / 1e6 / start.elapsed().as_secs_f64()
+}
+
+#[allow(clippy::print_stdout, reason = "its only output")]
+fn print(line: &str) {
+    println!("{line}");
+}
