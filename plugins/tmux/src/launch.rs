@@ -162,6 +162,12 @@ impl Launch {
 
     /// Why there is no new session.
     async fn why_not(&self, failure: Failure) -> Error {
+        if let Failure::NoServer(words) = failure {
+            return Error::unavailable(format!("there is no tmux server: {words}")).hint(
+                "see whether `tmux new-session -d` works; if not, the reason is in tmux's \
+                 configuration",
+            );
+        }
         let name = &self.spec.name;
         let exact = format!("={name}");
         if matches!(failure, Failure::Refused(_))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use agentd_plugin_api::process_tree::ProcessTree;
 use agentd_plugin_api::{ExitStatus, Result, SessionEvents, descriptor, tracing};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tokio::io::Interest;
 use tokio::time::sleep;
 
@@ -86,11 +86,21 @@ async fn ask(server: &Server, place: &Place, events: &SessionEvents) -> Result<E
             }
             Ok(Pane::Gone) => return Err("the agent's tmux pane was closed".to_owned()),
             Err(Failure::NoServer(_)) => return Err("the tmux server ended".to_owned()),
-            Ok(Pane::Running(_) | Pane::Ended(None)) => {}
+            Ok(Pane::Running(_) | Pane::Ended(None)) => remind(place),
             Err(Failure::Refused(words)) => events.unknown(words),
             Err(Failure::Client(error)) => events.unknown(error.message),
         }
         sleep(pause).await;
         pause = longest.min(pause * 2);
+    }
+}
+
+/// tmux 3.3a under load now and then misses that a child ended, and leaves it a zombie until it is
+/// told of the next one. This tells it once more; when there is nothing to learn, it does nothing.
+fn remind(place: &Place) {
+    if let Some(tmux) = Pid::from_raw(place.server.cast_signed())
+        && let Err(error) = kill_process(tmux, Signal::CHILD)
+    {
+        tracing::debug!(%error, "the tmux server cannot be signalled");
     }
 }

@@ -14,7 +14,7 @@ set -g pane-base-index 1
 set -g renumber-windows on
 set -g automatic-rename on
 set -g allow-rename on
-set -g window-size manual
+set -g window-size smallest
 set -g default-size 33x7
 set -g default-command 'exec /bin/false'
 set -g default-shell /bin/false
@@ -29,7 +29,6 @@ set-hook -g after-split-window 'run-shell \"sleep 0.2\"; swap-pane -U'
 set-hook -g after-set-option 'run-shell true'
 set-hook -g window-linked 'rename-window linked'
 set-hook -g pane-died 'respawn-pane'
-set-hook -g pane-exited 'kill-session'
 ";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +125,11 @@ async fn layouts_are_exact_under_hooks() {
     );
     // The user's own windows follow the user's own configuration again.
     let options = scene.ask(&["show-options", "-t", "=agent:"]);
-    assert!(!options.contains("default-"), "{options}");
+    let ours = |option: &str| options.contains(option);
+    assert!(
+        !ours("default-shell") && !ours("default-command"),
+        "{options}"
+    );
     assert_eq!(scene.ask(&["show-hooks", "-t", "=agent:"]), "");
 }
 
@@ -145,24 +148,11 @@ async fn only_the_agents_pane_remains_on_exit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_ends_with_its_last_viewer_is_refused() {
-    let Some(scene) = Scene::without_server().await else {
+    let Some(scene) = Scene::plain().await else {
         return;
     };
-    let configuration = scene.path("tmux.conf");
-    std::fs::write(&configuration, "set -g exit-unattached on\n").unwrap();
-    // The server stays for as long as a client waits for it.
-    let mut client = std::process::Command::new("tmux")
-        .args(["-L", "agentd-test", "-f"])
-        .arg(&configuration)
-        .args(["start-server", ";", "wait-for", "nothing"])
-        .env("TMUX_TMPDIR", scene.path(""))
-        .env_remove("TMUX")
-        .spawn()
-        .unwrap();
-    scene::wait_until("the server runs", || {
-        scene.tmux(&["show-options", "-s"]).status.success()
-    })
-    .await;
+    let _viewer = scene.attach(&["new-session", "-s", "viewer"]).await;
+    scene.ask(&["set-option", "-s", "exit-unattached", "on"]);
     let error = scene
         .try_start(scene.spec("x", &["sleep", "1000"]))
         .await
@@ -170,6 +160,8 @@ async fn a_server_that_ends_with_its_last_viewer_is_refused() {
         .unwrap();
     assert_eq!(error.kind, ErrorKind::Refused);
     assert!(error.hint.unwrap().contains("exit-unattached"));
-    client.kill().unwrap();
-    client.wait().unwrap();
+    assert_eq!(
+        scene.ask(&["list-sessions", "-F", "#{session_name}"]),
+        "viewer"
+    );
 }

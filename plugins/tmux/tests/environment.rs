@@ -144,23 +144,7 @@ async fn values_are_nowhere_to_be_seen() {
         return;
     };
     // An attached client, since tmux shows its messages only through one.
-    let mut viewer = Command::new("script")
-        .args([
-            "-qec",
-            "tmux -L agentd-test new-session -s viewer",
-            "/dev/null",
-        ])
-        .env("TMUX_TMPDIR", scene.path(""))
-        .env("TERM", "xterm")
-        .env_remove("TMUX")
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    wait_until("somebody is attached", || {
-        scene.ask(&["list-clients", "-F", "x"]) == "x"
-    })
-    .await;
+    let _viewer = scene.attach(&["new-session", "-s", "viewer"]).await;
 
     // Everything that any process has as an argument while agents are started.
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -215,8 +199,6 @@ async fn values_are_nowhere_to_be_seen() {
     ] {
         assert!(!shown.contains("s3cr3t-value"), "{shown}");
     }
-    viewer.kill().unwrap();
-    viewer.wait().unwrap();
 }
 
 async fn environment_of_sleep(pid: u32) -> Found {

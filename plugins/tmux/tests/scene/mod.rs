@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,16 @@ const SOCKET: &str = "agentd-test";
 pub struct Scene {
     directory: TempDir,
     pub backend: Tmux,
+}
+
+/// A terminal; dropped, it is closed.
+pub struct Viewer(Child);
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 pub struct Agent {
@@ -92,6 +102,38 @@ impl Scene {
             .env_remove("TMUX")
             .output()
             .unwrap()
+    }
+
+    /// Attaches a terminal with a tmux command, such as `attach-session`.
+    pub async fn attach(&self, arguments: &[&str]) -> Viewer {
+        let command = [&["tmux", "-u", "-L", SOCKET], arguments].concat();
+        let viewer = self.terminal(&command, "");
+        wait_until("somebody is attached", || {
+            !self.tmux(&["list-clients", "-F", "x"]).stdout.is_empty()
+        })
+        .await;
+        viewer
+    }
+
+    /// Runs a command in a terminal, 80 columns wide, where `TMUX` has this value.
+    pub fn terminal(&self, command: &[&str], tmux: &str) -> Viewer {
+        let quoted: Vec<String> = command.iter().map(|word| format!("'{word}'")).collect();
+        let line = format!("stty cols 80 rows 24; exec {}", quoted.join(" "));
+        let mut script = Command::new("script");
+        script
+            .args(["-qec", &line])
+            .arg(self.path("typescript"))
+            .env("TMUX_TMPDIR", self.directory.path())
+            .env("TERM", "xterm")
+            .env("SHELL", "/bin/sh")
+            .env("TMUX", tmux)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        if tmux.is_empty() {
+            script.env_remove("TMUX");
+        }
+        Viewer(script.spawn().unwrap())
     }
 
     /// What tmux prints.
