@@ -4,7 +4,7 @@ use std::sync::Arc;
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::tokio::io::AsyncWriteExt;
 use agentd_plugin_api::tokio::sync::Mutex;
-use agentd_plugin_api::tokio::time::{Instant, sleep};
+use agentd_plugin_api::tokio::time::{Instant, sleep, timeout};
 use agentd_plugin_api::tracing;
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::{
@@ -26,6 +26,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a removal that somebody else began may take.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an agent may leave its input unread before a prompt counts as delivered.
+const INPUT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// An agent in a container.
 pub struct DockerSession {
@@ -115,8 +118,10 @@ impl Session for DockerSession {
         written
             .await
             .map_err(|error| Error::internal(format!("writing to the container: {error}")))?;
-        // The engine closes the connection once the container has taken all of it.
-        while attached.output.next().await.is_some() {}
+        // The engine closes the connection once the container has taken all of it. It reads to the
+        // end without us too: waiting only holds up whoever types faster than the agent reads.
+        let taken = async { while attached.output.next().await.is_some() {} };
+        let _ = timeout(INPUT_PATIENCE, taken).await;
         Ok(())
     }
 

@@ -305,8 +305,13 @@ impl Watcher {
     }
 
     fn query(&self, until: Option<i64>) -> EventsOptions {
-        let filters = HashMap::from([
-            ("type", vec!["container".to_owned()]),
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let filters: HashMap<&str, Vec<String>> = HashMap::from([
+            ("type", words(&["container"])),
+            (
+                "event",
+                words(&["start", "die", "destroy", "health_status"]),
+            ),
             (
                 "label",
                 vec![format!("{INSTANCE}={}", self.shared.instance)],

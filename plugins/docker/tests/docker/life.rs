@@ -219,13 +219,20 @@ async fn input() {
     assert_eq!(refused.expect_err("it has ended").kind, ErrorKind::Gone);
 }
 
+/// More than a pipe holds waits until the agent reads.
 async fn input_of_any_size() {
     let world = World::shared().await;
-    let agent = world.sh("sleep 1; wc -c").await;
+    let script = "while test ! -e go; do sleep 0.05; done; head -c 1048576 | wc -c";
+    let agent = world.sh(script).await;
     let text = "0123456789abcdef".repeat(64 * 1024);
-    // More than a pipe holds: it waits until the agent reads.
-    agent.session.prompt(text, false).await.expect("a prompt");
-    // `wc` ends with its input only, so its count cannot be read; that all was taken is enough.
+    let prompt = agent.session.prompt(text, false);
+    tokio::pin!(prompt);
+    let early = timeout(Duration::from_millis(300), &mut prompt).await;
+    assert!(early.is_err(), "nobody has read it yet");
+    agent.file("go", Some(""));
+    prompt.await.expect("a prompt");
+    assert_eq!(agent.exit().await, ExitStatus::code(0));
+    assert_eq!(agent.text().await, ["1048576"]);
     agent.terminate().await;
 }
 
