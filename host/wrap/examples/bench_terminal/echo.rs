@@ -1,0 +1,95 @@
+use std::time::Instant;
+
+use agentd_api::client::{TerminalEvent, TerminalReader, TerminalWriter};
+use bytes::Bytes;
+
+use crate::server::Server;
+use crate::table::{Table, percentile};
+use crate::{Result, reference};
+
+const KEYS: usize = 2000;
+const FLOODING: usize = 10;
+
+/// Seconds from key to echo, idle and under load.
+pub async fn measure(table: &mut Table) -> Result {
+    let server = Server::start()?;
+    server.run("echo", &["echo"]).await?;
+    let (mut reader, mut writer) = server.watch("echo").await?;
+    wait_for(&mut reader, b"ready").await?;
+
+    let mut pty = tokio::task::spawn_blocking(|| reference::pty_echo(KEYS)).await??;
+    let mut socket = reference::websocket_echo(KEYS).await?;
+    let mut idle = echo(&mut reader, &mut writer, KEYS).await?;
+    let bare = percentile(&mut pty, 50.0) + percentile(&mut socket, 50.0);
+    let (p50, p99) = (percentile(&mut idle, 50.0), percentile(&mut idle, 99.0));
+    let ratio = p50 / bare;
+    let value = format!(
+        "{ratio:.2} (p50 {:.3} ms of {:.3}; p99 {:.3} ms)",
+        p50 * 1e3,
+        bare * 1e3,
+        p99 * 1e3
+    );
+    table.row(
+        "echo p50 over bare PTY + bare WebSocket",
+        value,
+        "≤ 1.5",
+        ratio <= 1.5,
+    );
+
+    for number in 0..FLOODING {
+        let name = format!("flood{number}");
+        // More than can be written meanwhile.
+        server.run(&name, &["flood", "100000"]).await?;
+        let (_, mut flood) = server.watch(&name).await?;
+        flood.input(Bytes::from_static(b"g")).await?;
+    }
+    let mut busy = echo(&mut reader, &mut writer, KEYS / 4).await?;
+    let busy_p99 = percentile(&mut busy, 99.0);
+    let ratio = busy_p99 / p99;
+    let value = format!(
+        "{ratio:.1} (p99 {:.2} ms, p50 {:.2} ms)",
+        busy_p99 * 1e3,
+        percentile(&mut busy, 50.0) * 1e3
+    );
+    table.row(
+        "echo p99 while ten others flood, over idle p99",
+        value,
+        "≤ 5",
+        ratio <= 5.0,
+    );
+    Ok(())
+}
+
+async fn echo(
+    reader: &mut TerminalReader,
+    writer: &mut TerminalWriter,
+    keys: usize,
+) -> Result<Vec<f64>> {
+    let mut times = Vec::with_capacity(keys);
+    for _ in 0..keys {
+        let begin = Instant::now();
+        writer.input(Bytes::from_static(b"k")).await?;
+        wait_for(reader, b"k").await?;
+        times.push(begin.elapsed().as_secs_f64());
+    }
+    Ok(times)
+}
+
+/// Waits until that was output, in any pieces.
+async fn wait_for(reader: &mut TerminalReader, text: &[u8]) -> Result {
+    let mut seen = Vec::new();
+    while !seen.ends_with(text) {
+        match reader.next().await? {
+            TerminalEvent::Output(bytes) => seen.extend_from_slice(&bytes),
+            // The beginning of a session may already be in it.
+            TerminalEvent::Snapshot(bytes) if contains(&bytes, text) => return Ok(()),
+            TerminalEvent::Closed { .. } => return Err("the session ended".into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn contains(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|window| window == text)
+}

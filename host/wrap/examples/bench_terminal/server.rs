@@ -1,0 +1,161 @@
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use agentd_api::client::Client;
+use agentd_api::client::{TerminalEvent, TerminalReader, TerminalWriter};
+use agentd_api::terminal::{ServerFrame, TerminalQuery};
+use agentd_api::{NewSession, Size};
+use tempfile::TempDir;
+
+use crate::Result;
+
+/// The real service in a process of its own; ended when this is dropped.
+pub struct Server {
+    process: Child,
+    /// A client of it.
+    pub client: Client,
+    _state: TempDir,
+}
+
+impl Server {
+    /// Starts it, built like this program.
+    pub fn start() -> Result<Self> {
+        let state = tempfile::tempdir()?;
+        // examples/bench_terminal → the directory of the programs and libraries.
+        let this = std::env::current_exe()?;
+        let programs = this
+            .parent()
+            .and_then(std::path::Path::parent)
+            .ok_or("no directory")?;
+        let mut process = Command::new(programs.join("agentd-wrap"))
+            .args(["--backend", "pty", "--port", "0", "--state-dir"])
+            .arg(state.path())
+            .env("RUST_LOG", "warn")
+            .env_remove("AGENTD_TOKEN")
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        let stdout = process.stdout.take().ok_or("no standard output")?;
+        BufReader::new(stdout).read_line(&mut line)?;
+        let url = line
+            .trim()
+            .strip_prefix("listening on ")
+            .ok_or("the service did not start")?;
+        let token = std::fs::read_to_string(state.path().join("token"))?;
+        let client = Client::new(url, Some(token.trim()))?;
+        Ok(Server {
+            process,
+            client,
+            _state: state,
+        })
+    }
+
+    /// Starts this program in a session, in a role.
+    pub async fn run(&self, name: &str, role: &[&str]) -> Result {
+        let this = std::env::current_exe()?.display().to_string();
+        let command = std::iter::once(this).chain(role.iter().map(|word| (*word).to_owned()));
+        let new = NewSession {
+            name: name.to_owned(),
+            working_dir: "/".to_owned(),
+            command: Some(command.collect()),
+            size: Some(Size { cols: 80, rows: 24 }),
+            ..NewSession::default()
+        };
+        self.client.create_session(&new).await?;
+        Ok(())
+    }
+
+    /// Watches a session.
+    pub async fn watch(&self, name: &str) -> Result<(TerminalReader, TerminalWriter)> {
+        let console = self.client.session_console(name);
+        Ok(console.terminal(&TerminalQuery::default()).await?.split())
+    }
+
+    /// Ends a session and forgets it.
+    pub async fn delete(&self, name: &str) -> Result {
+        Ok(self.client.delete_session(name).await?)
+    }
+
+    /// Resident memory of the service, in bytes (proc(5), `VmRSS`).
+    pub fn memory(&self) -> Result<u64> {
+        let kibibytes = self
+            .status("VmRSS:")?
+            .trim_end_matches(" kB")
+            .trim()
+            .parse::<u64>()?;
+        Ok(kibibytes * 1024)
+    }
+
+    /// How often a thread of the service has gone to sleep so far.
+    pub fn sleeps(&self) -> Result<u64> {
+        let mut sleeps = 0;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.process.id()))? {
+            let status = std::fs::read_to_string(thread?.path().join("status"))?;
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            sleeps += line.ok_or("no such line")?.trim().parse::<u64>()?;
+        }
+        Ok(sleeps)
+    }
+
+    fn status(&self, field: &str) -> Result<String> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        Ok(line.ok_or("no such line")?.trim().to_owned())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What a viewer saw in all.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Output and snapshots, in bytes.
+    pub bytes: u64,
+    /// How often it was brought to the present.
+    pub snapshots: u64,
+    /// What came since the last snapshot, itself included; the last 64 KiB of it.
+    pub last: Vec<u8>,
+    /// The exit code.
+    pub code: Option<i32>,
+}
+
+impl Seen {
+    /// Takes in what the server sent; true at the end.
+    pub fn take(&mut self, event: &TerminalEvent) -> bool {
+        match event {
+            TerminalEvent::Output(bytes) => self.add(bytes),
+            TerminalEvent::Snapshot(bytes) => {
+                self.snapshots += 1;
+                self.last.clear();
+                self.add(bytes);
+            }
+            TerminalEvent::Frame(ServerFrame::Exit { code, .. }) => self.code = *code,
+            TerminalEvent::Frame(_) => {}
+            TerminalEvent::Closed { .. } => return true,
+        }
+        false
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        const KEPT: usize = 64 * 1024;
+        self.bytes += bytes.len() as u64;
+        self.last.extend_from_slice(bytes);
+        if self.last.len() > 2 * KEPT {
+            self.last.drain(..self.last.len() - KEPT);
+        }
+    }
+
+    /// The text of the screen.
+    pub fn screen(&self) -> Result<Vec<String>> {
+        let mut emulator = agentd_terminal::Emulator::new(agentd_terminal::Size::new(80, 24)?, 0);
+        emulator.advance(&self.last);
+        Ok(emulator.screen_text())
+    }
+}

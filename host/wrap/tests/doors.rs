@@ -1,0 +1,442 @@
+use agentd_host::testing::{Answer, TestClient};
+use serde_json::json;
+use warp::http::Method;
+
+use crate::{wrap, wrap_with};
+
+const CLOSED: [(&str, &str); 10] = [
+    ("GET", "/sessions"),
+    ("POST", "/sessions"),
+    ("GET", "/sessions/demo"),
+    ("DELETE", "/sessions/demo"),
+    ("POST", "/sessions/demo/input"),
+    ("GET", "/sessions/demo/logs"),
+    ("GET", "/backend"),
+    ("POST", "/tickets"),
+    ("POST", "/login/codes"),
+    ("POST", "/logout"),
+];
+
+fn method(name: &str) -> Method {
+    name.parse().unwrap()
+}
+
+#[tokio::test]
+async fn without_the_token_nothing_is_told() {
+    let server = wrap("pty");
+    let demo = server.start("demo", &["cat"]).await;
+    for (name, path) in CLOSED {
+        let ask = || {
+            server
+                .request(method(name), path)
+                .header("content-type", "application/json")
+        };
+        let answer = ask().without_token().body("{}").await;
+        let problem = answer.problem(401, "unauthorized");
+        assert!(problem.hint.unwrap().contains("Authorization: Bearer"));
+        assert_eq!(answer.header("www-authenticate"), "Bearer");
+        let wrong = server.token.replace(|_| true, "0");
+        for token in [
+            "",
+            "wrong",
+            &wrong,
+            &server.token[1..],
+            &format!("{}0", server.token),
+        ] {
+            ask()
+                .token(token)
+                .body("{}")
+                .await
+                .problem(401, "unauthorized");
+        }
+    }
+    demo.show().await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_told_either() {
+    let server = wrap("pty");
+    let answer = server.get("/sessions/nobody").without_token().await;
+    answer.problem(401, "unauthorized");
+    let terminal = server.get("/sessions/nobody/terminal").upgrade();
+    terminal.without_token().await.problem(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn a_token_in_the_query_opens_nothing() {
+    let server = wrap("pty");
+    server.start("demo", &["cat"]).await;
+    let token = &server.token;
+    for name in ["token", "access_token", "ticket", "key"] {
+        for path in ["/sessions", "/sessions/demo", "/sessions/demo/terminal"] {
+            let path = format!("{path}?{name}={token}");
+            let answer = server.get(&path).upgrade().without_token().await;
+            answer.problem(401, "unauthorized");
+        }
+    }
+}
+
+#[tokio::test]
+async fn other_schemes_than_bearer_open_nothing() {
+    let server = wrap("pty");
+    let token = &server.token;
+    for value in [
+        format!("Basic {token}"),
+        format!("Bearer{token}"),
+        token.clone(),
+        String::new(),
+    ] {
+        let answer = server
+            .get("/sessions")
+            .without_token()
+            .header("authorization", &value)
+            .await;
+        answer.problem(401, "unauthorized");
+    }
+    let bearer = format!("bEaReR  {token}");
+    let answer = server
+        .get("/sessions")
+        .without_token()
+        .header("authorization", &bearer)
+        .await;
+    answer.expect(200);
+}
+
+#[tokio::test]
+async fn a_terminal_wants_the_token() {
+    let server = wrap("pty");
+    let demo = server.start("demo", &["cat"]).await;
+    let path = format!("{}/terminal", demo.path);
+    assert_eq!(server.terminal(&path, &[]).await.unwrap_err(), 401);
+    let wrong = server
+        .terminal(&path, &[("authorization", "Bearer wrong")])
+        .await;
+    assert_eq!(wrong.unwrap_err(), 401);
+    assert_eq!(demo.show().await.viewers, 0);
+}
+
+#[tokio::test]
+async fn foreign_hosts_are_refused_everywhere() {
+    let server = wrap("pty");
+    let demo = server.start("demo", &["cat"]).await;
+    let port = server.address.port();
+    let other_port = format!("localhost:{}", port ^ 1);
+    let terminal = format!("{}/terminal", demo.path);
+    for host in [
+        "evil.example",
+        &format!("evil.example:{port}"),
+        "localhost",
+        &other_port,
+    ] {
+        for path in ["/info", "/health", "/sessions", "/", &terminal] {
+            let answer = server.get(path).upgrade().header("host", host).await;
+            answer.problem(403, "host-not-allowed");
+        }
+        let login = server.post("/login", &json!({"token": server.token}));
+        login
+            .header("host", host)
+            .await
+            .problem(403, "host-not-allowed");
+    }
+    for name in ["localhost", "LocalHost", "127.0.0.1", "[::1]"] {
+        let host = format!("{name}:{port}");
+        server
+            .get("/sessions")
+            .header("host", &host)
+            .await
+            .expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_a_host_or_with_two_is_refused() {
+    let server = wrap("pty");
+    let own = format!("Host: {}\r\n", server.address);
+    let ask = async |line: &str, hosts: &str| {
+        let request = format!("{line}\r\n{hosts}Connection: close\r\n\r\n");
+        let answer = server.raw(request.as_bytes()).await;
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(ask("GET /info HTTP/1.1", &own).await, "200");
+    assert_eq!(ask("GET /info HTTP/1.0", "").await, "403");
+    let two = format!("{own}Host: evil.example\r\n");
+    assert!(matches!(
+        ask("GET /info HTTP/1.1", &two).await.as_str(),
+        "400" | "403"
+    ));
+    let absolute = "GET http://evil.example/info HTTP/1.1";
+    assert!(matches!(ask(absolute, &own).await.as_str(), "400" | "403"));
+}
+
+#[tokio::test]
+async fn foreign_pages_are_refused_everywhere() {
+    let server = wrap("pty");
+    let demo = server.start("demo", &["cat"]).await;
+    let port = server.address.port();
+    let tls = format!("https://localhost:{port}");
+    let terminal = format!("{}/terminal", demo.path);
+    let bearer = server.bearer();
+    for origin in [
+        "http://evil.example",
+        "http://localhost:3000",
+        "null",
+        "",
+        &tls,
+    ] {
+        for path in ["/info", "/sessions", &terminal] {
+            let answer = server.get(path).upgrade().header("origin", origin).await;
+            answer.problem(403, "origin-not-allowed");
+        }
+        let login = server.post("/login", &json!({"token": server.token}));
+        login
+            .header("origin", origin)
+            .await
+            .problem(403, "origin-not-allowed");
+        let headers = [("authorization", bearer.as_str()), ("origin", origin)];
+        assert_eq!(server.terminal(&terminal, &headers).await.unwrap_err(), 403);
+    }
+    let own = format!("http://localhost:{port}");
+    server
+        .get("/sessions")
+        .header("origin", &own)
+        .await
+        .expect(200);
+    let headers = [("authorization", bearer.as_str()), ("origin", own.as_str())];
+    server
+        .terminal(&terminal, &headers)
+        .await
+        .unwrap()
+        .hello()
+        .await;
+}
+
+#[tokio::test]
+async fn hosts_and_pages_can_be_added() {
+    let flags = [
+        "--allowed-hosts=agents.example",
+        "--allowed-origins=https://agents.example",
+    ];
+    let server = wrap_with("pty", &flags);
+    let ask = |host: &str, origin: &str| {
+        server
+            .get("/info")
+            .header("host", host)
+            .header("origin", origin)
+    };
+    ask("agents.example", "https://agents.example")
+        .await
+        .expect(200);
+    ask("agents.example:443", "https://agents.example")
+        .await
+        .expect(200);
+    ask("other.example", "https://agents.example")
+        .await
+        .expect(403);
+    ask("agents.example", "https://other.example")
+        .await
+        .expect(403);
+    server.get("/info").await.expect(200);
+}
+
+#[tokio::test]
+async fn no_page_of_another_origin_may_read_an_answer() {
+    let server = wrap("pty");
+    for path in ["/info", "/sessions"] {
+        let answer = server.get(path).await.expect(200);
+        assert_eq!(answer.header("access-control-allow-origin"), "");
+    }
+    let preflight = server.request(Method::OPTIONS, "/sessions");
+    let answer = preflight.header("origin", "http://evil.example").await;
+    answer.problem(403, "origin-not-allowed");
+}
+
+/// A browser's two halves of a sign-in.
+struct Browser {
+    cookie: String,
+    key: String,
+}
+
+impl Browser {
+    fn new(login: &Answer) -> Self {
+        let cookie = login.header("set-cookie");
+        for attribute in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+            assert!(cookie.contains(attribute), "{cookie}");
+        }
+        Browser {
+            cookie: cookie.split(';').next().unwrap().to_owned(),
+            key: login.header("agentd-key").to_owned(),
+        }
+    }
+
+    async fn sign_in(client: &TestClient) -> Self {
+        let login = client.post("/login", &json!({"token": client.token}));
+        Browser::new(&login.without_token().await.expect(204))
+    }
+
+    async fn status(&self, client: &TestClient, path: &str) -> u16 {
+        let request = client.get(path).without_token();
+        let answer = request
+            .header("cookie", &self.cookie)
+            .header("agentd-key", &self.key);
+        answer.await.status
+    }
+}
+
+#[tokio::test]
+async fn a_browser_signs_in_with_the_token() {
+    let server = wrap("pty");
+    let browser = Browser::sign_in(&server).await;
+    let name = format!("agentd_{}=", server.address.port());
+    assert!(browser.cookie.starts_with(&name), "{}", browser.cookie);
+    assert_eq!(browser.status(&server, "/sessions").await, 200);
+    for body in [
+        json!({"token": "wrong"}),
+        json!({"code": "wrong"}),
+        json!({}),
+        json!({"token": ""}),
+    ] {
+        let login = server.post("/login", &body).without_token().await;
+        login.problem(401, "unauthorized");
+        assert_eq!(login.header("set-cookie"), "");
+    }
+}
+
+#[tokio::test]
+async fn one_half_of_a_sign_in_is_worth_nothing() {
+    let server = wrap("pty");
+    let (first, second) = (
+        Browser::sign_in(&server).await,
+        Browser::sign_in(&server).await,
+    );
+    let sessions = || server.get("/sessions").without_token();
+    sessions()
+        .header("cookie", &first.cookie)
+        .await
+        .problem(401, "unauthorized");
+    sessions()
+        .header("agentd-key", &first.key)
+        .await
+        .problem(401, "unauthorized");
+    let mixed = Browser {
+        cookie: first.cookie.clone(),
+        key: second.key.clone(),
+    };
+    assert_eq!(mixed.status(&server, "/sessions").await, 401);
+    let demo = server.start("demo", &["cat"]).await;
+    let terminal = format!("{}/terminal", demo.path);
+    let opened = server
+        .terminal(&terminal, &[("cookie", &first.cookie)])
+        .await;
+    assert_eq!(opened.unwrap_err(), 401);
+}
+
+#[tokio::test]
+async fn a_sign_in_is_for_one_service() {
+    let (server, other) = (wrap("pty"), wrap("pty"));
+    let browser = Browser::sign_in(&server).await;
+    assert_eq!(browser.status(&other, "/sessions").await, 401);
+}
+
+#[tokio::test]
+async fn a_browser_signs_out() {
+    let server = wrap("pty");
+    let (browser, other) = (
+        Browser::sign_in(&server).await,
+        Browser::sign_in(&server).await,
+    );
+    let logout = server.request(Method::POST, "/logout").without_token();
+    let logout = logout
+        .header("cookie", &browser.cookie)
+        .header("agentd-key", &browser.key);
+    logout.await.expect(204);
+    assert_eq!(browser.status(&server, "/sessions").await, 401);
+    assert_eq!(other.status(&server, "/sessions").await, 200);
+}
+
+#[tokio::test]
+async fn a_one_time_code_signs_in_once() {
+    let server = wrap("pty");
+    let made = server
+        .request(Method::POST, "/login/codes")
+        .await
+        .expect(201)
+        .json();
+    let code = made["code"].as_str().unwrap();
+    let url = made["url"].as_str().unwrap();
+    assert_eq!(url, format!("http://{}/#code={code}", server.address));
+    let login = || {
+        server
+            .post("/login", &json!({"code": code}))
+            .without_token()
+    };
+    let browser = Browser::new(&login().await.expect(204));
+    assert_eq!(browser.status(&server, "/sessions").await, 200);
+    login().await.problem(401, "unauthorized");
+    // Nor is it a token or a ticket.
+    server
+        .get("/sessions")
+        .token(code)
+        .await
+        .problem(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn a_ticket_opens_one_terminal_once() {
+    let server = wrap("pty");
+    let demo = server.start("demo", &["cat"]).await;
+    let made = server.request(Method::POST, "/tickets").await.expect(201);
+    let made = made.json();
+    assert_eq!(made["expires_in"], 30);
+    let path = format!(
+        "{}/terminal?ticket={}",
+        demo.path,
+        made["ticket"].as_str().unwrap()
+    );
+    let mut terminal = server.terminal(&path, &[]).await.unwrap();
+    terminal.type_keys("let in\r").await;
+    terminal.shows("let in").await;
+    assert_eq!(server.terminal(&path, &[]).await.unwrap_err(), 401);
+    terminal.type_keys("still in\r").await;
+    terminal.shows("still in").await;
+}
+
+#[tokio::test]
+async fn a_ticket_opens_nothing_but_terminals() {
+    let server = wrap("pty");
+    let made = server
+        .request(Method::POST, "/tickets")
+        .await
+        .expect(201)
+        .json();
+    let ticket = made["ticket"].as_str().unwrap();
+    let answer = server
+        .get(&format!("/sessions?ticket={ticket}"))
+        .without_token()
+        .await;
+    answer.problem(401, "unauthorized");
+    server
+        .get("/sessions")
+        .token(ticket)
+        .await
+        .problem(401, "unauthorized");
+    let login = server
+        .post("/login", &json!({"code": ticket}))
+        .without_token()
+        .await;
+    login.problem(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn without_authentication_hosts_and_pages_are_still_checked() {
+    let server = wrap_with("pty", &["--auth=off"]);
+    server.get("/sessions").without_token().await.expect(200);
+    let demo = server.start("demo", &["cat"]).await;
+    let terminal = format!("{}/terminal", demo.path);
+    server.terminal(&terminal, &[]).await.unwrap().hello().await;
+    let foreign = server.get("/sessions").header("host", "evil.example").await;
+    foreign.problem(403, "host-not-allowed");
+    let foreign = server
+        .terminal(&terminal, &[("origin", "http://evil.example")])
+        .await;
+    assert_eq!(foreign.unwrap_err(), 403);
+}

@@ -1,0 +1,32 @@
+//! The service from outside: each file of this folder is one feature.
+
+#![allow(missing_docs, reason = "a test's name says what it is about")]
+
+mod bad_input;
+mod doors;
+mod environment;
+mod info;
+mod logs;
+mod panics;
+mod processes;
+mod sessions;
+mod shutdown;
+mod sizes;
+mod startup;
+mod terminal;
+
+use agentd_host::testing::{TestProgram, TestServer};
+
+/// The service in this process.
+fn wrap(backend: &str) -> TestServer {
+    wrap_with(backend, &[])
+}
+
+fn wrap_with(backend: &str, flags: &[&str]) -> TestServer {
+    TestServer::start(&agentd_wrap::SERVICE, agentd_wrap::run, backend, flags)
+}
+
+/// The service as a program.
+fn program() -> TestProgram {
+    TestProgram::new("agentd-wrap", env!("CARGO_BIN_EXE_agentd-wrap"))
+}

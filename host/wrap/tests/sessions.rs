@@ -1,0 +1,218 @@
+use agentd_api::{Health, Size, State};
+use agentd_host::testing::eventually;
+use serde_json::{Value, json};
+
+use crate::wrap;
+
+#[tokio::test]
+async fn a_session_lives_ends_and_is_forgotten() {
+    let server = wrap("pty");
+    let mut body = server.new_session("demo", &["sh", "-c", "read line; exit 7"]);
+    body["size"] = json!({"cols": 100, "rows": 30});
+    let created = server.create(&body).await.expect(201).json();
+    let pid = created["pid"].as_u64().unwrap();
+    let expected = json!({
+        "name": "demo",
+        "backend_type": "pty",
+        "state": "running",
+        "health": "unknown",
+        "exit": null,
+        "pid": pid,
+        "working_dir": server.work_dir(),
+        "command": ["sh", "-c", "read line; exit 7"],
+        "size": {"cols": 100, "rows": 30},
+        "viewers": 0,
+        "created_at": created["created_at"],
+    });
+    assert_eq!(created, expected);
+    assert_eq!(
+        server.get("/sessions/demo").await.expect(200).json(),
+        created
+    );
+    let list = server.get("/sessions").await.expect(200).json();
+    assert_eq!(list, json!({"items": [created], "total": 1}));
+
+    let answer = server
+        .post("/sessions/demo/input", &json!({"text": "go"}))
+        .await;
+    answer.expect(202);
+    let ended = eventually("the exit", async || {
+        let shown = server.get("/sessions/demo").await.expect(200).json();
+        Some(shown).filter(|shown| shown["state"] == "exited")
+    })
+    .await;
+    assert_eq!(ended["exit"], json!({"code": 7}));
+    assert_eq!(ended.get("pid"), None);
+    assert_eq!(server.get("/sessions").await.json()["total"], 1);
+
+    let deleted = server.delete("/sessions/demo").await.expect(204);
+    assert_eq!(deleted.body, "");
+    server.get("/sessions/demo").await.problem(404, "not-found");
+    server
+        .delete("/sessions/demo")
+        .await
+        .problem(404, "not-found");
+    let list = server.get("/sessions").await.json();
+    assert_eq!(list, json!({"items": [], "total": 0}));
+    server.create(&body).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_session_is_80_by_24_unless_it_is_told_otherwise() {
+    let server = wrap("pty");
+    let default = server.script("default", "stty size").await;
+    default.ended().await;
+    assert_eq!(default.logs("").await, ["24 80"]);
+    assert_eq!(default.show().await.size, Size { cols: 80, rows: 24 });
+    let mut body = server.new_session("wide", &["stty", "size"]);
+    body["size"] = json!({"cols": 1000, "rows": 1});
+    let wide = server.start_with(&body).await;
+    wide.ended().await;
+    assert_eq!(wide.logs("").await, ["1 1000"]);
+}
+
+#[tokio::test]
+async fn it_works_in_its_directory() {
+    let server = wrap("pty");
+    let session = server.script("demo", "pwd; echo $PWD").await;
+    session.ended().await;
+    let directory = server.work_dir().to_str().unwrap();
+    assert_eq!(session.logs("").await, [directory, directory]);
+}
+
+#[tokio::test]
+async fn arguments_arrive_as_they_are() {
+    let server = wrap("pty");
+    let odd = "a  b'\"$HOME`id`; echo *\\";
+    let session = server.start("demo", &["printf", "%s|", odd, "", "ä"]).await;
+    session.ended().await;
+    assert_eq!(session.logs("").await, [format!("{odd}||ä|")]);
+}
+
+#[tokio::test]
+async fn without_a_command_it_is_a_shell() {
+    let server = wrap("pty");
+    let body = json!({"name": "demo", "working_dir": server.work_dir()});
+    let session = server.start_with(&body).await;
+    let shell = std::env::var("SHELL").unwrap_or("/bin/bash".to_owned());
+    assert_eq!(session.show().await.command, [shell]);
+    let mut terminal = session.terminal("").await;
+    terminal.type_keys("echo $((6 * 7)); exit 3\r").await;
+    terminal.shows("42").await;
+    assert_eq!(session.ended().await.code, Some(3));
+}
+
+#[tokio::test]
+async fn many_sessions_are_listed_by_name() {
+    let server = wrap("pty");
+    for name in ["b", "c", "a"] {
+        server.start(name, &["cat"]).await;
+    }
+    let list = server.get("/sessions").await.expect(200).json();
+    let names: Vec<_> = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| &item["name"])
+        .collect();
+    assert_eq!(names, ["a", "b", "c"]);
+    assert_eq!(list["total"], 3);
+}
+
+#[tokio::test]
+async fn a_start_that_fails_leaves_nothing() {
+    let server = wrap("fixture");
+    let create = async |command: &str| server.create(&server.new_session("demo", &[command])).await;
+    let problem = create("refuse").await.problem(422, "refused");
+    assert_eq!(
+        (problem.detail.as_str(), problem.hint.as_deref()),
+        ("the fixture refuses", Some("ask another"))
+    );
+    create("unavailable")
+        .await
+        .problem(503, "backend-unavailable");
+    assert_eq!(server.get("/sessions").await.json()["total"], 0);
+    create("run").await.expect(201);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_during_a_start_leaves_nothing() {
+    let server = wrap("fixture");
+    let body = server.new_session("demo", &["hang"]);
+    let request = tokio::spawn({
+        let (client, body) = ((*server).clone(), body.clone());
+        async move { client.create(&body).await }
+    });
+    let session = async || server.get("/sessions/demo").await;
+    eventually("the start", async || {
+        (session().await.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(session().await.json()["state"], "starting");
+    request.abort();
+    eventually("nothing of it", async || {
+        (session().await.status == 404).then_some(())
+    })
+    .await;
+    server.start("demo", &["run"]).await;
+}
+
+#[tokio::test]
+async fn what_the_backend_reports_is_shown() {
+    let server = wrap("fixture");
+    let shown = async |name: &str| server.start(name, &[name]).await.show().await;
+    let unhealthy = shown("unhealthy").await;
+    assert_eq!(
+        (unhealthy.state, unhealthy.health),
+        (State::Running, Health::Unhealthy)
+    );
+    let lost = shown("lose").await;
+    assert_eq!(lost.state, State::Exited);
+    assert_eq!(
+        lost.exit.unwrap().reason.as_deref(),
+        Some("the fixture lost it")
+    );
+    let ended = shown("end").await;
+    assert_eq!(
+        (ended.state, ended.exit.unwrap().code),
+        (State::Exited, Some(3))
+    );
+    let unknown = shown("forget").await;
+    assert_eq!(unknown.state, State::Unknown);
+    assert_eq!(
+        unknown.progress.as_deref(),
+        Some("the fixture cannot see it")
+    );
+}
+
+#[tokio::test]
+async fn input_is_typed_with_enter_or_without() {
+    let server = wrap("pty");
+    let session = server.start("demo", &["cat"]).await;
+    let input = async |body: Value| server.post("/sessions/demo/input", &body).await.expect(202);
+    input(json!({"text": "half ", "submit": false})).await;
+    input(json!({"text": "a line"})).await;
+    let mut terminal = session.terminal("").await;
+    terminal.shows("half a line\r\nhalf a line\r\n").await;
+}
+
+#[tokio::test]
+async fn input_cannot_break_out_of_a_paste() {
+    let server = wrap("pty");
+    let session = server.start("demo", &["cat", "-v"]).await;
+    let evil = "a\u{1b}[201~b\u{1b}[20\u{1b}[201~1~c";
+    session.prompt(evil).await.expect(202);
+    let mut terminal = session.terminal("").await;
+    terminal.shows("\nabc\r\n").await;
+}
+
+#[tokio::test]
+async fn input_to_a_backend_that_takes_none_is_refused() {
+    let server = wrap("fixture");
+    let session = server.start("demo", &["run"]).await;
+    session.prompt("hello").await.problem(409, "no-input");
+    let nobody = server
+        .post("/sessions/nobody/input", &json!({"text": "hello"}))
+        .await;
+    nobody.problem(404, "not-found");
+}
