@@ -23,7 +23,8 @@ pub(super) struct Input {
 #[derive(Debug)]
 pub(super) enum Did {
     Typed(Bytes),
-    Detached,
+    /// Typed this, and then pressed the detach keys.
+    Detached(Bytes),
     /// There is no more input: the terminal has gone, or the file has ended.
     Ended,
 }
@@ -48,7 +49,7 @@ impl Input {
                     Some(bytes) => {
                         let scanned = self.scanner.scan(&bytes);
                         if scanned.detached {
-                            return Did::Detached;
+                            return Did::Detached(scanned.input.into());
                         }
                         self.release_at = Instant::now() + HOLD;
                         scanned.input

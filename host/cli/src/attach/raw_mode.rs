@@ -66,7 +66,7 @@ fn restore() {
     };
     if stdout().is_terminal() {
         write(b"\x1b[23;2t");
-        write(&screen.reset());
+        write(&screen.leave());
     }
     // Input that has not been read is dropped: by now it may be answers of the terminal. Output is
     // not waited for, which would hang with a terminal that takes none.

@@ -40,10 +40,13 @@ pub(super) async fn reconnect(
             let text = format!("connection lost, trying again ({way_out} leaves)");
             match window {
                 Some(window) => {
-                    let bytes = notice(&text, window).into();
-                    let mark = Mark::default();
+                    let piece = Piece {
+                        bytes: notice(&text, window).into(),
+                        snapshot: false,
+                        mark: Mark::default(),
+                    };
                     // When nobody reads our output, the viewer finds out.
-                    let _ = screen.show(Piece { bytes, mark }).await;
+                    let _ = screen.show(piece).await;
                     position = None;
                 }
                 None => note(&text),

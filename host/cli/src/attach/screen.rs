@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::termios::tcgetwinsize;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -15,6 +16,9 @@ use super::screen_state::{ScreenState, ScreenWatch};
 /// How many pieces of output may wait. When the terminal is slow, the service notices by the
 /// missing acknowledgements.
 const WAITING: usize = 4;
+/// The beginning of a snapshot. Many terminals forget their scrollback at it, which is the person's
+/// own, so they get something milder.
+const FULL_RESET: &[u8] = b"\x1bc";
 /// How long a terminal that takes nothing may hold up the exit.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -31,6 +35,8 @@ pub(super) struct Written(watch::Receiver<Mark>);
 #[derive(Clone, Debug)]
 pub(super) struct Piece {
     pub(super) bytes: Bytes,
+    /// Whether it is the whole screen.
+    pub(super) snapshot: bool,
     /// Where the viewer is behind it.
     pub(super) mark: Mark,
 }
@@ -82,7 +88,25 @@ impl Written {
 
 fn write(mut pieces: Receiver<Piece>, written: &watch::Sender<Mark>, state: &ScreenState) {
     let mut watch = ScreenWatch::new();
-    while let Some(Piece { bytes, mark }) = pieces.blocking_recv() {
+    // None when standard output is no terminal.
+    let rows = tcgetwinsize(stdout()).ok().map(|size| size.ws_row);
+    if let Some(rows) = rows
+        && write_all(&state.fresh_page(rows)).is_err()
+    {
+        return;
+    }
+    while let Some(piece) = pieces.blocking_recv() {
+        let Piece {
+            bytes,
+            snapshot,
+            mark,
+        } = piece;
+        let bytes = match bytes.strip_prefix(FULL_RESET) {
+            Some(screen) if snapshot && rows.is_some() => {
+                Bytes::from([&state.fresh_page(0), screen].concat())
+            }
+            _ => bytes,
+        };
         watch.advance(&bytes, state);
         if write_all(&bytes).is_err() {
             return;

@@ -11,9 +11,30 @@ pub(super) struct ScreenState {
 }
 
 impl ScreenState {
-    /// Brings the terminal back to how programs expect to find it, whatever ran in it. Nothing
-    /// here moves the cursor, except leaving the alternate screen.
-    pub(super) fn reset(&self) -> Vec<u8> {
+    /// What a session is left with: the terminal as programs expect to find it, and the cursor on
+    /// a line of its own.
+    pub(super) fn leave(&self) -> Vec<u8> {
+        let mut bytes = self.reset();
+        if self.middle_of_line.swap(false, Ordering::Relaxed) {
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(b"\x1b[J");
+        bytes
+    }
+
+    /// What a snapshot begins with: the terminal as programs expect to find it, and nothing on the
+    /// screen. From a cursor at any line, `scroll` as the number of rows moves what is above it
+    /// into the scrollback.
+    pub(super) fn fresh_page(&self, scroll: u16) -> Vec<u8> {
+        let mut bytes = self.reset();
+        bytes.extend(std::iter::repeat_n(b'\n', scroll.into()));
+        bytes.extend_from_slice(b"\x1b[H\x1b[J");
+        bytes
+    }
+
+    /// Undoes whatever ran in the terminal. Nothing here moves the cursor, except leaving the
+    /// alternate screen.
+    fn reset(&self) -> Vec<u8> {
         let mut reset = Vec::new();
         // Ends an unfinished sequence and a synchronized update.
         reset.extend_from_slice(b"\x1b\\\x1b[?2026l");
@@ -38,10 +59,6 @@ impl ScreenState {
         if self.palette.swap(false, Ordering::Relaxed) {
             reset.extend_from_slice(b"\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\");
         }
-        if self.middle_of_line.swap(false, Ordering::Relaxed) {
-            reset.extend_from_slice(b"\r\n");
-        }
-        reset.extend_from_slice(b"\x1b[J");
         reset
     }
 }
@@ -56,6 +73,8 @@ pub(super) struct ScreenWatch {
 struct Seen {
     alternate: bool,
     palette: bool,
+    /// On the main screen, as far as that can be said without knowing the screen.
+    middle_of_line: bool,
 }
 
 impl ScreenWatch {
@@ -74,24 +93,31 @@ impl ScreenWatch {
         if self.seen.palette {
             state.palette.store(true, Ordering::Relaxed);
         }
-        if let Some(last) = output.last() {
-            state
-                .middle_of_line
-                .store(*last != b'\n', Ordering::Relaxed);
-        }
+        state
+            .middle_of_line
+            .store(self.seen.middle_of_line, Ordering::Relaxed);
     }
 }
 
 impl Perform for Seen {
+    fn print(&mut self, _: char) {
+        self.middle_of_line |= !self.alternate;
+    }
+
+    fn execute(&mut self, byte: u8) {
+        self.middle_of_line &= self.alternate || byte != b'\n';
+    }
+
     fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], _: bool, action: char) {
-        let modes = params.iter().filter_map(|parameter| parameter.first());
-        if intermediates == b"?"
-            && matches!(action, 'h' | 'l')
-            && modes
-                .into_iter()
-                .any(|mode| matches!(mode, 47 | 1047 | 1049))
-        {
-            self.alternate = action == 'h';
+        let mut params = params.iter().filter_map(|parameter| parameter.first());
+        match (intermediates, action) {
+            (b"?", 'h' | 'l') if params.any(|mode| matches!(mode, 47 | 1047 | 1049)) => {
+                self.alternate = action == 'h';
+            }
+            (b"", 'H' | 'f') if !self.alternate => {
+                self.middle_of_line = params.nth(1).is_some_and(|column| *column > 1);
+            }
+            _ => {}
         }
     }
 
@@ -111,33 +137,36 @@ impl Perform for Seen {
 mod tests {
     use super::*;
 
-    fn reset_after(output: &[&[u8]]) -> String {
+    fn left_after(output: &[&[u8]]) -> String {
         let (mut watch, state) = (ScreenWatch::new(), ScreenState::default());
         for piece in output {
             watch.advance(piece, &state);
         }
-        state.reset().escape_ascii().to_string()
+        state.leave().escape_ascii().to_string()
     }
 
     #[test]
     fn the_alternate_screen_is_left_only_from_inside() {
         const LEAVE: &str = "[?1049l";
-        assert!(reset_after(&[b"\x1b[?10", b"49hx"]).contains(LEAVE));
-        assert!(reset_after(&[b"\x1b[?1;1049h"]).contains(LEAVE));
-        assert!(!reset_after(&[b"\x1b[?1049hx\x1b[?1049l"]).contains(LEAVE));
-        assert!(!reset_after(&[b"\x1b[?1049h\x1bc"]).contains(LEAVE));
-        assert!(!reset_after(&[b"1049h"]).contains(LEAVE));
+        assert!(left_after(&[b"\x1b[?10", b"49hx"]).contains(LEAVE));
+        assert!(left_after(&[b"\x1b[?1;1049h"]).contains(LEAVE));
+        assert!(!left_after(&[b"\x1b[?1049hx\x1b[?1049l"]).contains(LEAVE));
+        assert!(!left_after(&[b"\x1b[?1049h\x1bc"]).contains(LEAVE));
+        assert!(!left_after(&[b"1049h"]).contains(LEAVE));
     }
 
     #[test]
     fn colours_are_reset_when_they_were_set() {
-        assert!(reset_after(&[b"\x1b]11;#102030\x07"]).contains("]111"));
-        assert!(!reset_after(&[b"\x1b]0;title\x07"]).contains("]111"));
+        assert!(left_after(&[b"\x1b]11;#102030\x07"]).contains("]111"));
+        assert!(!left_after(&[b"\x1b]0;title\x07"]).contains("]111"));
     }
 
     #[test]
     fn a_line_that_was_begun_is_ended() {
-        assert!(reset_after(&[b"$ "]).contains(r"\r\n"));
-        assert!(!reset_after(&[b"exit\r\n"]).contains(r"\r\n"));
+        assert!(left_after(&[b"$ "]).contains(r"\r\n"));
+        assert!(!left_after(&[b"exit\r\n"]).contains(r"\r\n"));
+        assert!(!left_after(&[b"vim\r\n\x1b[?1049hx"]).contains(r"\r\n"));
+        assert!(!left_after(&[b"snapshot\x1b[3;1H"]).contains(r"\r\n"));
+        assert!(left_after(&[b"\x1b[3;3H"]).contains(r"\r\n"));
     }
 }

@@ -128,7 +128,13 @@ impl Viewer {
                 did = self.input.next(), if to_type.is_none() => match did {
                     Did::Typed(bytes) if self.mode == Mode::Rw => to_type = Some(bytes),
                     Did::Typed(_) => {}
-                    Did::Detached => return Ok(Broken::Over(Ending::Detached)),
+                    Did::Detached(bytes) => {
+                        if self.mode == Mode::Rw {
+                            // Full only when the program does not read what it is given.
+                            let _ = input.try_send(bytes);
+                        }
+                        return Ok(Broken::Over(Ending::Detached));
+                    }
                     Did::Ended => {
                         if self.raw_mode.is_some() {
                             let hangup = Ending::Signalled(Signal::HUP.as_raw());
@@ -148,11 +154,8 @@ impl Viewer {
                     }
                 }
                 event = link.next(), if to_show.is_none() => match event {
-                    Ok(TerminalEvent::Snapshot(bytes) | TerminalEvent::Output(bytes)) => {
-                        let seq = link.position().map_or(0, |position| position.seq);
-                        let connection = self.connections;
-                        to_show = Some(Piece { bytes, mark: Mark { connection, seq } });
-                    }
+                    Ok(TerminalEvent::Snapshot(bytes)) => to_show = Some(self.piece(bytes, true, link)),
+                    Ok(TerminalEvent::Output(bytes)) => to_show = Some(self.piece(bytes, false, link)),
                     Ok(TerminalEvent::Frame(ServerFrame::Exit { code, signal })) => {
                         exit = Some(Ending::Exited { code, signal });
                     }
@@ -168,6 +171,18 @@ impl Viewer {
                     }
                 },
             }
+        }
+    }
+
+    fn piece(&self, bytes: Bytes, snapshot: bool, link: &Link) -> Piece {
+        let mark = Mark {
+            connection: self.connections,
+            seq: link.position().map_or(0, |position| position.seq),
+        };
+        Piece {
+            bytes,
+            snapshot,
+            mark,
         }
     }
 
@@ -217,7 +232,7 @@ impl Viewer {
                     }
                 },
                 did = self.input.next() => match did {
-                    Did::Detached => return Ok(Err(Ending::Detached)),
+                    Did::Detached(_) => return Ok(Err(Ending::Detached)),
                     Did::Typed(bytes) if self.raw_mode.is_some() && bytes.contains(&INTERRUPT) => {
                         return Ok(Err(Ending::Lost(error)));
                     }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use agentd_api::{Agent, AgentQuery, AgentStatus, Change, ClientError};
+use agentd_api::{Agent, AgentQuery, AgentStatus, Change, ClientError, Page};
 use clap::Args;
 use jiff::Timestamp;
 use tokio::time::{interval, sleep};
@@ -34,9 +34,11 @@ impl List {
         if self.watch {
             return self.watch(connection, output).await;
         }
-        let agents = self.read(connection).await?;
-        output.show(&agents, |agents| text(agents.iter()))?;
-        if agents.is_empty() {
+        let items = self.read(connection).await?;
+        let total = items.len() as u64;
+        let page = Page { items, total };
+        output.show(&page, |page| text(page.items.iter()))?;
+        if page.items.is_empty() {
             note("no agents; `agent orchestrator create NAME` makes one");
         }
         Ok(ExitCode::SUCCESS)

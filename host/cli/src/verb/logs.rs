@@ -19,7 +19,7 @@ pub(crate) struct Logs {
     #[arg(long, value_name = "N")]
     tail: Option<u64>,
     /// Only lines since a time (RFC 3339) or for a duration (10m)
-    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    #[arg(long, value_name = "TIME", value_parser = |word: &str| since(word, Timestamp::now()))]
     since: Option<String>,
     /// Go on with new lines until it ends
     #[arg(long, short)]
@@ -73,14 +73,11 @@ fn text(line: &LogLine, timestamps: bool, on_terminal: bool) -> String {
 }
 
 /// RFC 3339, whatever form the time was given in.
-fn parse_since(word: &str) -> Result<String, String> {
-    if let Ok(time) = word.parse::<Timestamp>() {
-        return Ok(time.to_string());
-    }
-    word.parse::<SignedDuration>()
-        .ok()
-        .and_then(|duration| Timestamp::now().checked_sub(duration.abs()).ok())
-        .map(|time| time.to_string())
+fn since(word: &str, now: Timestamp) -> Result<String, String> {
+    let ago = |duration: SignedDuration| now.checked_sub(duration.abs()).ok();
+    let time = word.parse().ok();
+    time.or_else(|| ago(word.parse().ok()?))
+        .map(|time: Timestamp| time.to_string())
         .ok_or_else(|| "it must look like `2026-11-23T12:00:00Z` or `10m`".to_owned())
 }
 
@@ -90,12 +87,11 @@ mod tests {
 
     #[test]
     fn times_and_durations_become_times() {
-        let at = |word: &str| parse_since(word).unwrap().parse::<Timestamp>().unwrap();
-        let noon: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
-        assert_eq!(at("2026-11-23T13:00:00+01:00"), noon);
-        let ago = Timestamp::now().duration_since(at("10m"));
-        assert_eq!(ago.as_mins(), 10);
-        assert!(parse_since("yesterday").is_err());
+        let now = "2026-11-23T12:10:00Z".parse().unwrap();
+        let noon = Ok("2026-11-23T12:00:00Z".to_owned());
+        assert_eq!(since("2026-11-23T13:00:00+01:00", now), noon);
+        assert_eq!(since("10m", now), noon);
+        assert!(since("yesterday", now).is_err());
     }
 
     #[test]

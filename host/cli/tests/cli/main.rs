@@ -1,0 +1,10 @@
+//! The whole command as its users see it. Each verb group has its file; `harness` starts what the
+//! tests need and cleans it up.
+
+mod attach;
+mod detach;
+mod harness;
+mod local;
+mod orchestrator;
+mod reconnect;
+mod wrap;

@@ -1,0 +1,193 @@
+//! `agent orchestrator …` and `agent ui`
+
+use std::io::{BufRead, BufReader};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Service, wait_for};
+
+fn show(service: &Service, name: &str) -> Value {
+    service.agent(&["show", name, "--json"]).run().json()
+}
+
+#[track_caller]
+fn wait_for_status(service: &Service, name: &str, status: &str) -> Value {
+    wait_for(status, || {
+        let agent = show(service, name);
+        if agent["status"] == status {
+            Ok(agent)
+        } else {
+            Err(agent.to_string())
+        }
+    })
+}
+
+#[test]
+fn info_and_health() {
+    let service = Service::orchestrator("pty");
+    let info = service.agent(&["info"]).run().succeeded();
+    assert_eq!(
+        info,
+        "Backend:      pty\nVersion:      0.1.0\nCapabilities: terminal, interactive\n"
+    );
+    let health = service.agent(&["health", "--json"]).run().json();
+    assert_eq!(health["service"], "agentd-orchestrator");
+    assert_eq!(health["agents_active"], 0);
+}
+
+#[test]
+fn an_agent_goes_through_its_life_by_name_and_by_id() {
+    let service = Service::orchestrator("pty");
+    let empty = service.agent(&["list"]).run();
+    assert_eq!(
+        empty.stderr,
+        "no agents; `agent orchestrator create NAME` makes one\n"
+    );
+
+    let create = ["create", "demo", "--working-dir", "/", "--", "cat"];
+    let id = service.agent(&create).run().succeeded().trim().to_owned();
+    assert_eq!(show(&service, "demo")["id"], id.as_str());
+    assert_eq!(show(&service, &id)["name"], "demo");
+    wait_for_status(&service, "demo", "running");
+
+    service.agent(&["stop", "demo"]).run().succeeded();
+    let stopped = wait_for_status(&service, &id, "stopped");
+    assert_eq!(stopped["session"]["state"], "exited");
+
+    service.agent(&["restart", &id]).run().succeeded();
+    let running = wait_for_status(&service, "demo", "running");
+    assert_eq!(running["restarts"], 1);
+
+    let text = service.agent(&["show", "demo"]).run().succeeded();
+    for line in [
+        "Name:        demo",
+        "Status:      running",
+        "Restarts:    1",
+        "Command:     cat",
+    ] {
+        assert!(text.lines().any(|seen| seen == line), "{line} in\n{text}");
+    }
+
+    service.agent(&["delete", "demo"]).run().succeeded();
+    service.agent(&["show", "demo"]).run().failed(
+        1,
+        "error: there is no agent `demo`\n\nhint: `agent orchestrator list` shows what there is",
+    );
+}
+
+#[test]
+fn lists_can_be_limited_to_a_status() {
+    let service = Service::orchestrator("pty");
+    service.launch("runs", &["cat"]);
+    service.launch("fails", &["sh", "-c", "exit 7"]);
+    wait_for_status(&service, "fails", "failed");
+    let failed = service
+        .agent(&["list", "--status", "failed"])
+        .run()
+        .succeeded();
+    let rows: Vec<Vec<&str>> = failed
+        .lines()
+        .map(|row| row.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows.len(), 2, "{failed}");
+    assert_eq!(
+        rows[1][..4],
+        ["fails", "failed", "exited", "(7)"],
+        "{failed}"
+    );
+    let both = service.agent(&["list", "--json"]).run().json();
+    assert_eq!(both["total"], 2);
+    let wrong = service.agent(&["list", "--status", "fine"]).run();
+    assert_eq!(wrong.code, Some(2));
+}
+
+#[test]
+fn a_watched_list_tells_changes_as_they_happen() {
+    let service = Service::orchestrator("pty");
+    let mut watch = service.agent(&["list", "--watch", "--json"]).spawn();
+    let mut changes = BufReader::new(watch.stdout.take().unwrap()).lines();
+    // The stream may open after the first agents are created: then the next one is heard.
+    let first = std::thread::spawn(move || {
+        let first = changes.next().unwrap().unwrap();
+        (first, changes)
+    });
+    let mut created = 0;
+    wait_for("the stream to open", || {
+        created += 1;
+        service.launch(&format!("early-{created}"), &["cat"]);
+        if first.is_finished() {
+            Ok(())
+        } else {
+            Err("nothing".to_owned())
+        }
+    });
+    let (_, changes) = first.join().unwrap();
+    service.launch("demo", &["sh", "-c", "exit 7"]);
+    let mut seen: Vec<String> = Vec::new();
+    for line in changes {
+        let change: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        if change["agent"]["name"] != "demo" && change["name"] != "demo" {
+            continue;
+        }
+        let event = change["event"].as_str().unwrap().to_owned();
+        if event == "exited" {
+            assert_eq!(change["agent"]["session"]["exit"]["code"], 7);
+            service.agent(&["delete", "demo"]).run().succeeded();
+        }
+        seen.push(event);
+        if seen.last().unwrap() == "deleted" {
+            break;
+        }
+    }
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert_eq!(seen, ["created", "started", "exited", "deleted"]);
+}
+
+#[test]
+fn prompts_and_logs_work_by_name() {
+    let service = Service::orchestrator("pty");
+    service.launch("demo", &["sh", "-c", "read line; echo \"<$line>\""]);
+    service.agent(&["send", "demo", "hello"]).run().succeeded();
+    let logs = service
+        .agent(&["logs", "demo", "--follow"])
+        .run()
+        .succeeded();
+    assert!(logs.ends_with("<hello>\n"), "{logs}");
+}
+
+#[test]
+fn one_that_is_missing_does_not_keep_the_verb_from_the_others() {
+    let service = Service::orchestrator("pty");
+    service.launch("demo", &["cat"]);
+    let run = service.agent(&["delete", "missing", "demo"]).run();
+    assert_eq!(run.code, Some(1));
+    assert!(
+        run.stderr.starts_with("error: there is no agent `missing`"),
+        "{run:?}"
+    );
+    assert_eq!(
+        service.agent(&["list", "--json"]).run().json()["items"],
+        json!([])
+    );
+}
+
+#[test]
+fn the_ui_link_carries_a_code_and_no_token() {
+    let service = Service::orchestrator("pty");
+    let link = service.anywhere(&["ui"]).run().succeeded();
+    assert!(
+        link.starts_with(&format!("{}/#code=", service.url())),
+        "{link}"
+    );
+    let token = std::fs::read_to_string(service.state_dir().join("token")).unwrap();
+    assert!(!link.contains(token.trim()));
+    let again = service.anywhere(&["ui", "--json"]).run().json();
+    assert!(
+        again["url"]
+            .as_str()
+            .unwrap()
+            .ends_with(again["code"].as_str().unwrap())
+    );
+    assert_ne!(again["url"], link.trim());
+}
