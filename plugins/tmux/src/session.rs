@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::place::Place;
+use crate::place::{ID, Place};
 use crate::prompt;
 use crate::server::{Failure, Server};
 use crate::{log, watch as watcher};
@@ -52,31 +52,47 @@ impl TmuxSession {
 
     fn refuse_if_ended(&self) -> Result<()> {
         if self.has_ended() {
-            return Err(Error::gone("the agent has ended"));
+            return Err(ended());
         }
         Ok(())
     }
 
-    async fn type_text(&self, text: &str) -> Result<(), Failure> {
-        let pane = self.place.pane.as_str();
+    /// Pastes the text, in brackets if the program asked for that.
+    async fn paste(&self, text: &str) -> Result<()> {
         let buffer = format!("agentd-{}", self.id);
         let load = ["load-buffer", "-b", &buffer, "-", ";"];
-        let paste = ["paste-buffer", "-p", "-d", "-b", &buffer, "-t", pane];
-        let arguments = [&load[..], &self.leave_mode(), &paste[..]].concat();
-        let typed = self
-            .server
-            .run_with_input(&arguments, text.as_bytes())
-            .await;
+        let paste = format!("paste-buffer -p -d -b {buffer} -t {}", self.place.pane);
+        let typed = self.type_in(&load, &paste, text).await;
         if typed.is_err() {
-            // It was loaded, and not pasted: a prompt is nobody else's business.
+            // It was loaded and perhaps not pasted: a prompt is nobody else's business.
             let _ = self.server.run(&["delete-buffer", "-b", &buffer]).await;
         }
-        typed.map(drop)
+        typed
     }
 
-    /// Out of the copy mode that a viewer may have left the pane in, where keys mean other things.
-    fn leave_mode(&self) -> [&str; 5] {
-        ["copy-mode", "-q", "-t", &self.place.pane, ";"]
+    /// Runs `command` if the agent's pane is there and alive: tmux 3.3a crashes when something is
+    /// pasted into a dead one, and another server may have another pane of that number. Before,
+    /// the pane leaves the copy mode in which a viewer may have left it and keys mean other things.
+    async fn type_in(&self, first: &[&str], command: &str, input: &str) -> Result<()> {
+        let pane = self.place.pane.as_str();
+        let alive = format!(
+            "#{{&&:#{{==:#{{{ID}}},{}}},#{{!=:#{{pane_dead}},1}}}}",
+            self.id
+        );
+        let leave = ["copy-mode", "-q", "-t", pane, ";"];
+        let dead = "display-message -p dead";
+        let decide = ["if-shell", "-F", "-t", pane, &alive, command, dead];
+        let arguments = [first, &leave, &decide].concat();
+        let printed = self
+            .server
+            .run_with_input(&arguments, input.as_bytes())
+            .await
+            .map_err(refusal)?;
+        if printed.is_empty() {
+            Ok(())
+        } else {
+            Err(ended())
+        }
     }
 }
 
@@ -107,15 +123,13 @@ impl Session for TmuxSession {
     async fn prompt(&self, text: String, submit: bool) -> Result<()> {
         self.refuse_if_ended()?;
         let text = prompt::clean(&text);
-        let pane = self.place.pane.as_str();
         if !text.is_empty() {
-            self.type_text(&text).await.map_err(refusal)?;
+            self.paste(&text).await?;
         }
         if submit {
             // By a client of its own, so that the key is not part of what was written before.
-            let enter = ["send-keys", "-t", pane, "Enter"];
-            let arguments = [&self.leave_mode()[..], &enter[..]].concat();
-            self.server.run(&arguments).await.map_err(refusal)?;
+            let enter = format!("send-keys -t {} Enter", self.place.pane);
+            self.type_in(&[], &enter, "").await?;
         }
         Ok(())
     }
@@ -171,6 +185,10 @@ impl Session for TmuxSession {
                 .collect(),
         )
     }
+}
+
+fn ended() -> Error {
+    Error::gone("the agent has ended")
 }
 
 /// The session's pane may have gone a moment before the watcher says so.

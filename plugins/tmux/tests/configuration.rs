@@ -26,7 +26,7 @@ set-hook -g after-new-session 'split-window -b -d \"sleep 500\"; rename-window m
 set-hook -g session-created 'set -g @created yes'
 set-hook -g after-new-window 'run-shell \"sleep 0.5\"; split-window -b \"sleep 500\"'
 set-hook -g after-split-window 'run-shell \"sleep 0.2\"; swap-pane -U'
-set-hook -g after-set-option 'run-shell true'
+set-hook -g after-set-option 'display-message changed'
 set-hook -g window-linked 'rename-window linked'
 set-hook -g pane-died 'respawn-pane'
 ";

@@ -9,7 +9,7 @@ use agentd_plugin_api::testing::Recorder;
 use scene::{GRACE, Scene, exited, wait_until};
 
 /// Reads raw bytes, shows them in hexadecimal and asks for bracketed pastes first if told to.
-const RAW: &str = "stty raw -echo; printf \"$1\"; printf 'ready\\r\\n'; \
+const RAW: &str = "stty raw -echo opost onlcr; printf \"$1\"; printf 'ready\\r\\n'; \
     dd bs=4096 count=1 2>/dev/null | od -An -v -tx1 -w60; \
     dd bs=4096 count=1 2>/dev/null | od -An -v -tx1 -w60; printf 'done\\r\\n'; sleep 1000";
 
@@ -94,6 +94,28 @@ async fn a_long_prompt_arrives_whole() {
     assert_eq!(std::fs::read(scene.path("sum")).unwrap(), sum.stdout);
 }
 
+/// Pasting into a dead pane crashes tmux 3.3a, with all that runs in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_at_the_moment_of_the_end_harms_nobody() {
+    let Some(scene) = Scene::plain().await else {
+        return;
+    };
+    let bystander = scene
+        .start(scene.spec("bystander", &["sleep", "1000"]))
+        .await;
+    for number in 0..10 {
+        let agent = scene.shell(&format!("end-{number}"), "exit 0").await;
+        while agent.session.prompt("x".to_owned(), true).await.is_ok() {}
+        agent.end().await;
+        agent.session.terminate(GRACE).await.unwrap();
+    }
+    assert_eq!(
+        scene.ask(&["list-sessions", "-F", "#{session_name}"]),
+        "bystander"
+    );
+    bystander.session.terminate(GRACE).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_has_ended_takes_no_prompt() {
     let Some(scene) = Scene::plain().await else {
@@ -101,7 +123,12 @@ async fn an_agent_that_has_ended_takes_no_prompt() {
     };
     let agent = scene.shell("over", "exit 0").await;
     agent.end().await;
-    wait_until_ended(&agent).await;
+    let error = agent
+        .session
+        .prompt("x".to_owned(), true)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Gone);
     let error = agent
         .session
         .resize(Size { cols: 90, rows: 30 })
@@ -109,15 +136,6 @@ async fn an_agent_that_has_ended_takes_no_prompt() {
         .unwrap_err();
     assert_eq!(error.kind, ErrorKind::Gone);
     assert_eq!(agent.lines().await, Vec::<String>::new());
-}
-
-async fn wait_until_ended(agent: &scene::Agent) {
-    loop {
-        match agent.session.prompt("x".to_owned(), true).await {
-            Err(error) => return assert_eq!(error.kind, ErrorKind::Gone),
-            Ok(()) => tokio::task::yield_now().await,
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
