@@ -1,0 +1,52 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// How a backend is tested.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Settings {
+    /// The `options` of every session.
+    pub options: Map<String, Value>,
+    /// What the daemon's variables would be, such as `AGENTD_DOCKER_IMAGE`.
+    pub settings: BTreeMap<String, String>,
+    /// Where each clause makes a directory for its agents, with the same owner; absolute. Without
+    /// it the system's directory for temporary files, and an owner who is not root.
+    pub working_dir: Option<PathBuf>,
+    /// A session whose health can be changed; without it a declared `health-check` is not tried.
+    pub health: Option<HealthProbe>,
+    /// Names of clauses; when there are any, only these are run.
+    pub only: Vec<String>,
+    /// Whether the library's owner and permissions are looked at, see [`agentd_host::loader::Trust`].
+    pub check_trust: bool,
+    /// How long one thing may take that a clause waits for.
+    pub patience: Duration,
+    /// How long one clause may take.
+    pub deadline: Duration,
+}
+
+/// A session whose health check passes while a file exists in its working directory.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HealthProbe {
+    /// The session's options, on top of [`Settings::options`].
+    pub options: Map<String, Value>,
+    /// The file's name.
+    pub file: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            options: Map::new(),
+            settings: BTreeMap::new(),
+            working_dir: None,
+            health: None,
+            only: Vec::new(),
+            check_trust: true,
+            patience: Duration::from_secs(20),
+            deadline: Duration::from_secs(300),
+        }
+    }
+}
