@@ -12,9 +12,7 @@ impl Actions for Terminal {
     }
 
     fn print(&mut self, c: char) {
-        if self.joins || !is_mark(c) {
-            self.print(c);
-        }
+        self.print(c);
     }
 
     fn control(&mut self, code: u8) {
@@ -90,11 +88,6 @@ impl Actions for Terminal {
             _ => {}
         }
     }
-}
-
-/// A mark without a character to join is dropped.
-fn is_mark(c: char) -> bool {
-    unicode_width::UnicodeWidthChar::width(c) == Some(0)
 }
 
 impl Terminal {

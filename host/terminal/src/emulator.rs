@@ -3,6 +3,8 @@ use crate::size::Size;
 use crate::snapshot;
 use crate::terminal::Terminal;
 
+const LARGEST_SNAPSHOT: usize = 64 * 1024;
+
 /// A terminal without a window: it reads a program's output, knows the screen that it makes,
 /// and answers the program's questions.
 #[derive(Debug, Clone)]
@@ -107,8 +109,21 @@ impl Emulator {
     /// the output so far ends in the middle of.
     ///
     /// They begin with a reset and hold the drawing back until they are through. They ask
-    /// nothing, so replaying them has no answers.
+    /// nothing, so replaying them has no answers. Where the scrollback would make them longer
+    /// than 64 KiB, its older part is left out.
     pub fn snapshot(&self) -> Vec<u8> {
-        snapshot::write(&self.terminal, &self.parser)
+        let mut scrollback = self.scrollback();
+        loop {
+            let bytes = snapshot::write(&self.terminal, &self.parser, scrollback);
+            if bytes.len() <= LARGEST_SNAPSHOT || scrollback == 0 {
+                return bytes;
+            }
+            scrollback /= 4;
+        }
+    }
+
+    /// [`snapshot`](Self::snapshot) with the whole scrollback.
+    pub(crate) fn whole_snapshot(&self) -> Vec<u8> {
+        snapshot::write(&self.terminal, &self.parser, usize::MAX)
     }
 }

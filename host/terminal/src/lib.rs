@@ -16,6 +16,7 @@
 //! otherwise. `tests/oracle` compares the two, cell by cell.
 #![forbid(unsafe_code)]
 
+mod answer_filter;
 mod buffer;
 mod cell;
 mod charset;
@@ -44,6 +45,7 @@ mod terminal;
 mod title;
 mod transcript;
 
+pub use answer_filter::AnswerFilter;
 pub use emulator::Emulator;
 pub use output_log::OutputLog;
 pub use put_away::PutAway;

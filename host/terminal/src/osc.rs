@@ -2,6 +2,8 @@ use crate::extra::Link;
 use crate::palette::{BACKGROUND, CURSOR, FOREGROUND, Rgb};
 use crate::terminal::Terminal;
 
+const LONGEST_LINK: usize = 4096;
+
 impl Terminal {
     /// Titles, links and colours; all else (clipboard, notifications, working directories) is
     /// for the viewers' terminals and no state of the screen.
@@ -68,6 +70,9 @@ impl Terminal {
             if params.trim().is_empty() {
                 self.set_link(None);
             }
+            return;
+        }
+        if text.len() > LONGEST_LINK {
             return;
         }
         let id = params

@@ -17,7 +17,7 @@ impl Emulator {
             size: self.size(),
             scrollback: self.scrollback(),
             replies: self.take_replies(),
-            snapshot: self.snapshot().into(),
+            snapshot: self.whole_snapshot().into(),
         }
     }
 }
@@ -31,7 +31,7 @@ impl PutAway {
         emulator
     }
 
-    /// [`Emulator::snapshot`], without bringing the emulator back.
+    /// What [`Emulator::snapshot`] answers, with the whole scrollback.
     pub fn snapshot(&self) -> &[u8] {
         &self.snapshot
     }

@@ -18,11 +18,12 @@ use crate::title::Title;
 /// disturb the drawing, and the cursor, which nearly everything moves. The last character is
 /// written once more where that is the only way to restore what it left behind: a pending
 /// wrap, or the chance to be joined by a combining mark or repeated.
-pub(crate) fn write(terminal: &Terminal, parser: &Parser) -> Vec<u8> {
+pub(crate) fn write(terminal: &Terminal, parser: &Parser, scrollback: usize) -> Vec<u8> {
     let mut writer = Writer {
         terminal,
         out: String::new(),
         style: Style::default(),
+        scrollback,
     };
     writer.reset();
     writer.titles();
@@ -54,6 +55,8 @@ struct Writer<'a> {
     out: String,
     /// The pen of the terminal that reads this.
     style: Style,
+    /// How many lines above the screen are written.
+    scrollback: usize,
 }
 
 impl Writer<'_> {
@@ -131,29 +134,31 @@ impl Writer<'_> {
 
     /// The lines of a screen and of its scrollback, its tab stops and its region.
     fn screen(&mut self, buffer: &Buffer) {
-        let count = if buffer.base() > 0 {
+        let first = buffer.base().saturating_sub(self.scrollback);
+        let end = if buffer.base() > first {
             buffer.rows.len()
         } else {
             let used = |row: &Row| row.content_end() > 0 || row.wrapped;
-            buffer.rows.iter().rposition(used).map_or(0, |y| y + 1)
+            let last = buffer.rows.iter().rposition(used);
+            last.map_or(first, |last| last + 1)
         };
-        if buffer.rows[0].wrapped && buffer.height > 1 {
+        if buffer.rows[first].wrapped && buffer.height > 1 {
             // The line that it continued is gone: continue another one, and delete that.
             let cols = buffer.cols;
             self.format(format_args!("\x1b[{cols}G  \x1b[H\x1b[M\x1b[X"));
         }
         // Where the reading terminal's cursor is.
         let mut at = 0;
-        for (index, row) in buffer.rows.iter().take(count).enumerate() {
-            let above = index.checked_sub(1).map(|index| &buffer.rows[index]);
-            let start = match above {
-                None => 0,
-                Some(above) if row.wrapped => self.wrap(above, row, at, buffer),
-                Some(_) => {
-                    self.without_background();
-                    self.put("\r\n");
-                    0
-                }
+        for index in first..end {
+            let row = &buffer.rows[index];
+            let start = if index == first {
+                0
+            } else if row.wrapped {
+                self.wrap(&buffer.rows[index - 1], row, at, buffer)
+            } else {
+                self.without_background();
+                self.put("\r\n");
+                0
             };
             let below = buffer.rows.get(index + 1);
             let end = if below.is_some_and(|below| leaves_gap(row, below, buffer.cols)) {

@@ -15,6 +15,9 @@ use crate::title::Titles;
 /// Marks beyond this many bytes in one cell are dropped.
 const LONGEST_CLUSTER: usize = 64;
 
+/// Links and underline colours beyond this many at a time are dropped.
+const MOST_EXTRAS: usize = 8192;
+
 /// Answers that nobody fetches are dropped beyond this.
 const MOST_REPLIES: usize = 64 * 1024;
 
@@ -144,9 +147,10 @@ impl Terminal {
 
     pub fn print(&mut self, c: char) {
         match c.width() {
-            Some(0) => self.combine(c),
+            // A mark without a character to join is dropped.
+            Some(0) if self.joins => self.combine(c),
+            Some(0) | None => {}
             Some(width) => self.put(c, width),
-            None => {}
         }
     }
 
@@ -254,13 +258,13 @@ impl Terminal {
     }
 
     pub fn set_extra(&mut self, extra: Extra) {
-        self.pen.extra = if extra == Extra::default() {
+        if self.extras.is_full() {
+            self.drop_unused_extras();
+        }
+        self.pen.extra = if extra == Extra::default() || self.extras.len() >= MOST_EXTRAS {
             0
         } else {
-            if self.extras.is_full() {
-                self.drop_unused_extras();
-            }
-            u16::try_from(self.extras.len() + 1).map_or(0, |_| self.extras.intern(extra) as u16)
+            self.extras.intern(extra) as u16
         };
     }
 

@@ -5,6 +5,8 @@
 //! cases: every kind of state by name, streams made of the sequences that programs use, and
 //! recordings of real programs, cut at many points. The score is printed.
 
+#![allow(clippy::unwrap_used, reason = "a test, helpers included")]
+
 mod oracle_cases;
 
 use std::collections::BTreeMap;
