@@ -1,5 +1,12 @@
 //! Sessions outlive the daemon; the server may not outlive them; other people's are none of ours.
 
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "these are tests"
+)]
+
 mod scene;
 
 use agentd_plugin_api::prelude::*;

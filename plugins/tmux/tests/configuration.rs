@@ -1,5 +1,12 @@
 //! Under configurations that work against us, and with nothing of them changed.
 
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "these are tests"
+)]
+
 mod scene;
 
 use agentd_plugin_api::prelude::*;

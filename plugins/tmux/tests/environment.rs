@@ -1,5 +1,12 @@
 //! What an agent finds in its environment, and where its values must not be found.
 
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "these are tests"
+)]
+
 mod scene;
 
 use std::collections::BTreeMap;

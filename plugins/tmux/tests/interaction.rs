@@ -1,5 +1,12 @@
 //! What can be done with an agent that runs: typing, looking, resizing, attaching.
 
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "these are tests"
+)]
+
 mod scene;
 
 use std::process::Command;
@@ -295,11 +302,19 @@ async fn attaching_works_from_anywhere() {
         nobody().await;
     }
 
-    // Inside a pane of the same server, as a person does it.
-    scene.ask(&["new-session", "-d", "-s", "mine", "-x", "90", "-y", "30"]);
-    let quoted: Vec<String> = command.iter().map(|word| format!("'{word}'")).collect();
-    scene.ask(&["send-keys", "-t", "=mine:", "-l", &quoted.join(" ")]);
-    scene.ask(&["send-keys", "-t", "=mine:", "Enter"]);
+    // In a pane of the same server.
+    let inside = [
+        "new-session",
+        "-d",
+        "-s",
+        "mine",
+        "-x",
+        "90",
+        "-y",
+        "30",
+        "--",
+    ];
+    scene.ask(&[&inside[..], &command].concat());
     wait_until("it is attached", || attached() == "agent").await;
     scene.ask(&["detach-client", "-s", "=agent"]);
     nobody().await;

@@ -1,5 +1,12 @@
 //! Starting, ending, and what is left in between.
 
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "these are tests"
+)]
+
 mod scene;
 
 use agentd_plugin_api::prelude::*;
