@@ -94,7 +94,14 @@ impl TestProgram {
     }
 
     /// Starts it, up to the line with its address.
-    pub fn start(mut self) -> RunningProgram {
+    pub fn start(self) -> RunningProgram {
+        let state_dir = self.state_dir();
+        self.start_in(&state_dir)
+    }
+
+    /// Starts it beside others in a state directory.
+    pub fn start_in(mut self, state_dir: &Path) -> RunningProgram {
+        self.command.env("AGENTD_STATE_DIR", state_dir);
         let log = self.file("stderr");
         self.command
             .stdin(Stdio::null())
@@ -108,7 +115,7 @@ impl TestProgram {
         let Some(address) = address.and_then(|address| address.parse().ok()) else {
             panic!("{line:?}\n{}", fs::read_to_string(&log).unwrap());
         };
-        let token = fs::read_to_string(self.state_dir().join("token")).unwrap();
+        let token = fs::read_to_string(state_dir.join("token")).unwrap();
         let work_dir = self.directory.path().join("work");
         RunningProgram {
             client: TestClient::new(address, token, collection(self.service), work_dir),

@@ -63,8 +63,8 @@ impl TestSession {
     pub async fn terminal(&self, query: &str) -> TestTerminal {
         let path = format!("{}/terminal{query}", self.path);
         let bearer = self.client.bearer();
-        let terminal = self.client.terminal(&path, &[("authorization", &bearer)]);
-        terminal.await.unwrap()
+        let headers = [("authorization", bearer.as_str())];
+        self.client.terminal(&path, &headers).await.unwrap()
     }
 
     /// Everything that it has printed, byte for byte, once it has ended.
