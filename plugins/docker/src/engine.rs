@@ -60,7 +60,8 @@ impl Engine {
     }
 
     /// Pings on a new connection. An engine that is being stopped still talks on open ones, but
-    /// accepts no more.
+    /// accepts no more. (Bollard 0.21 keeps no connection for a second request, but does not
+    /// promise so.)
     pub(crate) async fn ping_anew(&self) -> Result<()> {
         let ping = async { open(&self.address)?.ping().await };
         match timeout(PATIENCE, ping).await {

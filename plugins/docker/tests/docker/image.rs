@@ -18,13 +18,13 @@ const APPLETS: &str = "sh cat echo env id ip kill ls mkdir nc printf ps pwd rm s
 
 const CHECK: &str = r#"HEALTHCHECK --interval=300ms --timeout=10s --retries=1 CMD ["test", "-e", "/workspace/well"]"#;
 
-pub fn client(engine: &Engine) -> Docker {
-    Docker::connect_with_host(&engine.docker_host()).expect("a client of the engine")
+pub fn client(docker_host: &str) -> Docker {
+    Docker::connect_with_host(docker_host).expect("a client of the engine")
 }
 
 /// Builds both images.
 pub async fn build(engine: &Engine) {
-    let docker = client(engine);
+    let docker = client(&engine.docker_host());
     for (tag, check) in [(PLAIN, ""), (CHECKED, CHECK)] {
         let dockerfile = format!("FROM scratch\nCOPY root/ /\nENV PATH=/bin\n{check}\n");
         let options = BuildImageOptionsBuilder::new().t(tag).build();

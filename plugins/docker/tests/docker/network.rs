@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::net::{Ipv6Addr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -297,5 +298,5 @@ pub fn inside<R: Send + 'static>(network: &Path, act: impl FnOnce() -> R + Send 
             .expect("entering the network");
         act()
     });
-    thread.join().expect("the thread in the other network")
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }

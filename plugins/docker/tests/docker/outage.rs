@@ -1,5 +1,6 @@
 //! The engine stops, crashes, hangs and comes back. Each test has an engine of its own.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use agentd_plugin_api::prelude::*;
@@ -8,11 +9,17 @@ use serde_json::json;
 
 use crate::engine::Engine;
 use crate::image;
+use crate::network::inside;
 use crate::trial;
 use crate::world::{Agent, GRACE, Workspace, World};
 
 pub fn trials(trials: &mut Vec<Trial>) {
     trial(trials, "outage::engine_stopped", engine_stopped);
+    trial(
+        trials,
+        "outage::engine_stopped_over_tcp",
+        engine_stopped_over_tcp,
+    );
     trial(trials, "outage::engine_killed", engine_killed);
     trial(trials, "outage::live_restore", live_restore);
     trial(trials, "outage::engine_hangs", engine_hangs);
@@ -20,10 +27,12 @@ pub fn trials(trials: &mut Vec<Trial>) {
     trial(trials, "outage::left_behind", left_behind);
 }
 
+const TCP: &str = "tcp://127.0.0.1:2375";
+
 async fn own_engine(flags: &'static [&'static str]) -> (Arc<Engine>, World) {
     let engine = blocking(move || Engine::start_with(flags)).await;
     image::build(&engine).await;
-    let world = World::on(&engine).await;
+    let world = World::on(&engine.docker_host()).await;
     (Arc::new(engine), world)
 }
 
@@ -33,16 +42,16 @@ async fn with(engine: &Arc<Engine>, act: fn(&Engine)) {
 }
 
 async fn blocking<R: Send + 'static>(act: impl FnOnce() -> R + Send + 'static) -> R {
-    tokio::task::spawn_blocking(act).await.expect("the engine")
+    let done = tokio::task::spawn_blocking(act).await;
+    done.unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }
 
-/// Waits until the last event is `unknown`; it names the engine's socket.
-async fn unknown(agent: &Agent, engine: &Engine) {
-    let socket = engine.docker_host();
+/// Waits until the last event is `unknown`; it names the engine's address.
+async fn unknown(agent: &Agent, address: &str) {
     agent
         .events
         .wait_for("unknown", |recorded| match recorded.events.last() {
-            Some(Event::Unknown { reason }) => reason.contains(&socket),
+            Some(Event::Unknown { reason }) => reason.contains(address),
             _ => false,
         })
         .await;
@@ -71,6 +80,26 @@ fn engine_stopped_status(status: ExitStatus) -> ExitStatus {
 /// themselves.
 async fn engine_stopped() {
     let (engine, world) = own_engine(&[]).await;
+    stop_and_begin(&engine, &world, &engine.docker_host()).await;
+}
+
+/// The same over TCP.
+async fn engine_stopped_over_tcp() {
+    let engine = blocking(|| Engine::start_with(&["--host", TCP, "--tls=false"])).await;
+    image::build(&engine).await;
+    let engine = Arc::new(engine);
+    let network = engine.network_namespace();
+    // The engine's loopback interface is another than ours.
+    let test = move || {
+        crate::runtime().block_on(async {
+            let world = World::on(TCP).await;
+            stop_and_begin(&engine, &world, TCP).await;
+        });
+    };
+    blocking(move || inside(&network, test)).await;
+}
+
+async fn stop_and_begin(engine: &Arc<Engine>, world: &World, address: &str) {
     let agent = world.start(&["sleep", "600"], json!({})).await;
     let polite = world
         .sh("trap 'exit 0' TERM; echo ready; while true; do sleep 0.1; done")
@@ -79,9 +108,9 @@ async fn engine_stopped() {
     let earlier = world.sh("exit 3").await;
     assert_eq!(earlier.exit().await, ExitStatus::code(3));
 
-    with(&engine, Engine::stop).await;
-    unknown(&agent, &engine).await;
-    unknown(&polite, &engine).await;
+    with(engine, Engine::stop).await;
+    unknown(&agent, address).await;
+    unknown(&polite, address).await;
     assert_eq!(
         earlier.exit().await,
         ExitStatus::code(3),
@@ -102,7 +131,7 @@ async fn engine_stopped() {
     assert_eq!(refused.kind, ErrorKind::Unavailable);
     assert!(refused.hint.is_some());
 
-    with(&engine, Engine::begin).await;
+    with(engine, Engine::begin).await;
     let by_engine = engine_stopped_status(ExitStatus::signal(15));
     assert_eq!(agent.exit().await, by_engine);
     assert_eq!(
@@ -122,7 +151,7 @@ async fn engine_killed() {
     let (engine, world) = own_engine(&[]).await;
     let agent = world.start(&["sleep", "600"], json!({})).await;
     with(&engine, Engine::kill).await;
-    unknown(&agent, &engine).await;
+    unknown(&agent, &engine.docker_host()).await;
     with(&engine, Engine::begin).await;
     let status = agent.exit().await;
     assert_eq!(
@@ -141,7 +170,7 @@ async fn live_restore() {
 
     for way in [Engine::stop, Engine::kill] {
         with(&engine, way).await;
-        unknown(&stays, &engine).await;
+        unknown(&stays, &engine.docker_host()).await;
         with(&engine, Engine::begin).await;
         running_again(&stays).await;
     }
@@ -153,7 +182,7 @@ async fn live_restore() {
     stays.wait_for_line("hello").await;
 
     with(&engine, Engine::stop).await;
-    unknown(&ends, &engine).await;
+    unknown(&ends, &engine.docker_host()).await;
     ends.file("go", Some(""));
     let gone = ends.workspace.path().join("gone");
     blocking(move || crate::engine::until("the agent's end", || gone.exists())).await;
@@ -168,7 +197,7 @@ async fn engine_hangs() {
     let (engine, world) = own_engine(&[]).await;
     let agent = world.start(&["sleep", "600"], json!({})).await;
     with(&engine, Engine::freeze).await;
-    unknown(&agent, &engine).await;
+    unknown(&agent, &engine.docker_host()).await;
     let ended = agent.session.terminate(GRACE).await;
     assert_eq!(ended.expect_err("no answer").kind, ErrorKind::Unavailable);
     with(&engine, Engine::thaw).await;

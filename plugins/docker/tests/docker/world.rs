@@ -48,23 +48,23 @@ pub struct World {
 
 impl World {
     pub async fn shared() -> World {
-        World::on(&shared_engine()).await
+        World::on(&shared_engine().docker_host()).await
     }
 
-    pub async fn on(engine: &Engine) -> World {
+    pub async fn on(docker_host: &str) -> World {
         let state = tempfile::tempdir().expect("a state directory");
         let config = Config {
             instance: unique("instance"),
             state_dir: state.path().to_owned(),
             settings: [
-                ("DOCKER_HOST".to_owned(), engine.docker_host()),
+                ("DOCKER_HOST".to_owned(), docker_host.to_owned()),
                 ("AGENTD_DOCKER_IMAGE".to_owned(), image::PLAIN.to_owned()),
             ]
             .into(),
         };
         World {
             backend: connect(&config).await.expect("connecting"),
-            docker: image::client(engine),
+            docker: image::client(docker_host),
             config,
             _state: state,
         }
