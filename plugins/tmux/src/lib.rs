@@ -1,6 +1,6 @@
 //! Agents in sessions of the user's own tmux server, one session each.
 //!
-//! How it is done, in the order of a session's life: [`options`] are checked, `launch` makes the
+//! How it is done, in the order of a session's life: `options` are checked, `launch` makes the
 //! session with the agent's `environment`, `watch` waits for its end, `session` is what can be
 //! done in between (`prompt`, `log`). `server` runs the tmux program and `script` writes what it
 //! reads.
