@@ -1,6 +1,7 @@
 use std::io;
 use std::time::Duration;
 
+use agentd_terminal::AnswerFilter;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
@@ -15,6 +16,8 @@ const HOLD: Duration = Duration::from_secs(1);
 pub(super) struct Input {
     /// None after its end.
     keyboard: Option<Keyboard>,
+    /// The service answers the program's questions; this terminal's answers must not get there.
+    answers: AnswerFilter,
     scanner: DetachScanner,
     release_at: Instant,
 }
@@ -33,6 +36,7 @@ impl Input {
     pub(super) fn open(detach_keys: DetachKeys) -> io::Result<Input> {
         Ok(Input {
             keyboard: Some(Keyboard::open()?),
+            answers: AnswerFilter::new(),
             scanner: DetachScanner::new(detach_keys),
             release_at: Instant::now(),
         })
@@ -47,7 +51,7 @@ impl Input {
             let input = tokio::select! {
                 read = keyboard.next() => match read {
                     Some(bytes) => {
-                        let scanned = self.scanner.scan(&bytes);
+                        let scanned = self.scanner.scan(&self.answers.filter(&bytes));
                         if scanned.detached {
                             return Did::Detached(scanned.input.into());
                         }

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::io::{self, stdout};
 use std::sync::Arc;
 use std::thread;
@@ -11,6 +12,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::cursor_question::CursorQuestion;
 use super::screen_state::{ScreenState, ScreenWatch};
 
 /// How many pieces of output may wait. When the terminal is slow, the service notices by the
@@ -88,6 +90,7 @@ impl Written {
 
 fn write(mut pieces: Receiver<Piece>, written: &watch::Sender<Mark>, state: &ScreenState) {
     let mut watch = ScreenWatch::new();
+    let mut question = CursorQuestion::default();
     // None when standard output is no terminal.
     let rows = tcgetwinsize(stdout()).ok().map(|size| size.ws_row);
     if let Some(rows) = rows
@@ -108,12 +111,18 @@ fn write(mut pieces: Receiver<Piece>, written: &watch::Sender<Mark>, state: &Scr
             _ => bytes,
         };
         watch.advance(&bytes, state);
+        let bytes = match rows {
+            Some(_) => question.remove(&bytes),
+            None => Cow::Borrowed(&bytes[..]),
+        };
         if write_all(&bytes).is_err() {
             return;
         }
         // Only the viewer listens, and it may have left.
         let _ = written.send(mark);
     }
+    // Nobody is there to be told that this was not the last.
+    let _ = write_all(question.held());
 }
 
 fn write_all(mut bytes: &[u8]) -> Result<(), Errno> {

@@ -15,26 +15,34 @@ fn a_shell_is_typed_into_resized_left_and_ended() {
     outer.enter("agent wrap attach demo");
     outer.wait_until("the prompt", |screen| screen.ends_with('$'));
     outer.enter("echo to''gether; stty size");
-    let screen = outer.wait_for("together\n24 80");
-    assert!(screen.ends_with('$'), "{screen}");
+    outer.wait_for("together\n24 80\n$");
 
     outer.resize(100, 30);
-    outer.enter("clear; stty size");
-    outer.wait_for("30 100");
+    wait_for_size(&outer, "30 100");
+    outer.enter("echo kept-by-''the-session");
+    outer.wait_for("kept-by-the-session");
 
     outer.keys(&["C-p", "C-q"]);
     outer.wait_for("detached from session `demo`; `agent wrap attach demo` attaches again\nouter>");
     outer.resize(90, 20);
     outer.enter("clear; agent wrap attach demo");
     outer.wait_until("the old screen", |screen| {
-        screen.contains("30 100") && !screen.contains("outer>")
+        screen.contains("kept-by-the-session") && !screen.contains("outer>")
     });
-    outer.enter("stty size");
-    outer.wait_for("20 90");
+    wait_for_size(&outer, "20 90");
     outer.enter("exit 7");
     outer.wait_for("session `demo` exited with code 7\nouter>");
     outer.enter("echo code $?");
     outer.wait_for("code 7");
+}
+
+/// tmux takes its time to tell a new size.
+#[track_caller]
+fn wait_for_size(outer: &OuterTerminal, size: &str) {
+    outer.wait_until(size, |screen| {
+        outer.enter("clear; stty size");
+        screen.contains(size)
+    });
 }
 
 #[test]
@@ -73,7 +81,7 @@ fn an_agent_is_attached_to_by_name() {
     outer.wait_for("<hello>\nagent `demo` exited with code 3\nouter>");
     outer.enter("agent orchestrator attach demo; echo status $?");
     let screen = outer.wait_for("status 3");
-    assert_eq!(screen.matches("<hello>").count(), 2, "{screen}");
+    assert_eq!(screen.matches("<hello>").count(), 1, "{screen}");
 }
 
 #[test]
@@ -212,4 +220,29 @@ fn a_missing_session_is_told_before_anything_else() {
         1,
         "error: there is no session `nobody`\n\nhint: `agent wrap list` shows what there is",
     );
+}
+
+#[test]
+fn questions_to_the_terminal_are_answered_once_and_not_again_when_attaching() {
+    let service = Service::wrap("pty");
+    let Some(outer) = OuterTerminal::open(&service) else {
+        return;
+    };
+    // Cursor, attributes, version, colours, modes and keyboard, from the first row.
+    let ask = r"stty raw -echo; printf '\033[6n\033[c\033[>c\033[5n\033[>0q\033[?2004$p\033]11;?\007'; cat -v";
+    service.launch("demo", &["sh", "-c", ask]);
+    for round in 1..=3 {
+        outer.enter("clear; agent wrap attach demo");
+        outer.wait_until("the answers", |screen| {
+            screen.starts_with("^[[1;1R") && !screen.contains("outer>")
+        });
+        outer.keys(&["x"]);
+        let keys = "x".repeat(round);
+        let screen = outer.wait_until(&keys, |screen| screen.ends_with(&keys));
+        for answer in ["R", "[?62", "[>0;", "[0n", ">|", "$y", "]11;"] {
+            assert_eq!(screen.matches(answer).count(), 1, "{answer} in\n{screen}");
+        }
+        outer.keys(&["C-p", "C-q"]);
+        outer.wait_for("detached");
+    }
 }

@@ -3,6 +3,7 @@
 
 mod attach;
 mod detach;
+#[cfg(test)]
 mod harness;
 mod local;
 mod orchestrator;
