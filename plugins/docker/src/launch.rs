@@ -126,8 +126,9 @@ async fn run(
             return Err(Failure::new("create-failed", error));
         }
     };
-    let begun = begin(shared, agent, plan, container, cancel).await;
+    let begun = begin(shared, agent, plan, &container, cancel).await;
     if begun.is_err() {
+        shared.watch.forget(&container);
         shared.discard(&agent.id).await;
     }
     begun
@@ -137,16 +138,16 @@ async fn begin(
     shared: &Shared,
     agent: &Arc<Agent>,
     plan: &Plan,
-    container: String,
+    container: &str,
     cancel: &CancellationToken,
 ) -> Result<(), Failure> {
     if cancel.is_cancelled() {
         return Err(cancelled());
     }
     // Before the start: an agent may end at once.
-    shared.watch.add(&container, agent);
+    shared.watch.add(container, agent);
     let client = shared.engine.client();
-    let started = client.start_container(&container, None).await;
+    let started = client.start_container(container, None).await;
     started.map_err(|error| {
         let mut error = shared.engine.error("starting the container", error);
         // Such as a user that the image does not have; older engines take the blame themselves.
@@ -160,16 +161,16 @@ async fn begin(
     }
     if plan.tty {
         // Only possible once it runs; an agent that has ended already needs it no more.
-        let _ = shared.resize(&container, plan.size).await;
+        let _ = shared.resize(container, plan.size).await;
     }
     agent
         .stage
-        .send_replace(Stage::Container(container.clone()));
+        .send_replace(Stage::Container(container.to_owned()));
     // The container runs: that it cannot be inspected just now is for the watch to report.
-    if let Ok(Some(found)) = shared.engine.inspect(&container).await
+    if let Ok(Some(found)) = shared.engine.inspect(container).await
         && let Some(state) = found.state
     {
-        agent.alive(&container, &state);
+        agent.alive(container, &state);
     }
     Ok(())
 }
