@@ -69,11 +69,11 @@ export function screenOf(page: Page, index = 0): Promise<string[]> {
   }, index);
 }
 
-export function untilShows(page: Page, text: string | RegExp, index = 0): Promise<string> {
+export function untilShows(page: Page, text: string | RegExp, index = 0, ms = 20_000): Promise<string> {
   return until(`the terminal to show ${text}`, async () => {
     const all = (await bufferOf(page, index)).join('\n');
     return (typeof text === 'string' ? all.includes(text) : text.test(all)) ? all : null;
-  });
+  }, ms);
 }
 
 export function untilLive(page: Page): Promise<void> {

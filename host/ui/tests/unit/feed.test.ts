@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { Feed, type Screen } from '../../web/terminal/feed.ts';
 
 /** A screen that parses when it is told to. */
-function rig() {
+function rig(free = true) {
   const did: string[] = [];
   const acks: number[] = [];
   const parsing: { length: number; done: () => void }[] = [];
@@ -20,7 +20,7 @@ function rig() {
       ask: () => {
         asked += 1;
       },
-      leave: () => undefined,
+      mayWriteNow: () => free,
     },
     (seq) => acks.push(seq),
   );
@@ -41,6 +41,15 @@ test('a key and its echo do not queue', () => {
   feed.output(new Uint8Array([65]), 1);
   expect(did).toEqual(['write 65']);
   expect(asked()).toBe(0);
+});
+
+test('nor does it go before its turn where there is a crowd', () => {
+  const { feed, did, asked, run } = rig(false);
+  feed.output(new Uint8Array([65]), 1);
+  expect(did).toEqual([]);
+  expect(asked()).toBe(1);
+  run();
+  expect(did).toEqual(['write 65']);
 });
 
 test('a flood waits for its turn and goes in pieces', () => {

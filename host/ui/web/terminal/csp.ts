@@ -4,7 +4,7 @@
  * same goes into constructed style sheets and the style object, which it
  * allows, so that the policy needs no `unsafe-inline`.
  */
-const sheets = new WeakMap<HTMLStyleElement, CSSStyleSheet>();
+const sheets = new WeakMap<HTMLStyleElement, { sheet: CSSStyleSheet; rules: string }>();
 
 export function installStyles(): void {
   Object.defineProperties(HTMLStyleElement.prototype, {
@@ -15,19 +15,22 @@ export function installStyles(): void {
 }
 
 function setRules(this: HTMLStyleElement, rules: string): void {
-  let sheet = sheets.get(this);
-  if (!sheet) {
-    sheet = new CSSStyleSheet();
-    sheets.set(this, sheet);
-    document.adoptedStyleSheets.push(sheet);
+  let own = sheets.get(this);
+  if (!own) {
+    own = { sheet: new CSSStyleSheet(), rules: '' };
+    sheets.set(this, own);
+    document.adoptedStyleSheets.push(own.sheet);
   }
-  sheet.replaceSync(rules);
+  // Every snapshot restores the colours, and with them the same rules.
+  if (own.rules === rules) return;
+  own.rules = rules;
+  own.sheet.replaceSync(rules);
 }
 
 function removeRules(this: HTMLStyleElement): void {
-  const sheet = sheets.get(this);
+  const own = sheets.get(this);
   sheets.delete(this);
-  document.adoptedStyleSheets = document.adoptedStyleSheets.filter((adopted) => adopted !== sheet);
+  if (own) document.adoptedStyleSheets = document.adoptedStyleSheets.filter((sheet) => sheet !== own.sheet);
   Element.prototype.remove.call(this);
 }
 

@@ -34,11 +34,13 @@ export async function draw(terminal: Terminal, drawing: Drawing): Promise<void> 
 
 let able: boolean | null = null;
 
-/** WebGL without a graphics card is slower than elements. */
+/** WebGL that the processor has to draw is slower than elements. */
 function hasGraphicsCard(): boolean {
   if (able === null) {
     const context = document.createElement('canvas').getContext('webgl2', { failIfMajorPerformanceCaveat: true });
-    able = context !== null;
+    const names = context?.getExtension('WEBGL_debug_renderer_info');
+    const name = context?.getParameter(names ? names.UNMASKED_RENDERER_WEBGL : context.RENDERER) as string | undefined;
+    able = name !== undefined && !/swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
     context?.getExtension('WEBGL_lose_context')?.loseContext();
   }
   return able;

@@ -10,7 +10,8 @@ export interface Screen {
 export interface Turns {
   /** This feed has something to write. */
   ask(feed: Feed): void;
-  leave(feed: Feed): void;
+  /** Whether a little may be written without waiting for a turn. */
+  mayWriteNow(feed: Feed): boolean;
 }
 
 type Item =
@@ -51,7 +52,7 @@ export class Feed {
   ) {}
 
   output(bytes: Uint8Array, seq: number): void {
-    if (this.queue.length === 0 && this.writing + bytes.length <= AT_ONCE) {
+    if (this.queue.length === 0 && this.writing + bytes.length <= AT_ONCE && this.turns.mayWriteNow(this)) {
       this.write({ kind: 'output', bytes, seq, whole: false });
       return;
     }

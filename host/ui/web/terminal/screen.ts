@@ -13,7 +13,8 @@ import { DARK, LIGHT } from './palette.ts';
 import { ignoreQueries } from './queries.ts';
 import { type Drawing, draw } from './draw.ts';
 
-const SCROLLBAR = 10;
+/** What the fit addon leaves for it. */
+const SCROLLBAR = 14;
 const FONT = 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", "Noto Sans Mono", monospace, "Noto Color Emoji"';
 const MARKS = {
   matchBackground: '#8a6d1a',
@@ -41,6 +42,17 @@ export interface ScreenLook {
   reader: boolean;
 }
 
+/** What differs between a page of its own and a tile among many. */
+export interface ScreenKind {
+  /** A session larger than the box is shown in smaller letters, down to this size. */
+  smallestFont: number;
+  /** Lines kept above the screen; with none, a line that scrolls away costs next to nothing. */
+  scrollback: number;
+}
+
+export const PAGE: ScreenKind = { smallestFont: 8, scrollback: 5000 };
+export const TILE: ScreenKind = { smallestFont: 4, scrollback: 0 };
+
 /** The terminal in the page: xterm.js, its addons and how it fits its box. */
 export class TerminalScreen implements Screen {
   readonly terminal: Terminal;
@@ -53,7 +65,7 @@ export class TerminalScreen implements Screen {
     private readonly box: HTMLElement,
     private readonly listener: ScreenListener,
     look: ScreenLook,
-    private readonly smallestFont: number,
+    private readonly kind: ScreenKind,
     drawing: Drawing,
   ) {
     installStyles();
@@ -65,10 +77,9 @@ export class TerminalScreen implements Screen {
       fontSize: look.font,
       macOptionIsMeta: true,
       minimumContrastRatio: look.dark ? 1 : 4.5,
-      overviewRuler: { width: SCROLLBAR },
       rightClickSelectsWord: true,
       screenReaderMode: look.reader,
-      scrollback: 5000,
+      scrollback: kind.scrollback,
       theme: look.dark ? DARK : LIGHT,
       linkHandler: {
         activate: (_event, address) => openLink(address),
@@ -131,7 +142,7 @@ export class TerminalScreen implements Screen {
     if (!room) return;
     const { cols, rows } = this.terminal;
     const scale = Math.min(1, room.cols / cols, room.rows / rows);
-    const font = Math.min(this.look.font, Math.max(this.smallestFont, Math.floor(this.look.font * scale * 2) / 2));
+    const font = Math.min(this.look.font, Math.max(this.kind.smallestFont, Math.floor(this.look.font * scale * 2) / 2));
     if (font !== this.font) this.terminal.options.fontSize = font;
   }
 

@@ -4,7 +4,7 @@ import type { Exit, Mode, Size } from '../service/wire.ts';
 import type { Drawing } from './draw.ts';
 import { Feed } from './feed.ts';
 import { Link, type LinkState } from './link.ts';
-import { type ScreenLook, type ScreenListener, TerminalScreen } from './screen.ts';
+import { PAGE, type ScreenListener, type ScreenLook, TerminalScreen, TILE } from './screen.ts';
 import { turns } from './turns.ts';
 
 export interface ViewOptions {
@@ -13,8 +13,7 @@ export interface ViewOptions {
   /** `fit`: this viewer's box sets the size when it may; `follow`: the size is left to others. */
   sizing: 'fit' | 'follow';
   look: ScreenLook;
-  /** A session larger than the box is shown in smaller letters, down to this size. */
-  smallestFont: number;
+  tile: boolean;
   drawing: Drawing;
 }
 
@@ -67,10 +66,11 @@ export class TerminalSession {
         leave: listener.leave,
       },
       options.look,
-      options.smallestFont,
+      options.tile ? TILE : PAGE,
       options.drawing,
     );
     this.feed = new Feed(this.screen, turns, (seq) => this.link.ack(seq));
+    turns.join(this.feed);
     this.link = new Link(
       options.agent,
       options.mode,
@@ -102,6 +102,7 @@ export class TerminalSession {
       },
     );
     this.screen.setKeyboard(false);
+    this.markFirstPaint();
     // For tests, and for whoever looks from the browser's console.
     Object.assign(box, { terminal: this.screen.terminal });
     this.watch = new ResizeObserver(() => this.boxChanged());
@@ -163,6 +164,18 @@ export class TerminalSession {
     this.link.stop();
     turns.leave(this.feed);
     this.screen.dispose();
+  }
+
+  /** In the browser's timeline: when the screen was first there to see. */
+  private markFirstPaint(): void {
+    const { terminal } = this.screen;
+    const parsed = terminal.onWriteParsed(() => {
+      parsed.dispose();
+      const rendered = terminal.onRender(() => {
+        rendered.dispose();
+        performance.mark('terminal-painted');
+      });
+    });
   }
 
   private input(bytes: Uint8Array): void {

@@ -6,32 +6,57 @@ const MOST = 1024 * 1024;
 const SLOW_MS = 40;
 const FAST_MS = 20;
 
+/** With more terminals than this in the page, those without the keyboard are shown less often. */
+const CROWD = 2;
+const PAUSE_MS = 100;
+const SHARE = 32 * 1024;
+
 /**
  * Shares each frame's time between all terminals of the page, so that one that
  * floods takes nothing from the others or from the page: so many bytes per
  * frame, fewer when frames get slow, more when they are fast again. The
- * terminal in use comes first.
+ * terminal in use comes first; in a crowd the others take turns of a fixed
+ * size, some ten times a second. Who cannot keep up gets a fresh screen from
+ * the service now and then, which is all that an eye could follow.
  */
 export class FrameTurns implements Turns {
+  private readonly served = new Map<Feed, number>();
   private readonly asking = new Set<Feed>();
   private favourite: Feed | null = null;
   private budget = 256 * 1024;
   private scheduled = false;
   private lastFrame = 0;
 
+  join(feed: Feed): void {
+    this.served.set(feed, 0);
+  }
+
+  leave(feed: Feed): void {
+    this.served.delete(feed);
+    this.asking.delete(feed);
+    if (this.favourite === feed) this.favourite = null;
+  }
+
   ask(feed: Feed): void {
     this.asking.add(feed);
     this.schedule();
   }
 
-  leave(feed: Feed): void {
-    this.asking.delete(feed);
-    if (this.favourite === feed) this.favourite = null;
+  mayWriteNow(feed: Feed): boolean {
+    const now = performance.now();
+    if (this.rests(feed, now)) return false;
+    this.served.set(feed, now);
+    return true;
   }
 
   /** The terminal that has the keyboard. */
-  prefer(feed: Feed | null): void {
+  prefer(feed: Feed): void {
     this.favourite = feed;
+  }
+
+  /** Whether a feed had its turn too short a while ago. */
+  private rests(feed: Feed, now: number): boolean {
+    return this.served.size > CROWD && feed !== this.favourite && now - (this.served.get(feed) ?? 0) < PAUSE_MS;
   }
 
   private schedule(): void {
@@ -61,27 +86,32 @@ export class FrameTurns implements Turns {
     else if (took < FAST_MS) this.budget = Math.min(MOST, this.budget * 1.25);
 
     let left = this.budget;
-    const round = [...this.asking];
-    if (this.favourite && this.asking.has(this.favourite)) round.unshift(this.favourite);
-    let progress = true;
-    while (left > 0 && progress) {
-      progress = false;
-      for (const feed of round) {
-        const written = feed.step();
-        if (!feed.waiting) this.asking.delete(feed);
-        if (written > 0) progress = true;
-        left -= written;
-        if (left <= 0) break;
-      }
-    }
-    // Those that were not served this time come first next time.
-    const [first] = this.asking;
-    if (first && this.asking.size > 1) {
-      this.asking.delete(first);
-      this.asking.add(first);
+    const favourite = this.favourite;
+    if (favourite && this.asking.has(favourite)) left -= this.serve(favourite, left, now);
+    // Whoever was served longest ago comes first.
+    const others = [...this.asking].filter((feed) => feed !== favourite && !this.rests(feed, now));
+    others.sort((a, b) => (this.served.get(a) ?? 0) - (this.served.get(b) ?? 0));
+    for (const feed of others) {
+      if (left <= 0) break;
+      left -= this.serve(feed, this.served.size > CROWD ? Math.min(left, SHARE) : left, now);
     }
     // A feed that waits for the parser asks again by itself.
-    if (left <= 0 && this.asking.size > 0) this.schedule();
+    if (this.asking.size > 0) this.schedule();
+  }
+
+  /** Let a feed write about so many bytes; returns how many it was. */
+  private serve(feed: Feed, share: number, now: number): number {
+    this.served.set(feed, now);
+    let written = 0;
+    while (written < share) {
+      const step = feed.step();
+      if (step === 0) {
+        this.asking.delete(feed);
+        break;
+      }
+      written += step;
+    }
+    return written;
   }
 }
 

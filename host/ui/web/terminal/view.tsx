@@ -48,7 +48,7 @@ export function TerminalView({ agent, tile = false }: Props) {
           mode: readOnly.peek() ? 'ro' : 'rw',
           sizing,
           look: { dark: isDark(), font: fontSize.peek(), reader: reader.peek() },
-          smallestFont: tile ? 4 : 8,
+          tile,
           drawing: drawing.peek(),
         },
         {

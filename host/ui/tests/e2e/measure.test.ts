@@ -1,0 +1,141 @@
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { launch, signedIn, type, untilLive, untilShows } from './browser.ts';
+import { longestFreeze, quantile, report, watchFreezes } from './measure.ts';
+import { create, info, removeAll, until } from './service.ts';
+
+const { capabilities } = await info();
+const SHELL = { command: ['bash', '--norc', '--noprofile'] };
+/** Megabytes of output; the figure that counts is 100. */
+const MEGABYTES = Number(process.env.AGENTD_E2E_MEGABYTES ?? 100);
+
+let browser: Browser;
+
+beforeAll(async () => {
+  browser = await launch();
+});
+afterAll(async () => {
+  await removeAll();
+  await browser.close();
+});
+
+interface Shown extends HTMLElement {
+  terminal: import('@xterm/xterm').Terminal;
+}
+
+describe.runIf(capabilities.includes('terminal'))('measured', () => {
+  test('the time until the first paint of a terminal', async () => {
+    const page = await signedIn(browser, `#/agents/${(await create(SHELL)).id}/terminal`);
+    const times: number[] = [];
+    for (let run = 0; run < 7; run += 1) {
+      await page.reload();
+      times.push(await until('the paint', () => page.evaluate(() => performance.getEntriesByName('terminal-painted')[0]?.startTime ?? 0)));
+    }
+    report('first terminal paint after navigation', { p50_ms: quantile(times, 0.5), max_ms: Math.max(...times) });
+    expect(quantile(times, 0.5)).toBeLessThan(1000);
+    await page.context().close();
+  });
+
+  test('the time from a key to its paint, beside the echo on the socket', async () => {
+    const { id } = await create({ command: ['sh', '-c', 'stty raw -echo; cat'] });
+    const page = await signedIn(browser, `#/agents/${id}/terminal`);
+    await untilLive(page);
+    await page.locator('.screen textarea').focus();
+    await page.evaluate(() => {
+      const { terminal } = document.querySelector<Shown>('.screen') as Shown;
+      const state = { at: 0, times: [] as number[] };
+      Object.assign(window, { keys: state });
+      addEventListener('keydown', (event) => (state.at = event.timeStamp), { capture: true });
+      terminal.onRender(() => {
+        if (state.at > 0) state.times.push(performance.now() - state.at);
+        state.at = 0;
+      });
+    });
+    const count = () => page.evaluate(() => (window as unknown as { keys: { times: number[] } }).keys.times.length);
+    for (let key = 0; key < 120; key += 1) {
+      const before = await count();
+      await page.keyboard.press('abcdefghij'.charAt(key % 10));
+      await until('the paint', async () => (await count()) > before);
+    }
+    const times = await page.evaluate(() => (window as unknown as { keys: { times: number[] } }).keys.times);
+
+    const echoes = await page.evaluate(async (agent) => {
+      const headers = { 'Agentd-Key': localStorage.getItem('agentd-key') ?? '' };
+      const { ticket } = (await (await fetch('/tickets', { method: 'POST', headers })).json()) as { ticket: string };
+      const socket = new WebSocket(`${location.origin.replace('http', 'ws')}/agents/${agent}/terminal?ticket=${ticket}&ack=1`);
+      socket.binaryType = 'arraybuffer';
+      let heard: () => void = () => {};
+      let expected = -1;
+      let ready: () => void = () => {};
+      const hello = new Promise<void>((resolve) => (ready = resolve));
+      socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
+        if (typeof data === 'string') return void (data.includes('"hello"') && ready());
+        if (new Uint8Array(data).at(-1) === expected) heard();
+      };
+      await hello;
+      const result: number[] = [];
+      for (let index = 0; index < 200; index += 1) {
+        expected = 0x41 + (index % 26);
+        const answer = new Promise<void>((resolve) => (heard = resolve));
+        const start = performance.now();
+        socket.send(new Uint8Array([expected]));
+        await answer;
+        result.push(performance.now() - start);
+      }
+      socket.close();
+      return result;
+    }, id);
+    report('key to paint', { p50_ms: quantile(times, 0.5), p99_ms: quantile(times, 0.99), socket_echo_p50_ms: quantile(echoes, 0.5) });
+    expect(quantile(times, 0.5)).toBeLessThan(100);
+    await page.context().close();
+  });
+
+  test(`${MEGABYTES} MB of output do not freeze the page`, async () => {
+    const page = await signedIn(browser, `#/agents/${(await create(SHELL)).id}/terminal`);
+    await untilLive(page);
+    await page.locator('.screen textarea').focus();
+    await watchFreezes(page);
+    const start = Date.now();
+    const count = MEGABYTES * 1_000_000;
+    await type(page, `seq -f 'line %9.0f of many, with some \x1b[32mcolour\x1b[0m in it' 1 100000000 | head -c ${count}; echo; echo "all"" told"`);
+    await untilShows(page, 'all told', 0, 300_000);
+    report(`${MEGABYTES} MB through the page`, { seconds: (Date.now() - start) / 1000, longest_task_ms: await longestFreeze(page) });
+    expect(await longestFreeze(page)).toBeLessThan(100);
+    await page.context().close();
+  }, 600_000);
+
+  test('sixteen terminals that flood stay usable', async () => {
+    await removeAll();
+    const flood = { command: ['nice', '-n', '19', 'sh', '-c', 'i=0; while :; do i=$((i+1)); echo "line $i of a flood that does not end"; done'] };
+    const quiet = await create(SHELL);
+    for (let index = 0; index < 15; index += 1) await create(flood);
+    const page = await signedIn(browser, '#/grid', { viewport: { width: 1600, height: 1000 } });
+    await until('sixteen terminals', async () => (await page.locator('.tile .xterm-rows, .tile canvas').count()) >= 16);
+    const tiles = page.locator('.grid li');
+    const names = await tiles.evaluateAll((items) => items.map((item) => item.getAttribute('aria-label')));
+    const index = names.indexOf(quiet.name);
+    await untilShows(page, /[$#]/, index);
+    await watchFreezes(page);
+    await tiles.nth(index).locator('textarea').focus();
+    const times: number[] = [];
+    for (let run = 0; run < 10; run += 1) {
+      const start = Date.now();
+      await type(page, `echo "an""swer ${run}"`);
+      await untilShows(page, `answer ${run}`, index);
+      times.push(Date.now() - start);
+    }
+    // All of them go on, not only the one in use.
+    const shown = async (at: number) => (await page.evaluate((tile) => {
+      const { terminal } = document.querySelectorAll<Shown>('.screen')[tile] as Shown;
+      return terminal.buffer.active.getLine(terminal.buffer.active.baseY)?.translateToString() ?? '';
+    }, at));
+    for (let at = 0; at < 16; at += 1) {
+      if (at === index) continue;
+      const before = await shown(at);
+      await until(`tile ${at} to go on`, async () => (await shown(at)) !== before);
+    }
+    report('a command in a grid of sixteen that flood', { p50_ms: quantile(times, 0.5), max_ms: Math.max(...times), longest_task_ms: await longestFreeze(page) });
+    expect(quantile(times, 0.5)).toBeLessThan(2000);
+    await page.context().close();
+  }, 180_000);
+});

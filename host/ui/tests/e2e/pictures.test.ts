@@ -1,0 +1,90 @@
+/** Pictures of every page, to be looked at: in both themes, and on a phone. */
+import { mkdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, test } from 'vitest';
+import { launch, open, signedIn, type, untilLive, untilShows } from './browser.ts';
+import { agent, create, info, removeAll, until } from './service.ts';
+
+const { capabilities, backend_type: backend } = await info();
+const folder = process.env.AGENTD_E2E_SHOTS ?? fileURLToPath(new URL('../../shots/', import.meta.url));
+const terminals = capabilities.includes('terminal');
+
+let browser: Browser;
+
+beforeAll(async () => {
+  mkdirSync(folder, { recursive: true });
+  browser = await launch();
+});
+afterAll(async () => {
+  await removeAll();
+  await browser.close();
+});
+
+describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
+  test.each([
+    ['desk', { viewport: { width: 1280, height: 800 } }],
+    ['phone', { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 }],
+  ] as const)('%s', async (device, size) => {
+    const look = { colorScheme, ...size };
+    const picture = (page: Page, name: string) => page.screenshot({ path: `${folder}/${backend}-${name}-${device}-${colorScheme}.png` });
+
+    const out = await open(browser, '', look);
+    await out.getByLabel('Token').waitFor();
+    await picture(out, 'signin');
+    await out.context().close();
+
+    await removeAll();
+    const page = await signedIn(browser, '', look);
+    await page.getByText('No agents yet').or(page.locator('table')).first().waitFor();
+    await picture(page, 'empty');
+
+    const shell = await create({ command: ['bash', '--norc', '--noprofile'], env: { API_KEY: 'hidden' } });
+    const worker = await create({ command: ['sh', '-c', 'i=0; while sleep 0.3; do i=$((i+1)); echo "step $i of the build"; done'] });
+    const failed = await create({ command: ['sh', '-c', 'echo "error: no such file" >&2; exit 3'] });
+    const stopped = await create({ command: ['sh', '-c', 'echo all done'] });
+    await until('the ends', async () => (await agent(failed.id)).status === 'failed' && (await agent(stopped.id)).status === 'stopped');
+    await page.getByText('step 3').or(page.getByText(/step \d+ of/)).first().waitFor();
+    await page.getByText('no such file').first().waitFor();
+    await picture(page, 'agents');
+
+    await page.getByRole('button', { name: 'New agent' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel('Name').fill('reviewer');
+    await dialog.getByLabel('Directory').fill('/home/you/project');
+    await dialog.getByRole('button', { name: 'Add a variable' }).click();
+    if (await dialog.locator('summary').count()) await dialog.locator('summary').click();
+    await picture(page, 'create');
+    await page.keyboard.press('Escape');
+    await page.getByRole('button', { name: `Delete ${worker.name}` }).click();
+    await picture(page, 'question');
+    await page.keyboard.press('Escape');
+
+    const show = (path: string) => page.evaluate((to) => (location.hash = to), path);
+    if (terminals) {
+      await show(`#/agents/${shell.id}`);
+      await untilLive(page);
+      await page.locator('.screen textarea').focus();
+      await type(page, 'clear; ls -la --color=always /usr /etc | head -40; for i in 1 2 3 4 5 6 7; do printf "\\e[3${i}m colour $i \\e[9${i}m bright \\e[0m"; done; echo; echo "grüße 日本語"');
+      await untilShows(page, 'grüße 日本語');
+      await picture(page, 'terminal');
+      await page.getByRole('button', { name: 'Search' }).click();
+      await page.getByRole('searchbox').fill('root');
+      await page.getByText(/\d of \d/).first().waitFor();
+      await picture(page, 'find');
+      await show(`#/agents/${failed.id}`);
+      await page.locator('.exit-bar').waitFor();
+      await picture(page, 'exit');
+      await show('#/grid');
+      await untilShows(page, /step \d+ of/, 1);
+      await picture(page, 'grid');
+    }
+    await show(`#/agents/${worker.id}/logs`);
+    await page.locator('.line').nth(2).waitFor();
+    await picture(page, 'logs');
+    await show(`#/agents/${shell.id}/details`);
+    await page.getByText('What runs').waitFor();
+    await picture(page, 'details');
+    await page.context().close();
+  });
+});
