@@ -42,11 +42,13 @@ pub(super) async fn cancellation(bench: &Bench) -> Check {
 async fn given_up(bench: &Bench, polls: Option<usize>, after: Duration) -> Check<bool> {
     let name = unique("given-up");
     let command = ["/bin/sh", "-c", "while :; do sleep 1; done"];
-    let start = bench.sessions.create(bench.request(&name, &command), None);
-    let start = pin!(async { start.await.map_err(crate::fault::Fault::from) });
-    let started = match polls {
-        Some(polls) => Polls { polls, start }.await,
-        None => timeout(after, start).await.ok(),
+    let started = {
+        let start = bench.sessions.create(bench.request(&name, &command), None);
+        let start = pin!(async { Ok(start.await?) });
+        match polls {
+            Some(polls) => Polls { polls, start }.await,
+            None => timeout(after, start).await.ok(),
+        }
     };
     if let Some(session) = started {
         bench.delete(&session?).await?;

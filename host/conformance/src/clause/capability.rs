@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::Read;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use agentd_api::{Health, LogQuery, LogStream, State};
+use agentd_host::Services;
+use agentd_plugin_api::Host;
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 
 use crate::bench::{Bench, unique};
@@ -151,7 +153,8 @@ pub(super) async fn attach_tmux(bench: &Bench) -> Check {
         Ok(String::from_utf8_lossy(&screen).contains(&words))
     });
     let seen = seen.await;
-    client.kill()?;
+    // It may have ended by itself, in vain.
+    let _ = client.kill();
     client.wait()?;
     if let Err(fault) = seen {
         let screen = String::from_utf8_lossy(&screen).into_owned();
@@ -173,7 +176,12 @@ fn attach(argv: &[String]) -> Check<(mpsc::Receiver<Vec<u8>>, Client)> {
     let mut command = CommandBuilder::new(argv.first().map_or("", String::as_str));
     command.args(&argv[1..]);
     command.env("TERM", "xterm-256color");
+    let host = Host::new(Arc::new(Services));
+    let spawning = host.spawning();
     let client = pair.slave.spawn_command(command)?;
+    if let Some(pid) = client.process_id() {
+        spawning.claim(pid);
+    }
     let mut reader = pair.master.try_clone_reader()?;
     let (sender, shown) = mpsc::channel();
     thread::spawn(move || {
