@@ -1,3 +1,5 @@
+mod test;
+
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,6 +9,7 @@ use agentd_host::loader::{SearchPath, Trust, check};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use self::test::Test;
 use crate::failure::{Failure, Outcome, note};
 use crate::output::Output;
 use crate::table::table;
@@ -17,6 +20,8 @@ pub(crate) enum BackendVerb {
     List,
     /// Load a library step by step, as far as it goes. This runs its code
     Check(Check),
+    /// Run a library against the clauses that every backend must fulfil. This runs its code
+    Test(Test),
 }
 
 #[derive(Debug, Args)]
@@ -30,6 +35,7 @@ impl BackendVerb {
         match self {
             BackendVerb::List => list(output),
             BackendVerb::Check(check) => check.run(output),
+            BackendVerb::Test(test) => test.run(output),
         }
     }
 }

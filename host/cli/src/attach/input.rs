@@ -10,7 +10,7 @@ use super::detach_scanner::DetachScanner;
 use super::keyboard::Keyboard;
 
 /// How long the beginning of the detach keys waits for the rest.
-const HOLD: Duration = Duration::from_secs(1);
+const HOLD: Duration = Duration::from_millis(500);
 
 /// What a person types: the program's part of it, and the wish to leave.
 pub(super) struct Input {

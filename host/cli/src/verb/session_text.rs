@@ -49,19 +49,19 @@ pub(crate) fn health(session: &Session) -> &'static str {
     }
 }
 
-/// An argv for reading, not for a shell.
+/// An argv as a shell takes it, except that control characters are shown rather than sent.
 pub(crate) fn command(argv: &[String]) -> String {
-    let words: Vec<String> = argv
-        .iter()
-        .map(|word| {
-            if word.is_empty() || word.contains(char::is_whitespace) {
-                format!("{word:?}")
-            } else {
-                visible(word)
-            }
-        })
-        .collect();
+    let words: Vec<String> = argv.iter().map(|word| shell_word(word)).collect();
     words.join(" ")
+}
+
+fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", visible(word).replace('\'', r"'\''"))
+    }
 }
 
 fn state_word(state: State) -> &'static str {
@@ -99,8 +99,9 @@ mod tests {
     }
 
     #[test]
-    fn words_with_spaces_can_be_told_apart() {
-        let argv = ["sh", "-c", "exit 7", "", "\u{1b}[2J"].map(str::to_owned);
-        assert_eq!(command(&argv), r#"sh -c "exit 7" "" \u{1b}[2J"#);
+    fn commands_can_be_pasted_into_a_shell() {
+        let argv = ["sh", "-c", "exit $a", "", "it's", "-t=$0", "\u{1b}[2J"].map(str::to_owned);
+        let text = r"sh -c 'exit $a' '' 'it'\''s' '-t=$0' '\u{1b}[2J'";
+        assert_eq!(command(&argv), text);
     }
 }

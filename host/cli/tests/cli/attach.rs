@@ -1,6 +1,6 @@
 //! `attach`, as a person sees it.
 
-use crate::harness::{OuterTerminal, Service};
+use crate::harness::{Agent, Canned, OuterTerminal, Service};
 
 #[test]
 fn a_shell_is_typed_into_resized_left_and_ended() {
@@ -245,4 +245,51 @@ fn questions_to_the_terminal_are_answered_once_and_not_again_when_attaching() {
         outer.keys(&["C-p", "C-q"]);
         outer.wait_for("detached");
     }
+}
+
+#[test]
+fn a_tmux_session_is_attached_to_by_tmux() {
+    let sockets = tempfile::tempdir().unwrap();
+    let variables = [
+        ("TMUX_TMPDIR", sockets.path().to_str().unwrap()),
+        ("AGENTD_TMUX_SOCKET", "agents"),
+    ];
+    if !OuterTerminal::is_possible() {
+        return;
+    }
+    let service = Service::start("wrap", "tmux", &variables);
+    let Some(outer) = OuterTerminal::open(&service) else {
+        return;
+    };
+    service.launch(
+        "demo",
+        &["sh", "-c", "echo ready; read line; echo \"<$line>\"; cat"],
+    );
+    outer.enter("agent wrap attach demo; echo status $?");
+    outer.wait_for("ready");
+    outer.enter("hello");
+    outer.wait_for("<hello>");
+    outer.keys(&["C-b", "d"]);
+    outer.wait_for("status 0");
+    let list = service.agent(&["list"]).run().succeeded();
+    assert!(list.contains("running"), "{list}");
+
+    let watch = service.agent(&["attach", "demo", "--read-only"]).run();
+    assert_eq!(watch.code, Some(1));
+    let said = "error: this backend's sessions cannot be attached to with `--read-only`\n\nhint: `";
+    assert!(watch.stderr.starts_with(said), "{watch:?}");
+}
+
+#[test]
+fn without_any_way_to_attach_the_backend_is_named_and_the_logs_are_shown_the_way_to() {
+    let service = Canned::open(
+        r#"{"backend_type":"docker","version":"0.1.0","capabilities":["health-check","logs"]}"#,
+    );
+    Agent::new(&["wrap", "attach", "demo", "--url", service.url()])
+        .run()
+        .failed(
+            1,
+            "error: the active backend `docker` has no terminal to attach to\n\n\
+             hint: `agent wrap logs demo --follow` shows its output",
+        );
 }

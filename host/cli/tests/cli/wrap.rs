@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Agent, Service, wait_for};
+use crate::harness::{Agent, Canned, Service, wait_for};
 use serde_json::json;
 
 #[test]
@@ -295,4 +295,18 @@ fn the_doctor_names_what_is_wrong() {
         "{}",
         gone.stdout
     );
+}
+
+#[test]
+fn another_program_at_the_address_is_told() {
+    let other = Canned::open("<html>It works!</html>");
+    let run = Agent::new(&["wrap", "info", "--url", other.url()]).run();
+    assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""));
+    let said = format!(
+        "error: `{}` does not answer as an agentd service would",
+        other.url()
+    );
+    assert!(run.stderr.starts_with(&said), "{run:?}");
+    let hint = "\n\nhint: is it another program that listens at this address?\n";
+    assert!(run.stderr.ends_with(hint), "{run:?}");
 }

@@ -1,5 +1,6 @@
 //! The real command against real services, in real terminals.
 
+mod canned;
 mod command;
 mod outer_terminal;
 mod proxy;
@@ -8,6 +9,7 @@ mod service;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+pub use canned::Canned;
 pub use command::Agent;
 pub use outer_terminal::OuterTerminal;
 pub use proxy::Proxy;
