@@ -41,6 +41,6 @@ mod work;
 
 pub use clause::{CLAUSES, Clause, Need};
 pub use report::{Outcome, Report, Verdict};
-pub use run::run;
+pub use run::{run, verdicts};
 pub use settings::{HealthProbe, Settings};
 pub use work::work;

@@ -34,26 +34,31 @@ const LOG_TAIL: usize = 4096;
 /// An error is about the test itself and says nothing of the library: a clause of `settings.only`
 /// that does not exist, or a process that cannot be started.
 pub fn run(file: &Path, settings: &Settings, again: &[&str]) -> io::Result<Report> {
+    let verdicts = verdicts(file, settings, again)?.collect::<io::Result<_>>()?;
+    Ok(Report { verdicts })
+}
+
+/// The same, one clause after the other as they are asked for.
+pub fn verdicts(
+    file: &Path,
+    settings: &Settings,
+    again: &[&str],
+) -> io::Result<impl Iterator<Item = io::Result<Verdict>>> {
     if env::var_os(WITHIN).is_some() {
         return Err(io::Error::other(format!(
             "run again with {again:?}, this program does not call `work`"
         )));
     }
+    let only = &settings.only;
     let unknown = |name: &&String| !CLAUSES.iter().any(|clause| clause.name == **name);
-    if let Some(name) = settings.only.iter().find(unknown) {
+    if let Some(name) = only.iter().find(unknown) {
         let message = format!("there is no clause `{name}`");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
-    let asked = |clause: &&Clause| {
-        let only = &settings.only;
-        only.is_empty() || only.iter().any(|name| name == clause.name)
-    };
-    let verdicts = CLAUSES
+    Ok(CLAUSES
         .iter()
-        .filter(asked)
-        .map(|clause| judge(clause, file, settings, again))
-        .collect::<io::Result<_>>()?;
-    Ok(Report { verdicts })
+        .filter(|clause| only.is_empty() || only.iter().any(|name| name == clause.name))
+        .map(|clause| judge(clause, file, settings, again)))
 }
 
 fn judge(clause: &Clause, file: &Path, settings: &Settings, again: &[&str]) -> io::Result<Verdict> {

@@ -50,3 +50,19 @@ impl Default for Settings {
         }
     }
 }
+
+impl Settings {
+    /// The defaults, with what a daemon that is started here would tell its backend.
+    pub fn from_environment() -> Self {
+        let is_setting = |name: &str| name.starts_with("AGENTD_") && name != "AGENTD_TOKEN";
+        Settings {
+            settings: std::env::vars_os()
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
+                .filter(|(name, _)| is_setting(name) || name == "DOCKER_HOST")
+                .collect(),
+            ..Settings::default()
+        }
+    }
+}
