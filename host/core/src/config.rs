@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
 
 /// What an operator can set: every variable is a flag too.
 #[derive(Args, Clone, Debug)]
@@ -109,6 +110,16 @@ pub struct Config {
         value_name = "BOOL"
     )]
     pub shutdown_leave_running: bool,
+
+    /// What is logged to standard error, such as `info` or `agentd_host=debug`
+    #[arg(
+        long,
+        env = "RUST_LOG",
+        default_value = "info",
+        value_name = "FILTER",
+        value_parser = parse_log
+    )]
+    pub log: String,
 }
 
 /// `AGENTD_AUTH`.
@@ -166,6 +177,13 @@ impl Config {
         }
         settings
     }
+}
+
+/// An empty filter is none.
+fn parse_log(filter: &str) -> Result<String, tracing_subscriber::filter::ParseError> {
+    let filter = if filter.is_empty() { "info" } else { filter };
+    EnvFilter::builder().parse(filter)?;
+    Ok(filter.to_owned())
 }
 
 fn variable(name: &str) -> Option<OsString> {

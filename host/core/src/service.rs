@@ -37,7 +37,7 @@ where
             };
         }
     };
-    log_to_stderr();
+    log_to_stderr(&config.log);
     match start(service, config, run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -103,10 +103,9 @@ fn signals() -> std::io::Result<Shutdown> {
     }))
 }
 
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+fn log_to_stderr(filter: &str) {
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(EnvFilter::new(filter))
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();

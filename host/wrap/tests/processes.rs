@@ -191,7 +191,7 @@ async fn short_sessions_leave_nothing_in_the_daemon() {
         let open = descriptors(daemon.pid());
         let of_sessions = open
             .iter()
-            .filter(|(_, target)| target.contains("pt") || target.contains("pidfd"));
+            .filter(|(_, target)| target.starts_with("/dev/pt") || target.contains("pidfd"));
         (of_sessions.count() == 0 && open.len() <= before + 20).then_some(())
     })
     .await;

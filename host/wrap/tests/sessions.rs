@@ -92,7 +92,9 @@ async fn arguments_arrive_as_they_are() {
 #[tokio::test]
 async fn without_a_command_it_is_a_shell() {
     let server = wrap("pty");
-    let body = json!({"name": "demo", "working_dir": server.work_dir()});
+    // A home without the start-up files of whoever runs the test.
+    let (directory, env) = (server.work_dir(), json!({"HOME": server.work_dir()}));
+    let body = json!({"name": "demo", "working_dir": directory, "env": env});
     let session = server.start_with(&body).await;
     let shell = std::env::var("SHELL").unwrap_or("/bin/bash".to_owned());
     assert_eq!(session.show().await.command, [shell]);

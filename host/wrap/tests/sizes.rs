@@ -3,7 +3,7 @@
 use crate::wrap;
 
 /// Prints its size whenever it changes.
-const WATCH: &str = "trap 'stty size' WINCH; echo ready; while :; do read line; done";
+const WATCH: &str = "trap 'stty size' WINCH; echo ready; while :; do sleep 0.02; done";
 
 #[tokio::test]
 async fn the_size_of_a_lone_writer_counts_at_once() {

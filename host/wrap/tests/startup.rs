@@ -216,6 +216,7 @@ async fn flags_and_values_that_are_wrong() {
         "--auth=maybe",
         "--history-bytes=some",
         "--plugin-trust=perhaps",
+        "--log=agentd=loud",
         "--shutdown-leave-running=perhaps",
         "stray",
     ] {
@@ -236,6 +237,7 @@ async fn variables_that_are_wrong() {
         ("AGENTD_TOKEN", "with spaces"),
         ("AGENTD_HOST", "no such host"),
         ("AGENTD_SHUTDOWN_LEAVE_RUNNING", "perhaps"),
+        ("RUST_LOG", "agentd=loud"),
     ] {
         let ended = program().env(name, value).ends().await;
         assert_eq!(ended.code, Some(78), "{name}: {}", ended.stderr);

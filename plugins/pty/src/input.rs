@@ -62,7 +62,7 @@ impl Input {
         Ok(())
     }
 
-    /// Writes what is queued, until the terminal fails (it does when the program has ended).
+    /// Writes what is queued, until the terminal fails or no process has it open any more.
     pub async fn drain(&self, master: &AsyncFd<OwnedFd>) -> io::Result<()> {
         loop {
             if self.lock().messages.is_empty() {
@@ -70,6 +70,10 @@ impl Input {
                 continue;
             }
             let mut ready = master.writable().await?;
+            // Such a terminal counts as writable for ever and still takes nothing.
+            if ready.ready().is_write_closed() {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
             let step = ready.try_io(|master| self.write_some(master.get_ref()));
             if let Ok(result) = step {
                 result?;

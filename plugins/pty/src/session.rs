@@ -62,7 +62,12 @@ impl PtySession {
         let output = tokio::spawn(read(terminal.clone(), events.clone()));
         let input = tokio::spawn({
             let terminal = terminal.clone();
-            async move { terminal.input.drain(&terminal.master).await }
+            async move {
+                if let Err(error) = terminal.input.drain(&terminal.master).await {
+                    tracing::debug!(%error, "no more input");
+                }
+                terminal.input.close();
+            }
         });
         tokio::spawn({
             let (terminal, tree) = (terminal.clone(), tree.clone());

@@ -1,0 +1,18 @@
+//! The service from outside: each file of this folder is one feature. What it has in common with
+//! agentd-wrap is tested there.
+
+#![allow(missing_docs, reason = "a test's name says what it is about")]
+
+mod agents;
+mod doors;
+mod events;
+mod program;
+mod terminal;
+
+use agentd_host::testing::TestServer;
+
+/// The service in this process.
+fn orchestrator(backend: &str) -> TestServer {
+    let service = &agentd_orchestrator::SERVICE;
+    TestServer::start(service, agentd_orchestrator::run, backend, &[])
+}
