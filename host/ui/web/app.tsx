@@ -9,7 +9,7 @@ import { Button } from './parts/button.tsx';
 import { Toasts } from './parts/toast.tsx';
 import { type Theme, theme } from './prefs.ts';
 import { agentsLink, gridLink, route } from './router.ts';
-import { keepLive, loaded, stale } from './service/agents.ts';
+import { agentById, keepLive, loaded, stale } from './service/agents.ts';
 import { api, signedIn } from './service/api.ts';
 import { key } from './service/key.ts';
 import { Problem } from './service/problem.ts';
@@ -30,10 +30,13 @@ export function App({ code }: { code: string | null }) {
     return () => stop.abort();
   }, [known]);
 
-  const { page } = route.value;
+  const at = route.value;
+  const { page } = at;
+  const name = at.page === 'agent' ? agentById(at.id)?.name : undefined;
   useEffect(() => {
-    document.title = { agents: 'Agents', agent: 'Agent', grid: 'Grid', lost: 'Nothing here' }[page] + ' · agentd';
-  }, [page]);
+    const titles = { agents: 'Agents', agent: name ?? 'Agent', grid: 'Grid', lost: 'Nothing here' };
+    document.title = `${known === false ? 'Sign in' : titles[page]} · agentd`;
+  }, [page, name, known]);
 
   if (known === false) {
     return (
@@ -112,7 +115,7 @@ async function begin(code: string | null, setFailed: (problem: Problem | null) =
       if (problem.status === 401) {
         // An old link in a browser that is signed in is no reason to ask again.
         if (code !== null && tries === 0 && key() !== null) continue;
-        const used = new Problem(401, problem.code, 'That sign-in link has been used or is too old.', 'Get a new one with `agent ui`, or give the token.');
+        const used = new Problem(401, problem.code, 'That sign-in link has been used or is too old.', 'Get a new one with “agent ui”, or give the token.');
         info.value ??= await api.info().catch(() => null);
         setFailed(code !== null ? used : null);
         signedIn.value = false;

@@ -11,7 +11,7 @@ const MOST = 16;
 
 /** Several terminals at once, each live, none of them resized by being looked at here. */
 export function GridPage() {
-  const running = agents.value.filter(isActive).sort((a, b) => a.name.localeCompare(b.name));
+  const running = agents.value.filter(isActive).sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
   const shown = running.slice(0, MOST);
   const columns = gridColumns.value;
   if (!can('terminal')) {

@@ -161,6 +161,11 @@ export class TerminalScreen implements Screen {
     this.terminal.options.cursorInactiveStyle = on ? 'outline' : 'none';
   }
 
+  /** Nothing will be typed here any more. */
+  hideCursor(): void {
+    this.terminal.write('\x1b[?25l');
+  }
+
   /** As if typed. */
   type(text: string): void {
     this.terminal.input(text, true);

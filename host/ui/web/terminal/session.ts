@@ -82,10 +82,7 @@ export class TerminalSession {
           }),
         snapshot: (bytes, seq) => this.feed.snapshot(bytes, seq),
         output: (bytes, seq) => this.feed.output(bytes, seq),
-        exit: (exit) =>
-          this.feed.then(() => {
-            this.exit.value = exit;
-          }),
+        exit: (exit) => this.feed.then(() => this.ended(exit)),
         refused: listener.refused,
       },
       {
@@ -189,8 +186,13 @@ export class TerminalSession {
       this.unheard.value = false;
       this.exit.value = null;
     }
-    if (state.kind === 'exited') this.feed.then(() => (this.exit.value = state.exit));
+    if (state.kind === 'exited') this.feed.then(() => this.ended(state.exit));
     this.screen.setKeyboard(this.writable);
+  }
+
+  private ended(exit: Exit): void {
+    this.exit.value = exit;
+    this.screen.hideCursor();
   }
 
   private boxChanged(): void {
