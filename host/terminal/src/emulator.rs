@@ -127,3 +127,48 @@ impl Emulator {
         snapshot::write(&self.terminal, &self.parser, usize::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_seen() {
+        let mut emulator = Emulator::new(Size::new(10, 3).unwrap(), 10);
+        emulator.advance("one\r\n漢e\u{301} x\x1b]2;title\x07\x1b[?2004h".as_bytes());
+        assert_eq!(emulator.screen_text(), ["one", "漢e\u{301} x", ""]);
+        assert_eq!(emulator.title(), "title");
+        assert_eq!(emulator.cursor(), (5, 1));
+        assert!(emulator.bracketed_paste());
+        emulator.advance(b"\x1b[?1049h");
+        assert!(emulator.alternate_screen());
+        assert_eq!(emulator.screen_text(), ["", "", ""]);
+    }
+
+    #[test]
+    fn put_away_and_back() {
+        let mut emulator = Emulator::new(Size::new(20, 5).unwrap(), 100);
+        for n in 0..50 {
+            emulator.advance(format!("\x1b[3{}mline {n}\r\n", n % 8).as_bytes());
+        }
+        emulator.advance(b"\x1b[c\x1b[?1003;1006hand\x1b[");
+        let before = emulator.snapshot();
+        let away = emulator.put_away();
+        assert_eq!(away.snapshot(), before);
+        let mut back = away.restore();
+        assert_eq!(back.snapshot(), before);
+        assert_eq!(back.take_replies(), b"\x1b[?62;22c");
+    }
+
+    #[test]
+    fn snapshots_are_bounded() {
+        let mut emulator = Emulator::new(Size::new(200, 50).unwrap(), 1000);
+        for n in 0..200_000_u32 {
+            emulator.advance(format!("\x1b[38;5;{}mx", n % 256).as_bytes());
+        }
+        let mut screen = emulator.clone();
+        screen.advance(b"\x1b[3J");
+        let largest = LARGEST_SNAPSHOT.max(screen.snapshot().len());
+        assert!(emulator.snapshot().len() <= largest);
+    }
+}

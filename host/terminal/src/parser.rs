@@ -3,6 +3,9 @@ use crate::params::Params;
 /// What is kept of one unfinished sequence. A longer one is skipped to its end, not obeyed.
 const LONGEST_SEQUENCE: usize = 64 * 1024;
 
+/// Dropped, wherever it stands.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// What the parser finds in a stream.
 pub(crate) trait Actions {
     /// A run of printable ASCII.
@@ -56,32 +59,56 @@ impl Parser {
 
     pub fn advance(&mut self, mut bytes: &[u8], actions: &mut impl Actions) {
         while let Some(&byte) = bytes.first() {
-            if self.partial_len > 0 || byte >= 0x80 {
-                bytes = self.decode(bytes, actions);
-            } else if self.state == State::Ground {
-                let run = bytes.iter().position(|b| !(0x20..0x7f).contains(b));
-                let (text, rest) = bytes.split_at(run.unwrap_or(bytes.len()));
-                if text.is_empty() {
-                    self.ascii(byte, actions);
-                    bytes = &bytes[1..];
-                } else {
-                    actions.print_ascii(text);
-                    bytes = rest;
-                }
-            } else if self.state == State::Osc || self.state == State::DcsText {
-                let run = bytes.iter().position(|b| !(0x20..0x7f).contains(b));
-                let (text, rest) = bytes.split_at(run.unwrap_or(bytes.len()));
-                if text.is_empty() {
-                    self.ascii(byte, actions);
-                    bytes = &bytes[1..];
-                } else {
-                    self.keep(text);
-                    bytes = rest;
-                }
+            bytes = if self.partial_len > 0 {
+                self.decode(bytes, actions)
+            } else if byte >= 0x80 {
+                self.text(bytes, actions)
             } else {
-                self.ascii(byte, actions);
-                bytes = &bytes[1..];
+                self.run(byte, bytes, actions)
+            };
+        }
+    }
+
+    /// Takes as many bytes as belong to one run of text or of a sequence; at least one.
+    fn run<'a>(&mut self, byte: u8, bytes: &'a [u8], actions: &mut impl Actions) -> &'a [u8] {
+        let end = match self.state {
+            State::Ground | State::Osc | State::DcsText => 0x7f,
+            State::Csi => 0x40,
+            State::Escape | State::DcsHead | State::Ignored => 0,
+        };
+        let run = bytes.iter().position(|b| !(0x20..end).contains(b));
+        let (run, rest) = bytes.split_at(run.unwrap_or(bytes.len()));
+        if run.is_empty() {
+            self.ascii(byte, actions);
+            return &bytes[1..];
+        }
+        if self.state == State::Ground {
+            actions.print_ascii(run);
+        } else {
+            self.keep(run);
+        }
+        rest
+    }
+
+    /// Takes the characters beyond ASCII that come first; at least a byte.
+    fn text<'a>(&mut self, bytes: &'a [u8], actions: &mut impl Actions) -> &'a [u8] {
+        let run = bytes.iter().position(u8::is_ascii);
+        let (run, _) = bytes.split_at(run.unwrap_or(bytes.len()));
+        let text = run.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        let mut taken = 0;
+        if self.state == State::Ground {
+            for c in text
+                .chars()
+                .take_while(|c| *c >= '\u{a0}' && *c != BYTE_ORDER_MARK)
+            {
+                actions.print(c);
+                taken += c.len_utf8();
             }
+        }
+        if taken > 0 {
+            &bytes[taken..]
+        } else {
+            self.decode(bytes, actions)
         }
     }
 
@@ -116,13 +143,9 @@ impl Parser {
             if held + 1 == needed {
                 self.partial_len = 0;
                 let text = self.partial;
-                // A byte order mark is dropped as well.
-                match std::str::from_utf8(&text[..needed]) {
-                    Ok("\u{feff}") | Err(_) => {}
-                    Ok(text) => {
-                        for c in text.chars() {
-                            self.character(c, actions);
-                        }
+                if let Ok(text) = std::str::from_utf8(&text[..needed]) {
+                    for c in text.chars().filter(|c| *c != BYTE_ORDER_MARK) {
+                        self.character(c, actions);
                     }
                 }
                 return bytes;

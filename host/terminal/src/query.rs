@@ -134,3 +134,103 @@ impl Terminal {
         self.reply(&format!("\x1bP1$r{value}{setting}\x1b\\"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::emulator::Emulator;
+    use crate::size::Size;
+    use crate::terminal::MOST_REPLIES;
+
+    #[track_caller]
+    fn check(output: &str, answers: &str) {
+        let mut emulator = Emulator::new(Size::default(), 0);
+        emulator.advance(output.as_bytes());
+        let replies = emulator.take_replies();
+        assert_eq!(String::from_utf8_lossy(&replies), answers);
+        assert!(emulator.take_replies().is_empty());
+    }
+
+    #[test]
+    fn who_are_you() {
+        check("\x1b[c\x1b[0c\x1bZ", "\x1b[?62;22c\x1b[?62;22c\x1b[?62;22c");
+        check("\x1b[>c", "\x1b[>0;276;0c");
+        check("\x1b[=c", "\x1bP!|00000000\x1b\\");
+        check(
+            "\x1b[>q",
+            concat!("\x1bP>|agentd(", env!("CARGO_PKG_VERSION"), ")\x1b\\"),
+        );
+    }
+
+    #[test]
+    fn where_is_the_cursor() {
+        check("\x1b[5n", "\x1b[0n");
+        check("\x1b[3;7H\x1b[6n", "\x1b[3;7R");
+        check("\x1b[3;7H\x1b[?6n", "\x1b[?3;7R");
+        check("\x1b[2;5r\x1b[?6h\x1b[3;1H\x1b[6n", "\x1b[3;1R");
+        check(&format!("{}\x1b[6n", "x".repeat(80)), "\x1b[1;80R");
+        check("\x1b[18t", "\x1b[8;24;80t");
+    }
+
+    #[test]
+    fn which_modes_are_set() {
+        check(
+            "\x1b[?2004$p\x1b[?2004h\x1b[?2004$p",
+            "\x1b[?2004;2$y\x1b[?2004;1$y",
+        );
+        check(
+            "\x1b[?1002h\x1b[?1002$p\x1b[?1000$p",
+            "\x1b[?1002;1$y\x1b[?1000;2$y",
+        );
+        check(
+            "\x1b[?1006h\x1b[?1006$p\x1b[?1049$p",
+            "\x1b[?1006;1$y\x1b[?1049;2$y",
+        );
+        check(
+            "\x1b[?2027$p\x1b[4$p\x1b[99$p",
+            "\x1b[?2027;0$y\x1b[4;2$y\x1b[99;0$y",
+        );
+        check(
+            "\x1b[?u\x1b[>5u\x1b[?u\x1b[<u\x1b[?u",
+            "\x1b[?0u\x1b[?5u\x1b[?0u",
+        );
+    }
+
+    #[test]
+    fn which_settings_are_made() {
+        check(
+            "\x1b[1;38;5;9;4:3m\x1bP$qm\x1b\\",
+            "\x1bP1$r0;1;4:3;38;5;9m\x1b\\",
+        );
+        check("\x1b[2;9r\x1bP$qr\x1b\\", "\x1bP1$r2;9r\x1b\\");
+        check("\x1b[6 q\x1bP$q q\x1b\\", "\x1bP1$r6 q\x1b\\");
+        check(
+            "\x1bP$qz\x1b\\\x1bP+q544e\x1b\\",
+            "\x1bP0$r\x1b\\\x1bP0+r\x1b\\",
+        );
+    }
+
+    #[test]
+    fn which_colours() {
+        check("\x1b]4;1;?\x07", "\x1b]4;1;rgb:cccc/0000/0000\x1b\\");
+        check(
+            "\x1b]11;#102030\x07\x1b]11;?\x1b\\",
+            "\x1b]11;rgb:1010/2020/3030\x1b\\",
+        );
+        check(
+            "\x1b]10;?;?;?\x07",
+            "\x1b]10;rgb:ffff/ffff/ffff\x1b\\\x1b]11;rgb:0000/0000/0000\x1b\\\x1b]12;rgb:ffff/ffff/ffff\x1b\\",
+        );
+    }
+
+    #[test]
+    fn nothing_written_comes_back() {
+        check(
+            "\x1b]2;rm -rf\x07\x1b[21t\x1b[20t\x1b]52;c;?\x07\x1b]l\x1b\\",
+            "",
+        );
+        check(
+            &"\x1b[c".repeat(100_000),
+            &"\x1b[?62;22c".repeat(MOST_REPLIES / 9),
+        );
+    }
+}

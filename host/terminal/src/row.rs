@@ -151,7 +151,7 @@ impl Row {
     }
 
     /// Blanks both halves of a wide character that spans the border before `x`.
-    fn split_wide(&mut self, x: usize, blank: Cell) {
+    pub fn split_wide(&mut self, x: usize, blank: Cell) {
         if x > 0 && x < self.cells.len() && self.cells[x].is_spacer() {
             self.cells[x - 1] = blank;
             self.cells[x] = blank;

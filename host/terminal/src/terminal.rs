@@ -19,7 +19,7 @@ const LONGEST_CLUSTER: usize = 64;
 const MOST_EXTRAS: usize = 8192;
 
 /// Answers that nobody fetches are dropped beyond this.
-const MOST_REPLIES: usize = 64 * 1024;
+pub(crate) const MOST_REPLIES: usize = 64 * 1024;
 
 /// The state of a terminal, and what text does to it.
 ///
@@ -132,11 +132,9 @@ impl Terminal {
             let (now, later) = text.split_at(text.len().min(cols - x));
             let end = x + now.len();
             let row = buffer.cursor_row();
-            if x > 0 && row.get(x - 1).is_wide() {
-                row.set(x - 1, Cell::empty(style));
-            }
+            row.split_wide(x, Cell::empty(style));
             row.write(x, now.iter().map(|&byte| Cell::ascii(byte, style)));
-            if end < cols && row.get(end).is_spacer() {
+            if row.get(end).is_spacer() {
                 row.set(end, Cell::empty(style));
             }
             buffer.x = end;
@@ -165,16 +163,10 @@ impl Terminal {
         if width > cols {
             return;
         }
-        if let Some(before) = buffer.x.checked_sub(1)
-            && buffer.cursor_row().get(before).is_wide()
-        {
-            let row = buffer.cursor_row();
-            row.set(before, Cell::empty(style));
-            row.set(before + 1, Cell::empty(style));
-        }
         if buffer.x + width > cols {
+            let x = buffer.x;
+            buffer.cursor_row().split_wide(x, Cell::empty(style));
             if autowrap {
-                let x = buffer.x;
                 if x < cols {
                     buffer.cursor_row().set(x, Cell::empty(style));
                 }
@@ -189,7 +181,9 @@ impl Terminal {
         }
         let x = buffer.x;
         let end = x + width;
+        buffer.x = end;
         let row = buffer.cursor_row();
+        row.split_wide(x, Cell::empty(style));
         if insert {
             row.insert(x, width, cols, Cell::empty(style));
         }
@@ -199,10 +193,9 @@ impl Terminal {
         } else {
             row.set(x, Cell::narrow(c, style));
         }
-        if end < cols && row.get(end).is_spacer() {
+        if row.get(end).is_spacer() {
             row.set(end, Cell::empty(style));
         }
-        buffer.x = end;
         self.joins = true;
     }
 
