@@ -165,6 +165,7 @@ impl Engine {
             .args(["--exec-root", &inside("exec")])
             .args(["--pidfile", &inside("pid")])
             .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
+            .args(["--cgroup-parent", &self.control_group()])
             .args(["--ipv6", "--fixed-cidr-v6", IPV6_SUBNET])
             .args(&self.flags)
             .stdout(log.try_clone().expect("the engine's log"))
@@ -252,8 +253,36 @@ impl Engine {
         }
     }
 
-    /// `containerd` outlives a `dockerd` that was killed.
+    /// The parent of its containers' control groups.
+    fn control_group(&self) -> String {
+        let name = self.directory.path().file_name().expect("a name");
+        name.display().to_string()
+    }
+
+    /// The engine removes those of its containers, but never their parent: one directory per
+    /// hierarchy, or a single one.
+    fn remove_control_groups(&self) {
+        let root = Path::new("/sys/fs/cgroup");
+        let hierarchies = fs::read_dir(root).into_iter().flatten().flatten();
+        let roots = hierarchies
+            .map(|entry| entry.path())
+            .chain([root.to_owned()]);
+        for group in roots.map(|root| root.join(self.control_group())) {
+            for inner in fs::read_dir(&group).into_iter().flatten().flatten() {
+                let _ = fs::remove_dir(inner.path());
+            }
+            let _ = fs::remove_dir(group);
+        }
+    }
+
+    /// Ends what outlives a `dockerd` that was killed and did not come up again: `containerd` is
+    /// in our mount namespace, containers are in our control group.
     fn end_leftovers(&self) {
+        let group = self.control_group();
+        let grouped = |pid: &str| {
+            fs::read_to_string(format!("/proc/{pid}/cgroup"))
+                .is_ok_and(|groups| groups.contains(&group))
+        };
         let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
         let holder = self.holder.id().to_string();
         let Some(ours) = namespace(&holder) else {
@@ -264,8 +293,10 @@ impl Engine {
             let Some(pid) = name.to_str().filter(|name| *name != holder) else {
                 continue;
             };
-            if let (Ok(number), true) = (pid.parse(), namespace(pid).as_ref() == Some(&ours))
-                && let Some(pid) = Pid::from_raw(number)
+            if let (Ok(number), true) = (
+                pid.parse(),
+                namespace(pid).as_ref() == Some(&ours) || grouped(pid),
+            ) && let Some(pid) = Pid::from_raw(number)
             {
                 let _ = kill_process(pid, Signal::KILL);
             }
@@ -284,6 +315,7 @@ impl Drop for Engine {
         self.end_leftovers();
         send(&self.holder, Signal::KILL);
         let _ = self.holder.wait();
+        self.remove_control_groups();
     }
 }
 
