@@ -23,6 +23,12 @@ pub fn run(what: Bench, json: bool) -> Result {
     let mut packages: Vec<&str> = packages.iter().map(String::as_str).collect();
     packages.extend(["agentd-orchestrator", "agentd-wrap"]);
     build(true, &packages)?;
+    if what == Bench::Backends {
+        // Where a private Docker engine comes from.
+        let mut engine = cargo();
+        engine.args(["build", "--release", "--package", "agentd-backend-docker"]);
+        tool::run(engine.args(["--example", "engine"]))?;
+    }
     let (package, example) = match what {
         Bench::Abi => ("agentd-host", "bench_abi"),
         Bench::Start => ("agentd-wrap", "bench_start"),

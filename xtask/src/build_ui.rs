@@ -12,6 +12,14 @@ pub fn run() -> Result {
     npm(&["run", "build"])
 }
 
+/// Builds it unless that was done before.
+pub fn run_if_missing() -> Result {
+    match root().join("host/ui/dist/index.html").exists() {
+        true => Ok(()),
+        false => run(),
+    }
+}
+
 /// Whether there is a Node.js to build it with.
 pub fn is_possible() -> bool {
     find("npm").is_some() && find("node").is_some()

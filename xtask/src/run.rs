@@ -2,7 +2,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use crate::cargo::{build, out_dir};
-use crate::tool::{root, say};
+use crate::tool::say;
 use crate::{Result, Service, build_plugins, build_ui, tool};
 
 /// Prints the sign-in link once the service answers. `$0` is the CLI.
@@ -20,7 +20,12 @@ pub fn run(service: Service, release: bool, flags: &[String]) -> Result {
         Service::Wrap => ("agentd-wrap", "17005", "AGENTD_WRAP_SERVICE_URL"),
     };
     if service == Service::Orchestrator {
-        build_missing_ui()?;
+        // Without it the service runs too, and says at `/` how to get it.
+        if build_ui::is_possible() {
+            build_ui::run_if_missing()?;
+        } else {
+            say("note: Node.js is not here, so the web UI is left out");
+        }
     }
     build_plugins::run(release, None)?;
     build(release, &[package, "agentd-cli"])?;
@@ -38,16 +43,4 @@ pub fn run(service: Service, release: bool, flags: &[String]) -> Result {
     }
     let error = Command::new(programs.join(package)).args(flags).exec();
     Err(format!("`{package}` cannot be started: {error}"))
-}
-
-/// The service runs without a UI, and says at `/` how to get it.
-fn build_missing_ui() -> Result {
-    if root().join("host/ui/dist/index.html").exists() {
-        return Ok(());
-    }
-    if build_ui::is_possible() {
-        return build_ui::run();
-    }
-    say("note: Node.js is not here, so the web UI is left out");
-    Ok(())
 }

@@ -1,5 +1,3 @@
-use std::process::Command;
-
 use clap::ValueEnum;
 
 use crate::cargo::cargo;
@@ -108,11 +106,16 @@ fn browser() -> Result {
     if !build_ui::is_possible() || find("chromium").is_none() {
         return Ok(());
     }
-    // Built with the UI in them.
-    tool::run(cargo().args(["build", "--workspace"]))?;
-    tool::run(
-        Command::new("npm")
-            .args(["run", "e2e"])
-            .current_dir(tool::root().join("host/ui")),
-    )
+    build_ui::run_if_missing()?;
+    tool::run(cargo().args([
+        "test",
+        "--package",
+        "agentd-orchestrator",
+        "--features",
+        "browser-tests",
+        "--test",
+        "browser",
+        "--",
+        "--test-threads=1",
+    ]))
 }
