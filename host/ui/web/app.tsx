@@ -115,7 +115,7 @@ async function begin(code: string | null, setFailed: (problem: Problem | null) =
       if (problem.status === 401) {
         // An old link in a browser that is signed in is no reason to ask again.
         if (code !== null && tries === 0 && key() !== null) continue;
-        const used = new Problem(401, problem.code, 'That sign-in link has been used or is too old.', 'Get a new one with “agent ui”, or give the token.');
+        const used = new Problem(401, problem.code, 'That sign-in link has been used or is too old.', 'Get a new one with `agent ui`, or give the token.');
         info.value ??= await api.info().catch(() => null);
         setFailed(code !== null ? used : null);
         signedIn.value = false;

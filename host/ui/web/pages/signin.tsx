@@ -32,7 +32,7 @@ export function SignInPage({ failed }: { failed: Problem | null }) {
       >
         <h1>Sign in</h1>
         {problem && <ProblemNote problem={problem} />}
-        <Field label="Token" help="It is in the file “token” in the service's state directory. The command “agent ui” opens this page signed in.">
+        <Field label="Token" help="It is in the file `token` in the service's state directory. The command `agent ui` opens this page signed in.">
           {(wiring) => <Input {...wiring} type="password" autocomplete="current-password" autofocus value={token} onValue={setToken} />}
         </Field>
         <Button kind="main" submit disabled={busy || token.trim() === ''}>

@@ -1,5 +1,6 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { useId } from 'preact/hooks';
+import { Prose } from './prose.tsx';
 
 interface Props {
   label: string;
@@ -38,7 +39,7 @@ export function Field({ label, help, complaint, required = false, children }: Pr
       {children(wiring)}
       {help && (
         <p class="help" id={`${id}-help`}>
-          {help}
+          <Prose text={help} />
         </p>
       )}
       {complaint && (

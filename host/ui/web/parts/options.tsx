@@ -1,6 +1,7 @@
 import { type Complaints, type Draft, type DraftGroup, emptyDraft, type Field as Option, type Shape } from '../service/options.ts';
 import { Button, Tool } from './button.tsx';
 import { Field, Input, type Wiring } from './field.tsx';
+import { Prose } from './prose.tsx';
 
 interface Props {
   fields: Option[];
@@ -42,7 +43,7 @@ function OptionField({ field, path, value, complaints, onValue }: OptionProps) {
     return (
       <fieldset>
         <legend>{field.label}</legend>
-        {field.help && <p class="help">{field.help}</p>}
+        <Help text={field.help} />
         <OptionsForm fields={shape.fields} draft={value as DraftGroup} complaints={complaints} path={path} onDraft={onValue} />
       </fieldset>
     );
@@ -55,6 +56,15 @@ function OptionField({ field, path, value, complaints, onValue }: OptionProps) {
     <Field label={field.label} help={field.help} complaint={complaints[path]} required={field.required}>
       {(wiring) => <Scalar shape={shape} wiring={wiring} fallback={field.fallback} value={value as string} onValue={onValue} />}
     </Field>
+  );
+}
+
+function Help({ text }: { text: string }) {
+  if (text === '') return null;
+  return (
+    <p class="help">
+      <Prose text={text} />
+    </p>
   );
 }
 
@@ -115,7 +125,7 @@ function Texts({ field, texts, onTexts }: { field: Option; texts: string[]; onTe
   return (
     <fieldset>
       <legend>{field.label}</legend>
-      {field.help && <p class="help">{field.help}</p>}
+      <Help text={field.help} />
       {texts.map((text, index) => (
         <div class="row" key={index}>
           <Input
@@ -144,7 +154,7 @@ function Groups({ field, fields, path, rows, complaints, onRows }: GroupsProps) 
   return (
     <fieldset>
       <legend>{field.label}</legend>
-      {field.help && <p class="help">{field.help}</p>}
+      <Help text={field.help} />
       {rows.map((row, index) => (
         <fieldset key={index} class="inner">
           <legend>
