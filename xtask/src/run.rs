@@ -7,7 +7,8 @@ use crate::{Result, Service, build_plugins, build_ui, tool};
 
 /// Prints the sign-in link once the service answers. `$0` is the CLI.
 const PRINT_LINK: &str = "for i in $(seq 300); do \
-     \"$0\" orchestrator health >/dev/null 2>&1 && exec \"$0\" ui; sleep 0.1; done";
+     \"$0\" orchestrator health >/dev/null 2>&1 && \
+     link=$(\"$0\" ui) && exec echo \"sign in at $link\"; sleep 0.1; done";
 
 /// Builds, then becomes the service.
 pub fn run(service: Service, release: bool, flags: &[String]) -> Result {
