@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
+use std::io::stdout;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use agentd_api::{Agent, AgentQuery, AgentStatus, Change, ClientError, Page};
 use clap::Args;
 use jiff::Timestamp;
+use rustix::termios::tcgetwinsize;
 use tokio::time::{interval, sleep};
 
 use crate::age::age;
@@ -121,12 +123,18 @@ impl List {
     }
 }
 
-/// The table over what was on the terminal before.
+/// The table over what was on the terminal before, as much of it as has room.
 fn screen(agents: &BTreeMap<String, Agent>) -> String {
     let mut newest_first: Vec<&Agent> = agents.values().collect();
     newest_first.sort_by(|a, b| b.created_at.cmp(&a.created_at));
-    let lines = text(newest_first.into_iter()).replace('\n', "\x1b[K\r\n");
-    format!("\x1b[H{lines}\x1b[K\r\n\x1b[J")
+    let room = tcgetwinsize(stdout()).map_or(usize::MAX, |size| size.ws_row.max(2).into()) - 1;
+    let lines: Vec<String> = text(newest_first.into_iter())
+        .lines()
+        .take(room)
+        .map(|line| format!("{line}\x1b[K\r\n"))
+        .collect();
+    // Lines that are too long end at the edge, while the wrapping is off.
+    format!("\x1b[H\x1b[?7l{}\x1b[J\x1b[?7h", lines.concat())
 }
 
 fn text<'a>(agents: impl Iterator<Item = &'a Agent>) -> String {

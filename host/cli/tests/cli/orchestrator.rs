@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Service, wait_for};
+use crate::harness::{OuterTerminal, Service, wait_for};
 
 fn show(service: &Service, name: &str) -> Value {
     service.agent(&["show", name, "--json"]).run().json()
@@ -142,6 +142,32 @@ fn a_watched_list_tells_changes_as_they_happen() {
     watch.kill().unwrap();
     watch.wait().unwrap();
     assert_eq!(seen, ["created", "started", "exited", "deleted"]);
+}
+
+#[test]
+fn on_a_terminal_a_watched_list_is_a_table_that_stays_up_to_date() {
+    let service = Service::orchestrator("pty");
+    let Some(outer) = OuterTerminal::open(&service) else {
+        return;
+    };
+    outer.enter("clear; agent orchestrator list --watch");
+    outer.wait_until("the headings", |screen| screen.starts_with("NAME "));
+    service.launch("demo", &["sh", "-c", "read go; exit 7"]);
+    outer.wait_until("the agent", |screen| {
+        screen
+            .lines()
+            .any(|line| line.starts_with("demo  running  running"))
+    });
+    service.agent(&["send", "demo", "go"]).run().succeeded();
+    outer.wait_until("its exit", |screen| {
+        screen
+            .lines()
+            .any(|line| line.starts_with("demo  failed  exited (7)"))
+    });
+    service.agent(&["delete", "demo"]).run().succeeded();
+    outer.wait_until("nothing", |screen| !screen.contains("demo"));
+    outer.keys(&["C-c"]);
+    outer.wait_for("outer>");
 }
 
 #[test]
