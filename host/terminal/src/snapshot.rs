@@ -1,7 +1,7 @@
 use std::fmt::Write;
 
 use crate::buffer::{Buffer, SavedCursor};
-use crate::cell::{Attributes, Cell, Style};
+use crate::cell::{Attributes, Cell, Style, Text};
 use crate::charset::Charset;
 use crate::modes::{KeyboardStack, Modes};
 use crate::palette::{CURSOR, FOREGROUND};
@@ -254,8 +254,11 @@ impl Writer<'_> {
 
     fn cell(&mut self, cell: Cell) {
         self.set_style(cell.style);
-        let text = self.terminal.cell_text(cell);
-        self.put(&text);
+        match cell.text() {
+            Text::Empty => {}
+            Text::Char(c) => self.out.push(c),
+            Text::Cluster(_) => self.put(&self.terminal.cell_text(cell)),
+        }
     }
 
     /// Lines scrolled in get the pen's background.
