@@ -33,6 +33,11 @@ describe.each(['light', 'dark'] as const)('in the %s theme', (colorScheme) => {
     expect(await violations(out), 'sign-in').toEqual([]);
     await out.context().close();
 
+    const none = await signedIn(browser, '', look);
+    await none.getByText('No agents yet').or(none.locator('table')).first().waitFor();
+    expect(await violations(none), 'no agents').toEqual([]);
+    await none.context().close();
+
     const running = await create({ command: ['sh', '-c', 'echo hello; read line'], env: { A: 'b' } });
     const failed = await create({ command: ['sh', '-c', 'exit 3'] });
     const page = await signedIn(browser, '', look);

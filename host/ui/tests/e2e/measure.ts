@@ -1,3 +1,4 @@
+import { cpus, loadavg } from 'node:os';
 import type { Page } from 'playwright-core';
 
 declare global {
@@ -20,8 +21,11 @@ export function watchFreezes(page: Page): Promise<void> {
 /** The longest such moment so far, in milliseconds; anything below 50 counts as none. */
 export const longestFreeze = (page: Page): Promise<number> => page.evaluate(() => window.longest);
 
+/** So many milliseconds of a processor of one's own, on a machine that others use as well. */
+export const shared = (ms: number): number => ms * Math.max(1, (loadavg()[0] ?? 0) / cpus().length);
+
 export const quantile = (values: number[], q: number): number =>
   [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))] ?? Number.NaN;
 
 export const report = (what: string, figures: Record<string, string | number>): void =>
-  console.log(`measured ${what}: ${Object.entries(figures).map(([name, value]) => `${name} ${typeof value === 'number' ? Math.round(value * 10) / 10 : value}`).join(', ')}`);
+  console.log(`measured ${what}: ${Object.entries(figures).map(([name, value]) => `${name} ${typeof value === 'number' ? Math.round(value * 10) / 10 : value}`).join(', ')} (load ${loadavg()[0]?.toFixed(1)} on ${cpus().length} processors)`);
