@@ -15,11 +15,11 @@ pub(crate) const AWAIT: &str = r#"
 await() { until [ -e "./$1" ]; do sleep 0.1 2>/dev/null || sleep 1; done; }
 "#;
 
-/// How many processes [`BRANCHES`] starts.
-pub(crate) const BRANCH_COUNT: usize = 4;
+/// How often [`BRANCHES`] says `up`.
+pub(crate) const UPS: usize = 5;
 
 /// Starts children that run until they are ended: an ordinary one, one that left the session
-/// (where there is a `setsid`), and orphans of both kinds. Each says `up`.
+/// (where there is a `setsid`), and orphans of both kinds. Each says `up`, and so does the script, once those are orphans indeed.
 pub(crate) const BRANCHES: &str = r#"
 away() { if command -v setsid >/dev/null 2>&1; then setsid "$@"; else "$@"; fi; }
 branch='echo up >&3; while :; do sleep 1; done'
@@ -27,4 +27,5 @@ sh -c "$branch" &
 away sh -c "$branch" &
 ( sh -c "$branch" & )
 ( away sh -c "$branch" & )
+echo up >&3
 "#;

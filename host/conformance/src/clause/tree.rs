@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::agent::{AWAIT, Agent, BRANCH_COUNT, BRANCHES};
+use crate::agent::{AWAIT, Agent, BRANCHES, UPS};
 use crate::bench::{Bench, unique};
 use crate::fault::{Check, ensure};
 
 /// Starts a program with children of all kinds, and waits until all of them run.
 async fn plant(bench: &Bench, before: &str, after: &str) -> Check<Agent> {
     let mut agent = bench.script(&format!("{before}{BRANCHES}{after}")).await?;
-    for _ in 0..BRANCH_COUNT {
+    for _ in 0..UPS {
         agent.line.expect("up").await?;
     }
     Ok(agent)
