@@ -65,7 +65,8 @@ async fn the_ui_is_for_everybody_and_its_pages_are_not_framed() {
         .header("if-none-match", page.header("etag"))
         .await;
     assert_eq!((again.status, again.body.as_str()), (304, ""));
-    server.get("/no/such/file.js")
+    server
+        .get("/no/such/file.js")
         .await
         .problem(404, "not-found");
     server.get("/../Cargo.toml").await.problem(404, "not-found");

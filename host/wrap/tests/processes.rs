@@ -106,7 +106,7 @@ async fn a_grandchild_that_keeps_the_terminal_does_not_hold_up_the_exit() {
 #[tokio::test]
 async fn what_an_agent_started_ends_with_it() {
     let server = wrap("pty");
-    let script = "setsid sh -c 'echo $$; exec sleep 1000' & nohup sleep 1000 >/dev/null & echo $!; \
+    let script = "setsid sh -c 'echo $$; exec sleep 1000' & nohup sleep 1000 >/dev/null 2>&1 </dev/null & echo $!; \
                   (setsid sh -c 'trap \"\" HUP; echo $$; sleep 1000' &); read line; exit 0";
     let session = server.script("demo", script).await;
     let pids = printed_pids(&session, 3).await;
@@ -119,7 +119,7 @@ async fn what_an_agent_started_ends_with_it() {
 #[tokio::test]
 async fn deleting_a_session_leaves_nothing_of_it() {
     let server = wrap("pty");
-    let script = "trap '' HUP; setsid sleep 1000 & echo $!; nohup sleep 1000 >/dev/null & echo $!; \
+    let script = "trap '' HUP; setsid sleep 1000 & echo $!; nohup sleep 1000 >/dev/null 2>&1 </dev/null & echo $!; \
                   echo $$; while :; do sleep 1; done";
     let session = server.script("demo", script).await;
     let pids = printed_pids(&session, 3).await;

@@ -39,7 +39,7 @@ async fn without_sessions_both_signals_end_it() {
 async fn agents_end_with_it() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut daemon = program().start();
-        let script = "setsid sleep 1000 & echo $!; nohup sleep 1000 >/dev/null & echo $!; \
+        let script = "setsid sleep 1000 & echo $!; nohup sleep 1000 >/dev/null 2>&1 </dev/null & echo $!; \
                       echo $$; cat";
         let mut all = Vec::new();
         for name in ["a", "b", "c"] {

@@ -245,7 +245,7 @@ async fn variables_that_are_wrong() {
             .trim_start_matches("AGENTD_")
             .to_lowercase()
             .replace('_', "-");
-        let named = [name, &flag]
+        let named = [name, &flag, value]
             .iter()
             .any(|word| ended.stderr.contains(*word));
         assert!(named, "{name}: {}", ended.stderr);

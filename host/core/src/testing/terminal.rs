@@ -155,7 +155,11 @@ impl TestTerminal {
 
     /// Leaves.
     pub async fn detach(mut self) {
-        self.send(Message::Close(None)).await.unwrap();
+        let frame = CloseFrame {
+            code: 1000.into(),
+            reason: "".into(),
+        };
+        self.send(Message::Close(Some(frame))).await.unwrap();
         assert_eq!(self.closed().await, 1000);
     }
 
