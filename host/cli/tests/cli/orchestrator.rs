@@ -1,6 +1,7 @@
 //! `agent orchestrator …` and `agent ui`
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
@@ -216,4 +217,34 @@ fn the_ui_link_carries_a_code_and_no_token() {
             .ends_with(again["code"].as_str().unwrap())
     );
     assert_ne!(again["url"], link.trim());
+}
+
+#[test]
+fn the_ui_link_can_be_opened_by_the_desktop() {
+    let service = Service::orchestrator("pty");
+    let desktop = tempfile::tempdir().unwrap();
+    let opener = desktop.path().join("xdg-open");
+    let opened = desktop.path().join("opened");
+    std::fs::write(
+        &opener,
+        format!("#!/bin/sh\necho \"$1\" > {}\n", opened.display()),
+    )
+    .unwrap();
+    std::fs::set_permissions(&opener, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", desktop.path().display());
+    let link = service
+        .anywhere(&["ui", "--open"])
+        .env("PATH", &path)
+        .run()
+        .succeeded();
+    assert_eq!(std::fs::read_to_string(&opened).unwrap(), link);
+
+    let run = service
+        .anywhere(&["ui", "--open"])
+        .env("PATH", "/nonexistent")
+        .run();
+    assert_eq!(run.code, Some(1));
+    assert!(run.stdout.contains("/#code="), "{run:?}");
+    let hint = "\n\nhint: open the link above yourself\n";
+    assert!(run.stderr.ends_with(hint), "{run:?}");
 }
