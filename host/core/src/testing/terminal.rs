@@ -125,10 +125,12 @@ impl TestTerminal {
 
     /// The codes of all refusals.
     pub fn errors(&self) -> Vec<&str> {
-        let code = |frame| match frame {
-            &ServerFrame::Error { ref code, .. } => Some(code.as_str()),
-            _ => None,
-        };
+        fn code(frame: &ServerFrame) -> Option<&str> {
+            match frame {
+                ServerFrame::Error { code, .. } => Some(code),
+                _ => None,
+            }
+        }
         self.frames.iter().filter_map(code).collect()
     }
 
