@@ -21,7 +21,7 @@ pub(crate) const UPS: usize = 5;
 /// Starts children that run until they are ended: an ordinary one, one that left the session
 /// (where there is a `setsid`), and orphans of both kinds. Each says `up`, and so does the script, once those are orphans indeed.
 pub(crate) const BRANCHES: &str = r#"
-away() { if command -v setsid >/dev/null 2>&1; then setsid "$@"; else "$@"; fi; }
+away() { if command -v setsid >/dev/null 2>&1; then exec setsid "$@"; else exec "$@"; fi; }
 branch='echo up >&3; while :; do sleep 1; done'
 sh -c "$branch" &
 away sh -c "$branch" &
