@@ -1,0 +1,51 @@
+use serde_json::json;
+
+/// Figures in the order in which they were measured.
+#[derive(Default)]
+pub struct Table {
+    rows: Vec<Row>,
+}
+
+struct Row {
+    figure: String,
+    value: String,
+    must: String,
+    reached: bool,
+}
+
+impl Table {
+    /// Adds a figure, with what it must be.
+    pub fn row(&mut self, figure: String, value: String, must: String, reached: bool) {
+        eprintln!("{figure}: {value}");
+        self.rows.push(Row {
+            figure,
+            value,
+            must,
+            reached,
+        });
+    }
+
+    /// Prints all of them.
+    pub fn print(&self, json: bool) {
+        if json {
+            let rows = self.rows.iter().map(|row| {
+                json!({"figure": row.figure, "value": row.value, "must": row.must,
+                       "reached": row.reached})
+            });
+            let rows: Vec<_> = rows.collect();
+            println!("{}", json!(rows));
+            return;
+        }
+        println!("| figure | measured | must | |\n|---|---|---|---|");
+        for row in &self.rows {
+            let sign = if row.reached { "✓" } else { "✗" };
+            println!("| {} | {} | {} | {sign} |", row.figure, row.value, row.must);
+        }
+    }
+}
+
+/// The middle one; the lower of two.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[(values.len() - 1) / 2]
+}
