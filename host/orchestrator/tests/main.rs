@@ -2,6 +2,7 @@
 //! agentd-wrap is tested there.
 
 #![allow(missing_docs, reason = "a test's name says what it is about")]
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod agents;
 mod doors;
