@@ -6,6 +6,11 @@
 //! session's options, the hooks that could interfere and the environment are settled before the
 //! agent is started, and whatever can end it can only come after `remain-on-exit` is set: tmux
 //! notices ends between scripts, never within one.
+//!
+//! The stand-in is most of what a start costs beside a bare `new-session`: for every pane that is
+//! made or removed, a tmux that is built with libutempter waits for a helper program to end.
+//! Without a stand-in the environment would have to be given as `new-session -e`, which tmux
+//! keeps in its message log with the values.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
