@@ -325,6 +325,21 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     expect(await page.evaluate(() => localStorage.getItem('agentd-font'))).toBe('16');
   });
 
+  test('WebGL draws where it is asked for, and gives way by itself', async () => {
+    const page = await terminal((await create(SHELL)).id);
+    await page.evaluate(() => localStorage.setItem('agentd-drawing', '"webgl"'));
+    await page.reload();
+    await untilLive(page);
+    const canvas = page.locator('.xterm-screen > canvas:not(.xterm-link-layer)').first();
+    await canvas.waitFor();
+    await focus(page);
+    await type(page, 'echo "dr""awn"');
+    await untilShows(page, 'drawn');
+    await canvas.evaluate((element: HTMLCanvasElement) => element.getContext('webgl2')?.getExtension('WEBGL_lose_context')?.loseContext());
+    await canvas.waitFor({ state: 'detached' });
+    await page.locator('.xterm-rows').getByText('drawn').first().waitFor();
+  });
+
   test('a page of another origin can open nothing', async () => {
     const { id } = await create(SHELL);
     const page = await terminal(id);
