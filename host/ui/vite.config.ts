@@ -10,6 +10,8 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
+    // The notices that the licences of what is bundled ask for.
+    license: { fileName: 'licenses.md' },
   },
   server: {
     proxy: Object.fromEntries(

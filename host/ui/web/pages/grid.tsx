@@ -27,7 +27,8 @@ export function GridPage() {
       <div class="page-head">
         <h1>Grid</h1>
         <span class="faint">
-          {running.length > MOST ? `the first ${MOST} of ${running.length} running agents` : running.length === 1 ? '1 running agent' : `${running.length} running agents`}
+          {running.length > MOST && `the first ${MOST} of `}
+          {running.length === 1 ? '1 running agent' : `${running.length} running agents`}
         </span>
         <span class="gap" />
         <label>

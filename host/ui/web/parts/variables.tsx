@@ -28,7 +28,11 @@ export function Variables({ variables, onVariables }: { variables: Variable[]; o
             value={variable.value}
             onValue={(value) => change(index, { value })}
           />
-          <Tool icon="close" label={`Remove ${variable.name || `variable ${index + 1}`}`} onClick={() => onVariables(variables.filter((_, at) => at !== index))} />
+          <Tool
+            icon="close"
+            label={`Remove ${variable.name || `variable ${index + 1}`}`}
+            onClick={() => onVariables(variables.filter((_, at) => at !== index))}
+          />
         </div>
       ))}
       <div class="row">
