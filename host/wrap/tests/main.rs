@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod doors;
+mod engine;
 mod environment;
 mod info;
 mod logs;

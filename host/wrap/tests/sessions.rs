@@ -217,7 +217,6 @@ async fn input_to_a_backend_that_takes_none_is_refused() {
 }
 
 #[tokio::test]
-#[ignore = "defect of session/sessions.rs: a verdict before the end of the start keeps it `starting`"]
 async fn a_verdict_during_the_start_does_not_hold_it_up() {
     let server = wrap("fixture");
     let session = server.start("demo", &["unhealthy"]).await.show().await;

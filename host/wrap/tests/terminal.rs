@@ -243,7 +243,6 @@ async fn a_viewer_that_vanishes_is_no_longer_counted() {
 }
 
 #[tokio::test]
-#[ignore = "defect of http/terminal.rs: the answer to a close is not flushed, so the viewer sees 1006"]
 async fn a_viewer_that_leaves_is_let_go_with_1000() {
     let server = wrap("pty");
     let session = server.start("demo", &["cat"]).await;

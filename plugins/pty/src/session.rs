@@ -1,8 +1,8 @@
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use agentd_plugin_api::descriptor::watch;
@@ -33,7 +33,8 @@ thread_local! {
 
 /// A program on a PTY, with two tasks: one reads and sees to the end, one writes.
 pub struct PtySession {
-    terminal: Arc<Terminal>,
+    /// Owned by the task that sees to the end, so that an ended session has no descriptor open.
+    terminal: Weak<Terminal>,
     tree: ProcessTree,
     /// True once the end has been reported.
     ended: state::Receiver<bool>,
@@ -69,38 +70,42 @@ impl PtySession {
                 terminal.input.close();
             }
         });
-        tokio::spawn({
-            let (terminal, tree) = (terminal.clone(), tree.clone());
-            async move {
-                let status = child.wait().await;
-                if let Err(error) = tree.end(ORPHAN_GRACE).await {
-                    tracing::warn!(%error, "the agent left processes behind");
-                }
-                terminal.drained(output).await;
-                terminal.input.close();
-                input.abort();
-                match status {
-                    Ok(status) => events.exited(status),
-                    Err(error) => events.lost(format!("waiting for the process: {error}")),
-                }
-                report_end.send_replace(true);
-            }
-        });
-        Ok(PtySession {
-            terminal,
-            tree,
+        let session = PtySession {
+            terminal: Arc::downgrade(&terminal),
+            tree: tree.clone(),
             ended,
-        })
+        };
+        tokio::spawn(async move {
+            let status = child.wait().await;
+            if let Err(error) = tree.end(ORPHAN_GRACE).await {
+                tracing::warn!(%error, "the agent left processes behind");
+            }
+            terminal.drained(output).await;
+            terminal.input.close();
+            input.abort();
+            match status {
+                Ok(status) => events.exited(status),
+                Err(error) => events.lost(format!("waiting for the process: {error}")),
+            }
+            report_end.send_replace(true);
+        });
+        Ok(session)
+    }
+
+    fn terminal(&self) -> Result<Arc<Terminal>> {
+        let gone = || Error::gone("the program has ended");
+        self.terminal.upgrade().ok_or_else(gone)
     }
 }
 
 impl Session for PtySession {
     async fn write(&self, input: Vec<u8>) -> Result<()> {
-        self.terminal.input.push(&self.terminal.master, input).await
+        let terminal = self.terminal()?;
+        terminal.input.push(&terminal.master, input).await
     }
 
     async fn resize(&self, size: Size) -> Result<()> {
-        Ok(set_size(self.terminal.master.as_fd(), size)?)
+        Ok(set_size(self.terminal()?.master.as_fd(), size)?)
     }
 
     async fn terminate(&self, grace: Duration) -> Result<()> {

@@ -36,6 +36,9 @@ const STAND_IN: [&str; 2] = ["sleep", "60"];
 /// Hooks of the user's that would run in the middle of the set-up and change it.
 const HOOKS: [&str; 2] = ["after-new-window", "after-split-window"];
 
+/// So many servers may be found in the middle of their end before a start is given up.
+const ENDING_SERVERS: u32 = 10;
+
 /// A suitable value of `default-shell`, which becomes `SHELL`, is found by tmux itself by this
 /// rule (`checkshell`): anything else would make the command fail.
 fn is_shell(shell: &OsStr) -> bool {
@@ -84,10 +87,8 @@ impl Launch {
     async fn run(self) -> Result<Place> {
         let environment = Environment::new(&self.spec.id, &self.spec.env)?;
         self.check_program(&environment)?;
-        let directory = &self.spec.working_dir;
-        let first = self.server.script(directory, self.server.path())?;
-        let second = self.server.script(directory, environment.path.as_deref())?;
-        let prepared = self.prepare(first).await?;
+        let (second, printed) = self.first_script(&environment).await?;
+        let prepared = self.prepare(&printed).await?;
         let difference = environment.difference(&prepared.environment);
         match self
             .set_up(second, &prepared, &environment, &difference)
@@ -115,7 +116,24 @@ impl Launch {
         })
     }
 
-    async fn prepare(&self, client: Client) -> Result<Prepared> {
+    /// Begins both clients and runs the first script: the second client, and what was printed. A
+    /// server that is just ending with its last session takes both with it; the next clients
+    /// start another.
+    async fn first_script(&self, environment: &Environment) -> Result<(Client, Vec<u8>)> {
+        let directory = &self.spec.working_dir;
+        let mut attempts = 0;
+        loop {
+            let first = self.server.script(directory, self.server.path())?;
+            let second = self.server.script(directory, environment.path.as_deref())?;
+            match self.make_session(first).await {
+                Ok(printed) => return Ok((second, printed)),
+                Err(Failure::NoServer(_)) if attempts < ENDING_SERVERS => attempts += 1,
+                Err(failure) => return Err(self.why_not(failure).await),
+            }
+        }
+    }
+
+    async fn make_session(&self, client: Client) -> Result<Vec<u8>, Failure> {
         let name = &self.spec.name;
         let target = format!("={name}:");
         let (cols, rows) = (
@@ -134,10 +152,10 @@ impl Launch {
             .command(["set-option", "-t", &target, "destroy-unattached", "off"])
             .command(["show-environment", "-g", "-s"])
             .command(["show-environment", "-t", &target, "-s"]);
-        let printed = match client.finish(&script.finish()).await {
-            Ok(printed) => printed,
-            Err(failure) => return Err(self.why_not(failure).await),
-        };
+        client.finish(&script.finish()).await
+    }
+
+    async fn prepare(&self, printed: &[u8]) -> Result<Prepared> {
         let unexpected = || Error::internal("tmux printed something else than it was asked for");
         let end = printed
             .iter()

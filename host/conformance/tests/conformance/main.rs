@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         trial("echo", echo),
         trial("pty", pty),
         trial("tmux", tmux),
-        trial("tmux_alone", tmux_alone).with_ignored_flag(true),
+        trial("tmux_alone", tmux_alone),
         trial("docker", docker),
         trial("sound", broken::sound),
         trial("clauses_that_do_not_exist_are_an_error", unknown_clause),
@@ -131,8 +131,7 @@ fn tmux() -> Result<(), Failed> {
     })
 }
 
-/// On a server that begins and ends with the sessions. Not reliable yet: the backend does not try
-/// again when the old server is just exiting while a start connects to it.
+/// On a server that begins and ends with the sessions.
 fn tmux_alone() -> Result<(), Failed> {
     on_tmux(tmux_conforms)
 }

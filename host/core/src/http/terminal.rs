@@ -106,8 +106,16 @@ async fn serve(
         end = closed_from_here(&session, &daemon) => end,
     };
     // The other side may be gone; then nobody is there to be told.
-    if let Some((code, reason)) = end {
-        let _ = timeout(PATIENCE, sink.send(Message::close_with(code, reason))).await;
+    let _ = timeout(PATIENCE, close_with(&mut sink, end)).await;
+}
+
+/// Says why, or answers the viewer's own close.
+async fn close_with(sink: &mut Sink, end: End) {
+    if let Some((code, reason)) = end
+        && sink.send(Message::close_with(code, reason)).await.is_err()
+    {
+        // The viewer closed first, and the answer to that is waiting to be sent.
+        let _ = sink.close().await;
     }
 }
 

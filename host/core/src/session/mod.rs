@@ -22,10 +22,11 @@ use std::time::Duration;
 use agentd_api::State;
 use agentd_plugin_api::abi::host::RemoteSession;
 use agentd_plugin_api::sink::Receiver;
-use agentd_plugin_api::{Event, PushStatus};
+use agentd_plugin_api::{Capability, Event, PushStatus};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, SetOnce, watch};
 
+use crate::backend::Backend;
 use crate::{Error, Result};
 
 pub use label::Label;
@@ -54,7 +55,7 @@ pub struct Session {
     pub label: Label,
     /// The output.
     pub terminal: Terminal,
-    backend_type: String,
+    backend: Arc<Backend>,
     record: Mutex<Record>,
     changes: watch::Sender<()>,
     /// Set once the backend has started it.
@@ -75,7 +76,7 @@ impl Session {
         id: String,
         name: SessionName,
         label: Label,
-        backend_type: String,
+        backend: Arc<Backend>,
         history: usize,
         observer: Arc<dyn Observer>,
     ) -> Arc<Self> {
@@ -84,7 +85,7 @@ impl Session {
             name,
             terminal: Terminal::new(label.size, history),
             label,
-            backend_type,
+            backend,
             record: Mutex::new(Record::starting()),
             changes: watch::Sender::new(()),
             remote: SetOnce::new(),
@@ -114,7 +115,7 @@ impl Session {
         let hidden = |name: &String| (name.clone(), "***".to_owned());
         agentd_api::Session {
             name: self.name.to_string(),
-            backend_type: self.backend_type.clone(),
+            backend_type: self.backend.name().to_owned(),
             state: record.state,
             health: record.health,
             exit: record.exit,
@@ -169,6 +170,7 @@ impl Session {
 
     /// Delivers keyboard input, whole; pending while the program does not read.
     pub async fn write(&self, input: &[u8]) -> Result<()> {
+        self.backend.require(&Capability::Interactive, "no-input")?;
         Ok(self.remote()?.write(input).await?)
     }
 
@@ -208,7 +210,7 @@ impl Session {
     async fn read(self: Arc<Self>) {
         loop {
             let (more, replies) = self.terminal.read_step();
-            if !replies.is_empty() {
+            if !replies.is_empty() && self.backend.has(&Capability::Interactive) {
                 self.answer(&replies).await;
             }
             if !more {

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use agentd_api::{NewSession, Size};
+use agentd_api::{NewSession, Size, State};
 use agentd_plugin_api::{Found, SessionSpec};
 use futures_util::future::join_all;
 use tokio::sync::Notify;
@@ -114,7 +114,8 @@ impl Sessions {
         let remote = self.backend().start(&spec, reports).await?;
         session.set_remote(remote);
         // Unless the backend says otherwise, what was started runs.
-        if session.record() == Record::starting() {
+        let record = session.record();
+        if record.state == State::Starting && record.progress.is_none() {
             session.apply(agentd_plugin_api::Event::Running { pid: None });
         }
         reservation.keep();
@@ -211,14 +212,7 @@ impl Sessions {
             observer,
             ..
         } = &*self.shared;
-        Session::new(
-            id,
-            name,
-            label,
-            backend.name().to_owned(),
-            *history,
-            observer.clone(),
-        )
+        Session::new(id, name, label, backend.clone(), *history, observer.clone())
     }
 
     fn reserve(&self, session: &Arc<Session>) -> Result<Reservation> {

@@ -36,6 +36,8 @@ pub struct View {
     due: VecDeque<Frame>,
     /// How far the viewer has parsed, where it tells.
     acknowledged: Option<watch::Receiver<u64>>,
+    /// The position of the last jump: what was passed over needs no acknowledgement.
+    jumped_to: u64,
 }
 
 impl View {
@@ -65,6 +67,7 @@ impl View {
             cursor,
             due,
             acknowledged,
+            jumped_to: 0,
         }
     }
 
@@ -108,13 +111,15 @@ impl View {
                 self.due.push_back(Frame::Resize(snapshot.cursor.size));
             }
             self.cursor = snapshot.cursor;
+            self.jumped_to = self.cursor.seq;
             self.due.push_back(Frame::Snapshot(snapshot));
         }
     }
 
     fn is_window_full(&self) -> bool {
         self.acknowledged.as_ref().is_some_and(|acknowledged| {
-            self.cursor.seq.saturating_sub(*acknowledged.borrow()) > WINDOW
+            let known = (*acknowledged.borrow()).max(self.jumped_to);
+            self.cursor.seq.saturating_sub(known) > WINDOW
         })
     }
 

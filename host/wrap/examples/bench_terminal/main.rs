@@ -1,6 +1,13 @@
 //! Measures the terminal engine: the real `agentd-wrap` with the `pty` backend, beside a bare
 //! PTY and a bare WebSocket in the same run. `cargo xtask bench terminal` builds and runs it.
 
+#![allow(
+    clippy::exit,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a program for people at a terminal"
+)]
+
 mod attach;
 mod child;
 mod echo;
