@@ -2,6 +2,12 @@
 //! `host/ui/tests/e2e`. Needs Node.js and Chromium, tmux, and root for the Docker engine.
 //! `cargo xtask test --only browser` builds the UI first.
 
+#![allow(
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "what fails here fails the test, and what is left out is said"
+)]
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
