@@ -54,7 +54,9 @@ fn docker() {
 fn orchestrator(backend: &str) -> TestProgram {
     build_library(&format!("agentd-backend-{backend}"));
     let executable = env!("CARGO_BIN_EXE_agentd-orchestrator");
-    TestProgram::new("agentd-orchestrator", executable).env("AGENTD_BACKEND", backend)
+    TestProgram::new("agentd-orchestrator", executable)
+        .env("AGENTD_BACKEND", backend)
+        .env("LANG", "C.UTF-8")
 }
 
 /// Runs the browser's tests against the program, in a directory for its agents.
