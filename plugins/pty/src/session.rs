@@ -23,8 +23,9 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 /// Output of a process that nobody can find (see [`ProcessTree`]) is read until it pauses so long.
 const DRAIN_PAUSE: Duration = Duration::from_secs(1);
 
-/// How much is read before it is handed over, in bytes. The kernel gives 1 to 4 KiB at a time.
-const CHUNK: usize = 64 * 1024;
+/// How much is read before it is handed over and another session has its turn, in bytes. The
+/// kernel gives 1 to 4 KiB at a time.
+const CHUNK: usize = 8 * 1024;
 
 thread_local! {
     /// Shared by all sessions that this thread reads for, so that an idle session has no buffer.
@@ -172,7 +173,8 @@ async fn read(terminal: Arc<Terminal>, events: SessionEvents) {
         match status {
             Some(status) if status.closed => return,
             Some(status) if status.credit == 0 => events.ready().await,
-            _ => {}
+            Some(_) => tokio::task::yield_now().await,
+            None => {}
         }
     }
 }

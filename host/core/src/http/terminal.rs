@@ -165,7 +165,7 @@ async fn send(
         let message = match frame {
             Frame::Output(bytes) => Message::binary(bytes),
             Frame::Resize(Size { cols, rows }) => text(&ServerFrame::Resize { cols, rows }),
-            Frame::Snapshot(Snapshot { cursor, bytes }) => {
+            Frame::Snapshot(Snapshot { cursor, bytes, .. }) => {
                 let frame = ServerFrame::Snapshot {
                     seq: cursor.seq,
                     bytes: bytes.len() as u64,

@@ -132,9 +132,9 @@ impl Session {
         }
     }
 
-    /// Whether anybody is watching.
-    pub fn is_viewed(&self) -> bool {
-        self.viewers.count() > 0
+    /// How many are watching.
+    pub fn viewer_count(&self) -> u64 {
+        self.viewers.count()
     }
 
     /// Whether somebody asked for the end.

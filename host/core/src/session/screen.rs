@@ -11,7 +11,7 @@ use super::terminal::{Cursor, Log, Next};
 const SCROLLBACK: usize = 1000;
 
 /// So much is read at a time, at most, before others get a turn, in bytes.
-const STEP: usize = 64 * 1024;
+const STEP: usize = 16 * 1024;
 
 /// The state that a session's output has made of its terminal. It reads the log like a viewer, a
 /// little behind the head, so that viewers never wait for it.
@@ -27,7 +27,7 @@ struct State {
     emulator: Held,
     cursor: Cursor,
     used_at: Instant,
-    /// Many viewers that join at once share one.
+    /// Many viewers that join or jump at once share one.
     snapshot: Option<Snapshot>,
 }
 
@@ -40,6 +40,9 @@ enum Held {
     Nothing,
 }
 
+/// Viewers that jump anyway may share a snapshot that is so old.
+const SHARED_FOR: Duration = Duration::from_millis(50);
+
 /// Bytes that bring a fresh terminal to the state of a position.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -47,6 +50,7 @@ pub struct Snapshot {
     pub cursor: Cursor,
     /// Drawn at once by terminals that know synchronized updates.
     pub bytes: Bytes,
+    made_at: Instant,
 }
 
 impl Screen {
@@ -94,19 +98,24 @@ impl Screen {
     pub fn snapshot(&self) -> Snapshot {
         let mut state = self.lock();
         state.used_at = Instant::now();
-        let cursor = state.cursor;
-        if let Some(snapshot) = &state.snapshot
-            && snapshot.cursor == cursor
-        {
-            return snapshot.clone();
+        match &state.snapshot {
+            Some(snapshot) if snapshot.cursor == state.cursor => snapshot.clone(),
+            _ => state.make_snapshot(),
         }
-        let bytes = match &state.emulator {
-            Held::Away(away) => Bytes::copy_from_slice(away.snapshot()),
-            _ => state.awake().snapshot().into(),
-        };
-        let snapshot = Snapshot { cursor, bytes };
-        state.snapshot = Some(snapshot.clone());
-        snapshot
+    }
+
+    /// A recent state beyond the position `seq`, if there is one.
+    pub fn snapshot_after(&self, seq: u64) -> Option<Snapshot> {
+        let mut state = self.lock();
+        state.used_at = Instant::now();
+        let shared = state.snapshot.as_ref().filter(|snapshot| {
+            snapshot.cursor == state.cursor || snapshot.made_at.elapsed() < SHARED_FOR
+        });
+        match shared {
+            Some(snapshot) if snapshot.cursor.seq > seq => Some(snapshot.clone()),
+            _ if state.cursor.seq > seq => Some(state.make_snapshot()),
+            _ => None,
+        }
     }
 
     /// Whether the program wants pastes marked.
@@ -135,6 +144,21 @@ impl Screen {
 }
 
 impl State {
+    fn make_snapshot(&mut self) -> Snapshot {
+        let bytes = match &self.emulator {
+            Held::Away(away) => Bytes::copy_from_slice(away.snapshot()),
+            _ => self.awake().snapshot().into(),
+        };
+        let (cursor, made_at) = (self.cursor, Instant::now());
+        let snapshot = Snapshot {
+            cursor,
+            bytes,
+            made_at,
+        };
+        self.snapshot = Some(snapshot.clone());
+        snapshot
+    }
+
     fn awake(&mut self) -> &mut Emulator {
         if !matches!(self.emulator, Held::Awake(_)) {
             self.emulator = match std::mem::replace(&mut self.emulator, Held::Nothing) {

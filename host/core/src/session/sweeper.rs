@@ -21,7 +21,7 @@ pub async fn sweep(sessions: Weak<Shared>, activity: Arc<Notify>) {
             let sessions = shared.list();
             let awake = sessions
                 .iter()
-                .filter(|session| session.is_viewed() || !session.terminal.put_away(IDLE));
+                .filter(|session| session.viewer_count() > 0 || !session.terminal.put_away(IDLE));
             if awake.count() == 0 {
                 break;
             }

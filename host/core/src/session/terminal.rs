@@ -102,6 +102,16 @@ impl Terminal {
         Some(screen.snapshot())
     }
 
+    /// A recent state beyond the position `seq`, for a viewer that jumps there; none while the
+    /// screen has read no further.
+    pub fn snapshot_after(&self, seq: u64) -> Option<Snapshot> {
+        let screen = self.screen.get()?;
+        if self.log.has_ended() {
+            screen.catch_up(&self.log);
+        }
+        screen.snapshot_after(seq)
+    }
+
     /// Whether the program wants pastes marked, as of now.
     pub fn wants_marked_pastes(&self) -> bool {
         self.screen.get().is_some_and(|screen| {

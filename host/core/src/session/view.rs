@@ -1,9 +1,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentd_api::Size;
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::terminal::{Cursor, Next};
 use super::{Session, Snapshot};
@@ -11,6 +13,19 @@ use super::{Session, Snapshot};
 /// A viewer that acknowledges is sent so much beyond what it has parsed, at most, in bytes.
 /// xterm.js grows sluggish beyond about 500 kB.
 const WINDOW: u64 = 256 * 1024;
+
+/// So many viewers are shown everything, whatever comes.
+const FEW: u64 = 2;
+
+/// All viewers of a session together are shown so much in one [`PACE`], in bytes, so that showing
+/// leaves time for the program itself.
+const SHARED: u64 = 6 * 1024 * 1024;
+
+/// The least that each of them is shown in that time.
+const LEAST: u64 = 32 * 1024;
+
+/// Who cannot be shown everything is brought to the present so often.
+const PACE: Duration = Duration::from_millis(100);
 
 /// What a viewer is shown next.
 #[derive(Debug)]
@@ -38,6 +53,9 @@ pub struct View {
     acknowledged: Option<watch::Receiver<u64>>,
     /// The position of the last jump: what was passed over needs no acknowledgement.
     jumped_to: u64,
+    /// When the present [`PACE`] began, and what was shown in it.
+    pace_since: Instant,
+    pace_shown: u64,
 }
 
 impl View {
@@ -68,6 +86,8 @@ impl View {
             due,
             acknowledged,
             jumped_to: 0,
+            pace_since: Instant::now(),
+            pace_shown: 0,
         }
     }
 
@@ -84,36 +104,66 @@ impl View {
             }
             if self.is_window_full() {
                 self.acknowledgement().await;
-                if self.session.terminal.log().head() - self.cursor.seq > WINDOW {
+                if self.backlog() > WINDOW {
                     self.jump();
                 }
                 continue;
             }
+            if self.has_had_its_share() {
+                tokio::time::sleep_until(self.pace_since + PACE).await;
+                self.begin_pace();
+                if self.backlog() > LEAST && self.jump() {
+                    continue;
+                }
+            }
             self.changes.mark_unchanged();
             match self.session.terminal.log().next(&mut self.cursor) {
-                Next::Output(bytes) => return Frame::Output(bytes),
+                Next::Output(bytes) => {
+                    self.pace_shown += bytes.len() as u64;
+                    return Frame::Output(bytes);
+                }
                 Next::Resize(size) => return Frame::Resize(size),
                 Next::Ended => return Frame::End,
-                Next::Lost => self.jump(),
+                Next::Lost => {
+                    self.jump();
+                }
                 // The sender lives as long as the session.
                 Next::Nothing => drop(self.changes.changed().await),
             }
         }
     }
 
-    /// Goes to the state that the screen knows, if that is ahead.
-    fn jump(&mut self) {
-        let Some(snapshot) = self.session.terminal.snapshot() else {
-            return;
+    /// Goes to a state that the screen knows, if that is ahead.
+    fn jump(&mut self) -> bool {
+        let Some(snapshot) = self.session.terminal.snapshot_after(self.cursor.seq) else {
+            return false;
         };
-        if snapshot.cursor.seq > self.cursor.seq {
-            if snapshot.cursor.size != self.cursor.size {
-                self.due.push_back(Frame::Resize(snapshot.cursor.size));
-            }
-            self.cursor = snapshot.cursor;
-            self.jumped_to = self.cursor.seq;
-            self.due.push_back(Frame::Snapshot(snapshot));
+        if snapshot.cursor.size != self.cursor.size {
+            self.due.push_back(Frame::Resize(snapshot.cursor.size));
         }
+        self.cursor = snapshot.cursor;
+        self.jumped_to = self.cursor.seq;
+        self.pace_shown += snapshot.bytes.len() as u64;
+        self.due.push_back(Frame::Snapshot(snapshot));
+        true
+    }
+
+    fn backlog(&self) -> u64 {
+        self.session.terminal.log().head() - self.cursor.seq
+    }
+
+    /// Whether showing more now would be at the cost of the program or of other viewers.
+    fn has_had_its_share(&mut self) -> bool {
+        if self.pace_since.elapsed() > PACE {
+            self.begin_pace();
+        }
+        let viewers = self.session.viewer_count();
+        viewers > FEW && self.pace_shown > (SHARED / viewers).max(LEAST)
+    }
+
+    fn begin_pace(&mut self) {
+        self.pace_since = Instant::now();
+        self.pace_shown = 0;
     }
 
     fn is_window_full(&self) -> bool {
