@@ -55,6 +55,7 @@ mod error;
 mod event;
 mod forward;
 mod manifest;
+mod processes;
 mod spec;
 
 pub use backend::{Backend, Session};

@@ -4,8 +4,7 @@
 //! inherits in its environment, by the leader's session, and by descent from one of these. A
 //! process that wiped its environment, left the session *and* lost its parent is not found.
 
-use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -14,14 +13,13 @@ use tokio::io::Interest;
 use tokio::time::{Instant, timeout_at};
 
 use crate::descriptor::watch;
-use crate::environment::SESSION_MARKER;
+use crate::processes::Processes;
 use crate::{Error, Result};
+
+pub use crate::processes::Stat;
 
 /// How long a killed process may take to disappear before it is given up on.
 const KILL_PATIENCE: Duration = Duration::from_secs(2);
-
-/// How often a process that is in the middle of an exec is looked at, a millisecond apart.
-const EXEC_PATIENCE: u32 = 200;
 
 /// Neither a process nor a session has this number.
 const NOBODY: i32 = -1;
@@ -29,7 +27,7 @@ const NOBODY: i32 = -1;
 /// The processes of one agent.
 #[derive(Clone, Debug)]
 pub struct ProcessTree {
-    /// `AGENTD_SESSION=<id>` as it stands in the environment.
+    /// The value of `AGENTD_SESSION`.
     marker: Vec<u8>,
     leader: i32,
 }
@@ -38,7 +36,7 @@ impl ProcessTree {
     /// The tree of the session `id`, whose first process is or was `leader`.
     pub fn new(id: &str, leader: u32) -> Self {
         ProcessTree {
-            marker: format!("{SESSION_MARKER}={id}").into_bytes(),
+            marker: id.as_bytes().to_vec(),
             leader: leader.cast_signed(),
         }
     }
@@ -106,111 +104,25 @@ impl ProcessTree {
     }
 
     async fn scan(&self) -> Result<Vec<Member>> {
-        let tree = self.clone();
-        tokio::task::spawn_blocking(move || tree.members())
+        let processes = Processes::now()
             .await
-            .map_err(|error| Error::internal(format!("reading /proc: {error}")))?
-            .map_err(|error| Error::internal(format!("reading /proc: {error}")))
-    }
-
-    fn members(&self) -> std::io::Result<Vec<Member>> {
-        let own = std::process::id().cast_signed();
-        let mut parents = HashMap::new();
-        let mut living = HashMap::new();
-        let mut inside = HashSet::new();
-        for entry in fs::read_dir("/proc")? {
-            let Some(pid) = entry?
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-            else {
-                continue;
-            };
-            // The descriptor comes first: whatever is read afterwards, a signal through it can
-            // only reach the process that had this number at this moment.
-            let Some(pidfd) = Pid::from_raw(pid).filter(|_| pid != own).and_then(open) else {
-                continue;
-            };
-            let Some(stat) = Stat::read(pid).filter(|stat| !stat.dead) else {
-                continue;
-            };
-            parents.insert(pid, stat.parent);
-            if stat.session == self.leader || pid == self.leader || self.marks(pid) {
-                inside.insert(pid);
-            }
-            living.insert(pid, pidfd);
-        }
-        let descends = |pid: &i32| {
-            std::iter::successors(Some(*pid), |pid| parents.get(pid).copied())
-                .take(parents.len() + 1)
-                .any(|ancestor| inside.contains(&ancestor))
+            .map_err(|error| Error::internal(format!("reading /proc: {error}")))?;
+        let pids = processes.tree(|pid, process| {
+            process.stat.session == self.leader
+                || pid == self.leader
+                || process.marker.as_ref() == Some(&self.marker)
+        });
+        let member = |pid| {
+            let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::NONBLOCK).ok()?;
+            // The number may have changed hands meanwhile; from here on it cannot.
+            let same = processes.is_still(pid);
+            same.then_some(Member { pid, pidfd })
         };
-        Ok(living
-            .into_iter()
-            .filter(|(pid, _)| descends(pid))
-            .map(|(pid, pidfd)| Member { pid, pidfd })
-            .collect())
-    }
-
-    fn marks(&self, pid: i32) -> bool {
-        for _ in 0..EXEC_PATIENCE {
-            let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else {
-                return false;
-            };
-            if !environ.is_empty() {
-                return environ
-                    .split(|byte| *byte == 0)
-                    .any(|entry| entry == self.marker);
-            }
-            if !Stat::read(pid).is_some_and(|stat| stat.starting && !stat.dead) {
-                return false;
-            }
-            // In the middle of an exec it has no environment yet; that takes a moment at most.
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        false
+        Ok(pids.into_iter().filter_map(member).collect())
     }
 }
 
 struct Member {
     pid: i32,
     pidfd: OwnedFd,
-}
-
-fn open(pid: Pid) -> Option<OwnedFd> {
-    pidfd_open(pid, PidfdFlags::NONBLOCK).ok()
-}
-
-/// The fields of `/proc/<pid>/stat` (proc(5)) that place a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stat {
-    /// A zombie, or about to disappear.
-    pub dead: bool,
-    /// The parent's process id.
-    pub parent: i32,
-    /// The process id of the session's leader.
-    pub session: i32,
-    /// It has no environment, not even an empty one: it is in the middle of an exec, is a thread
-    /// of the kernel, or may not be looked at.
-    pub starting: bool,
-}
-
-impl Stat {
-    /// Reads them; none when there is no such process.
-    pub fn read(pid: i32) -> Option<Stat> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The command stands in parentheses and may hold anything, parentheses included.
-        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-        let dead = matches!(fields.next()?, "Z" | "X");
-        let parent = fields.next()?.parse().ok()?;
-        let session = fields.nth(1)?.parse().ok()?;
-        // Fields 4 and 6 were parent and session; 51 is where the environment ends.
-        let starting = fields.nth(44)? == "0";
-        Some(Stat {
-            dead,
-            parent,
-            session,
-            starting,
-        })
-    }
 }

@@ -14,6 +14,7 @@ mod children;
 mod clock;
 mod config;
 mod daemon;
+mod descriptors;
 mod error;
 mod instance;
 mod services;

@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use crate::children::Children;
 use crate::config::Config;
 use crate::daemon::{Foundation, Service};
+use crate::descriptors;
 use crate::start_error::{ExitCode as StartExitCode, StartError};
 
 #[derive(Parser)]
@@ -77,6 +78,7 @@ where
         .enable_all()
         .build()
         .map_err(|error| failed("starting the runtime", error))?;
+    descriptors::raise_limit();
     runtime.block_on(async {
         let shutdown = signals().map_err(|error| failed("listening for signals", error))?;
         Children::get()

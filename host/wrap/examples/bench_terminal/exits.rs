@@ -28,7 +28,14 @@ pub async fn measure(table: &mut Table) -> Result {
             position = reader.position().map_or(position, |position| position.seq);
         }
         let tail = seen.screen()?.concat().ends_with("wtail");
-        right += u64::from(position == WORDS && tail && seen.code == Some(i32::try_from(code)?));
+        if position == WORDS && tail && seen.code == Some(i32::try_from(code)?) {
+            right += 1;
+        } else {
+            eprintln!(
+                "{name}: position {position}, tail {tail}, {:?} for {code}",
+                seen.code
+            );
+        }
         server.delete(&name).await?;
     }
     let value = format!("{right} of {EXITS}");
