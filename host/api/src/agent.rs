@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{NewSession, Session};
+use crate::{Exit, NewSession, Session};
 
 /// The body of `POST /agents`.
 pub type NewAgent = NewSession;
@@ -20,6 +20,20 @@ pub struct Agent {
     pub created_at: String,
     /// The newest session, kept after its end, or null.
     pub session: Option<Session>,
+    /// The sessions that have ended, oldest first; the last 20 of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<PastSession>,
+}
+
+/// A session that has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastSession {
+    /// RFC 3339.
+    pub started_at: String,
+    /// RFC 3339.
+    pub ended_at: String,
+    /// How it ended.
+    pub exit: Option<Exit>,
 }
 
 /// The query of `GET /agents`.

@@ -12,7 +12,7 @@ mod problem;
 mod session;
 pub mod terminal;
 
-pub use agent::{Agent, AgentQuery, AgentStatus, NewAgent};
+pub use agent::{Agent, AgentQuery, AgentStatus, NewAgent, PastSession};
 pub use change::Change;
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError};

@@ -1,4 +1,6 @@
-use agentd_api::{AgentStatus, NewAgent, State};
+use std::collections::VecDeque;
+
+use agentd_api::{AgentStatus, NewAgent, PastSession, State};
 use agentd_host::session::Session;
 
 /// What the store keeps of an agent.
@@ -16,7 +18,12 @@ pub struct AgentRecord {
     pub spec: NewAgent,
     /// Whether a start is under way.
     pub starting: bool,
+    /// The sessions that have ended, oldest first.
+    pub history: VecDeque<PastSession>,
 }
+
+/// So many ended sessions are remembered.
+const REMEMBERED: usize = 20;
 
 impl AgentRecord {
     /// The agent as clients see it. `session` is its newest one.
@@ -33,6 +40,15 @@ impl AgentRecord {
             restarts: self.restarts,
             created_at: self.created_at.clone(),
             session: session.map(Session::describe),
+            history: self.history.iter().cloned().collect(),
+        }
+    }
+
+    /// Remembers a session that has ended.
+    pub fn remember(&mut self, ended: PastSession) {
+        self.history.push_back(ended);
+        if self.history.len() > REMEMBERED {
+            self.history.pop_front();
         }
     }
 }

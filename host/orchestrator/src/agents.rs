@@ -1,6 +1,7 @@
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use agentd_api::{Agent, AgentStatus, NewAgent, State};
+use agentd_api::{Agent, AgentStatus, NewAgent, PastSession, State};
 use agentd_host::session::{Observer, Record, Session, Sessions};
 use agentd_host::{Error, Result, now};
 
@@ -52,6 +53,7 @@ impl Agents {
                 restarts: 0,
                 spec,
                 starting: false,
+                history: VecDeque::new(),
             });
         }
         Ok(())
@@ -66,6 +68,7 @@ impl Agents {
             restarts: 0,
             spec,
             starting: true,
+            history: VecDeque::new(),
         };
         if !self.store.insert(record.clone()) {
             let message = format!("the name `{}` is taken", record.name);
@@ -210,8 +213,19 @@ impl Observer for Watch {
             _ if before.health != after.health => "health",
             _ => "progress",
         };
-        let owner = session.label.owner.as_deref();
-        if let Some(record) = owner.and_then(|id| self.store.get(id)) {
+        let Some(owner) = &session.label.owner else {
+            return;
+        };
+        let record = self.store.update(owner, &mut |record| {
+            if kind == "exited" {
+                record.remember(PastSession {
+                    started_at: session.label.created_at.clone(),
+                    ended_at: now(),
+                    exit: after.exit.clone(),
+                });
+            }
+        });
+        if let Some(record) = record {
             self.events.changed(kind, &record.describe(Some(session)));
         }
     }

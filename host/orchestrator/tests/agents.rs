@@ -133,6 +133,11 @@ async fn an_agent_that_ended_is_started_again() {
         (running.status, running.restarts),
         (AgentStatus::Running, 1)
     );
+    let [ended] = &running.history[..] else {
+        panic!("{:?}", running.history);
+    };
+    assert_eq!(ended.exit.as_ref().unwrap().code, Some(3));
+    assert!(ended.started_at < ended.ended_at);
 }
 
 #[tokio::test]
