@@ -72,9 +72,13 @@ impl Children {
 fn reap(state: &mut State) {
     let own_session = getsid(None).ok().map(|pid| pid.as_raw_nonzero().get());
     let children = children();
-    state
-        .claimed
-        .retain(|pid| children.iter().any(|child| child.pid == *pid));
+    // The list is not complete while processes come and go (proc(5)), so a claim is given up only
+    // when its process is known to be no child any more.
+    let own = getpid().as_raw_nonzero().get();
+    state.claimed.retain(|pid| {
+        children.iter().any(|child| child.pid == *pid)
+            || Stat::read(*pid).is_some_and(|stat| stat.parent == own)
+    });
     for child in children {
         let left_alone = Some(child.session) == own_session || state.claimed.contains(&child.pid);
         if child.dead
