@@ -70,7 +70,12 @@ impl Screen {
     }
 
     /// How far it has read.
-    pub fn position(&self) -> watch::Receiver<u64> {
+    pub fn position(&self) -> u64 {
+        *self.read.borrow()
+    }
+
+    /// Told how far it has read.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.read.subscribe()
     }
 

@@ -53,8 +53,7 @@ impl Terminal {
     pub fn push(&self, bytes: &[u8]) {
         let screen = self.screen();
         for part in bytes.chunks(self.capacity / 2) {
-            let unread = self.log.head() - *screen.position().borrow();
-            if unread + part.len() as u64 > self.capacity as u64 {
+            if self.unread(screen) + part.len() as u64 > self.capacity as u64 {
                 screen.catch_up(&self.log);
             }
             self.log.append(part);
@@ -63,13 +62,13 @@ impl Terminal {
 
     /// How many more bytes may come before the screen has read some.
     pub fn credit(&self) -> u64 {
-        BACKLOG.saturating_sub(self.log.head() - *self.screen().position().borrow())
+        BACKLOG.saturating_sub(self.unread(self.screen()))
     }
 
     /// Told how far the screen has read, and up to where it has to for there to be credit.
     pub fn credit_again(&self) -> (watch::Receiver<u64>, u64) {
         (
-            self.screen().position(),
+            self.screen().subscribe(),
             self.log.head().saturating_sub(BACKLOG / 2),
         )
     }
@@ -87,7 +86,7 @@ impl Terminal {
         if !more {
             self.reading.store(false, Ordering::Release);
             // What came between the last look and the line above is nobody else's to read.
-            more = *screen.position().borrow() < self.log.head() && self.begin_reading();
+            more = self.unread(screen) > 0 && self.begin_reading();
         }
         (more, replies)
     }
@@ -123,6 +122,11 @@ impl Terminal {
     /// Puts the screen away when nobody needed it for so long. False when it is still awake.
     pub fn put_away(&self, idle: std::time::Duration) -> bool {
         self.screen.get().is_none_or(|screen| screen.put_away(idle))
+    }
+
+    /// A backend may push from several threads, so either side may be ahead of what was looked at.
+    fn unread(&self, screen: &Screen) -> u64 {
+        self.log.head().saturating_sub(screen.position())
     }
 
     fn screen(&self) -> &Screen {

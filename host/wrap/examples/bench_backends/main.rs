@@ -16,6 +16,7 @@ mod docker;
 mod program;
 mod pty;
 mod service;
+#[path = "../bench_terminal/table.rs"]
 mod table;
 mod tmux;
 

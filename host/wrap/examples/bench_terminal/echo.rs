@@ -4,7 +4,7 @@ use agentd_api::client::{TerminalEvent, TerminalReader, TerminalWriter};
 use bytes::Bytes;
 
 use crate::server::Server;
-use crate::table::{Table, percentile};
+use crate::table::Table;
 use crate::{Result, reference};
 
 const KEYS: usize = 2000;
@@ -92,4 +92,17 @@ async fn wait_for(reader: &mut TerminalReader, text: &[u8]) -> Result {
 
 fn contains(bytes: &[u8], text: &[u8]) -> bool {
     bytes.windows(text.len()).any(|window| window == text)
+}
+
+/// The value below which `percent` of all lie.
+fn percentile(values: &mut [f64], percent: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let last = values.len() - 1;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index"
+    )]
+    let index = (last as f64 * percent / 100.0).round() as usize;
+    values[index.min(last)]
 }

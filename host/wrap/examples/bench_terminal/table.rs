@@ -7,15 +7,22 @@ pub struct Table {
 }
 
 struct Row {
-    figure: &'static str,
+    figure: String,
     value: String,
-    must: &'static str,
+    must: String,
     reached: bool,
 }
 
 impl Table {
     /// Adds a figure, with what it must be.
-    pub fn row(&mut self, figure: &'static str, value: String, must: &'static str, reached: bool) {
+    pub fn row(
+        &mut self,
+        figure: impl Into<String>,
+        value: String,
+        must: impl Into<String>,
+        reached: bool,
+    ) {
+        let (figure, must) = (figure.into(), must.into());
         eprintln!("{figure}: {value}");
         self.rows.push(Row {
             figure,
@@ -37,17 +44,9 @@ impl Table {
             return;
         }
         println!("| figure | measured | must | |\n|---|---|---|---|");
-        for Row {
-            figure,
-            value,
-            must,
-            reached,
-        } in &self.rows
-        {
-            println!(
-                "| {figure} | {value} | {must} | {} |",
-                if *reached { "✓" } else { "✗" }
-            );
+        for row in &self.rows {
+            let sign = if row.reached { "✓" } else { "✗" };
+            println!("| {} | {} | {} | {sign} |", row.figure, row.value, row.must);
         }
     }
 }
@@ -56,17 +55,4 @@ impl Table {
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[(values.len() - 1) / 2]
-}
-
-/// The value below which `percent` of all lie.
-pub fn percentile(values: &mut [f64], percent: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let last = values.len() - 1;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an index"
-    )]
-    let index = (last as f64 * percent / 100.0).round() as usize;
-    values[index.min(last)]
 }
