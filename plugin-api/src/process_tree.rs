@@ -35,9 +35,15 @@ pub struct ProcessTree {
 impl ProcessTree {
     /// The tree of the session `id`, whose first process is or was `leader`.
     pub fn new(id: &str, leader: u32) -> Self {
+        // Session 0 is that of everything whose leader is outside this PID namespace.
+        let leader = if leader == 0 {
+            NOBODY
+        } else {
+            leader.cast_signed()
+        };
         ProcessTree {
             marker: id.as_bytes().to_vec(),
-            leader: leader.cast_signed(),
+            leader,
         }
     }
 

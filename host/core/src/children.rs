@@ -9,7 +9,7 @@ use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use agentd_plugin_api::process_tree::Stat;
-use rustix::process::{Pid, WaitId, WaitIdOptions, getpid, getsid, waitid};
+use rustix::process::{Pid, WaitId, WaitIdOptions, getpid, waitid};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What plugins wait for themselves. One for the process.
@@ -70,11 +70,13 @@ impl Children {
 }
 
 fn reap(state: &mut State) {
-    let own_session = getsid(None).ok().map(|pid| pid.as_raw_nonzero().get());
+    let own = getpid().as_raw_nonzero().get();
+    // Its leader may be outside this PID namespace. Then the number is 0, which getsid(2) answers
+    // too, but rustix takes that for impossible.
+    let own_session = Stat::read(own).map(|stat| stat.session);
     let children = children();
     // The list is not complete while processes come and go (proc(5)), so a claim is given up only
     // when its process is known to be no child any more.
-    let own = getpid().as_raw_nonzero().get();
     state.claimed.retain(|pid| {
         children.iter().any(|child| child.pid == *pid)
             || Stat::read(*pid).is_some_and(|stat| stat.parent == own)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-use agentd_host::testing::{TestClient, TestSession, eventually, is_alive};
+use agentd_host::testing::{TestClient, TestProgram, TestSession, eventually, is_alive};
 use futures_util::future::join_all;
 
 use crate::{program, wrap};
@@ -195,6 +195,34 @@ async fn short_sessions_leave_nothing_in_the_daemon() {
         (of_sessions.count() == 0 && open.len() <= before + 20).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_daemon_whose_session_began_outside_its_pid_namespace_reaps_orphans() {
+    let daemon = TestProgram::new("agentd-wrap", "unshare")
+        .arg("--pid")
+        .arg("--fork")
+        .arg("--mount-proc")
+        .arg("--kill-child")
+        .arg(env!("CARGO_BIN_EXE_agentd-wrap"))
+        .start();
+    let inside: u32 = eventually("the daemon", async || {
+        let children = format!("/proc/{0}/task/{0}/children", daemon.pid());
+        fs::read_to_string(children).unwrap().trim().parse().ok()
+    })
+    .await;
+    for round in 0..10 {
+        let session = daemon
+            .script(&format!("s{round}"), "(true & true &) & true")
+            .await;
+        assert_eq!(session.ended().await.code, Some(0));
+        session.delete().await;
+    }
+    eventually("no zombies", async || {
+        zombies(inside).is_empty().then_some(())
+    })
+    .await;
+    assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
 }
 
 #[tokio::test]
