@@ -1,13 +1,7 @@
-//! The environment of an agent, made out of the one that tmux would give.
-//!
-//! A process in a tmux pane gets the server's global environment with the session's on top; tmux
-//! itself then sets [`OF_TMUX`], `SHELL` from an option and `PATH` from the client. What the agent
-//! should have is the daemon's environment with its own variables on top, so the differences are
-//! put into the session's environment while the agent is started and taken out again afterwards.
+//! The environment of an agent.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStringExt;
 
 use agentd_plugin_api::environment::{SESSION_MARKER, for_agent};
 use agentd_plugin_api::{Error, Result};
@@ -22,25 +16,11 @@ const OF_TMUX: [&str; 6] = [
     "TMUX_PANE",
 ];
 
-pub type Variables = BTreeMap<OsString, OsString>;
-
-/// What an agent should have.
-#[derive(Debug)]
+/// What a program in a pane should have.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
-    variables: Variables,
-    /// Of [`OF_TMUX`], what the request insists on.
-    pub insisted: Variables,
-    /// Comes from the client that starts the agent.
-    pub path: Option<OsString>,
-    /// Comes from the session's option `default-shell`.
-    pub shell: Option<OsString>,
-}
-
-/// What to change in tmux's environment.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Difference {
-    pub set: Variables,
-    pub remove: Vec<OsString>,
+    /// Of [`OF_TMUX`], only what the request insists on.
+    pub variables: BTreeMap<OsString, OsString>,
 }
 
 impl Environment {
@@ -60,123 +40,47 @@ impl Environment {
             );
         }
         let mut variables = for_agent(env);
-        let mut insisted = Variables::new();
-        for name in OF_TMUX {
-            if let Some((name, value)) = variables.remove_entry(OsStr::new(name))
-                && env.keys().any(|own| name == own.as_str())
-            {
-                insisted.insert(name, value);
-            }
+        for name in OF_TMUX.iter().filter(|name| !env.contains_key(**name)) {
+            variables.remove(OsStr::new(name));
         }
-        variables.insert(SESSION_MARKER.into(), id.into());
-        Ok(Environment {
-            path: variables.remove(OsStr::new("PATH")),
-            shell: variables.remove(OsStr::new("SHELL")),
-            variables,
-            insisted,
-        })
+        let environment = Environment { variables };
+        Ok(environment.marked(id))
     }
 
-    /// What has to change where tmux would give `base`.
-    pub fn difference(&self, base: &Variables) -> Difference {
-        let set = self
-            .variables
-            .iter()
-            .filter(|(name, value)| base.get(*name) != Some(*value))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        let kept = |name: &OsStr| {
-            name == "PATH" || name == "SHELL" || OF_TMUX.iter().any(|other| name == *other)
-        };
-        let remove = base
-            .keys()
-            .filter(|name| !self.variables.contains_key(*name) && !kept(name))
-            .cloned()
-            .collect();
-        Difference { set, remove }
+    /// The same, with another mark of what a process belongs to.
+    #[must_use]
+    pub fn marked(mut self, id: &str) -> Self {
+        self.variables.insert(SESSION_MARKER.into(), id.into());
+        self
     }
-}
 
-/// Reads what `show-environment -s` prints, several outputs in a row as one on top of the other:
-/// `NAME="value"; export NAME;` with a backslash before `$`, `` ` ``, `"` and `\` in the value, or
-/// `unset NAME;`, each with a line end.
-pub fn parse(mut printed: &[u8]) -> Option<Variables> {
-    let mut variables = Variables::new();
-    while !printed.is_empty() {
-        if let Some(rest) = printed.strip_prefix(b"unset ") {
-            let end = find(rest, b";\n")?;
-            variables.remove(&OsString::from_vec(rest[..end].to_vec()));
-            printed = &rest[end + 2..];
-            continue;
-        }
-        let end = find(printed, b"=\"")?;
-        let name = &printed[..end];
-        let mut value = Vec::new();
-        let mut bytes = printed[end + 2..].iter();
-        loop {
-            match bytes.next()? {
-                b'"' => break,
-                b'\\' => value.push(*bytes.next()?),
-                byte => value.push(*byte),
-            }
-        }
-        let tail = [b"; export ", name, b";\n"].concat();
-        printed = bytes.as_slice().strip_prefix(tail.as_slice())?;
-        variables.insert(OsString::from_vec(name.to_vec()), OsString::from_vec(value));
+    /// The value of a variable.
+    pub fn get(&self, name: &str) -> Option<&OsStr> {
+        self.variables
+            .get(OsStr::new(name))
+            .map(OsString::as_os_str)
     }
-    Some(variables)
-}
 
-fn find(text: &[u8], pattern: &[u8]) -> Option<usize> {
-    text.windows(pattern.len())
-        .position(|window| window == pattern)
+    /// The names of those variables that are as tmux sets them.
+    pub fn of_tmux(&self) -> impl Iterator<Item = &'static str> {
+        let all = OF_TMUX.into_iter().chain(["SHELL"]);
+        all.filter(|name| self.get(name).is_none())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn variables<const N: usize>(all: [(&str, &str); N]) -> Variables {
-        all.map(|(name, value)| (name.into(), value.into())).into()
-    }
-
-    #[test]
-    fn printed_variables_are_read() {
-        let printed = b"A=\"1\"; export A;\nB=\"x\\\"; export B;\n\\$\\\\\"; export B;\n\
-            a.b=\"\"; export a.b;\nunset A;\nC=\"\"; export C;\n";
-        assert_eq!(
-            parse(printed),
-            Some(variables([
-                ("B", "x\"; export B;\n$\\"),
-                ("a.b", ""),
-                ("C", "")
-            ]))
-        );
-        assert_eq!(parse(b"A=\"1"), None);
-        assert_eq!(parse(b""), Some(Variables::new()));
-    }
-
-    #[test]
-    fn only_differences_are_changed() {
-        let mut environment = Environment::new("id", &BTreeMap::new()).unwrap();
-        environment.variables = variables([("SAME", "1"), ("OTHER", "2"), ("NEW", "3")]);
-        let base = variables([("SAME", "1"), ("OTHER", "1"), ("OLD", "4"), ("TERM", "x")]);
-        assert_eq!(
-            environment.difference(&base),
-            Difference {
-                set: variables([("OTHER", "2"), ("NEW", "3")]),
-                remove: vec!["OLD".into()]
-            }
-        );
-    }
-
     #[test]
     fn a_request_may_insist_on_a_terminal() {
         let env = BTreeMap::from([("TERM".to_owned(), "vt100".to_owned())]);
         let environment = Environment::new("id", &env).unwrap();
-        assert_eq!(environment.insisted, variables([("TERM", "vt100")]));
+        assert_eq!(environment.get("TERM"), Some(OsStr::new("vt100")));
+        assert!(environment.of_tmux().all(|name| name != "TERM"));
         let environment = Environment::new("id", &BTreeMap::new()).unwrap();
-        assert_eq!(environment.insisted, Variables::new());
+        assert_eq!(environment.get("TERM"), None);
+        assert!(environment.of_tmux().any(|name| name == "TERM"));
     }
 
     #[test]

@@ -1,68 +1,48 @@
 //! Making a session with an agent in it.
 //!
-//! It takes two clients, begun at once and so hardly slower than one. The first makes a session
-//! with nothing but a stand-in and asks for tmux's environment; the second, knowing the exact
-//! targets, sets the session up and replaces the stand-in's window by the agent's. So the
-//! session's options, the hooks that could interfere and the environment are settled before the
-//! agent is started, and whatever can end it can only come after `remain-on-exit` is set: tmux
-//! notices ends between scripts, never within one.
-//!
-//! The stand-in is most of what a start costs beside a bare `new-session`: for every pane that is
-//! made or removed, a tmux that is built with libutempter waits for a helper program to end.
-//! Without a stand-in the environment would have to be given as `new-session -e`, which tmux
-//! keeps in its message log with the values.
+//! The session is made with a launcher as the program of its first pane, which waits for its
+//! letter. Meanwhile the same client, knowing the exact ids by then, sets the session up: options,
+//! labels, hooks that could interfere, the panes beside the agent. Only then the letter is given.
+//! So nothing can end before `remain-on-exit` is set, and tmux, whose message log keeps the
+//! arguments of all commands, never has a value of the environment.
 
-use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::ffi::OsStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use agentd_plugin_api::environment::SESSION_MARKER;
 use agentd_plugin_api::process_tree::ProcessTree;
 use agentd_plugin_api::{Error, ErrorKind, Result, SessionSpec, tracing};
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
-use crate::environment::{self, Difference, Environment, Variables};
+use crate::environment::Environment;
+use crate::executable::Executable;
+use crate::handover::Handover;
+use crate::letter::Letter;
+use crate::new_session::{self, NewSession};
 use crate::options::Layout;
 use crate::place::{ID, INSTANCE, LABEL, PANE, PID, Place, WINDOW, encode};
 use crate::program;
 use crate::script::Script;
 use crate::server::{Client, Failure, Server};
 use crate::session::beside;
-
-/// Keeps the new session alive for a moment; if all else fails it ends by itself.
-const STAND_IN: [&str; 2] = ["sleep", "60"];
-
-/// Hooks of the user's that would run in the middle of the set-up and change it.
-const HOOKS: [&str; 2] = ["after-new-window", "after-split-window"];
+use crate::shell::{self, Shell};
 
 /// So many servers may be found in the middle of their end before a start is given up.
 const ENDING_SERVERS: u32 = 10;
-
-/// A suitable value of `default-shell`, which becomes `SHELL`, is found by tmux itself by this
-/// rule (`checkshell`): anything else would make the command fail.
-fn is_shell(shell: &OsStr) -> bool {
-    Path::new(shell).is_absolute() && program::find(shell, None, Path::new("/")).is_some()
-}
 
 /// All that is needed to start an agent.
 #[derive(Debug)]
 pub struct Launch {
     pub server: Server,
+    pub launcher: Arc<Executable>,
     pub instance: String,
     pub layout: Layout,
     pub spec: SessionSpec,
 }
 
-/// What the first client made.
-struct Prepared {
-    session: String,
-    /// `$N:M`, the only window.
-    window: String,
-    server: u32,
-    socket: String,
-    environment: Variables,
-}
+/// Hooks of the user's that would run in the middle of the set-up and change it.
+const HOOKS: [&str; 2] = ["after-new-window", "after-split-window"];
 
 impl Launch {
     /// Starts the agent. Dropped before its end, it leaves nothing behind.
@@ -85,102 +65,79 @@ impl Launch {
     }
 
     async fn run(self) -> Result<Place> {
-        let environment = Environment::new(&self.spec.id, &self.spec.env)?;
-        self.check_program(&environment)?;
-        let (second, printed) = self.first_script(&environment).await?;
-        let prepared = self.prepare(&printed).await?;
-        let difference = environment.difference(&prepared.environment);
-        match self
-            .set_up(second, &prepared, &environment, &difference)
-            .await
-        {
-            Ok(place) => Ok(place),
-            Err(failure) => {
-                self.clean_up(&prepared, &difference).await;
-                Err(self.explain(failure))
-            }
+        let letter = self.letter()?;
+        let agent = Handover::open(&self.spec.id)?;
+        let (mut client, new) = self.make_session(&agent).await?;
+        let launched = self.set_up(&mut client, &new, agent, &letter).await;
+        // It has done all that it is there for, and ends by itself.
+        tokio::spawn(client.finish(&[]));
+        if launched.is_err() {
+            self.clean_up(&new).await;
         }
+        launched
     }
 
-    fn check_program(&self, environment: &Environment) -> Result<()> {
+    /// What the agent is.
+    fn letter(&self) -> Result<Letter> {
+        let environment = Environment::new(&self.spec.id, &self.spec.env)?;
         let name = &self.spec.command[0];
-        let path = environment.path.as_deref();
-        if program::find(OsStr::new(name), path, &self.spec.working_dir).is_some() {
-            return Ok(());
-        }
-        Err(if name.contains('/') {
-            Error::refused(format!("`{name}` is not an executable file"))
-        } else {
-            Error::refused(format!("`{name}` is not on the agent's $PATH"))
-                .hint("install it, or give its full path or a PATH in `env`")
+        let path = environment.get("PATH");
+        let Some(program) = program::find(OsStr::new(name), path, &self.spec.working_dir) else {
+            return Err(if name.contains('/') {
+                Error::refused(format!("`{name}` is not an executable file"))
+            } else {
+                Error::refused(format!("`{name}` is not on the agent's $PATH"))
+                    .hint("install it, or give its full path or a PATH in `env`")
+            });
+        };
+        Ok(Letter {
+            // A script gets it as its name, which is to be as it is written.
+            program: if name.contains('/') {
+                name.into()
+            } else {
+                program
+            },
+            arguments: self.spec.command.iter().map(Into::into).collect(),
+            environment,
         })
     }
 
-    /// Begins both clients and runs the first script: the second client, and what was printed. A
-    /// server that is just ending with its last session takes both with it; the next clients
-    /// start another.
-    async fn first_script(&self, environment: &Environment) -> Result<(Client, Vec<u8>)> {
-        let directory = &self.spec.working_dir;
+    /// Makes the session with a launcher in it. The client that did so waits for a script. A server
+    /// that is just ending with its last session takes the client with it; the next one starts
+    /// another.
+    async fn make_session(&self, agent: &Handover) -> Result<(Client, NewSession)> {
+        let name = self.spec.name.as_str();
+        let target = format!("={name}:");
+        let cols = self.spec.size.cols.to_string();
+        let rows = self.spec.size.rows.to_string();
+        let launcher = self.launcher.path();
+        let new_session = ["new-session", "-d", "-P", "-F", new_session::MADE];
+        let names = ["-s", name, "-n", name, "-x", &cols, "-y", &rows, "--"];
+        let program = [&*launcher, agent.address(), ";"];
+        let keep = ["set-option", "-t", &target, "destroy-unattached"];
+        // After the user's hooks have run.
+        let intact = ["off", ";", "display-message", "-p", "-t", &target];
+        let read = [new_session::INTACT, ";", "source-file", "-"];
+        let arguments = [&new_session[..], &names, &program, &keep, &intact, &read].concat();
         let mut attempts = 0;
-        loop {
-            let first = self.server.script(directory, self.server.path())?;
-            let second = self.server.script(directory, environment.path.as_deref())?;
-            match self.make_session(first).await {
-                Ok(printed) => return Ok((second, printed)),
+        let (client, line) = loop {
+            let mut client = self.server.begin(&self.spec.working_dir, &arguments)?;
+            match client.line().await {
+                Ok(line) => break (client, line),
                 Err(Failure::NoServer(_)) if attempts < ENDING_SERVERS => attempts += 1,
                 Err(failure) => return Err(self.why_not(failure).await),
             }
-        }
-    }
-
-    async fn make_session(&self, client: Client) -> Result<Vec<u8>, Failure> {
-        let name = &self.spec.name;
-        let target = format!("={name}:");
-        let (cols, rows) = (
-            self.spec.size.cols.to_string(),
-            self.spec.size.rows.to_string(),
-        );
-        let format = "#{session_id} #{window_index} #{pid} #{exit-unattached} #{socket_path}";
-        let mut script = Script::default();
-        script
-            .command(
-                ["new-session", "-d", "-P", "-F", format, "-s", name]
-                    .into_iter()
-                    .chain(["-x", &cols, "-y", &rows, "--"])
-                    .chain(STAND_IN),
-            )
-            .command(["set-option", "-t", &target, "destroy-unattached", "off"])
-            .command(["show-environment", "-g", "-s"])
-            .command(["show-environment", "-t", &target, "-s"]);
-        client.finish(&script.finish()).await
-    }
-
-    async fn prepare(&self, printed: &[u8]) -> Result<Prepared> {
-        let unexpected = || Error::internal("tmux printed something else than it was asked for");
-        let end = printed
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .ok_or_else(unexpected)?;
-        let line = String::from_utf8_lossy(&printed[..end]);
-        let [session, index, server, exits, socket] = line.splitn(5, ' ').collect::<Vec<_>>()[..]
-        else {
-            return Err(unexpected());
         };
-        let prepared = Prepared {
-            session: session.to_owned(),
-            window: format!("{session}:{index}"),
-            server: server.parse().map_err(|_| unexpected())?,
-            socket: socket.to_owned(),
-            environment: environment::parse(&printed[end + 1..]).ok_or_else(unexpected)?,
-        };
-        if exits == "1" {
-            self.clean_up(&prepared, &Difference::default()).await;
+        let new = NewSession::parse(&line)
+            .ok_or_else(|| Error::internal(format!("tmux made a session and printed `{line}`")))?;
+        if new.ends_unattached {
+            self.clean_up(&new).await;
             return Err(Error::refused(
                 "tmux is configured to end with the last attached terminal (`exit-unattached`)",
             )
             .hint("turn `exit-unattached` off: agents run without an attached terminal"));
         }
-        Ok(prepared)
+        Ok((client, new))
     }
 
     /// Why there is no new session.
@@ -209,65 +166,60 @@ impl Launch {
         failure.into()
     }
 
+    /// Has the session set up, and then the launchers become what they are there for.
     async fn set_up(
         &self,
-        client: Client,
-        prepared: &Prepared,
-        environment: &Environment,
-        difference: &Difference,
-    ) -> Result<Place, Failure> {
-        let script = self.script(prepared, environment, difference);
-        let printed = client.finish(&script.finish()).await?;
-        let printed = String::from_utf8_lossy(&printed);
-        let [window, pane, pid] = printed.split_whitespace().collect::<Vec<_>>()[..] else {
-            return Err(Failure::Refused(format!("no new window: {printed}")));
+        client: &mut Client,
+        new: &NewSession,
+        agent: Handover,
+        letter: &Letter,
+    ) -> Result<Place> {
+        let beside = (1..self.layout.panes).map(|_| Handover::open(&self.spec.id));
+        let beside = beside.collect::<Result<Vec<_>>>()?;
+        let mut shells = Vec::new();
+        let printed = async {
+            let intact = new.is_intact(&self.spec.name, &client.line().await?);
+            let script = self.script(new, intact, &agent, &beside);
+            client.send(&script.finish()).await?;
+            for handover in beside {
+                let line = client.line().await?;
+                shells.extend(Shell::parse(&line, handover));
+            }
+            client.line().await
         };
-        Ok(Place {
-            session: prepared.session.clone(),
-            window: window.to_owned(),
-            pane: pane.to_owned(),
-            pid: pid
-                .parse()
-                .map_err(|_| Failure::Refused(format!("no process: {printed}")))?,
-            server: prepared.server,
-            socket: prepared.socket.clone(),
-        })
+        let line = printed.await.map_err(|failure| self.explain(failure))?;
+        let place = new
+            .place(&line)
+            .ok_or_else(|| Error::internal(format!("tmux made a window and printed `{line}`")))?;
+        let shells = self.start(shells, &letter.environment);
+        agent.give(place.pid, letter, self.launcher.key()).await?;
+        for result in shells.join_all().await {
+            if let Err(error) = result {
+                tracing::warn!(session = self.spec.id, %error, "a shell beside an agent");
+            }
+        }
+        Ok(place)
     }
 
     fn script(
         &self,
-        prepared: &Prepared,
-        environment: &Environment,
-        difference: &Difference,
+        new: &NewSession,
+        intact: bool,
+        agent: &Handover,
+        beside: &[Handover],
     ) -> Script {
-        let session = prepared.session.as_str();
-        let window = prepared.window.as_str();
-        let shell = environment.shell.as_deref().filter(|shell| is_shell(shell));
+        let launcher = self.launcher.path();
+        let (session, window) = (new.session.as_str(), new.window.as_str());
         let mut script = Script::default();
 
         for hook in HOOKS {
             script.command(["set-hook", "-t", session, hook, ""]);
         }
-        script.command(["set-option", "-t", session, "default-command", ""]);
-        if let Some(shell) = shell {
-            let set = ["set-option", "-t", session, "default-shell"];
-            script.command(words(&set, &[shell]));
+        if !intact {
+            let anew = ["new-window", "-k", "-t", window, "-n", &self.spec.name];
+            let program = ["--", &launcher, agent.address()];
+            script.command(anew.into_iter().chain(program));
         }
-        // The values take the way through hidden variables so that tmux's message log gets only
-        // the names.
-        for (number, (name, value)) in difference.set.iter().enumerate() {
-            let hidden = self.hidden(number);
-            script.hidden(&hidden, value);
-            let format = format!("#{{{hidden}}}");
-            let set = ["set-environment", "-F", "-t", session];
-            script.command(words(&set, &[name, OsStr::new(&format)]));
-            script.command(["set-environment", "-g", "-u", &hidden]);
-        }
-        for name in &difference.remove {
-            script.command(words(&["set-environment", "-r", "-t", session], &[name]));
-        }
-
-        script.command(self.new_window(window, environment));
         for (option, value) in [
             ("remain-on-exit", "on"),
             // Else tmux scrolls the last screen up to write a line of its own under it.
@@ -287,86 +239,46 @@ impl Launch {
         ] {
             script.command(["set-option", "-F", "-t", window, option, value]);
         }
-
         if let Some(arrangement) = self.layout.arrangement {
-            let beside = beside(&self.spec.id);
-            script.command(["set-environment", "-t", session, SESSION_MARKER, &beside]);
-            for _ in 1..self.layout.panes {
-                script.command(["split-window", "-d", "-t", window]);
+            let split = ["split-window", "-d", "-t", window, "-P"];
+            for shell in beside {
+                let program = ["-F", shell::FORMAT, "--", &launcher, shell.address()];
+                script.command(split.into_iter().chain(program));
                 // Each time, or there would soon be no room to split.
                 script.command(["select-layout", "-t", window, "tiled"]);
             }
             script.command(["select-layout", "-t", window, arrangement]);
         }
-
-        for name in difference.set.keys().chain(&difference.remove) {
-            script.command(words(&["set-environment", "-u", "-t", session], &[name]));
-        }
-        script.command(["set-option", "-u", "-t", session, "default-command"]);
-        script.command(["set-option", "-u", "-t", session, "default-shell"]);
         for hook in HOOKS {
             script.command(["set-hook", "-u", "-t", session, hook]);
         }
+        script.command(["display-message", "-p", "-t", window, new_session::AGENT]);
         script
     }
 
-    fn new_window(&self, window: &str, environment: &Environment) -> Vec<OsString> {
-        let format = "#{window_id} #{pane_id} #{pane_pid}";
-        let mut command: Vec<OsString> = [
-            "new-window",
-            "-k",
-            "-t",
-            window,
-            "-n",
-            &self.spec.name,
-            "-P",
-            "-F",
-            format,
-        ]
-        .map(OsString::from)
-        .into();
-        for (name, value) in &environment.insisted {
-            let mut variable = name.clone();
-            variable.push("=");
-            variable.push(value);
-            command.extend(["-e".into(), variable]);
+    /// Has the launchers beside the agent become shells.
+    fn start(&self, shells: Vec<Shell>, agents: &Environment) -> JoinSet<Result<()>> {
+        let environment = agents.clone().marked(&beside(&self.spec.id));
+        let mut starts = JoinSet::new();
+        for shell in shells {
+            let letter = shell.letter(environment.clone());
+            let launcher = self.launcher.clone();
+            let (handover, pid) = (shell.handover, shell.pid);
+            starts.spawn(async move { handover.give(pid, &letter, launcher.key()).await });
         }
-        command.push("--".into());
-        if self.spec.command.len() == 1 {
-            // tmux takes a lone argument for a shell command. `nice` by nothing runs any program
-            // as it is; `env` would take a name with a `=` for a variable.
-            let nice = program::find(OsStr::new("nice"), self.server.path(), Path::new("/"))
-                .unwrap_or_else(|| "nice".into());
-            command.extend([nice.into(), "-n".into(), "0".into(), "--".into()]);
-        }
-        command.extend(self.spec.command.iter().map(OsString::from));
-        command
-    }
-
-    /// The name of a hidden variable: ours alone, among all launches.
-    fn hidden(&self, number: usize) -> String {
-        let id = self
-            .spec
-            .id
-            .replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-        format!("AGENTD_{id}_{number}")
+        starts
     }
 
     /// Removes what a launch that failed may have left.
-    async fn clean_up(&self, prepared: &Prepared, difference: &Difference) {
-        let mut script = Script::default();
-        for number in 0..difference.set.len() {
-            script.command(["set-environment", "-g", "-u", &self.hidden(number)]);
-        }
-        script.command(["kill-session", "-t", &prepared.session]);
-        if let Ok(client) = self.server.script(Path::new("/"), self.server.path())
-            && let Err(failure) = client.finish(&script.finish()).await
-        {
-            tracing::warn!(
-                session = prepared.session,
-                ?failure,
-                "cleaning up after a failed start"
-            );
+    async fn clean_up(&self, new: &NewSession) {
+        let kill = ["kill-session", "-t", &new.session];
+        match self.server.run(&kill).await {
+            // Gone with its last pane, or with the server.
+            Ok(_) | Err(Failure::Refused(_) | Failure::NoServer(_)) => {}
+            Err(failure) => {
+                let session = &new.session;
+                tracing::warn!(session, ?failure, "cleaning up after a failed start");
+            }
         }
         let trees = [self.spec.id.clone(), beside(&self.spec.id)];
         for id in trees {
@@ -378,18 +290,21 @@ impl Launch {
 
     fn explain(&self, failure: Failure) -> Error {
         match failure {
-            Failure::Refused(words) if self.layout.panes > 1 => Error::refused(format!(
+            // The words of tmux's cmd-split-window.c.
+            Failure::Refused(words) if words.contains("no space") => Error::refused(format!(
                 "{} panes cannot be laid out in {} columns and {} rows: {words}",
                 self.layout.panes, self.spec.size.cols, self.spec.size.rows
             )),
+            Failure::Refused(words) => {
+                Error::unavailable(format!("the new tmux session could not be set up: {words}"))
+                    .hint(
+                        "does a hook in tmux's configuration close it? is the tmux server in the \
+                         same namespaces as the daemon, whose files in /proc it has to run?",
+                    )
+            }
             failure => failure.into(),
         }
     }
-}
-
-fn words<'a>(start: &[&'a str], rest: &[&'a OsStr]) -> Vec<&'a OsStr> {
-    let start = start.iter().map(|word| OsStr::new(*word));
-    start.chain(rest.iter().copied()).collect()
 }
 
 /// A launch that its caller may give up. It then runs to its end all the same, since half a script

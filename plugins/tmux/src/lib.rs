@@ -1,9 +1,10 @@
 //! Agents in sessions of the user's own tmux server, one session each.
 //!
 //! How it is done, in the order of a session's life: `options` are checked, `launch` makes the
-//! session with the agent's `environment`, `watch` waits for its end, `session` is what can be
-//! done in between (`prompt`, `log`). `server` runs the tmux program and `script` writes what it
-//! reads.
+//! session with a `launcher` (carried as an `executable`) in it and by `handover` gives it the
+//! `letter` that says what to become, with which `environment`; `watch` waits for the agent's end,
+//! `session` is what can be done in between (`prompt`, `log`). `server` runs the tmux program and
+//! `script` writes what it reads.
 //!
 //! Why there is no control mode (`tmux -C`): a control client has to be attached to a session.
 //! There it is seen in `tmux ls`, counts as a viewer, runs the user's `client-attached` hooks, and
@@ -11,8 +12,18 @@
 //! is all that matters here, are events of the kernel (see `watch`) and need no client at all.
 
 mod environment;
+mod executable;
+mod handover;
 mod launch;
+#[cfg(test)]
+#[allow(
+    dead_code,
+    reason = "it is a program of its own; the tests call a part of it"
+)]
+mod launcher;
+mod letter;
 mod log;
+mod new_session;
 mod options;
 mod place;
 mod program;
@@ -20,10 +31,14 @@ mod prompt;
 mod script;
 mod server;
 mod session;
+mod shell;
 mod watch;
+
+use std::sync::Arc;
 
 use agentd_plugin_api::prelude::*;
 
+use crate::executable::Executable;
 use crate::launch::Launch;
 use crate::options::Layout;
 use crate::place::Place;
@@ -35,6 +50,7 @@ pub use crate::session::TmuxSession;
 #[derive(Debug)]
 pub struct Tmux {
     server: Server,
+    launcher: Arc<Executable>,
     instance: String,
 }
 
@@ -51,6 +67,7 @@ impl Backend for Tmux {
     async fn connect(_host: Host, config: Config) -> Result<Self> {
         Ok(Tmux {
             server: Server::find(&config).await?,
+            launcher: Arc::new(Executable::new()?),
             instance: config.instance,
         })
     }
@@ -58,6 +75,7 @@ impl Backend for Tmux {
     async fn start(&self, spec: SessionSpec, events: SessionEvents) -> Result<TmuxSession> {
         let launch = Launch {
             server: self.server.clone(),
+            launcher: self.launcher.clone(),
             instance: self.instance.clone(),
             layout: Layout::parse(&spec.options)?,
             spec,

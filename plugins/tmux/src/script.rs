@@ -5,10 +5,7 @@ use std::fmt::Write as _;
 
 /// Commands that run as one: the first that fails is the last that runs.
 #[derive(Debug, Default)]
-pub struct Script {
-    assignments: String,
-    commands: String,
-}
+pub struct Script(String);
 
 impl Script {
     /// Adds a command.
@@ -17,35 +14,20 @@ impl Script {
         I: IntoIterator,
         I::Item: AsRef<OsStr>,
     {
-        if !self.commands.is_empty() {
+        if !self.0.is_empty() {
             // On one line, because tmux goes on with the next line after a failure.
-            self.commands.push_str(" ; ");
+            self.0.push_str(" ; ");
         }
         for argument in arguments {
-            quote(argument.as_ref(), &mut self.commands);
-            self.commands.push(' ');
+            quote(argument.as_ref(), &mut self.0);
+            self.0.push(' ');
         }
-        self
-    }
-
-    /// Defines a variable that formats can read (`#{name}`) and no process gets. Commands are
-    /// kept in the server's message log (`show-messages`) and this is not. It is global, so `name`
-    /// must be nobody else's, and has to be removed again.
-    pub fn hidden(&mut self, name: &str, value: &OsStr) -> &mut Self {
-        self.assignments.push_str("%hidden ");
-        self.assignments.push_str(name);
-        self.assignments.push('=');
-        quote(value, &mut self.assignments);
-        self.assignments.push('\n');
         self
     }
 
     /// What tmux reads.
     pub fn finish(self) -> Vec<u8> {
-        let mut text = self.assignments;
-        text.push_str(&self.commands);
-        text.push('\n');
-        text.into_bytes()
+        (self.0 + "\n").into_bytes()
     }
 }
 
@@ -74,13 +56,11 @@ mod tests {
     fn what_might_mean_something_is_escaped() {
         let mut script = Script::default();
         script
-            .hidden("SECRET", OsStr::new("a\nb"))
             .command(["display-message", "#{x} $HOME; \"ü\""])
             .command(["list-sessions", ""]);
         assert_eq!(
             String::from_utf8(script.finish()).unwrap(),
-            "%hidden SECRET=\"a\\012b\"\n\
-             \"display-message\" \"\\043\\173x\\175\\040\\044HOME\\073\\040\\042\\303\\274\\042\"  \
+            "\"display-message\" \"\\043\\173x\\175\\040\\044HOME\\073\\040\\042\\303\\274\\042\"  \
              ; \"list-sessions\" \"\" \n"
         );
     }

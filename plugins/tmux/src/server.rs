@@ -8,8 +8,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use agentd_plugin_api::{Config, Error, Result, environment};
-use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 use crate::program;
@@ -41,9 +41,12 @@ pub enum Failure {
     Client(Error),
 }
 
-/// A client of the server that waits for its input.
+/// A client of the server. Dropped, it is killed.
 #[derive(Debug)]
-pub struct Client(Child);
+pub struct Client {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
 
 impl Server {
     /// Checks that tmux is there and new enough.
@@ -121,27 +124,16 @@ impl Server {
         Ok(String::from_utf8_lossy(&printed).into_owned())
     }
 
-    /// A client that runs a script; it starts the server if need be. What it begins without a
-    /// directory of its own begins in `directory`, with the client's `$PATH`.
-    pub fn script(&self, directory: &Path, path: Option<&OsStr>) -> Result<Client> {
+    /// Begins a client in a directory, which is that of what it begins; it starts the server if
+    /// need be.
+    pub fn begin(&self, directory: &Path, arguments: &[&str]) -> Result<Client> {
         let mut command = self.client();
         command
-            .args(["start-server", ";", "source-file", "-"])
+            .args(arguments)
             .current_dir(directory)
             // Only then tmux keeps the directory as it is written, links included.
             .env("PWD", directory);
-        match path {
-            Some(path) => command.env("PATH", path),
-            None => command.env_remove("PATH"),
-        };
         Client::spawn(&mut command)
-    }
-
-    /// The `$PATH` of the daemon.
-    pub fn path(&self) -> Option<&OsStr> {
-        self.environment
-            .get(OsStr::new("PATH"))
-            .map(OsString::as_os_str)
     }
 
     fn client(&self) -> Command {
@@ -167,36 +159,69 @@ impl Server {
 
 impl Client {
     fn spawn(command: &mut Command) -> Result<Self> {
-        command.spawn().map(Client).map_err(|error| {
+        let spawned = command.spawn().and_then(|mut child| {
+            let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+            let stdout = BufReader::new(stdout);
+            Ok(Client { child, stdout })
+        });
+        spawned.map_err(|error| {
             let program = command.as_std().get_program().to_string_lossy();
             Error::unavailable(format!("`{program}` cannot be run: {error}"))
         })
     }
 
+    /// Gives the client all its input.
+    pub async fn send(&mut self, input: &[u8]) -> Result<(), Failure> {
+        let Some(mut stdin) = self.child.stdin.take() else {
+            return Ok(());
+        };
+        match patiently(stdin.write_all(input)).await {
+            // It ended without reading; what it printed says why.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Ok(other) => other.map_err(|error| Failure::Client(error.into())),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The next line that it prints. That there is none is a failure.
+    pub async fn line(&mut self) -> Result<String, Failure> {
+        let mut line = Vec::new();
+        match patiently(self.stdout.read_until(b'\n', &mut line)).await? {
+            Ok(_) if line.pop() == Some(b'\n') => Ok(String::from_utf8_lossy(&line).into_owned()),
+            Ok(_) => match self.end(line).await {
+                Ok(_) => Err(Failure::Refused("nothing was printed".to_owned())),
+                Err(failure) => Err(failure),
+            },
+            Err(error) => Err(Failure::Client(error.into())),
+        }
+    }
+
     /// Gives the client its input and waits for it to end.
     pub async fn finish(mut self, input: &[u8]) -> Result<Vec<u8>, Failure> {
-        let talk = async {
-            if let Some(mut stdin) = self.0.stdin.take() {
-                match stdin.write_all(input).await {
-                    // It ended without reading; what it printed says why.
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-                    other => other?,
+        self.send(input).await?;
+        self.end(Vec::new()).await
+    }
+
+    /// What it has printed when it has ended, `printed` first.
+    async fn end(&mut self, mut printed: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        let mut words = Vec::new();
+        let (child, stdout) = (&mut self.child, &mut self.stdout);
+        let mut stderr = child.stderr.take();
+        let end = async {
+            let read_words = async {
+                match &mut stderr {
+                    Some(stderr) => stderr.read_to_end(&mut words).await,
+                    None => Ok(0),
                 }
-            }
-            self.0.wait_with_output().await
+            };
+            tokio::try_join!(child.wait(), stdout.read_to_end(&mut printed), read_words)
         };
-        let output = match timeout(PATIENCE, talk).await {
-            Ok(output) => output.map_err(|error| Failure::Client(error.into()))?,
-            Err(_) => {
-                return Err(Failure::Client(
-                    Error::unavailable(format!("the tmux server gave no answer in {PATIENCE:?}"))
-                        .hint("see whether `tmux list-sessions` answers"),
-                ));
-            }
-        };
-        let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        if output.status.success() && words.is_empty() {
-            return Ok(output.stdout);
+        let (status, ..) = patiently(end)
+            .await?
+            .map_err(|error| Failure::Client(error.into()))?;
+        let words = String::from_utf8_lossy(&words).trim().to_owned();
+        if status.success() && words.is_empty() {
+            return Ok(printed);
         }
         // The words of tmux's client.c.
         let gone = [
@@ -209,12 +234,21 @@ impl Client {
             Err(Failure::NoServer(words))
         } else if words.is_empty() {
             // Faults in a script itself are printed on standard output.
-            let printed = String::from_utf8_lossy(&output.stdout);
+            let printed = String::from_utf8_lossy(&printed);
             Err(Failure::Refused(printed.trim().to_owned()))
         } else {
             Err(Failure::Refused(words))
         }
     }
+}
+
+async fn patiently<T>(talk: impl Future<Output = T>) -> Result<T, Failure> {
+    timeout(PATIENCE, talk).await.map_err(|_| {
+        Failure::Client(
+            Error::unavailable(format!("the tmux server gave no answer in {PATIENCE:?}"))
+                .hint("see whether `tmux list-sessions` answers"),
+        )
+    })
 }
 
 impl From<Failure> for Error {

@@ -55,10 +55,10 @@ async fn wait(server: &Server, place: &Place) -> Result<()> {
     Ok(())
 }
 
-type Descriptor = tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>;
+pub type Descriptor = tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>;
 
-/// None when there is no such process.
-fn open(pid: u32) -> Result<Option<Descriptor>> {
+/// Becomes readable when the process ends. None when there is no such process.
+pub fn open(pid: u32) -> Result<Option<Descriptor>> {
     let Some(pid) = Pid::from_raw(pid.cast_signed()) else {
         return Ok(None);
     };

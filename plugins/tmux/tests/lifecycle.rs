@@ -350,14 +350,16 @@ async fn a_start_that_is_given_up_leaves_nothing() {
     let Some(scene) = Scene::plain().await else {
         return;
     };
-    for polls in 0..4 {
+    for polls in 0..6 {
         let mut spec = scene.spec(&format!("given-up-{polls}"), &["sleep", "1000"]);
         spec.env.insert("MARK".to_owned(), "given up".to_owned());
         let mut start = Box::pin(scene.try_start(spec));
         for _ in 0..polls {
-            let _ = tokio::time::timeout(Duration::from_millis(2), &mut start)
-                .await
-                .is_ok();
+            let pause = Duration::from_millis(1);
+            if let Ok(started) = tokio::time::timeout(pause, &mut start).await {
+                started.unwrap().session.terminate(GRACE).await.unwrap();
+                break;
+            }
         }
         drop(start);
     }

@@ -1,0 +1,119 @@
+//! Where a launcher asks what to run.
+
+use std::future::pending;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net as std_net;
+use std::time::Duration;
+
+use agentd_plugin_api::{Error, Result};
+use rustix::process::getuid;
+use rustix::rand::{GetRandomFlags, getrandom};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
+
+use crate::letter::Letter;
+use crate::watch;
+
+/// How long a launcher may take for all that it does.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A socket for one pane's launcher.
+#[derive(Debug)]
+pub struct Handover {
+    listener: UnixListener,
+    address: String,
+}
+
+impl Handover {
+    /// Opens it under a name that nobody can guess.
+    pub fn open(id: &str) -> Result<Self> {
+        let mut random = [0; 16];
+        getrandom(&mut random, GetRandomFlags::empty()).map_err(io::Error::from)?;
+        let address = format!("agentd-{id}-{:032x}", u128::from_ne_bytes(random));
+        let name = std_net::SocketAddr::from_abstract_name(&address)?;
+        let listener = std_net::UnixListener::bind_addr(&name)?;
+        listener.set_nonblocking(true)?;
+        Ok(Handover {
+            listener: UnixListener::from_std(listener)?,
+            address,
+        })
+    }
+
+    /// The launcher's argument.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Gives the letter to the launcher that runs as `pid`, and answers when the program runs.
+    pub async fn give(self, pid: u32, letter: &Letter, key: &[u8]) -> Result<()> {
+        let give = async {
+            let mut launcher = tokio::select! {
+                launcher = self.accept(pid) => launcher?,
+                () = ended(pid) => return Err(never_asked()),
+            };
+            let mut reason = String::new();
+            let talk = async {
+                launcher.write_all(&letter.encode(key)).await?;
+                launcher.shutdown().await?;
+                launcher.read_to_string(&mut reason).await
+            };
+            // It is gone before it has read everything.
+            talk.await.map_err(|_| never_asked())?;
+            match reason.parse() {
+                Ok(number) => Err(cannot_run(letter, &io::Error::from_raw_os_error(number))),
+                // The end of the file, without a word: the program runs.
+                Err(_) => Ok(()),
+            }
+        };
+        match timeout(PATIENCE, give).await {
+            Ok(result) => result,
+            Err(_) => Err(
+                Error::unavailable(format!("the program did not start in {PATIENCE:?}"))
+                    .hint("see whether the machine is overloaded"),
+            ),
+        }
+    }
+
+    /// Others that connect are sent away with nothing.
+    async fn accept(&self, pid: u32) -> Result<UnixStream> {
+        loop {
+            let (launcher, _) = self.listener.accept().await?;
+            let peer = launcher.peer_cred()?;
+            if peer.uid() == getuid().as_raw() && peer.pid() == Some(pid.cast_signed()) {
+                return Ok(launcher);
+            }
+        }
+    }
+}
+
+async fn ended(pid: u32) {
+    match watch::open(pid) {
+        Ok(Some(process)) => drop(process.readable().await),
+        Ok(None) => {}
+        // Then only the patience ends.
+        Err(_) => pending().await,
+    }
+}
+
+fn never_asked() -> Error {
+    Error::unavailable("the pane ended before the program was started").hint(
+        "the tmux server runs a part of agentd through /proc, so it needs the same user and the \
+         same namespaces as the daemon",
+    )
+}
+
+fn cannot_run(letter: &Letter, error: &io::Error) -> Error {
+    let program = letter.program.display();
+    let failed = Error::refused(format!("`{program}` cannot be run: {error}"));
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            failed.hint("is the interpreter there that the file's first line names?")
+        }
+        io::ErrorKind::ArgumentListTooLong => {
+            failed.hint("the kernel takes at most 128 KiB for one argument or variable")
+        }
+        _ => failed,
+    }
+}

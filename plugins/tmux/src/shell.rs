@@ -1,0 +1,53 @@
+//! A shell in a pane beside an agent.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::environment::Environment;
+use crate::handover::Handover;
+use crate::letter::Letter;
+use crate::program;
+
+/// What tmux prints of a pane that is made for one.
+pub const FORMAT: &str = "#{pane_pid} #{default-shell}";
+
+/// As long as nobody has told it what to run.
+#[derive(Debug)]
+pub struct Shell {
+    pub handover: Handover,
+    pub pid: u32,
+    /// What tmux would run in the pane.
+    default: PathBuf,
+}
+
+impl Shell {
+    /// From a line of [`FORMAT`].
+    pub fn parse(line: &str, handover: Handover) -> Option<Self> {
+        let (pid, default) = line.split_once(' ')?;
+        Some(Shell {
+            handover,
+            pid: pid.parse().ok()?,
+            default: default.into(),
+        })
+    }
+
+    /// A login shell, as tmux starts them: that of the environment, if there is one.
+    pub fn letter(&self, environment: Environment) -> Letter {
+        let own = environment.get("SHELL").map(PathBuf::from);
+        let program = own
+            .filter(|shell| is_shell(shell))
+            .unwrap_or_else(|| self.default.clone());
+        let mut name = OsString::from("-");
+        name.push(program.file_name().unwrap_or_default());
+        Letter {
+            program,
+            arguments: vec![name],
+            environment,
+        }
+    }
+}
+
+/// tmux's own rule (`checkshell`).
+fn is_shell(file: &Path) -> bool {
+    file.is_absolute() && program::find(file.as_os_str(), None, Path::new("/")).is_some()
+}
