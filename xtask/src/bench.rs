@@ -48,5 +48,20 @@ pub fn run(what: Bench, json: bool) -> Result {
     if json {
         command.arg("--json");
     }
+    if what == Bench::Terminal {
+        command.args(["--score", &restored_states()?]);
+    }
     tool::run(&mut command)
+}
+
+/// How many states a snapshot restores as the oracle has them, of how many.
+fn restored_states() -> Result<String> {
+    let mut oracle = cargo();
+    oracle.args(["test", "--package", "agentd-terminal", "--test", "oracle"]);
+    let printed = tool::output(oracle.args(["--", "--nocapture"]))?;
+    let score = |line: &str| Some(line.split_once("restored-state score: ")?.1.to_owned());
+    printed
+        .lines()
+        .find_map(score)
+        .ok_or_else(|| "the oracle printed no score: install Node.js, which it needs".to_owned())
 }

@@ -1,5 +1,5 @@
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::Result;
 
@@ -25,6 +25,17 @@ pub fn run(command: &mut Command) -> Result {
     } else {
         Err(format!("`{shown}` failed: {status}"))
     }
+}
+
+/// What a program prints in the root of the repository, whether or not it succeeds.
+pub fn output(command: &mut Command) -> Result<String> {
+    let shown = show(command);
+    let output = command
+        .current_dir(root())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("`{shown}` cannot be started: {error}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Finds a program on `PATH`.

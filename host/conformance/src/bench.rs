@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agentd_api::{LogLine, LogQuery, NewSession, State};
 use agentd_host::loader::Library;
-use agentd_host::session::{Frame, Session, Sessions, Unobserved, View};
+use agentd_host::session::{Frame, ScreenThreads, Session, Sessions, Unobserved, View};
 use agentd_host::{Backend, Services};
 use agentd_plugin_api::abi::host::RemoteBackend;
 use agentd_plugin_api::{Config, Manifest, SessionSpec, Size};
@@ -51,9 +51,11 @@ impl Bench {
     ) -> Check<Bench> {
         let services = Arc::new(Services::start()?);
         let backend = Arc::new(Backend::connect(&library, services, &config).await?);
+        let screens = Arc::new(ScreenThreads::start()?);
+        let observer = Arc::new(Unobserved);
         Ok(Bench {
             library,
-            sessions: Sessions::new(backend.clone(), HISTORY, Arc::new(Unobserved)),
+            sessions: Sessions::new(backend.clone(), HISTORY, screens, observer),
             backend,
             settings,
             config,

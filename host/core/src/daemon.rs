@@ -16,7 +16,7 @@ use crate::http::Response;
 use crate::instance::Instance;
 use crate::loader::{self, SearchPath, Trust};
 use crate::services::Services;
-use crate::session::{Observer, Session, Sessions};
+use crate::session::{Observer, ScreenThreads, Session, Sessions};
 use crate::start_error::StartError;
 
 /// Together these stay below the 12 seconds that a shutdown may take.
@@ -87,6 +87,7 @@ pub struct Foundation {
     service: &'static Service,
     config: Config,
     backend: Arc<Backend>,
+    screens: Arc<ScreenThreads>,
     listener: TcpListener,
     address: SocketAddr,
     doors: Doors,
@@ -137,6 +138,9 @@ impl Foundation {
         };
         let backend = Backend::connect(&library, Arc::new(Services), &backend_config).await?;
 
+        let screens = ScreenThreads::start()
+            .map_err(|error| StartError::failure(format!("starting threads: {error}")))?;
+
         let listener = listen(address)?;
         let address = listener
             .local_addr()
@@ -150,6 +154,7 @@ impl Foundation {
         Ok(Foundation {
             service,
             backend: Arc::new(backend),
+            screens: Arc::new(screens),
             listener,
             address,
             doors: Doors::new(addresses, token, address.port()),
@@ -165,7 +170,8 @@ impl Foundation {
 
     /// An empty registry of sessions on the backend.
     pub fn sessions(&self, observer: Arc<dyn Observer>) -> Sessions {
-        Sessions::new(self.backend.clone(), self.config.history_bytes, observer)
+        let (backend, history) = (self.backend.clone(), self.config.history_bytes);
+        Sessions::new(backend, history, self.screens.clone(), observer)
     }
 
     /// Serves until `shutdown`, then ends the sessions (or leaves them, where that was asked for

@@ -116,6 +116,40 @@ async fn nobody_watching_holds_nobody_up() {
 }
 
 #[tokio::test]
+async fn many_floods_take_turns_and_keep_nobody_from_typing() {
+    let server = wrap("pty");
+    let typist = server.start("typist", &["cat"]).await;
+    let mut keyboard = typist.terminal("").await;
+    let mut floods = Vec::new();
+    for number in 0..10 {
+        let session = server.script(&format!("flood{number}"), FLOOD).await;
+        floods.push(session.terminal("").await);
+    }
+    let screens = async {
+        let mut screens = Vec::new();
+        for mut flood in floods {
+            assert_eq!(flood.closed().await, 4000);
+            screens.push(screen(&flood));
+        }
+        screens
+    };
+    let typing = async {
+        for number in 0..50 {
+            keyboard.type_keys(format!("key {number}\r")).await;
+            keyboard
+                .shows(&format!("key {number}\r\nkey {number}\r\n"))
+                .await;
+        }
+    };
+    let (screens, ()) = tokio::join!(screens, typing);
+    assert!(
+        screens
+            .iter()
+            .all(|screen| screen == &["the flood is over"])
+    );
+}
+
+#[tokio::test]
 async fn a_viewer_that_does_not_read_holds_nobody_up_and_ends_with_the_right_screen() {
     let server = wrap("pty");
     let session = server.script("demo", &format!("read go; {FLOOD}")).await;

@@ -3,6 +3,7 @@
 
 mod child;
 mod input;
+mod output;
 mod program;
 mod session;
 

@@ -7,6 +7,7 @@ mod name;
 mod prompt;
 mod record;
 mod screen;
+mod screen_threads;
 mod sessions;
 mod size;
 mod sweeper;
@@ -23,7 +24,6 @@ use agentd_api::State;
 use agentd_plugin_api::abi::host::RemoteSession;
 use agentd_plugin_api::sink::Receiver;
 use agentd_plugin_api::{Capability, Event, PushStatus};
-use tokio::runtime::Handle;
 use tokio::sync::{Notify, SetOnce, watch};
 
 use crate::backend::Backend;
@@ -33,11 +33,16 @@ pub use label::Label;
 pub use name::SessionName;
 pub use record::Record;
 pub use screen::Snapshot;
+pub use screen_threads::ScreenThreads;
 pub use sessions::{Observer, Sessions, Unobserved};
 pub use size::parse_size;
-pub use terminal::{Cursor, Log, Next, Terminal};
+pub use terminal::{Cursor, Log, Next, ReadStep, Terminal};
 pub use view::{Frame, View};
 pub use viewers::Viewer;
+
+/// So much output is read for the screen by whoever brings it, in bytes: for a keystroke's echo
+/// that is less work than to wake somebody else.
+const AT_ONCE: usize = 512;
 
 /// The answer to a push when the session is gone.
 const CLOSED: PushStatus = PushStatus {
@@ -207,16 +212,16 @@ impl Session {
     }
 
     /// Reads on for the screen, and answers what the program asks its terminal.
-    async fn read(self: Arc<Self>) {
+    async fn read(self: Arc<Self>, mut step: ReadStep) {
         loop {
-            let (more, replies) = self.terminal.read_step();
-            if !replies.is_empty() && self.backend.has(&Capability::Interactive) {
-                self.answer(&replies).await;
+            if !step.replies.is_empty() && self.backend.has(&Capability::Interactive) {
+                self.answer(&step.replies).await;
             }
-            if !more {
+            if !step.more {
                 return;
             }
             tokio::task::yield_now().await;
+            step = self.terminal.read_step();
         }
     }
 
@@ -290,18 +295,20 @@ impl Session {
 /// reporting end for ever does not keep the session.
 pub(crate) struct Reports {
     session: Weak<Session>,
-    /// Backends report from threads of their own runtimes.
-    runtime: Handle,
+    screens: Arc<ScreenThreads>,
     /// Told when the session's screen may have woken up.
     activity: Arc<Notify>,
 }
 
 impl Reports {
-    /// Made on the host's runtime.
-    pub fn of(session: &Arc<Session>, activity: &Arc<Notify>) -> Arc<Self> {
+    pub fn of(
+        session: &Arc<Session>,
+        screens: &Arc<ScreenThreads>,
+        activity: &Arc<Notify>,
+    ) -> Arc<Self> {
         Arc::new(Reports {
             session: Arc::downgrade(session),
-            runtime: Handle::current(),
+            screens: screens.clone(),
             activity: activity.clone(),
         })
     }
@@ -315,7 +322,13 @@ impl Receiver for Reports {
         session.terminal.push(bytes);
         if session.terminal.begin_reading() {
             self.activity.notify_one();
-            self.runtime.spawn(session.clone().read());
+            let step = match bytes.len() {
+                ..=AT_ONCE => session.terminal.read_step(),
+                _ => ReadStep::untaken(),
+            };
+            if step.more {
+                self.screens.spawn(session.clone().read(step));
+            }
         }
         PushStatus {
             credit: session.terminal.credit(),

@@ -5,7 +5,7 @@ use agentd_terminal::{Emulator, PutAway};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::terminal::{Cursor, Log, Next};
+use super::terminal::{Cursor, Log, Next, ReadStep};
 
 /// Lines above the screen that a snapshot restores.
 const SCROLLBACK: usize = 1000;
@@ -79,15 +79,15 @@ impl Screen {
         self.read.subscribe()
     }
 
-    /// Reads a step on: whether there is more, and what the program is to be answered.
-    pub fn advance(&self, log: &Log) -> (bool, Vec<u8>) {
+    /// Reads a step on.
+    pub fn advance(&self, log: &Log) -> ReadStep {
         let mut state = self.lock();
         let more = state.read_step(log);
         let replies = state.awake().take_replies();
         let seq = state.cursor.seq;
         drop(state);
         self.read.send_replace(seq);
-        (more, replies)
+        ReadStep { more, replies }
     }
 
     /// Reads all there is at the moment; the answers are for the next [`advance`](Self::advance).

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use tokio::sync::Notify;
 
 use super::sweeper::sweep;
-use super::{Label, Record, Reports, Session, SessionName, agent_kind, size};
+use super::{Label, Record, Reports, ScreenThreads, Session, SessionName, agent_kind, size};
 use crate::backend::Backend;
 use crate::{Error, Result, clock};
 
@@ -40,6 +40,7 @@ pub(super) struct Shared {
     history: usize,
     observer: Arc<dyn Observer>,
     registry: Mutex<Registry>,
+    screens: Arc<ScreenThreads>,
     /// Told whenever a screen wakes up.
     activity: Arc<Notify>,
 }
@@ -54,13 +55,19 @@ struct Registry {
 impl Sessions {
     /// An empty registry whose sessions keep `history` bytes of output each. Made on the host's
     /// runtime.
-    pub fn new(backend: Arc<Backend>, history: usize, observer: Arc<dyn Observer>) -> Self {
+    pub fn new(
+        backend: Arc<Backend>,
+        history: usize,
+        screens: Arc<ScreenThreads>,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
         let activity = Arc::new(Notify::new());
         let shared = Arc::new(Shared {
             backend,
             history,
             observer,
             registry: Mutex::default(),
+            screens,
             activity: activity.clone(),
         });
         tokio::spawn(sweep(Arc::downgrade(&shared), activity));
@@ -110,7 +117,7 @@ impl Sessions {
 
         let session = self.session(spec.id.clone(), name, label);
         let reservation = self.reserve(&session)?;
-        let reports = Reports::of(&session, &self.shared.activity);
+        let reports = self.reports(&session);
         let remote = self.backend().start(&spec, reports).await?;
         session.set_remote(remote);
         // Unless the backend says otherwise, what was started runs.
@@ -145,7 +152,7 @@ impl Sessions {
         let name = SessionName::parse(&label.name)?;
         let session = self.session(found.id.clone(), name, label);
         let reservation = self.reserve(&session)?;
-        let reports = Reports::of(&session, &self.shared.activity);
+        let reports = self.reports(&session);
         session.set_remote(self.backend().adopt(&found.id, reports).await?);
         reservation.keep();
         Ok(session)
@@ -213,6 +220,10 @@ impl Sessions {
             ..
         } = &*self.shared;
         Session::new(id, name, label, backend.clone(), *history, observer.clone())
+    }
+
+    fn reports(&self, session: &Arc<Session>) -> Arc<Reports> {
+        Reports::of(session, &self.shared.screens, &self.shared.activity)
     }
 
     fn reserve(&self, session: &Arc<Session>) -> Result<Reservation> {

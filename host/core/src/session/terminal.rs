@@ -78,17 +78,19 @@ impl Terminal {
         !self.reading.swap(true, Ordering::AcqRel)
     }
 
-    /// Reads a step on for the screen: whether there is more, and what the program is to be
-    /// answered. After the last step somebody else may [`begin_reading`](Self::begin_reading).
-    pub fn read_step(&self) -> (bool, Vec<u8>) {
+    /// Reads a step on for the screen. After the last step somebody else may
+    /// [`begin_reading`](Self::begin_reading); one with replies is never the last, so that they
+    /// are given in the order of the questions.
+    pub fn read_step(&self) -> ReadStep {
         let screen = self.screen();
-        let (mut more, replies) = screen.advance(&self.log);
-        if !more {
+        let mut step = screen.advance(&self.log);
+        step.more |= !step.replies.is_empty();
+        if !step.more {
             self.reading.store(false, Ordering::Release);
             // What came between the last look and the line above is nobody else's to read.
-            more = self.unread(screen) > 0 && self.begin_reading();
+            step.more = self.unread(screen) > 0 && self.begin_reading();
         }
-        (more, replies)
+        step
     }
 
     /// The state for a viewer that begins anew, a little behind the head; none while there is
@@ -136,6 +138,25 @@ impl Terminal {
                 size: self.initial_size,
             })
         })
+    }
+}
+
+/// What came of reading on for the screen.
+#[derive(Debug)]
+pub struct ReadStep {
+    /// Whether another step has to follow.
+    pub more: bool,
+    /// What the program is to be answered before that.
+    pub replies: Vec<u8>,
+}
+
+impl ReadStep {
+    /// Nothing has been read yet.
+    pub fn untaken() -> Self {
+        ReadStep {
+            more: true,
+            replies: Vec::new(),
+        }
     }
 }
 
@@ -379,8 +400,11 @@ mod tests {
         terminal.push(b"\x1b[c");
         assert!(terminal.begin_reading());
         assert!(!terminal.begin_reading());
-        let (more, replies) = terminal.read_step();
-        assert!(!more && replies.starts_with(b"\x1b[?"));
+        let step = terminal.read_step();
+        assert!(step.more && step.replies.starts_with(b"\x1b[?"));
+        assert!(!terminal.begin_reading());
+        let step = terminal.read_step();
+        assert!(!step.more && step.replies.is_empty());
         assert!(terminal.begin_reading());
     }
 }

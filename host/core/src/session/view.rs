@@ -19,7 +19,7 @@ const FEW: u64 = 2;
 
 /// All viewers of a session together are shown so much in one [`PACE`], in bytes, so that showing
 /// leaves time for the program itself.
-const SHARED: u64 = 6 * 1024 * 1024;
+const SHARED: u64 = 4 * 1024 * 1024;
 
 /// The least that each of them is shown in that time.
 const LEAST: u64 = 32 * 1024;

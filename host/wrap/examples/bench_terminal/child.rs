@@ -1,4 +1,4 @@
-//! The programs that are run on PTYs: this program again, with a role.
+//! The programs that are run beside this one: this program again, with a role.
 
 use std::io::{Read, Write, stdin, stdout};
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ pub fn run(role: &str, arguments: &[String]) -> Result {
         "echo" => echo(),
         "words" => words(number(0)?, number(1)?),
         "sleep" => sleep(),
+        "socket" => crate::reference::serve_websocket(),
         other => Err(format!("no role {other}").into()),
     }
 }

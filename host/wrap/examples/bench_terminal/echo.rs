@@ -5,13 +5,14 @@ use bytes::Bytes;
 
 use crate::server::Server;
 use crate::table::Table;
+use crate::terminado::Terminado;
 use crate::{Result, reference};
 
 const KEYS: usize = 2000;
 const FLOODING: usize = 10;
 
 /// Seconds from key to echo, idle and under load.
-pub async fn measure(table: &mut Table) -> Result {
+pub async fn measure(table: &mut Table, terminado: Option<&Terminado>) -> Result {
     let server = Server::start()?;
     server.run("echo", &["echo"]).await?;
     let (mut reader, mut writer) = server.watch("echo").await?;
@@ -35,6 +36,18 @@ pub async fn measure(table: &mut Table) -> Result {
         "≤ 1.5",
         ratio <= 1.5,
     );
+    if let Some(terminado) = terminado {
+        let mut theirs = terminado.echo(KEYS).await?;
+        let p50 = percentile(&mut theirs, 50.0);
+        let value = format!(
+            "{:.2} (p50 {:.3} ms; p99 {:.3} ms)",
+            p50 / bare,
+            p50 * 1e3,
+            percentile(&mut theirs, 99.0) * 1e3
+        );
+        let figure = "terminado: echo p50 over bare PTY + bare WebSocket";
+        table.row(figure, value, "", None);
+    }
 
     for number in 0..FLOODING {
         let name = format!("flood{number}");

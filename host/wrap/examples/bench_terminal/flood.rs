@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::server::{Seen, Server};
 use crate::table::{Table, median};
+use crate::terminado::Terminado;
 use crate::{Result, reference};
 
 /// One flood, in MiB.
@@ -13,8 +14,11 @@ const FLOOD: u64 = 64;
 /// Each figure is the middle one of so many.
 const ROUNDS: usize = 5;
 
+/// A flood that takes terminado about as long, in MiB.
+const TERMINADO_FLOOD: u64 = 8;
+
 /// Floods with one, ten and a hundred viewers, and with a slow one.
-pub async fn measure(table: &mut Table) -> Result {
+pub async fn measure(table: &mut Table, terminado: Option<&Terminado>) -> Result {
     let mut bare = Vec::new();
     let mut one = Vec::new();
     for _ in 0..ROUNDS {
@@ -35,6 +39,15 @@ pub async fn measure(table: &mut Table) -> Result {
         "≥ 0.75",
         speed / bare >= 0.75,
     );
+    if let Some(terminado) = terminado {
+        let mut theirs = Vec::new();
+        for _ in 0..3 {
+            theirs.push(terminado.flood(TERMINADO_FLOOD).await?);
+        }
+        let speed = median(theirs);
+        let value = format!("{:.2} ({speed:.0} MB/s)", speed / bare);
+        table.row("terminado: one viewer over the bare PTY", value, "", None);
+    }
 
     for (viewers, must, least) in [(10, "≥ 0.9", 0.9), (100, "≥ 0.6", 0.6)] {
         let (mut alone, mut many) = (Vec::new(), Vec::new());

@@ -1,6 +1,7 @@
 //! The bare things beside which the engine is measured.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use futures_util::{SinkExt, StreamExt};
@@ -62,21 +63,17 @@ pub fn pty_echo(keys: usize) -> Result<Vec<f64>> {
     Ok(times)
 }
 
-/// Seconds from message to echo of a bare WebSocket server, for each of so many messages.
+/// Seconds from message to echo of a bare WebSocket server in a process of its own, as ours is,
+/// for each of so many messages.
 pub async fn websocket_echo(keys: usize) -> Result<Vec<f64>> {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("ws://{}", listener.local_addr()?);
-    let server = tokio::spawn(async move {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        let mut socket = tokio_tungstenite::accept_async(stream).await?;
-        while let Some(Ok(message)) = socket.next().await {
-            if message.is_binary() {
-                socket.send(message).await?;
-            }
-        }
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
-    });
+    let mut server = Command::new(std::env::current_exe()?)
+        .arg("socket")
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut port = String::new();
+    let stdout = server.stdout.take().ok_or("no standard output")?;
+    BufReader::new(stdout).read_line(&mut port)?;
+    let url = format!("ws://127.0.0.1:{}", port.trim());
     let (mut socket, _) = tokio_tungstenite::connect_async(&url).await?;
     let mut times = Vec::with_capacity(keys);
     for _ in 0..keys {
@@ -86,6 +83,22 @@ pub async fn websocket_echo(keys: usize) -> Result<Vec<f64>> {
         times.push(begin.elapsed().as_secs_f64());
     }
     socket.close(None).await?;
-    server.await??;
+    server.wait()?;
     Ok(times)
+}
+
+/// The server of [`websocket_echo`]: prints its port, and serves one client to its end.
+#[tokio::main]
+pub async fn serve_websocket() -> Result {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?.port());
+    let (stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    let mut socket = tokio_tungstenite::accept_async(stream).await?;
+    while let Some(Ok(message)) = socket.next().await {
+        if message.is_binary() {
+            socket.send(message).await?;
+        }
+    }
+    Ok(())
 }

@@ -10,17 +10,17 @@ struct Row {
     figure: String,
     value: String,
     must: String,
-    reached: bool,
+    reached: Option<bool>,
 }
 
 impl Table {
-    /// Adds a figure, with what it must be.
+    /// Adds a figure, with what it must be and whether it is; nothing where it is somebody else's.
     pub fn row(
         &mut self,
         figure: impl Into<String>,
         value: String,
         must: impl Into<String>,
-        reached: bool,
+        reached: impl Into<Option<bool>>,
     ) {
         let (figure, must) = (figure.into(), must.into());
         eprintln!("{figure}: {value}");
@@ -28,7 +28,7 @@ impl Table {
             figure,
             value,
             must,
-            reached,
+            reached: reached.into(),
         });
     }
 
@@ -45,7 +45,11 @@ impl Table {
         }
         println!("| figure | measured | must | |\n|---|---|---|---|");
         for row in &self.rows {
-            let sign = if row.reached { "✓" } else { "✗" };
+            let sign = match row.reached {
+                Some(true) => "✓",
+                Some(false) => "✗",
+                None => "",
+            };
             println!("| {} | {} | {} | {sign} |", row.figure, row.value, row.must);
         }
     }
