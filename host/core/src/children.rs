@@ -21,6 +21,8 @@ pub struct Children {
 #[derive(Debug, Default)]
 struct State {
     starting: usize,
+    /// Children died while one was being started.
+    missed: bool,
     claimed: HashSet<i32>,
 }
 
@@ -42,8 +44,7 @@ impl Children {
         let mut state = self.lock();
         state.starting = state.starting.saturating_sub(1);
         state.claimed.extend(claimed.map(u32::cast_signed));
-        if state.starting == 0 {
-            // Deaths meanwhile were passed over.
+        if state.starting == 0 && std::mem::take(&mut state.missed) {
             reap(&mut state);
         }
     }
@@ -56,8 +57,9 @@ impl Children {
         tokio::spawn(async move {
             while deaths.recv().await.is_some() {
                 let mut state = self.lock();
-                if state.starting == 0 {
-                    reap(&mut state);
+                match state.starting {
+                    0 => reap(&mut state),
+                    _ => state.missed = true,
                 }
             }
         });
@@ -78,14 +80,15 @@ fn reap(state: &mut State) {
     // The list is not complete while processes come and go (proc(5)), so a claim is given up only
     // when its process is known to be no child any more.
     state.claimed.retain(|pid| {
-        children.iter().any(|child| child.pid == *pid)
-            || Stat::read(*pid).is_some_and(|stat| stat.parent == own)
+        children.contains(pid) || Stat::read(*pid).is_some_and(|stat| stat.parent == own)
     });
-    for child in children {
-        let left_alone = Some(child.session) == own_session || state.claimed.contains(&child.pid);
-        if child.dead
-            && !left_alone
-            && let Some(pid) = Pid::from_raw(child.pid)
+    for pid in children.difference(&state.claimed) {
+        let Some(stat) = Stat::read(*pid) else {
+            continue;
+        };
+        if stat.dead
+            && Some(stat.session) != own_session
+            && let Some(pid) = Pid::from_raw(*pid)
         {
             // It is dead and nobody else waits for it, so this returns at once.
             let _ = waitid(
@@ -96,31 +99,14 @@ fn reap(state: &mut State) {
     }
 }
 
-struct Child {
-    pid: i32,
-    dead: bool,
-    session: i32,
-}
-
 /// The daemon's children, from `/proc/self/task/*/children` (proc(5)).
-fn children() -> Vec<Child> {
-    let Ok(threads) = fs::read_dir("/proc/self/task") else {
-        return Vec::new();
-    };
+fn children() -> HashSet<i32> {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten();
     let lists = threads.filter_map(|thread| {
         let thread = thread.ok()?.path();
         fs::read_to_string(thread.join("children")).ok()
     });
-    let pids: Vec<i32> = lists
-        .flat_map(|list| {
-            list.split(' ')
-                .filter_map(|pid| pid.parse().ok())
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    let child = |pid| {
-        let Stat { dead, session, .. } = Stat::read(pid)?;
-        Some(Child { pid, dead, session })
-    };
-    pids.into_iter().filter_map(child).collect()
+    let lists: Vec<String> = lists.collect();
+    let pids = lists.iter().flat_map(|list| list.split(' '));
+    pids.filter_map(|pid| pid.parse().ok()).collect()
 }

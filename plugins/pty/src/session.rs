@@ -42,22 +42,23 @@ impl PtySession {
         let tree = ProcessTree::new(id, child.pid());
         let (report_end, ended) = state::channel(false);
 
-        let output = Output::read(terminal.master.clone(), events.clone());
-        let input = tokio::spawn({
-            let terminal = terminal.clone();
-            async move {
-                if let Err(error) = terminal.input.drain(&terminal.master).await {
-                    tracing::debug!(%error, "no more input");
-                }
-                terminal.input.close();
-            }
-        });
         let session = PtySession {
             terminal: Arc::downgrade(&terminal),
             tree: tree.clone(),
             ended,
         };
+        // One task begins the others on their own thread: each that is begun from elsewhere wakes it.
         tokio::spawn(async move {
+            let output = Output::read(terminal.master.clone(), events.clone());
+            let input = tokio::spawn({
+                let terminal = terminal.clone();
+                async move {
+                    if let Err(error) = terminal.input.drain(&terminal.master).await {
+                        tracing::debug!(%error, "no more input");
+                    }
+                    terminal.input.close();
+                }
+            });
             let status = child.wait().await;
             if let Err(error) = tree.end(ORPHAN_GRACE).await {
                 tracing::warn!(%error, "the agent left processes behind");

@@ -20,6 +20,8 @@ pub async fn measure<B: Bare>(bare: &B, table: &mut Table) -> Result {
         bare.end(&name)?;
         program.wait_for(0).await?;
 
+        // This program has just worked; so shall the service.
+        service.client.info().await?;
         let begin = Instant::now();
         let id = service.create(&format!("agent{round}"), &program).await?;
         service.wait_for_start(std::slice::from_ref(&id)).await?;

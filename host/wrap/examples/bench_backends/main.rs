@@ -27,19 +27,24 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + 
 
 #[tokio::main]
 async fn main() -> Result {
-    let json = std::env::args().any(|argument| argument == "--json");
+    let arguments: Vec<String> = std::env::args().collect();
+    let only = arguments.iter().position(|argument| argument == "--only");
+    let only = only.and_then(|index| arguments.get(index + 1));
+    let is_due = |backend: &str| only.is_none_or(|only| only == backend);
     let mut table = Table::default();
-    measure(&pty::Processes::default(), &mut table).await?;
-    if is_there("tmux", "tmux", "apt-get install tmux") {
+    if is_due("pty") {
+        measure(&pty::Processes::default(), &mut table).await?;
+    }
+    if is_due("tmux") && is_there("tmux", "tmux", "apt-get install tmux") {
         measure(&tmux::Tmux::start()?, &mut table).await?;
     }
-    if is_there("docker", "docker", "apt-get install docker.io") {
+    if is_due("docker") && is_there("docker", "docker", "apt-get install docker.io") {
         match docker::Docker::start() {
             Ok(docker) => measure(&docker, &mut table).await?,
             Err(error) => eprintln!("docker is left out: {error}"),
         }
     }
-    table.print(json);
+    table.print(arguments.iter().any(|argument| argument == "--json"));
     Ok(())
 }
 
