@@ -1,6 +1,5 @@
 //! Where a launcher asks what to run.
 
-use std::future::pending;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net as std_net;
@@ -14,7 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use crate::letter::Letter;
-use crate::watch;
+use crate::watch::{self, Descriptor};
 
 /// How long a launcher may take for all that it does.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,12 +45,15 @@ impl Handover {
         &self.address
     }
 
-    /// Gives the letter to the launcher that runs as `pid`, and answers when the program runs.
-    pub async fn give(self, pid: u32, letter: &Letter, key: &[u8]) -> Result<()> {
+    /// Gives the letter to the launcher that runs as `pid`, and answers when it has become the
+    /// program, with a descriptor of that process.
+    pub async fn give(self, pid: u32, letter: &Letter, key: &[u8]) -> Result<Descriptor> {
+        let process = watch::open(pid)?.ok_or_else(never_asked)?;
         let give = async {
+            // While it waits for an answer, no other process can have its number.
             let mut launcher = tokio::select! {
                 launcher = self.accept(pid) => launcher?,
-                () = ended(pid) => return Err(never_asked()),
+                _ = process.readable() => return Err(never_asked()),
             };
             let mut reason = String::new();
             let talk = async {
@@ -68,7 +70,7 @@ impl Handover {
             }
         };
         match timeout(PATIENCE, give).await {
-            Ok(result) => result,
+            Ok(result) => result.map(|()| process),
             Err(_) => Err(
                 Error::unavailable(format!("the program did not start in {PATIENCE:?}"))
                     .hint("see whether the machine is overloaded"),
@@ -85,15 +87,6 @@ impl Handover {
                 return Ok(launcher);
             }
         }
-    }
-}
-
-async fn ended(pid: u32) {
-    match watch::open(pid) {
-        Ok(Some(process)) => drop(process.readable().await),
-        Ok(None) => {}
-        // Then only the patience ends.
-        Err(_) => pending().await,
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! The session is made with a launcher as the program of its first pane, which waits for its
 //! letter. Meanwhile the same client, knowing the exact ids by then, sets the session up: options,
-//! labels, hooks that could interfere, the panes beside the agent. Only then the letter is given.
-//! So nothing can end before `remain-on-exit` is set, and tmux, whose message log keeps the
-//! arguments of all commands, never has a value of the environment.
+//! labels, hooks that could interfere, the panes beside the agent. The letter is given when
+//! `remain-on-exit` is set, so nothing can end before. tmux, whose message log keeps the arguments
+//! of all commands, never has a value of the environment.
 
 use std::ffi::OsStr;
 use std::sync::Arc;
@@ -27,9 +27,18 @@ use crate::script::Script;
 use crate::server::{Client, Failure, Server};
 use crate::session::beside;
 use crate::shell::{self, Shell};
+use crate::watch;
 
 /// So many servers may be found in the middle of their end before a start is given up.
 const ENDING_SERVERS: u32 = 10;
+
+/// An agent that runs.
+#[derive(Debug)]
+pub struct Running {
+    pub place: Place,
+    /// Its process, for sure.
+    pub process: watch::Descriptor,
+}
 
 /// All that is needed to start an agent.
 #[derive(Debug)]
@@ -46,7 +55,7 @@ const HOOKS: [&str; 2] = ["after-new-window", "after-split-window"];
 
 impl Launch {
     /// Starts the agent. Dropped before its end, it leaves nothing behind.
-    pub async fn begin(self) -> Result<Place> {
+    pub async fn begin(self) -> Result<Running> {
         let mut launching = Launching {
             server: self.server.clone(),
             id: self.spec.id.clone(),
@@ -64,7 +73,7 @@ impl Launch {
         })
     }
 
-    async fn run(self) -> Result<Place> {
+    async fn run(self) -> Result<Running> {
         let letter = self.letter()?;
         let agent = Handover::open(&self.spec.id)?;
         let (mut client, new) = self.make_session(&agent).await?;
@@ -114,11 +123,37 @@ impl Launch {
         let new_session = ["new-session", "-d", "-P", "-F", new_session::MADE];
         let names = ["-s", name, "-n", name, "-x", &cols, "-y", &rows, "--"];
         let program = [&*launcher, agent.address(), ";"];
-        let keep = ["set-option", "-t", &target, "destroy-unattached"];
-        // After the user's hooks have run.
-        let intact = ["off", ";", "display-message", "-p", "-t", &target];
-        let read = [new_session::INTACT, ";", "source-file", "-"];
-        let arguments = [&new_session[..], &names, &program, &keep, &intact, &read].concat();
+        let keep = [
+            "set-option",
+            "-t",
+            &target,
+            "destroy-unattached",
+            "off",
+            ";",
+        ];
+        // From here on, hooks of the user's may have run and made something else of it.
+        let is_ours = format!("#{{m:*{}*,#{{pane_start_command}}}}", agent.address());
+        let remain = remain(&target).into_argument();
+        let remain = ["if-shell", "-F", "-t", &target, &is_ours, &remain, ";"];
+        let intact = [
+            "display-message",
+            "-p",
+            "-t",
+            &target,
+            new_session::INTACT,
+            ";",
+        ];
+        let read = ["source-file", "-"];
+        let arguments = [
+            &new_session[..],
+            &names,
+            &program,
+            &keep,
+            &remain,
+            &intact,
+            &read,
+        ];
+        let arguments = arguments.concat();
         let mut attempts = 0;
         let (client, line) = loop {
             let mut client = self.server.begin(&self.spec.working_dir, &arguments)?;
@@ -166,41 +201,52 @@ impl Launch {
         failure.into()
     }
 
-    /// Has the session set up, and then the launchers become what they are there for.
+    /// Has the session set up, and the launchers become what they are there for.
     async fn set_up(
         &self,
         client: &mut Client,
         new: &NewSession,
         agent: Handover,
         letter: &Letter,
-    ) -> Result<Place> {
+    ) -> Result<Running> {
         let beside = (1..self.layout.panes).map(|_| Handover::open(&self.spec.id));
         let beside = beside.collect::<Result<Vec<_>>>()?;
+        let explain = |failure| self.explain(failure);
+        let line = client.line().await.map_err(explain)?;
+        let intact = new.is_intact(&self.spec.name, &line);
+        let script = self.script(new, intact, &agent, &beside).finish();
+        // From here on the client does it also if this daemon is killed.
+        client.send(&script).await.map_err(explain)?;
+        let key = self.launcher.key();
+        if intact && beside.is_empty() {
+            let give = agent.give(new.place.pid, letter, key);
+            let done = async { client.line().await.map_err(explain) };
+            let (process, _) = tokio::try_join!(give, done)?;
+            return Ok(Running {
+                place: new.place.clone(),
+                process,
+            });
+        }
         let mut shells = Vec::new();
-        let printed = async {
-            let intact = new.is_intact(&self.spec.name, &client.line().await?);
-            let script = self.script(new, intact, &agent, &beside);
-            client.send(&script.finish()).await?;
-            for handover in beside {
-                let line = client.line().await?;
-                shells.extend(Shell::parse(&line, handover));
-            }
-            client.line().await
-        };
-        let line = printed.await.map_err(|failure| self.explain(failure))?;
+        for handover in beside {
+            let line = client.line().await.map_err(explain)?;
+            shells.extend(Shell::parse(&line, handover));
+        }
+        let line = client.line().await.map_err(explain)?;
         let place = new
             .place(&line)
             .ok_or_else(|| Error::internal(format!("tmux made a window and printed `{line}`")))?;
         let shells = self.start(shells, &letter.environment);
-        agent.give(place.pid, letter, self.launcher.key()).await?;
+        let process = agent.give(place.pid, letter, key).await?;
         for result in shells.join_all().await {
             if let Err(error) = result {
                 tracing::warn!(session = self.spec.id, %error, "a shell beside an agent");
             }
         }
-        Ok(place)
+        Ok(Running { place, process })
     }
 
+    /// What is left to do when the session is made.
     fn script(
         &self,
         new: &NewSession,
@@ -209,7 +255,7 @@ impl Launch {
         beside: &[Handover],
     ) -> Script {
         let launcher = self.launcher.path();
-        let (session, window) = (new.session.as_str(), new.window.as_str());
+        let (session, window) = (new.place.session.as_str(), new.window.as_str());
         let mut script = Script::default();
 
         for hook in HOOKS {
@@ -219,16 +265,8 @@ impl Launch {
             let anew = ["new-window", "-k", "-t", window, "-n", &self.spec.name];
             let program = ["--", &launcher, agent.address()];
             script.command(anew.into_iter().chain(program));
+            script.append(remain(window));
         }
-        for (option, value) in [
-            ("remain-on-exit", "on"),
-            // Else tmux scrolls the last screen up to write a line of its own under it.
-            ("remain-on-exit-format", ""),
-            ("synchronize-panes", "off"),
-        ] {
-            script.command(["set-option", "-p", "-t", window, option, value]);
-        }
-        script.command(["set-hook", "-p", "-t", window, "pane-died", ""]);
         for (option, value) in [
             (INSTANCE, encode(&self.instance).as_str()),
             (LABEL, &encode(&self.spec.label)),
@@ -264,19 +302,20 @@ impl Launch {
             let letter = shell.letter(environment.clone());
             let launcher = self.launcher.clone();
             let (handover, pid) = (shell.handover, shell.pid);
-            starts.spawn(async move { handover.give(pid, &letter, launcher.key()).await });
+            starts
+                .spawn(async move { handover.give(pid, &letter, launcher.key()).await.map(drop) });
         }
         starts
     }
 
     /// Removes what a launch that failed may have left.
     async fn clean_up(&self, new: &NewSession) {
-        let kill = ["kill-session", "-t", &new.session];
+        let kill = ["kill-session", "-t", &new.place.session];
         match self.server.run(&kill).await {
             // Gone with its last pane, or with the server.
             Ok(_) | Err(Failure::Refused(_) | Failure::NoServer(_)) => {}
             Err(failure) => {
-                let session = &new.session;
+                let session = &new.place.session;
                 tracing::warn!(session, ?failure, "cleaning up after a failed start");
             }
         }
@@ -307,13 +346,28 @@ impl Launch {
     }
 }
 
+/// Has the program of a pane leave its last screen and how it ended.
+fn remain(pane: &str) -> Script {
+    let mut script = Script::default();
+    for (option, value) in [
+        ("remain-on-exit", "on"),
+        // Else tmux scrolls the last screen up to write a line of its own under it.
+        ("remain-on-exit-format", ""),
+        ("synchronize-panes", "off"),
+    ] {
+        script.command(["set-option", "-p", "-t", pane, option, value]);
+    }
+    script.command(["set-hook", "-p", "-t", pane, "pane-died", ""]);
+    script
+}
+
 /// A launch that its caller may give up. It then runs to its end all the same, since half a script
 /// is worse than a whole one, and is undone.
 struct Launching {
     server: Server,
     id: String,
     runtime: Handle,
-    task: Option<JoinHandle<Result<Place>>>,
+    task: Option<JoinHandle<Result<Running>>>,
 }
 
 impl Drop for Launching {
@@ -321,7 +375,7 @@ impl Drop for Launching {
         let Some(task) = self.task.take() else { return };
         let (server, id) = (self.server.clone(), std::mem::take(&mut self.id));
         self.runtime.spawn(async move {
-            if let Ok(Ok(place)) = task.await {
+            if let Ok(Ok(Running { place, .. })) = task.await {
                 let end = crate::session::end(&server, &place, &id, Duration::ZERO).await;
                 if let Err(error) = end {
                     tracing::warn!(%error, "undoing a start that was given up");

@@ -39,7 +39,7 @@ use std::sync::Arc;
 use agentd_plugin_api::prelude::*;
 
 use crate::executable::Executable;
-use crate::launch::Launch;
+use crate::launch::{Launch, Running};
 use crate::options::Layout;
 use crate::place::Place;
 use crate::server::Server;
@@ -81,9 +81,16 @@ impl Backend for Tmux {
             spec,
         };
         let id = launch.spec.id.clone();
-        let place = launch.begin().await?;
+        let Running { place, process } = launch.begin().await?;
         events.running(Some(place.pid));
-        Ok(TmuxSession::new(self.server.clone(), id, place, events))
+        let process = Some(process);
+        Ok(TmuxSession::new(
+            self.server.clone(),
+            id,
+            place,
+            process,
+            events,
+        ))
     }
 
     async fn list(&self) -> Result<Vec<Found>> {
@@ -100,7 +107,13 @@ impl Backend for Tmux {
         if place.is_running(&self.server).await? {
             events.running(Some(place.pid));
         }
-        Ok(TmuxSession::new(self.server.clone(), id, place, events))
+        Ok(TmuxSession::new(
+            self.server.clone(),
+            id,
+            place,
+            None,
+            events,
+        ))
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::place::Place;
 
 /// What the client prints first.
-pub const MADE: &str = "#{session_id} #{window_index} #{pane_pid} #{pid} #{exit-unattached} \
-                        #{socket_path}";
+pub const MADE: &str = "#{session_id} #{window_index} #{exit-unattached} #{window_id} #{pane_id} \
+                        #{pane_pid} #{pid} #{socket_path}";
 
 /// What it prints when the user's hooks have run, which may have made something else of it.
 pub const INTACT: &str = "#{window_panes} #{pane_pid} #{window_name}";
@@ -14,37 +14,38 @@ pub const AGENT: &str = "#{window_id} #{pane_id} #{pane_pid}";
 
 #[derive(Debug)]
 pub struct NewSession {
-    /// `$N`
-    pub session: String,
-    /// `$N:M`
+    /// Of the only pane.
+    pub place: Place,
+    /// `$N:M`, which is also that of a window that takes the place of the first.
     pub window: String,
     /// Whether tmux ends when nobody is attached.
     pub ends_unattached: bool,
-    pid: u32,
-    server: u32,
-    socket: String,
 }
 
 impl NewSession {
     /// From a line of [`MADE`].
     pub fn parse(line: &str) -> Option<Self> {
-        let fields: Vec<&str> = line.splitn(6, ' ').collect();
-        let [session, index, pid, server, exits, socket] = fields[..] else {
+        let fields: Vec<&str> = line.splitn(8, ' ').collect();
+        let [session, index, ends, window, pane, pid, server, socket] = fields[..] else {
             return None;
         };
         Some(NewSession {
-            session: session.to_owned(),
+            place: Place {
+                session: session.to_owned(),
+                window: window.to_owned(),
+                pane: pane.to_owned(),
+                pid: pid.parse().ok()?,
+                server: server.parse().ok()?,
+                socket: socket.to_owned(),
+            },
             window: format!("{session}:{index}"),
-            ends_unattached: exits == "1",
-            pid: pid.parse().ok()?,
-            server: server.parse().ok()?,
-            socket: socket.to_owned(),
+            ends_unattached: ends == "1",
         })
     }
 
     /// Whether, by a line of [`INTACT`], it has its one pane with its one program, and its name.
     pub fn is_intact(&self, name: &str, line: &str) -> bool {
-        line == format!("1 {} {name}", self.pid)
+        line == format!("1 {} {name}", self.place.pid)
     }
 
     /// From a line of [`AGENT`].
@@ -53,12 +54,10 @@ impl NewSession {
             return None;
         };
         Some(Place {
-            session: self.session.clone(),
             window: window.to_owned(),
             pane: pane.to_owned(),
             pid: pid.parse().ok()?,
-            server: self.server,
-            socket: self.socket.clone(),
+            ..self.place.clone()
         })
     }
 }
@@ -69,7 +68,7 @@ mod tests {
 
     #[test]
     fn what_tmux_prints_is_read() {
-        let new = NewSession::parse("$3 1 70 5 0 /tmp/a b/default").unwrap();
+        let new = NewSession::parse("$3 1 0 @4 %5 70 5 /tmp/a b/default").unwrap();
         assert_eq!((&*new.window, new.ends_unattached), ("$3:1", false));
         assert!(new.is_intact("a", "1 70 a"));
         for other in ["2 70 a", "1 71 a", "1 70 b"] {

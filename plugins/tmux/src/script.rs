@@ -1,4 +1,4 @@
-//! What tmux reads from its standard input: commands in the syntax of its configuration file.
+//! What tmux reads from its standard input, or runs on a condition: commands in the syntax of its configuration file.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -23,6 +23,19 @@ impl Script {
             self.0.push(' ');
         }
         self
+    }
+
+    /// Adds the commands of another.
+    pub fn append(&mut self, other: Script) {
+        if !self.0.is_empty() {
+            self.0.push_str(" ; ");
+        }
+        self.0.push_str(&other.0);
+    }
+
+    /// What tmux takes as an argument.
+    pub fn into_argument(self) -> String {
+        self.0
     }
 
     /// What tmux reads.

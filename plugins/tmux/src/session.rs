@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use crate::place::{ID, Place};
 use crate::prompt;
 use crate::server::{Failure, Server};
+use crate::watch::Descriptor;
 use crate::{log, watch as watcher};
 
 /// How long the shells beside an agent may take to end when they are asked to.
@@ -28,13 +29,20 @@ pub struct TmuxSession {
 }
 
 impl TmuxSession {
-    /// Watches the agent and reports its end to `events`.
-    pub(crate) fn new(server: Server, id: String, place: Place, events: SessionEvents) -> Self {
+    /// Watches the agent and reports its end to `events`; its process has to be looked for unless
+    /// it is given.
+    pub(crate) fn new(
+        server: Server,
+        id: String,
+        place: Place,
+        process: Option<Descriptor>,
+        events: SessionEvents,
+    ) -> Self {
         let (end, ended) = watch::channel(false);
         let watched = (server.clone(), place.clone(), id.clone());
         let watcher = tokio::spawn(async move {
             let (server, place, id) = watched;
-            watcher::watch(&server, &place, &id, &events).await;
+            watcher::watch(&server, &place, process, &id, &events).await;
             end.send_replace(true);
         });
         TmuxSession {

@@ -22,8 +22,14 @@ const GRACE: Duration = Duration::from_secs(2);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(1));
 
 /// Waits until the agent and all that it started are gone, and reports its end.
-pub async fn watch(server: &Server, place: &Place, id: &str, events: &SessionEvents) {
-    let end = match wait(server, place).await {
+pub async fn watch(
+    server: &Server,
+    place: &Place,
+    process: Option<Descriptor>,
+    id: &str,
+    events: &SessionEvents,
+) {
+    let end = match wait(server, place, process).await {
         Ok(()) => {
             end_tree(place, id).await;
             ask(server, place, events).await
@@ -37,22 +43,35 @@ pub async fn watch(server: &Server, place: &Place, id: &str, events: &SessionEve
 }
 
 /// Returns when the agent's process, or the server's, has ended.
-async fn wait(server: &Server, place: &Place) -> Result<()> {
-    let (Some(agent), Some(tmux)) = (open(place.pid)?, open(place.server)?) else {
+async fn wait(server: &Server, place: &Place, process: Option<Descriptor>) -> Result<()> {
+    let Some(tmux) = open(place.server)? else {
         return Ok(());
     };
-    // Asked after the descriptor was opened: while tmux has this process, no other can have its
-    // number, so the descriptor is the agent's.
-    if let Ok(pane) = place.pane(server).await
-        && pane != Pane::Running(place.pid)
-    {
-        return Ok(());
-    }
+    let agent = match process {
+        Some(process) => process,
+        None => match find(server, place).await? {
+            Some(process) => process,
+            None => return Ok(()),
+        },
+    };
     tokio::select! {
         ended = agent.readable() => drop(ended?),
         ended = tmux.readable() => drop(ended?),
     }
     Ok(())
+}
+
+/// The agent's process, if it runs.
+async fn find(server: &Server, place: &Place) -> Result<Option<Descriptor>> {
+    let process = open(place.pid)?;
+    // Asked after the descriptor was opened: while tmux has this process, no other can have its
+    // number, so the descriptor is the agent's.
+    if let Ok(pane) = place.pane(server).await
+        && pane != Pane::Running(place.pid)
+    {
+        return Ok(None);
+    }
+    Ok(process)
 }
 
 pub type Descriptor = tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>;
