@@ -255,17 +255,23 @@ impl Launch {
         beside: &[Handover],
     ) -> Script {
         let launcher = self.launcher.path();
-        let (session, window) = (new.place.session.as_str(), new.window.as_str());
+        let session = new.place.session.as_str();
+        let pane = if intact { &new.place.pane } else { &new.window };
         let mut script = Script::default();
 
-        for hook in HOOKS {
+        let hooks = if intact && beside.is_empty() {
+            &[]
+        } else {
+            &HOOKS[..]
+        };
+        for hook in hooks {
             script.command(["set-hook", "-t", session, hook, ""]);
         }
         if !intact {
-            let anew = ["new-window", "-k", "-t", window, "-n", &self.spec.name];
+            let anew = ["new-window", "-k", "-t", pane, "-n", &self.spec.name];
             let program = ["--", &launcher, agent.address()];
             script.command(anew.into_iter().chain(program));
-            script.append(remain(window));
+            script.append(remain(pane));
         }
         for (option, value) in [
             (INSTANCE, encode(&self.instance).as_str()),
@@ -275,22 +281,22 @@ impl Launch {
             (PID, "#{pane_pid}"),
             (ID, &self.spec.id),
         ] {
-            script.command(["set-option", "-F", "-t", window, option, value]);
+            script.command(["set-option", "-F", "-t", pane, option, value]);
         }
         if let Some(arrangement) = self.layout.arrangement {
-            let split = ["split-window", "-d", "-t", window, "-P"];
+            let split = ["split-window", "-d", "-t", pane, "-P"];
             for shell in beside {
                 let program = ["-F", shell::FORMAT, "--", &launcher, shell.address()];
                 script.command(split.into_iter().chain(program));
                 // Each time, or there would soon be no room to split.
-                script.command(["select-layout", "-t", window, "tiled"]);
+                script.command(["select-layout", "-t", pane, "tiled"]);
             }
-            script.command(["select-layout", "-t", window, arrangement]);
+            script.command(["select-layout", "-t", pane, arrangement]);
         }
-        for hook in HOOKS {
+        for hook in hooks {
             script.command(["set-hook", "-u", "-t", session, hook]);
         }
-        script.command(["display-message", "-p", "-t", window, new_session::AGENT]);
+        script.command(["display-message", "-p", "-t", pane, new_session::AGENT]);
         script
     }
 

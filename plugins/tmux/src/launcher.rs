@@ -33,13 +33,14 @@ fn main() -> ExitCode {
 fn become_program() -> Result<Infallible, String> {
     let refused = "this pane has been started by agentd, which starts it only once; \
         create a new agent instead";
+    // Before the wait for the letter, which is over when somebody waits for the program.
+    let key = key().map_err(|_| refused)?;
     let mut library = connect().map_err(|_| refused)?;
     let mut letter = Vec::new();
     let mut program = library
         .read_to_end(&mut letter)
-        .and_then(|_| key())
         .ok()
-        .and_then(|key| read(letter.strip_prefix(&key)?))
+        .and_then(|_| read(letter.strip_prefix(&key)?))
         .ok_or(refused)?;
     // The connection is closed as the program begins: that is how the library learns of it.
     let error = program.exec();
