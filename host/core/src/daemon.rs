@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentd_plugin_api::Config as BackendConfig;
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -23,6 +24,12 @@ use crate::start_error::StartError;
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(10_500);
 const CONNECTIONS_LIMIT: Duration = Duration::from_secs(1);
+
+/// A peer from which nothing came for so long is asked, so often and at this distance, whether it
+/// is still there.
+const PROBE_AFTER: Duration = Duration::from_secs(10);
+const PROBES: u32 = 3;
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What tells one service from the other.
 #[derive(Debug)]
@@ -240,7 +247,8 @@ fn resolve(config: &Config) -> Result<SocketAddr, StartError> {
 }
 
 /// Connections inherit what is set here (Linux): no delay for small frames, and a peer that
-/// vanished is noticed.
+/// vanished, such as a laptop that was shut, is noticed. Not by TCP_USER_TIMEOUT, which would also
+/// end a viewer that only does not read for a while.
 fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     let listen = || {
         let socket = match address {
@@ -250,6 +258,9 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
         socket.set_reuseaddr(true)?;
         socket.set_nodelay(true)?;
         socket.set_keepalive(true)?;
+        sockopt::set_tcp_keepidle(&socket, PROBE_AFTER)?;
+        sockopt::set_tcp_keepintvl(&socket, PROBE_INTERVAL)?;
+        sockopt::set_tcp_keepcnt(&socket, PROBES)?;
         socket.bind(address)?;
         socket.listen(1024)
     };

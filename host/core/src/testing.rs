@@ -42,6 +42,19 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
     }
 }
 
+/// Whether a test may make namespaces, which only root may. Says what is left out if not; in CI that
+/// is a failure.
+#[expect(clippy::print_stderr, reason = "for the people who run the tests")]
+pub fn may_make_namespaces() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    assert!(is_root || !in_ci, "the tests are not run by root");
+    if !is_root {
+        eprintln!("left out: only root may make namespaces (run the tests as root)");
+    }
+    is_root
+}
+
 /// Whether there is a process of that number that is no zombie.
 pub fn is_alive(pid: i32) -> bool {
     agentd_plugin_api::process_tree::Stat::read(pid).is_some_and(|stat| !stat.dead)

@@ -150,6 +150,23 @@ async fn many_floods_take_turns_and_keep_nobody_from_typing() {
 }
 
 #[tokio::test]
+async fn single_bytes_are_no_single_frames() {
+    let server = wrap("pty");
+    let script = "stty -opost; read go; dd if=/dev/zero bs=1 count=100000 2>/dev/null; echo end";
+    let session = server.script("demo", script).await;
+    let mut terminal = session.terminal("").await;
+    terminal.type_keys("go\r").await;
+    assert_eq!(terminal.closed().await, 4000);
+    let zeros = terminal.shown.iter().filter(|byte| **byte == 0).count();
+    assert_eq!(zeros, 100_000);
+    assert!(
+        terminal.output_frames < 50_000,
+        "{}",
+        terminal.output_frames
+    );
+}
+
+#[tokio::test]
 async fn a_viewer_that_does_not_read_holds_nobody_up_and_ends_with_the_right_screen() {
     let server = wrap("pty");
     let session = server.script("demo", &format!("read go; {FLOOD}")).await;

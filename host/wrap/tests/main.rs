@@ -8,6 +8,7 @@ mod doors;
 mod engine;
 mod environment;
 mod info;
+mod limits;
 mod logs;
 mod panics;
 mod processes;
@@ -16,6 +17,7 @@ mod shutdown;
 mod sizes;
 mod startup;
 mod terminal;
+mod vanished;
 
 use agentd_host::testing::{TestProgram, TestServer};
 

@@ -7,6 +7,7 @@ use agentd_plugin_api::environment::{self, SESSION_MARKER};
 use agentd_plugin_api::{Error, ExitStatus, Host, Result, SessionSpec, Size};
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid,
 };
@@ -105,10 +106,12 @@ fn spawn(host: &Host, spec: &SessionSpec) -> Result<Child> {
     })?;
     let spawning = host.spawning();
     let child = pair.slave.spawn_command(command).map_err(|error| {
-        Error::refused(format!(
-            "program `{}` cannot be started: {error}",
-            spec.command[0]
-        ))
+        let message = format!("program `{}` cannot be started: {error}", spec.command[0]);
+        match error.downcast_ref().is_some_and(is_shortage) {
+            true => Error::unavailable(message)
+                .hint("end other sessions, or raise the limits (`ulimit -n`, `ulimit -u`)"),
+            false => Error::refused(message),
+        }
     })?;
     let pid = child
         .process_id()
@@ -136,6 +139,12 @@ fn spawn(host: &Host, spec: &SessionSpec) -> Result<Child> {
     fcntl_setfl(&master, flags | OFlags::NONBLOCK).map_err(io::Error::from)?;
     child.master = Some(master);
     Ok(child)
+}
+
+/// Whether the machine or the user has no more of something, so that a later try may succeed.
+fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|error| shortages.contains(&error))
 }
 
 fn command(spec: &SessionSpec) -> Result<CommandBuilder> {

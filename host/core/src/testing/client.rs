@@ -42,6 +42,11 @@ impl TestClient {
         }
     }
 
+    /// Where the service listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A directory for agents to work in.
     pub fn work_dir(&self) -> &Path {
         &self.work_dir

@@ -21,6 +21,8 @@ pub struct TestTerminal {
     pub frames: Vec<ServerFrame>,
     /// Output, without snapshots.
     pub output: Vec<u8>,
+    /// In so many binary frames.
+    pub output_frames: usize,
     /// Output and snapshots in their order.
     pub shown: Vec<u8>,
     /// The last size that was told.
@@ -56,6 +58,7 @@ impl TestTerminal {
             socket,
             frames: Vec::new(),
             output: Vec::new(),
+            output_frames: 0,
             shown: Vec::new(),
             size: (0, 0),
             close: None,
@@ -183,7 +186,10 @@ impl TestTerminal {
     fn take_bytes(&mut self, bytes: &[u8]) {
         match self.snapshot.take() {
             Some(length) => assert_eq!(length, bytes.len() as u64, "the snapshot's length"),
-            None => self.output.extend_from_slice(bytes),
+            None => {
+                self.output_frames += 1;
+                self.output.extend_from_slice(bytes);
+            }
         }
         self.shown.extend_from_slice(bytes);
     }
