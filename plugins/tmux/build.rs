@@ -8,7 +8,8 @@ const SOURCE: &str = "src/launcher.rs";
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed={SOURCE}");
     println!("cargo::rerun-if-env-changed=RUSTC_LINKER");
-    match compile() {
+    // A static program begins and gives way sooner, but not every system has a static C library.
+    match compile("+crt-static").or_else(|_| compile("-crt-static")) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             println!("cargo::error=`{SOURCE}` cannot be compiled: {reason}");
@@ -17,7 +18,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn compile() -> Result<(), String> {
+fn compile(linkage: &str) -> Result<(), String> {
     let variable = |name: &str| std::env::var(name).map_err(|error| format!("{name}: {error}"));
     let mut rustc = Command::new(variable("RUSTC")?);
     // What the user gives all of cargo's rustc, such as a sysroot; what follows overrides it.
@@ -31,7 +32,9 @@ fn compile() -> Result<(), String> {
         .args(["--crate-name", "agentd_launcher", "--crate-type", "bin"])
         .args(["--edition", "2024", "--target", &variable("TARGET")?])
         .args(["-Copt-level=s", "-Cpanic=abort", "-Cstrip=symbols"])
-        .args(["-Cprefer-dynamic=no", "-Cdebuginfo=0", "-o"])
+        .args(["-Cprefer-dynamic=no", "-Cdebuginfo=0"])
+        .arg(format!("-Ctarget-feature={linkage}"))
+        .arg("-o")
         .arg(PathBuf::from(variable("OUT_DIR")?).join("launcher"))
         .arg(SOURCE);
     match rustc.status() {

@@ -26,7 +26,7 @@ const CANNOT_RUN: u8 = 126;
 fn main() -> ExitCode {
     let Err(reason) = become_program();
     // There may be nobody left to read it.
-    let _ = writeln!(io::stderr(), "agentd: {reason}");
+    let _ = io::stderr().write_all(format!("agentd: {reason}\n").as_bytes());
     ExitCode::from(CANNOT_RUN)
 }
 

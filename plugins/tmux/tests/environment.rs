@@ -83,7 +83,8 @@ async fn values_arrive_as_they_are() {
     let Some(scene) = Scene::plain().await else {
         return;
     };
-    let big = "ü".repeat(30_000);
+    // More than a pipe, a socket or a message to tmux takes at once.
+    let big = "ü".repeat(60_000);
     let own = [
         ("LINES_OF_TEXT", "one\n  two\n# three\n"),
         ("FORMAT", "#{pid} #[x] ##[x] #(touch oops) #{E:x} %H"),
