@@ -198,7 +198,7 @@ impl Bench {
         session: &Arc<Session>,
         query: LogQuery,
     ) -> Check<Vec<LogLine>> {
-        let mut lines = session.logs(&self.backend, query).await?;
+        let mut lines = session.logs(query).await?;
         let all = async {
             let mut all = Vec::new();
             while let Some(line) = lines.recv().await {

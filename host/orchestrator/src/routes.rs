@@ -32,7 +32,7 @@ pub fn routes(daemon: &Arc<Daemon>, agents: &Arc<Agents>) -> BoxedFilter<(Respon
         .unify()
         .or(restart(agents))
         .unify()
-        .or(input(daemon, agents))
+        .or(input(agents))
         .unify()
         .or(read_logs(daemon, agents))
         .unify()
@@ -154,23 +154,15 @@ fn restart(agents: &Arc<Agents>) -> BoxedFilter<(Response,)> {
 }
 
 /// POST /agents/{id}/input
-fn input(daemon: &Arc<Daemon>, agents: &Arc<Agents>) -> BoxedFilter<(Response,)> {
+fn input(agents: &Arc<Agents>) -> BoxedFilter<(Response,)> {
     warp::path!("agents" / String / "input")
         .and(warp::post())
-        .and(with(daemon))
         .and(with_agents(agents))
         .and(body())
-        .then(
-            async |id: String, daemon: Arc<Daemon>, agents: Arc<Agents>, input: Input| {
-                let prompt = async {
-                    agents
-                        .session(&id)?
-                        .prompt(daemon.sessions.backend(), &input)
-                        .await
-                };
-                respond(prompt.await.map(|()| StatusCode::ACCEPTED))
-            },
-        )
+        .then(async |id: String, agents: Arc<Agents>, input: Input| {
+            let prompt = async { agents.session(&id)?.prompt(&input).await };
+            respond(prompt.await.map(|()| StatusCode::ACCEPTED))
+        })
         .boxed()
 }
 

@@ -88,7 +88,7 @@ fn input(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
         .then(async |name: String, daemon: Arc<Daemon>, input: Input| {
             let prompt = async {
                 let session = daemon.sessions.get(&name)?;
-                session.prompt(daemon.sessions.backend(), &input).await
+                session.prompt(&input).await
             };
             respond(prompt.await.map(|()| StatusCode::ACCEPTED))
         })

@@ -89,7 +89,7 @@ pub(super) async fn input(bench: &Bench) -> Check {
     };
     if bench.manifest().loopback {
         let session = bench.idle("agent").await?;
-        session.prompt(&bench.backend, &prompt(words, true)).await?;
+        session.prompt(&prompt(words, true)).await?;
         let expected = format!("{words}\r");
         bench
             .view(&session, "what was typed", |seen| {
@@ -102,19 +102,15 @@ pub(super) async fn input(bench: &Bench) -> Check {
     let mut agent = bench.script(script).await?;
     agent.line.expect("up").await?;
     let session = &agent.session;
-    match session.prompt(&bench.backend, &prompt(words, true)).await {
+    match session.prompt(&prompt(words, true)).await {
         Err(error) if error.code == "no-input" && !bench.backend.has(&Capability::Interactive) => {
             return Err(Fault::NotApplicable("it takes no input".to_owned()));
         }
         typed => typed?,
     }
     agent.line.expect(words).await?;
-    session
-        .prompt(&bench.backend, &prompt("one", false))
-        .await?;
-    session
-        .prompt(&bench.backend, &prompt(" two", true))
-        .await?;
+    session.prompt(&prompt("one", false)).await?;
+    session.prompt(&prompt(" two", true)).await?;
     agent.line.expect("one two").await
 }
 
@@ -184,7 +180,7 @@ pub(super) async fn logs(bench: &Bench) -> Check {
         follow: true,
         ..LogQuery::default()
     };
-    let mut lines = session.logs(&bench.backend, follow).await?;
+    let mut lines = session.logs(follow).await?;
     let mut expected = first.into_iter();
     let mut signalled = false;
     let following = async {

@@ -14,7 +14,7 @@ use crate::{ErrorKind, Result};
 
 /// The answer to `GET …/logs`: NDJSON, a line at a time.
 pub async fn logs(daemon: Arc<Daemon>, session: Arc<Session>, query: LogQuery) -> Result<Response> {
-    let lines = match session.logs(daemon.sessions.backend(), query).await {
+    let lines = match session.logs(query).await {
         Ok(lines) => Some(lines),
         // Nothing of the log is known now.
         Err(error) if error.kind == ErrorKind::Unavailable => None,

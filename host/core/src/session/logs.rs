@@ -8,7 +8,6 @@ use agentd_terminal::Transcript;
 use tokio::sync::mpsc;
 
 use super::{Next, Session};
-use crate::backend::Backend;
 use crate::{Error, Result};
 
 /// Lines on their way to a slow reader, at most.
@@ -20,9 +19,10 @@ pub type Lines = mpsc::Receiver<LogLine>;
 impl Session {
     /// The session's log. Structured lines come from the backend; without them what the backend
     /// can tell, and else the text of the output that is kept.
-    pub async fn logs(self: &Arc<Self>, backend: &Backend, query: LogQuery) -> Result<Lines> {
+    pub async fn logs(self: &Arc<Self>, query: LogQuery) -> Result<Lines> {
         let since_ms = query.since.as_deref().map(parse_time).transpose()?;
         let (sender, lines) = mpsc::channel(QUEUE);
+        let backend = &self.backend;
         let own_output = backend.has(&Capability::Terminal) && !backend.has(&Capability::Logs);
         if own_output {
             tokio::spawn(self.clone().send_output(query, sender));

@@ -2,7 +2,6 @@ use agentd_api::Input;
 use agentd_plugin_api::Capability;
 
 use super::Session;
-use crate::backend::Backend;
 use crate::{Error, Result};
 
 /// What begins a bracketed paste (xterm's control sequences).
@@ -13,9 +12,9 @@ const PASTE_END: &str = "\u{1b}[201~";
 
 impl Session {
     /// Types a prompt, and Enter as a keystroke of its own.
-    pub async fn prompt(&self, backend: &Backend, input: &Input) -> Result<()> {
+    pub async fn prompt(&self, input: &Input) -> Result<()> {
         let text = without_paste_end(&input.text);
-        if !backend.has(&Capability::Interactive) {
+        if !self.backend.has(&Capability::Interactive) {
             return self
                 .remote()?
                 .prompt(&text, input.submit)
