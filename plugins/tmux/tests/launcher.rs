@@ -240,10 +240,11 @@ async fn hooks_that_replace_or_close_the_first_pane_are_survived() {
         let Some(scene) = Scene::configured(&configuration).await else {
             return;
         };
-        let script = "echo begun >>begun; stty size; exit 9";
+        let script = "echo begun >>begun; stty size >size; exit 9";
         let agent = scene.shell("agent", script).await;
         assert_eq!(agent.end().await, exited(9), "{hook}");
-        assert_eq!(agent.lines().await, ["24 80"], "{hook}");
+        let size = std::fs::read_to_string(scene.path("size")).unwrap();
+        assert_eq!(size, "24 80\n", "{hook}");
         let begun = std::fs::read_to_string(scene.path("begun")).unwrap();
         assert_eq!(begun, "begun\n", "{hook}");
         agent.session.terminate(GRACE).await.unwrap();
