@@ -1,6 +1,6 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use agentd_plugin_api::descriptor::watch;
 use agentd_plugin_api::environment::{self, SESSION_MARKER};
@@ -33,11 +33,16 @@ pub struct Child {
 impl Child {
     /// Starts the program of `spec`.
     pub async fn spawn(host: &Host, spec: &SessionSpec) -> Result<Child> {
+        // It takes less than to wake another thread for it.
+        if let Ok(turn) = SPAWN.try_lock() {
+            return spawn(host, spec, turn);
+        }
         let (host, spec) = (host.clone(), spec.clone());
         let runtime = tokio::runtime::Handle::current();
         tokio::task::spawn_blocking(move || {
             let _entered = runtime.enter();
-            spawn(&host, &spec)
+            let turn = SPAWN.lock().unwrap_or_else(PoisonError::into_inner);
+            spawn(&host, &spec, turn)
         })
         .await
         .map_err(|error| Error::internal(format!("starting the program: {error}")))?
@@ -91,7 +96,7 @@ pub fn set_size(master: BorrowedFd<'_>, size: Size) -> io::Result<()> {
     Ok(rustix::termios::tcsetwinsize(master, size)?)
 }
 
-fn spawn(host: &Host, spec: &SessionSpec) -> Result<Child> {
+fn spawn(host: &Host, spec: &SessionSpec, _turn: MutexGuard<'_, ()>) -> Result<Child> {
     let command = command(spec)?;
     let size = PtySize {
         cols: spec.size.cols,
@@ -99,7 +104,6 @@ fn spawn(host: &Host, spec: &SessionSpec) -> Result<Child> {
         ..PtySize::default()
     };
 
-    let _one_at_a_time = SPAWN.lock().unwrap_or_else(PoisonError::into_inner);
     let pair = native_pty_system().openpty(size).map_err(|error| {
         Error::unavailable(format!("no terminal can be opened: {error}"))
             .hint("`sysctl kernel.pty.max` and `ulimit -n` set how many there can be")
