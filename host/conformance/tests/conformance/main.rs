@@ -33,6 +33,8 @@ fn main() -> ExitCode {
         trial("tmux", tmux),
         trial("tmux_alone", tmux_alone),
         trial("docker", docker),
+        trial("golden_pty", golden_pty),
+        trial("golden_tmux", golden_tmux),
         trial("sound", broken::sound),
         trial("clauses_that_do_not_exist_are_an_error", unknown_clause),
         trial("command_line", command_line),
@@ -107,9 +109,32 @@ fn echo() -> Result<(), Failed> {
 }
 
 fn pty() -> Result<(), Failed> {
-    let library = cargo::backend("pty")?;
-    let report = test(&library, &Settings::default())?;
+    pty_conforms(&cargo::backend("pty")?)
+}
+
+fn pty_conforms(library: &Path) -> Result<(), Failed> {
+    let report = test(library, &Settings::default())?;
     conforms(&report, &[PERSISTENT, LOGS, HEALTH_CHECK, ATTACH_TMUX])
+}
+
+/// A library of version 1.0.0 of the interface, see `tests/golden/README.md`.
+fn golden(backend: &str, check: impl FnOnce(&Path) -> Result<(), Failed>) -> Result<(), Failed> {
+    if !cfg!(all(target_arch = "x86_64", target_env = "gnu")) {
+        eprintln!("the golden {backend} library was left out: it is one for x86_64 with glibc");
+        return Ok(());
+    }
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    check(&golden.join(format!("libagentd_backend_{backend}.so")))
+}
+
+fn golden_pty() -> Result<(), Failed> {
+    golden("pty", pty_conforms)
+}
+
+fn golden_tmux() -> Result<(), Failed> {
+    golden("tmux", |library| {
+        on_tmux(|socket| tmux_conforms(library, socket))
+    })
 }
 
 /// On a server with a session of the user's, which is still there afterwards.
@@ -121,7 +146,7 @@ fn tmux() -> Result<(), Failed> {
             tmux.output()
         };
         user(&["new-session", "-d", "-s", "mine", "sleep 1000000"])?;
-        let tested = tmux_conforms(socket);
+        let tested = tmux_conforms(&cargo::backend("tmux")?, socket);
         let left = user(&["list-sessions", "-F", "#{session_name}"])?;
         tested?;
         match left.stdout.as_slice() {
@@ -133,14 +158,14 @@ fn tmux() -> Result<(), Failed> {
 
 /// On a server that begins and ends with the sessions.
 fn tmux_alone() -> Result<(), Failed> {
-    on_tmux(tmux_conforms)
+    on_tmux(|socket| tmux_conforms(&cargo::backend("tmux")?, socket))
 }
 
-fn tmux_conforms(socket: &str) -> Result<(), Failed> {
+fn tmux_conforms(library: &Path, socket: &str) -> Result<(), Failed> {
     let mut settings = Settings::default();
     let name = "AGENTD_TMUX_SOCKET".to_owned();
     settings.settings.insert(name, socket.to_owned());
-    let report = test(&cargo::backend("tmux")?, &settings)?;
+    let report = test(library, &settings)?;
     conforms(&report, &[TERMINAL, INTERACTIVE, LOGS, HEALTH_CHECK])
 }
 
