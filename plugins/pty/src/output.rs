@@ -31,8 +31,9 @@ const CHUNK: usize = 8 * 1024;
 const WINDOW: Duration = Duration::from_millis(100);
 const FLOOD: usize = 64 * 1024;
 
-/// Floods take turns of this length.
+/// Floods take turns of this length, or until they pause for so long.
 const TURN: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// The turns that are had at once: half of the processors are left to everything else.
 static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
@@ -92,7 +93,10 @@ impl Output {
             if timeout(DRAIN_PAUSE, &mut self.task).await.is_ok() {
                 return;
             }
-            if self.reader.received.load(Ordering::Relaxed) == before {
+            // With something left to read, it is only the turn of others.
+            if self.reader.received.load(Ordering::Relaxed) == before
+                && !self.reader.is_readable_within(Duration::ZERO)
+            {
                 tracing::warn!("an unknown process keeps the terminal of an ended agent open");
                 return self.task.abort();
             }
@@ -109,7 +113,9 @@ impl Reader {
                 ready.clear_ready();
             }
             drop(ready);
-            if recent.is_flood(count)
+            let is_flood = recent.is_flood(count);
+            if is_flood
+                && matches!(next, Next::Now | Next::Readable)
                 && let Ok(_turn) = TURNS.acquire().await
             {
                 let reader = self.clone();
@@ -137,17 +143,18 @@ impl Reader {
             total += count;
             match next {
                 Next::Now if Instant::now() < end => {}
-                Next::Readable if self.is_readable_before(end) => {}
+                Next::Readable if Instant::now() < end && self.is_readable_within(PAUSE) => {}
                 next => return (total, next),
             }
         }
     }
 
-    fn is_readable_before(&self, end: Instant) -> bool {
-        let left = Timespec::try_from(end.saturating_duration_since(Instant::now()));
+    /// Blocks for so long.
+    fn is_readable_within(&self, patience: Duration) -> bool {
         let mut master = [PollFd::new(self.master.get_ref(), PollFlags::IN)];
+        let patience = Timespec::try_from(patience).unwrap_or_default();
         // A failure is seen again by whoever reads next.
-        left.is_ok_and(|left| poll(&mut master, Some(&left)).is_ok_and(|count| count > 0))
+        poll(&mut master, Some(&patience)).is_ok_and(|count| count > 0)
     }
 
     /// Hands over what there is, up to a [`CHUNK`].

@@ -98,7 +98,7 @@ fn library() -> Result<PathBuf, Failed> {
          [workspace]\n\n\
          [lib]\npath = {source:?}\ncrate-type = [\"cdylib\"]\n\n\
          [dependencies]\nagentd-plugin-api = {{ path = {api:?} }}\nportable-pty = \"0.9\"\n\
-         rustix = {{ version = \"1\", features = [\"fs\", \"process\", \"termios\"] }}\n\
+         rustix = {{ version = \"1\", features = [\"event\", \"fs\", \"process\", \"termios\"] }}\n\
          tokio = {{ version = \"1\", features = [\"net\", \"rt\", \"sync\", \"time\"] }}\n\
          tracing = \"0.1\"\n"
     );
