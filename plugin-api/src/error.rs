@@ -1,3 +1,6 @@
+use std::io;
+
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 /// What a backend's functions return.
@@ -91,8 +94,29 @@ impl Error {
     }
 }
 
-impl From<std::io::Error> for Error {
-    fn from(error: std::io::Error) -> Self {
-        Error::internal(error.to_string())
+/// A shortage is [`ErrorKind::Unavailable`], everything else [`ErrorKind::Internal`].
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        match is_shortage(&error) {
+            true => Error::unavailable(error.to_string()).hint(SHORTAGE_HINT),
+            false => Error::internal(error.to_string()),
+        }
     }
+}
+
+/// What to do where [`is_shortage`].
+pub const SHORTAGE_HINT: &str =
+    "end other sessions, or raise the limits of the daemon (`ulimit -n`, `ulimit -u`)";
+
+/// Whether the machine or the user has no more of something (descriptors, processes, memory), so
+/// that a later try may succeed.
+pub fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::AGAIN,
+        Errno::NOMEM,
+        Errno::NOSPC,
+    ];
+    Errno::from_io_error(error).is_some_and(|error| shortages.contains(&error))
 }

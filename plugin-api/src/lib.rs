@@ -49,6 +49,7 @@ pub mod host;
 pub mod process_tree;
 pub mod sink;
 pub mod testing;
+pub mod threads;
 
 mod backend;
 mod error;
@@ -59,7 +60,7 @@ mod processes;
 mod spec;
 
 pub use backend::{Backend, Session};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Result, SHORTAGE_HINT, is_shortage};
 pub use event::{Event, ExitStatus, Health, LogLine, LogQuery, LogStream};
 pub use host::{Host, Spawning};
 pub use manifest::{Capability, Manifest};

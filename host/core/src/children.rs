@@ -5,10 +5,11 @@
 //! those that a plugin claimed; while one is being started nothing is reaped.
 
 use std::collections::HashSet;
-use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{fs, io};
 
 use agentd_plugin_api::process_tree::Stat;
+use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, getpid, waitid};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -51,7 +52,7 @@ impl Children {
 
     /// Makes the daemon the parent of its agents' orphans, and reaps them for as long as the
     /// runtime lives.
-    pub fn adopt_orphans(&'static self) -> std::io::Result<()> {
+    pub fn adopt_orphans(&'static self) -> io::Result<()> {
         rustix::process::set_child_subreaper(Some(getpid()))?;
         let mut deaths = signal(SignalKind::child())?;
         tokio::spawn(async move {
@@ -71,42 +72,57 @@ impl Children {
     }
 }
 
+/// The list of children is not complete while processes come and go (proc(5)), so a look that
+/// changed it is followed by another.
 fn reap(state: &mut State) {
-    let own = getpid().as_raw_nonzero().get();
-    // Its leader may be outside this PID namespace. Then the number is 0, which getsid(2) answers
-    // too, but rustix takes that for impossible.
-    let own_session = Stat::read(own).map(|stat| stat.session);
-    let children = children();
-    // The list is not complete while processes come and go (proc(5)), so a claim is given up only
-    // when its process is known to be no child any more.
-    state.claimed.retain(|pid| {
-        children.contains(pid) || Stat::read(*pid).is_some_and(|stat| stat.parent == own)
-    });
+    state.claimed.retain(|pid| is_child(*pid));
+    // The session's leader may be outside this PID namespace. Then the number is 0, which getsid(2)
+    // answers too, but rustix takes that for impossible.
+    let own = Stat::read(getpid().as_raw_nonzero().get());
+    let (Some(own), Some(children)) = (own, children()) else {
+        // No descriptor is free to look with.
+        state.missed = true;
+        return;
+    };
+    let mut reaped = false;
     for pid in children.difference(&state.claimed) {
-        let Some(stat) = Stat::read(*pid) else {
-            continue;
-        };
-        if stat.dead
-            && Some(stat.session) != own_session
+        let is_orphan = |stat: Stat| stat.dead && stat.session != own.session;
+        if Stat::read(*pid).is_some_and(is_orphan)
             && let Some(pid) = Pid::from_raw(*pid)
         {
             // It is dead and nobody else waits for it, so this returns at once.
-            let _ = waitid(
-                WaitId::Pid(pid),
-                WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
-            );
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+            reaped |= waitid(WaitId::Pid(pid), options).is_ok();
         }
+    }
+    if reaped {
+        reap(state);
     }
 }
 
+/// Asked without a descriptor, and without reaping it.
+fn is_child(pid: i32) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    Pid::from_raw(pid).is_some_and(|pid| waitid(WaitId::Pid(pid), options).is_ok())
+}
+
 /// The daemon's children, from `/proc/self/task/*/children` (proc(5)).
-fn children() -> HashSet<i32> {
-    let threads = fs::read_dir("/proc/self/task").into_iter().flatten();
-    let lists = threads.filter_map(|thread| {
-        let thread = thread.ok()?.path();
-        fs::read_to_string(thread.join("children")).ok()
-    });
-    let lists: Vec<String> = lists.collect();
-    let pids = lists.iter().flat_map(|list| list.split(' '));
-    pids.filter_map(|pid| pid.parse().ok()).collect()
+fn children() -> Option<HashSet<i32>> {
+    let mut children = HashSet::new();
+    for thread in fs::read_dir("/proc/self/task").ok()? {
+        match fs::read_to_string(thread.ok()?.path().join("children")) {
+            Ok(list) => children.extend(list.split(' ').filter_map(|pid| pid.parse::<i32>().ok())),
+            Err(error) if has_ended(&error) => {}
+            Err(_) => return None,
+        }
+    }
+    Some(children)
+}
+
+/// What reading about a thread fails with when there is none any more.
+fn has_ended(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::NOENT | Errno::SRCH)
+    )
 }

@@ -247,8 +247,9 @@ fn resolve(config: &Config) -> Result<SocketAddr, StartError> {
 }
 
 /// Connections inherit what is set here (Linux): no delay for small frames, and a peer that
-/// vanished, such as a laptop that was shut, is noticed. Not by TCP_USER_TIMEOUT, which would also
-/// end a viewer that only does not read for a while.
+/// vanished, such as a laptop that was shut, is noticed. That takes a quarter of an hour
+/// (tcp(7), `tcp_retries2`) where something was on its way to it: TCP_USER_TIMEOUT would shorten
+/// it, but also end a viewer that only does not read for a while.
 fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     let listen = || {
         let socket = match address {

@@ -42,17 +42,24 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
     }
 }
 
-/// Whether a test may make namespaces, which only root may. Says what is left out if not; in CI that
-/// is a failure.
+/// Whether a test may make namespaces, which takes root, and `ip` and `unshare`. Says what is left
+/// out if not; in CI that is a failure.
 #[expect(clippy::print_stderr, reason = "for the people who run the tests")]
 pub fn may_make_namespaces() -> bool {
-    let is_root = rustix::process::geteuid().is_root();
+    let probe = [
+        "--mount", "--net", "--pid", "--fork", "ip", "link", "set", "lo", "up",
+    ];
+    let probed = std::process::Command::new("unshare").args(probe).output();
+    let may = probed.is_ok_and(|output| output.status.success());
     let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(is_root || !in_ci, "the tests are not run by root");
-    if !is_root {
-        eprintln!("left out: only root may make namespaces (run the tests as root)");
+    assert!(may || !in_ci, "the tests cannot make namespaces");
+    if !may {
+        eprintln!(
+            "left out: this test makes namespaces, which takes root outside of a container, and \
+             `ip` (Debian: apt-get install iproute2)"
+        );
     }
-    is_root
+    may
 }
 
 /// Whether there is a process of that number that is no zombie.

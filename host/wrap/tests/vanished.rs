@@ -6,8 +6,10 @@ use std::sync::mpsc;
 use std::thread;
 
 use agentd_host::testing::may_make_namespaces;
+use futures_util::{SinkExt, StreamExt};
 use rustix::thread::{UnshareFlags, gettid, unshare_unsafe};
 use tokio_tungstenite::client_async;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::program;
@@ -82,10 +84,13 @@ async fn a_viewer_that_vanished_is_noticed() {
     let bearer = daemon.bearer().parse().unwrap();
     request.headers_mut().insert("authorization", bearer);
     let stream = tokio::net::TcpStream::from_std(stream).unwrap();
-    let (_socket, _) = client_async(request, stream).await.unwrap();
-    session
-        .until("a viewer", |session| session.viewers == 1)
-        .await;
+    let (mut socket, _) = client_async(request, stream).await.unwrap();
+    let hello = socket.next().await.unwrap().unwrap();
+    assert!(hello.is_text(), "{hello:?}");
+    // What is sent now tells the service that the hello arrived: nothing is on its way any more.
+    let nothing = Message::text(r#"{"type":"ack","seq":0}"#);
+    socket.send(nothing).await.unwrap();
+    assert_eq!(session.show().await.viewers, 1);
 
     laptop.run(|| ip("link set cable down"));
     session

@@ -1,4 +1,4 @@
-//! The types that cross. Frozen once 1.0 is out: a struct that is not a prefix type never changes,
+//! The types that cross. Frozen at 1.0: a struct that is not a prefix type never changes,
 //! a prefix type or trait only grows at its end, `last_prefix_field` never moves, and an added
 //! trait method has a default body.
 

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::future::Future;
+use std::io;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -15,11 +16,12 @@ use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
 use async_ffi::FfiFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Handle};
 
 use super::interface::*;
 use crate::host::HostServices;
 use crate::sink::Receiver;
+use crate::threads::Threads;
 use crate::{
     Backend, Error, ErrorKind, Host, LogSink, PushStatus, Result, Session, SessionEvents, Size,
     forward,
@@ -47,8 +49,8 @@ extern "C" fn connect<B: Backend>(
 ) -> FfiFuture<AbiResult<BackendBox>> {
     let host = Host::new(Arc::new(RemoteHost(host)));
     forward::connect(&host);
-    let runtime = match OwnRuntime::new() {
-        Ok(runtime) => Arc::new(runtime),
+    let runtime = match own_runtime() {
+        Ok(runtime) => runtime,
         Err(error) => {
             let error = Error::from(error).into();
             return FfiFuture::new(std::future::ready(RResult::RErr(error)));
@@ -66,11 +68,11 @@ extern "C" fn connect<B: Backend>(
 /// An author's value and the runtime that its futures are polled in.
 struct Erased<T> {
     inner: ManuallyDrop<Arc<T>>,
-    runtime: Arc<OwnRuntime>,
+    runtime: Arc<Threads>,
 }
 
 impl<T> Erased<T> {
-    fn new(inner: Arc<T>, runtime: Arc<OwnRuntime>) -> Self {
+    fn new(inner: Arc<T>, runtime: Arc<Threads>) -> Self {
         Erased {
             inner: ManuallyDrop::new(inner),
             runtime,
@@ -207,34 +209,13 @@ impl Receiver for RemoteReceiver {
 }
 
 /// The runtime of one connection; its threads end with it.
-struct OwnRuntime(Option<Runtime>);
-
-impl OwnRuntime {
-    fn new() -> std::io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("agentd-backend")
-            .enable_all()
-            .build()?;
-        Ok(OwnRuntime(Some(runtime)))
-    }
-
-    fn handle(&self) -> &Handle {
-        // The runtime is only taken out by `drop`.
-        self.0
-            .as_ref()
-            .map(Runtime::handle)
-            .unwrap_or_else(|| unreachable!())
-    }
-}
-
-impl Drop for OwnRuntime {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            // The last owner may be one of the runtime's own threads, which must not wait.
-            runtime.shutdown_background();
-        }
-    }
+fn own_runtime() -> io::Result<Arc<Threads>> {
+    let mut builder = Builder::new_multi_thread();
+    builder
+        .worker_threads(1)
+        .thread_name("agentd-backend")
+        .enable_all();
+    Threads::start(&mut builder).map(Arc::new)
 }
 
 /// Runs an author's code; a panic becomes an error.

@@ -4,12 +4,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use agentd_plugin_api::descriptor::watch;
 use agentd_plugin_api::environment::{self, SESSION_MARKER};
-use agentd_plugin_api::{Error, ExitStatus, Host, Result, SessionSpec, Size};
+use agentd_plugin_api::{
+    Error, ExitStatus, Host, Result, SHORTAGE_HINT, SessionSpec, Size, is_shortage,
+};
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, pidfd_open, waitid,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -23,33 +24,33 @@ static SPAWN: Mutex<()> = Mutex::new(());
 /// A process that leads a session of its own on a PTY. Killed when it is dropped before
 /// [`wait`](Child::wait) has returned.
 pub struct Child {
-    pid: Pid,
+    process: Process,
     pidfd: AsyncFd<OwnedFd>,
     /// Non-blocking.
     master: Option<OwnedFd>,
-    reaped: bool,
 }
 
 impl Child {
     /// Starts the program of `spec`.
     pub async fn spawn(host: &Host, spec: &SessionSpec) -> Result<Child> {
+        let command = command(spec)?;
         // It takes less than to wake another thread for it.
         if let Ok(turn) = SPAWN.try_lock() {
-            return spawn(host, spec, turn);
+            return spawn(host, spec, command, turn);
         }
         let (host, spec) = (host.clone(), spec.clone());
         let runtime = tokio::runtime::Handle::current();
         tokio::task::spawn_blocking(move || {
             let _entered = runtime.enter();
             let turn = SPAWN.lock().unwrap_or_else(PoisonError::into_inner);
-            spawn(&host, &spec, turn)
+            spawn(&host, &spec, command, turn)
         })
         .await
         .map_err(|error| Error::internal(format!("starting the program: {error}")))?
     }
 
     pub fn pid(&self) -> u32 {
-        self.pid.as_raw_nonzero().get().cast_unsigned()
+        self.process.pid.as_raw_nonzero().get().cast_unsigned()
     }
 
     /// Takes out the daemon's end of the PTY, for reading and writing; once.
@@ -60,25 +61,33 @@ impl Child {
     /// Waits for the end of the process and reaps it.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.pidfd.readable().await?.retain_ready();
-        let status = self.reap()?;
+        let status = self.process.reap()?;
         Ok(match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => ExitStatus::code(code),
             (None, Some(signal)) => ExitStatus::signal(signal),
             (None, None) => ExitStatus::default(),
         })
     }
+}
 
-    fn reap(&mut self) -> io::Result<rustix::process::WaitIdStatus> {
-        let status = waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED)?;
+/// A child. Its number is its own until it is reaped; killed when it is dropped before.
+struct Process {
+    pid: Pid,
+    reaped: bool,
+}
+
+impl Process {
+    fn reap(&mut self) -> io::Result<WaitIdStatus> {
+        let status = waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED);
+        // An error is that there is no such child any more.
         self.reaped = true;
-        status.ok_or_else(|| io::Error::other("waitid returned without a status"))
+        status?.ok_or_else(|| io::Error::other("waitid returned without a status"))
     }
 }
 
-impl Drop for Child {
+impl Drop for Process {
     fn drop(&mut self) {
         if !self.reaped {
-            // Not reaped, so the number still is this process's.
             let _ = kill_process(self.pid, Signal::KILL);
             let _ = self.reap();
         }
@@ -96,14 +105,18 @@ pub fn set_size(master: BorrowedFd<'_>, size: Size) -> io::Result<()> {
     Ok(rustix::termios::tcsetwinsize(master, size)?)
 }
 
-fn spawn(host: &Host, spec: &SessionSpec, _turn: MutexGuard<'_, ()>) -> Result<Child> {
-    let command = command(spec)?;
+/// Takes a millisecond or two.
+fn spawn(
+    host: &Host,
+    spec: &SessionSpec,
+    command: CommandBuilder,
+    _turn: MutexGuard<'_, ()>,
+) -> Result<Child> {
     let size = PtySize {
         cols: spec.size.cols,
         rows: spec.size.rows,
         ..PtySize::default()
     };
-
     let pair = native_pty_system().openpty(size).map_err(|error| {
         Error::unavailable(format!("no terminal can be opened: {error}"))
             .hint("`sysctl kernel.pty.max` and `ulimit -n` set how many there can be")
@@ -111,9 +124,9 @@ fn spawn(host: &Host, spec: &SessionSpec, _turn: MutexGuard<'_, ()>) -> Result<C
     let spawning = host.spawning();
     let child = pair.slave.spawn_command(command).map_err(|error| {
         let message = format!("program `{}` cannot be started: {error}", spec.command[0]);
-        match error.downcast_ref().is_some_and(is_shortage) {
-            true => Error::unavailable(message)
-                .hint("end other sessions, or raise the limits (`ulimit -n`, `ulimit -u`)"),
+        let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+        match causes.any(is_shortage) {
+            true => Error::unavailable(message).hint(SHORTAGE_HINT),
             false => Error::refused(message),
         }
     })?;
@@ -123,15 +136,9 @@ fn spawn(host: &Host, spec: &SessionSpec, _turn: MutexGuard<'_, ()>) -> Result<C
         .ok_or_else(|| Error::internal("the program has no process id"))?;
     spawning.claim(pid.as_raw_nonzero().get().cast_unsigned());
 
-    // From here on the process is killed when something fails.
+    let process = Process { pid, reaped: false };
     let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(io::Error::from)?;
     let pidfd = watch(pidfd, Interest::READABLE)?;
-    let mut child = Child {
-        pid,
-        pidfd,
-        master: None,
-        reaped: false,
-    };
     let descriptor = pair
         .master
         .as_raw_fd()
@@ -141,14 +148,11 @@ fn spawn(host: &Host, spec: &SessionSpec, _turn: MutexGuard<'_, ()>) -> Result<C
     let master = descriptor.try_clone_to_owned()?;
     let flags = fcntl_getfl(&master).map_err(io::Error::from)?;
     fcntl_setfl(&master, flags | OFlags::NONBLOCK).map_err(io::Error::from)?;
-    child.master = Some(master);
-    Ok(child)
-}
-
-/// Whether the machine or the user has no more of something, so that a later try may succeed.
-fn is_shortage(error: &io::Error) -> bool {
-    let shortages = [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM];
-    Errno::from_io_error(error).is_some_and(|error| shortages.contains(&error))
+    Ok(Child {
+        process,
+        pidfd,
+        master: Some(master),
+    })
 }
 
 fn command(spec: &SessionSpec) -> Result<CommandBuilder> {

@@ -7,14 +7,18 @@ mod output;
 mod program;
 mod session;
 
+use std::sync::Arc;
+
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::serde_json::json;
 
 use crate::child::Child;
+use crate::output::FloodThreads;
 use crate::session::PtySession;
 
 struct Pty {
     host: Host,
+    floods: Arc<FloodThreads>,
 }
 
 impl Backend for Pty {
@@ -27,7 +31,8 @@ impl Backend for Pty {
     }
 
     async fn connect(host: Host, _config: Config) -> Result<Self> {
-        Ok(Pty { host })
+        let floods = Arc::new(FloodThreads::start()?);
+        Ok(Pty { host, floods })
     }
 
     async fn start(&self, spec: SessionSpec, events: SessionEvents) -> Result<PtySession> {
@@ -37,7 +42,7 @@ impl Backend for Pty {
         }
         let child = Child::spawn(&self.host, &spec).await?;
         events.running(Some(child.pid()));
-        PtySession::supervise(child, &spec.id, events)
+        PtySession::supervise(child, &spec.id, events, self.floods.clone())
     }
 }
 

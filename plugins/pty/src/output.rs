@@ -1,8 +1,8 @@
 //! Reading what a program prints.
 //!
 //! One thread reads for all sessions. It has little to do: an idle session costs nothing, a key's
-//! echo some microseconds. A program that floods is read in other threads, and floods take turns,
-//! on half of the processors: what is busy all the time waits for its next share of a processor
+//! echo some microseconds. A program that floods is read in other threads, and floods take turns
+//! there, on half of the processors: what is busy all the time waits for its next share of a processor
 //! like any other busy program, and the echo of somebody's key would have to wait with it. Beside
 //! ten floods on two processors, the slowest hundredth of echoes took 41 times as long as without,
 //! and takes 1.4 times as long with this.
@@ -11,16 +11,17 @@ use std::cell::RefCell;
 use std::io;
 use std::num::NonZero;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
+use agentd_plugin_api::threads::Threads;
 use agentd_plugin_api::{PushStatus, SessionEvents};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::unix::AsyncFd;
-use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, spawn_blocking, yield_now};
+use tokio::runtime::Builder;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout;
 
 /// How much is read before it is handed over and another session has its turn, in bytes. The
@@ -35,12 +36,6 @@ const FLOOD: usize = 64 * 1024;
 const TURN: Duration = Duration::from_millis(10);
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The turns that are had at once: half of the processors are left to everything else.
-static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
-    let processors = available_parallelism().map_or(1, NonZero::get);
-    Semaphore::new((processors / 2).max(1))
-});
-
 /// Output of a process that nobody can find (see
 /// [`ProcessTree`](agentd_plugin_api::process_tree::ProcessTree)) is read until it pauses so long.
 const DRAIN_PAUSE: Duration = Duration::from_secs(1);
@@ -48,6 +43,22 @@ const DRAIN_PAUSE: Duration = Duration::from_secs(1);
 thread_local! {
     /// Shared by all sessions that this thread reads for, so that an idle session has no buffer.
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
+}
+
+/// The threads in which floods have their turns, one for two processors.
+#[derive(Debug)]
+pub struct FloodThreads(Threads);
+
+impl FloodThreads {
+    /// Starts them. They sleep while no program floods.
+    pub fn start() -> io::Result<Self> {
+        let processors = available_parallelism().map_or(1, NonZero::get);
+        let mut builder = Builder::new_multi_thread();
+        builder
+            .worker_threads((processors / 2).max(1))
+            .thread_name("agentd-flood");
+        Threads::start(&mut builder).map(FloodThreads)
+    }
 }
 
 /// The output of a program, and the task that hands it over.
@@ -59,6 +70,7 @@ pub struct Output {
 struct Reader {
     master: Arc<AsyncFd<OwnedFd>>,
     events: SessionEvents,
+    floods: Arc<FloodThreads>,
     /// Bytes read so far.
     received: AtomicU64,
 }
@@ -76,10 +88,15 @@ enum Next {
 
 impl Output {
     /// Hands over what comes until the last process has closed the terminal.
-    pub fn read(master: Arc<AsyncFd<OwnedFd>>, events: SessionEvents) -> Self {
+    pub fn read(
+        master: Arc<AsyncFd<OwnedFd>>,
+        events: SessionEvents,
+        floods: Arc<FloodThreads>,
+    ) -> Self {
         let reader = Arc::new(Reader {
             master,
             events,
+            floods,
             received: AtomicU64::new(0),
         });
         let task = tokio::spawn(reader.clone().run());
@@ -113,13 +130,11 @@ impl Reader {
                 ready.clear_ready();
             }
             drop(ready);
-            let is_flood = recent.is_flood(count);
-            if is_flood
-                && matches!(next, Next::Now | Next::Readable)
-                && let Ok(_turn) = TURNS.acquire().await
-            {
+            if recent.is_flood(count) && matches!(next, Next::Now | Next::Readable) {
                 let reader = self.clone();
-                let Ok((count, then)) = spawn_blocking(move || reader.read_flood()).await else {
+                let turn = async move { reader.read_flood() };
+                // The threads end with the backend, and nothing is read any more then.
+                let Ok((count, then)) = self.floods.0.handle().spawn(turn).await else {
                     return;
                 };
                 recent.is_flood(count);
@@ -134,7 +149,7 @@ impl Reader {
         }
     }
 
-    /// Reads, waiting for more, for a [`TURN`]: how much it was, and when to look again.
+    /// Has a turn, blocking: how much was read, and when to look again.
     fn read_flood(&self) -> (usize, Next) {
         let end = Instant::now() + TURN;
         let mut total = 0;

@@ -11,14 +11,14 @@ use tokio::sync::watch as state;
 
 use crate::child::{Child, set_size};
 use crate::input::Input;
-use crate::output::Output;
+use crate::output::{FloodThreads, Output};
 
 /// What the program leaves behind has so long to end by itself.
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 
-/// A program on a PTY, with two tasks: one reads and sees to the end, one writes.
+/// A program on a PTY, with three tasks: one reads, one writes, one sees to the end.
 pub struct PtySession {
-    /// Owned by the task that sees to the end, so that an ended session has no descriptor open.
+    /// Owned by the tasks, so that an ended session has no descriptor open.
     terminal: Weak<Terminal>,
     tree: ProcessTree,
     /// True once the end has been reported.
@@ -32,7 +32,12 @@ struct Terminal {
 
 impl PtySession {
     /// Takes over a child that has just been started.
-    pub fn supervise(mut child: Child, id: &str, events: SessionEvents) -> Result<PtySession> {
+    pub fn supervise(
+        mut child: Child,
+        id: &str,
+        events: SessionEvents,
+        floods: Arc<FloodThreads>,
+    ) -> Result<PtySession> {
         let master = child.take_master();
         let master = master.ok_or_else(|| Error::internal("the terminal is already in use"))?;
         let terminal = Arc::new(Terminal {
@@ -49,7 +54,7 @@ impl PtySession {
         };
         // One task begins the others on their own thread: each that is begun from elsewhere wakes it.
         tokio::spawn(async move {
-            let output = Output::read(terminal.master.clone(), events.clone());
+            let output = Output::read(terminal.master.clone(), events.clone(), floods);
             let input = tokio::spawn({
                 let terminal = terminal.clone();
                 async move {
@@ -63,9 +68,13 @@ impl PtySession {
             if let Err(error) = tree.end(ORPHAN_GRACE).await {
                 tracing::warn!(%error, "the agent left processes behind");
             }
-            output.drained().await;
+            // A question of the program's that nobody answers any more holds nothing up.
             terminal.input.close();
             input.abort();
+            output.drained().await;
+            // Nothing of it is left when its end is known.
+            let _ = input.await;
+            drop((terminal, child));
             match status {
                 Ok(status) => events.exited(status),
                 Err(error) => events.lost(format!("waiting for the process: {error}")),

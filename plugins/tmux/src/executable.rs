@@ -51,7 +51,8 @@ impl Executable {
         Ok(Executable { file, key })
     }
 
-    /// Where other processes of this user find it, for as long as it is not dropped.
+    /// Where processes of this user find it, in the same PID namespace and with no fewer
+    /// capabilities than the daemon, for as long as it is not dropped.
     pub fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
     }

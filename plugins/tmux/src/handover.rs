@@ -93,7 +93,7 @@ impl Handover {
 fn never_asked() -> Error {
     Error::unavailable("the pane ended before the program was started").hint(
         "the tmux server runs a part of agentd through /proc, so it needs the same user and the \
-         same namespaces as the daemon",
+         same namespaces as the daemon, and the daemon no capabilities that the server has not",
     )
 }
 

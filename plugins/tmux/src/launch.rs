@@ -131,7 +131,7 @@ impl Launch {
             "off",
             ";",
         ];
-        // From here on, hooks of the user's may have run and made something else of it.
+        // Hooks of the user's may have run by then and made something else of it.
         let is_ours = format!("#{{m:*{}*,#{{pane_start_command}}}}", agent.address());
         let remain = remain(&target).into_argument();
         let remain = ["if-shell", "-F", "-t", &target, &is_ours, &remain, ";"];
@@ -160,7 +160,12 @@ impl Launch {
             match client.line().await {
                 Ok(line) => break (client, line),
                 Err(Failure::NoServer(_)) if attempts < ENDING_SERVERS => attempts += 1,
-                Err(failure) => return Err(self.why_not(failure).await),
+                Err(failure) => {
+                    if matches!(failure, Failure::Client(_)) {
+                        tokio::spawn(self.give_up(&target, &is_ours));
+                    }
+                    return Err(self.why_not(failure).await);
+                }
             }
         };
         let new = NewSession::parse(&line)
@@ -173,6 +178,29 @@ impl Launch {
             .hint("turn `exit-unattached` off: agents run without an attached terminal"));
         }
         Ok((client, new))
+    }
+
+    /// Removes the session of a launcher that nobody waits for any more: a server that gave no
+    /// answer in time may still do as it was told.
+    fn give_up(&self, target: &str, is_ours: &str) -> impl Future<Output = ()> + use<> {
+        let server = self.server.clone();
+        let mut kill = Script::default();
+        kill.command(["kill-session", "-t", target]);
+        let kill = [
+            "if-shell",
+            "-F",
+            "-t",
+            target,
+            is_ours,
+            &kill.into_argument(),
+        ];
+        let kill = kill.map(str::to_owned);
+        async move {
+            let kill = kill.each_ref().map(String::as_str);
+            if let Err(failure) = server.run(&kill).await {
+                tracing::warn!(?failure, "giving up a start");
+            }
+        }
     }
 
     /// Why there is no new session.

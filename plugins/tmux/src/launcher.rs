@@ -35,12 +35,12 @@ fn become_program() -> Result<Infallible, String> {
         create a new agent instead";
     // Before the wait for the letter, which is over when somebody waits for the program.
     let key = key().map_err(|_| refused)?;
-    let mut library = connect().map_err(|_| refused)?;
+    let mut library = connect(&key).map_err(|_| refused)?;
     let mut letter = Vec::new();
     let mut program = library
         .read_to_end(&mut letter)
         .ok()
-        .and_then(|_| read(letter.strip_prefix(&key)?))
+        .and_then(|_| read(&letter))
         .ok_or(refused)?;
     // The connection is closed as the program begins: that is how the library learns of it.
     let error = program.exec();
@@ -50,9 +50,16 @@ fn become_program() -> Result<Infallible, String> {
     Err(format!("`{program}` cannot be run: {error}"))
 }
 
-fn connect() -> io::Result<UnixStream> {
+/// To the library, which proves what it is before anything of it is read.
+fn connect(key: &[u8; KEY]) -> io::Result<UnixStream> {
     let name = std::env::args_os().nth(1).ok_or(io::ErrorKind::NotFound)?;
-    UnixStream::connect_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)
+    let mut library = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)?;
+    let mut proof = [0; KEY];
+    library.read_exact(&mut proof)?;
+    match proof == *key {
+        true => Ok(library),
+        false => Err(io::ErrorKind::PermissionDenied.into()),
+    }
 }
 
 fn key() -> io::Result<[u8; KEY]> {

@@ -323,7 +323,7 @@ impl Receiver for Reports {
         if session.terminal.begin_reading() {
             self.activity.notify_one();
             let step = match bytes.len() {
-                ..=AT_ONCE => session.terminal.read_step(),
+                ..=AT_ONCE => session.terminal.try_read_step(),
                 _ => ReadStep::untaken(),
             };
             if step.more {

@@ -81,12 +81,23 @@ impl Screen {
 
     /// Reads a step on.
     pub fn advance(&self, log: &Log) -> ReadStep {
-        let mut state = self.lock();
+        self.step(&mut self.lock(), log)
+    }
+
+    /// The same, where it takes little: not while somebody else is at it, nor when the emulator
+    /// has been put away.
+    pub fn try_advance(&self, log: &Log) -> Option<ReadStep> {
+        let mut state = self.state.try_lock().ok()?;
+        if !matches!(state.emulator, Held::Awake(_)) {
+            return None;
+        }
+        Some(self.step(&mut state, log))
+    }
+
+    fn step(&self, state: &mut State, log: &Log) -> ReadStep {
         let more = state.read_step(log);
         let replies = state.awake().take_replies();
-        let seq = state.cursor.seq;
-        drop(state);
-        self.read.send_replace(seq);
+        self.tell(state);
         ReadStep { more, replies }
     }
 
@@ -94,9 +105,12 @@ impl Screen {
     pub fn catch_up(&self, log: &Log) {
         let mut state = self.lock();
         while state.read_step(log) {}
-        let seq = state.cursor.seq;
-        drop(state);
-        self.read.send_replace(seq);
+        self.tell(&state);
+    }
+
+    /// While the state is held, so that the position never goes back.
+    fn tell(&self, state: &State) {
+        self.read.send_replace(state.cursor.seq);
     }
 
     /// The state at the position that was read last.

@@ -82,13 +82,25 @@ impl Terminal {
     /// [`begin_reading`](Self::begin_reading); one with replies is never the last, so that they
     /// are given in the order of the questions.
     pub fn read_step(&self) -> ReadStep {
-        let screen = self.screen();
-        let mut step = screen.advance(&self.log);
+        let step = self.screen().advance(&self.log);
+        self.taken(step)
+    }
+
+    /// The same for whoever [`begin_reading`](Self::begin_reading) said true to, where it takes
+    /// little; else there is all of it to do.
+    pub fn try_read_step(&self) -> ReadStep {
+        match self.screen().try_advance(&self.log) {
+            Some(step) => self.taken(step),
+            None => ReadStep::untaken(),
+        }
+    }
+
+    fn taken(&self, mut step: ReadStep) -> ReadStep {
         step.more |= !step.replies.is_empty();
         if !step.more {
             self.reading.store(false, Ordering::Release);
             // What came between the last look and the line above is nobody else's to read.
-            step.more = self.unread(screen) > 0 && self.begin_reading();
+            step.more = self.unread(self.screen()) > 0 && self.begin_reading();
         }
         step
     }
