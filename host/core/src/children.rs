@@ -90,9 +90,9 @@ fn reap(state: &mut State) {
         if Stat::read(*pid).is_some_and(is_orphan)
             && let Some(pid) = Pid::from_raw(*pid)
         {
-            // It is dead and nobody else waits for it, so this returns at once.
+            // None while a first thread is dead and others of its process live.
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-            reaped |= waitid(WaitId::Pid(pid), options).is_ok();
+            reaped |= matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_)));
         }
     }
     if reaped {

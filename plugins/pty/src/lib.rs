@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::serde_json::json;
+use agentd_plugin_api::threads::Threads;
 
 use crate::child::Child;
-use crate::output::FloodThreads;
 use crate::session::PtySession;
 
 struct Pty {
     host: Host,
-    floods: Arc<FloodThreads>,
+    floods: Arc<Threads>,
 }
 
 impl Backend for Pty {
@@ -31,7 +31,7 @@ impl Backend for Pty {
     }
 
     async fn connect(host: Host, _config: Config) -> Result<Self> {
-        let floods = Arc::new(FloodThreads::start()?);
+        let floods = Arc::new(Threads::for_floods("agentd-flood", usize::MAX)?);
         Ok(Pty { host, floods })
     }
 

@@ -9,18 +9,15 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use agentd_plugin_api::threads::Threads;
 use agentd_plugin_api::{PushStatus, SessionEvents};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::unix::AsyncFd;
-use tokio::runtime::Builder;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout;
 
@@ -45,22 +42,6 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
 }
 
-/// The threads in which floods have their turns, one for two processors.
-#[derive(Debug)]
-pub struct FloodThreads(Threads);
-
-impl FloodThreads {
-    /// Starts them. They sleep while no program floods.
-    pub fn start() -> io::Result<Self> {
-        let processors = available_parallelism().map_or(1, NonZero::get);
-        let mut builder = Builder::new_multi_thread();
-        builder
-            .worker_threads((processors / 2).max(1))
-            .thread_name("agentd-flood");
-        Threads::start(&mut builder).map(FloodThreads)
-    }
-}
-
 /// The output of a program, and the task that hands it over.
 pub struct Output {
     reader: Arc<Reader>,
@@ -70,7 +51,8 @@ pub struct Output {
 struct Reader {
     master: Arc<AsyncFd<OwnedFd>>,
     events: SessionEvents,
-    floods: Arc<FloodThreads>,
+    /// Where a flood has its turns.
+    floods: Arc<Threads>,
     /// Bytes read so far.
     received: AtomicU64,
 }
@@ -91,7 +73,7 @@ impl Output {
     pub fn read(
         master: Arc<AsyncFd<OwnedFd>>,
         events: SessionEvents,
-        floods: Arc<FloodThreads>,
+        floods: Arc<Threads>,
     ) -> Self {
         let reader = Arc::new(Reader {
             master,
@@ -134,7 +116,7 @@ impl Reader {
                 let reader = self.clone();
                 let turn = async move { reader.read_flood() };
                 // The threads end with the backend, and nothing is read any more then.
-                let Ok((count, then)) = self.floods.0.handle().spawn(turn).await else {
+                let Ok((count, then)) = self.floods.handle().spawn(turn).await else {
                     return;
                 };
                 recent.is_flood(count);

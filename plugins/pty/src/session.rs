@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use agentd_plugin_api::descriptor::watch;
 use agentd_plugin_api::process_tree::ProcessTree;
+use agentd_plugin_api::threads::Threads;
 use agentd_plugin_api::{Error, Result, Session, SessionEvents, Size};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -11,7 +12,7 @@ use tokio::sync::watch as state;
 
 use crate::child::{Child, set_size};
 use crate::input::Input;
-use crate::output::{FloodThreads, Output};
+use crate::output::Output;
 
 /// What the program leaves behind has so long to end by itself.
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
@@ -36,7 +37,7 @@ impl PtySession {
         mut child: Child,
         id: &str,
         events: SessionEvents,
-        floods: Arc<FloodThreads>,
+        floods: Arc<Threads>,
     ) -> Result<PtySession> {
         let master = child.take_master();
         let master = master.ok_or_else(|| Error::internal("the terminal is already in use"))?;

@@ -30,14 +30,7 @@ impl NewSession {
             return None;
         };
         Some(NewSession {
-            place: Place {
-                session: session.to_owned(),
-                window: window.to_owned(),
-                pane: pane.to_owned(),
-                pid: pid.parse().ok()?,
-                server: server.parse().ok()?,
-                socket: socket.to_owned(),
-            },
+            place: Place::parse([session, window, pane, pid, server, socket])?,
             window: format!("{session}:{index}"),
             ends_unattached: ends == "1",
         })

@@ -41,6 +41,18 @@ pub enum Pane {
 }
 
 impl Place {
+    /// From what tmux prints of the fields, in their order.
+    pub fn parse([session, window, pane, pid, server, socket]: [&str; 6]) -> Option<Self> {
+        Some(Place {
+            session: session.to_owned(),
+            window: window.to_owned(),
+            pane: pane.to_owned(),
+            pid: pid.parse().ok()?,
+            server: server.parse().ok()?,
+            socket: socket.to_owned(),
+        })
+    }
+
     /// The sessions that an earlier or this daemon of the `instance` made.
     pub async fn list(server: &Server, instance: &str) -> Result<Vec<(Found, Place)>> {
         let format = format!(
@@ -128,14 +140,7 @@ fn parse(line: &str, instance: &str) -> Option<(Found, Place)> {
         id: id.to_owned(),
         label: decode(label)?,
     };
-    let place = Place {
-        session: session.to_owned(),
-        window: window.to_owned(),
-        pane: pane.to_owned(),
-        pid: pid.parse().ok()?,
-        server: server.parse().ok()?,
-        socket: socket.to_owned(),
-    };
+    let place = Place::parse([session, window, pane, pid, server, socket])?;
     Some((found, place))
 }
 

@@ -53,6 +53,13 @@ fn screen(scene: &Scene, target: &str) -> String {
     scene.ask(&["capture-pane", "-p", "-J", "-t", target])
 }
 
+/// Makes an executable `./script`.
+fn write_script(scene: &Scene, text: &str) {
+    let script = scene.path("script");
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_inherits_three_descriptors_and_nothing_else_of_the_launcher() {
     let Some(scene) = Scene::plain().await else {
@@ -83,9 +90,7 @@ async fn a_program_that_cannot_be_run_is_refused_with_the_reason() {
     let Some(scene) = Scene::plain().await else {
         return;
     };
-    let script = scene.path("script");
-    std::fs::write(&script, "#!/no/such/interpreter\n").unwrap();
-    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    write_script(&scene, "#!/no/such/interpreter\n");
     let spec = scene.spec("script", &["./script"]);
     let id = spec.id.clone();
     let error = scene.try_start(spec).await.err().unwrap();
@@ -112,9 +117,7 @@ async fn a_script_without_a_first_line_is_run_by_the_shell() {
     let Some(scene) = Scene::plain().await else {
         return;
     };
-    let script = scene.path("script");
-    std::fs::write(&script, "echo \"I am $0\" >said; exit 3\n").unwrap();
-    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    write_script(&scene, "echo \"I am $0\" >said; exit 3\n");
     let agent = scene.start(scene.spec("script", &["./script"])).await;
     assert_eq!(agent.end().await, exited(3));
     let said = std::fs::read_to_string(scene.path("said")).unwrap();

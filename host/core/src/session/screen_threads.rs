@@ -1,9 +1,6 @@
 use std::io;
-use std::num::NonZero;
-use std::thread::available_parallelism;
 
 use agentd_plugin_api::threads::Threads;
-use tokio::runtime::Builder;
 
 /// No more than this, however many processors there are.
 const MOST: usize = 4;
@@ -15,14 +12,9 @@ const MOST: usize = 4;
 pub struct ScreenThreads(Threads);
 
 impl ScreenThreads {
-    /// Starts them. They sleep while no program writes.
+    /// Starts them.
     pub fn start() -> io::Result<Self> {
-        let processors = available_parallelism().map_or(1, NonZero::get);
-        let mut builder = Builder::new_multi_thread();
-        builder
-            .worker_threads((processors / 2).clamp(1, MOST))
-            .thread_name("agentd-screen");
-        Threads::start(&mut builder).map(ScreenThreads)
+        Threads::for_floods("agentd-screen", MOST).map(ScreenThreads)
     }
 
     /// Runs a task there.
