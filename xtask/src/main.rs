@@ -5,6 +5,7 @@ mod build_plugins;
 mod build_ui;
 mod cargo;
 mod dist;
+mod repeat;
 mod run;
 mod test;
 mod tidy;
@@ -49,9 +50,8 @@ enum Command {
     },
     /// Runs the whole test suite, as CI does
     Test {
-        /// Only this part of it
-        #[arg(long, value_enum)]
-        only: Option<test::Part>,
+        #[command(flatten)]
+        options: test::Options,
     },
     /// Measures, beside a reference in the same run
     Bench {
@@ -83,7 +83,7 @@ fn main() -> ExitCode {
             release,
             flags,
         } => run::run(service, release, &flags),
-        Command::Test { only } => test::run(only),
+        Command::Test { options } => test::run(&options),
         Command::Bench { what, json } => bench::run(what, json),
         Command::Dist { dest } => dist::run(&dest),
     };

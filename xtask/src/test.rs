@@ -1,6 +1,8 @@
-use clap::ValueEnum;
+use std::process::Command;
 
-use crate::cargo::cargo;
+use clap::{Args, ValueEnum};
+
+use crate::repeat::{beside_burners, repeat};
 use crate::tool::{find, in_ci, say};
 use crate::{Result, build_ui, tidy, tool};
 
@@ -27,21 +29,53 @@ const TOOLS: [(&str, &str); 6] = [
     ("chromium", "apt-get install chromium"),
 ];
 
+/// What to run of the tests, and how.
+#[derive(Args)]
+pub struct Options {
+    /// Only this part of them
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// Run the part so often, and count which tests fail in which run
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "only",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+    /// Keep the processors busy beside it
+    #[arg(long, requires = "only")]
+    busy: bool,
+    /// What to run of the part, as its runner takes it, such as `-p agentd-wrap terminal`
+    #[arg(last = true, requires = "only")]
+    filter: Vec<String>,
+}
+
 /// Runs one part, or all.
-pub fn run(only: Option<Part>) -> Result {
+pub fn run(options: &Options) -> Result {
     name_missing_tools()?;
     for part in Part::value_variants() {
-        if only.is_none_or(|only| only == *part) {
+        if options.only.is_none_or(|only| only == *part) {
             say(&format!("--- {part:?}"));
-            match part {
-                Part::Lint => lint()?,
-                Part::Ui => ui()?,
-                Part::Rust => rust()?,
-                Part::Browser => browser()?,
-            }
+            run_part(*part, options)?;
         }
     }
     Ok(())
+}
+
+fn run_part(part: Part, options: &Options) -> Result {
+    if !prepare(part)? {
+        return Ok(());
+    }
+    let commands = || commands(part, &options.filter);
+    let test = || match options.repeat {
+        1 => commands().iter_mut().try_for_each(tool::run),
+        count => repeat(count, commands),
+    };
+    match options.busy {
+        true => beside_burners(test),
+        false => test(),
+    }?;
+    match part {
+        Part::Lint => tidy::run(),
+        _ => Ok(()),
+    }
 }
 
 /// Nothing is skipped quietly; in CI nothing is skipped.
@@ -67,47 +101,73 @@ fn find_tool(tool: &str) -> Option<std::path::PathBuf> {
     find(tool).or_else(|| daemon.is_file().then_some(daemon))
 }
 
-fn lint() -> Result {
-    tool::run(cargo().args(["fmt", "--all", "--check"]))?;
-    tool::run(cargo().args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--all-features",
-        "--",
-        "--deny",
-        "warnings",
-    ]))?;
+/// Builds what the tests of a part run. False when they cannot be run here.
+fn prepare(part: Part) -> Result<bool> {
+    let builds_ui = build_ui::is_possible();
+    match part {
+        Part::Lint => Ok(true),
+        Part::Ui if builds_ui => build_ui::run().map(|()| true),
+        // The tests run the programs and load the libraries, which cargo builds only when asked.
+        Part::Rust => tool::run(&mut cargo(&["build", "--workspace"])).map(|()| true),
+        Part::Browser if builds_ui && find("chromium").is_some() => {
+            build_ui::run_if_missing().map(|()| true)
+        }
+        Part::Ui | Part::Browser => Ok(false),
+    }
+}
+
+fn commands(part: Part, filter: &[String]) -> Vec<Command> {
+    let mut commands = match part {
+        Part::Lint => return lint(),
+        Part::Ui => vec![build_ui::npm(&["test", "--"])],
+        Part::Rust => return rust(filter),
+        Part::Browser => vec![browser()],
+    };
+    for command in &mut commands {
+        command.args(filter);
+    }
+    commands
+}
+
+fn lint() -> Vec<Command> {
+    let mut commands = vec![
+        cargo(&["fmt", "--all", "--check"]),
+        cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--all-features",
+            "--",
+            "--deny",
+            "warnings",
+        ]),
+    ];
     if find("cargo-deny").is_some() {
-        tool::run(cargo().args(["deny", "check", "bans", "licenses", "sources"]))?;
+        commands.push(cargo(&["deny", "check", "bans", "licenses", "sources"]));
     }
-    tidy::run()
+    commands
 }
 
-fn ui() -> Result {
-    if !build_ui::is_possible() {
-        return Ok(());
+/// Everything, or what the filter says.
+fn rust(filter: &[String]) -> Vec<Command> {
+    let nextest = find("cargo-nextest").is_some();
+    let mut command = match nextest {
+        true => cargo(&["nextest", "run", "--no-fail-fast"]),
+        false => cargo(&["test", "--no-fail-fast"]),
+    };
+    if !filter.is_empty() {
+        command.args(filter);
+        return vec![command];
     }
-    build_ui::run()?;
-    build_ui::npm(&["test"])
+    command.arg("--workspace");
+    match nextest {
+        true => vec![command, cargo(&["test", "--workspace", "--doc"])],
+        false => vec![command],
+    }
 }
 
-fn rust() -> Result {
-    // The tests run the programs and load the libraries, which cargo builds only when asked.
-    tool::run(cargo().args(["build", "--workspace"]))?;
-    if find("cargo-nextest").is_some() {
-        tool::run(cargo().args(["nextest", "run", "--workspace", "--no-fail-fast"]))?;
-        return tool::run(cargo().args(["test", "--workspace", "--doc"]));
-    }
-    tool::run(cargo().args(["test", "--workspace", "--no-fail-fast"]))
-}
-
-fn browser() -> Result {
-    if !build_ui::is_possible() || find("chromium").is_none() {
-        return Ok(());
-    }
-    build_ui::run_if_missing()?;
-    tool::run(cargo().args([
+fn browser() -> Command {
+    cargo(&[
         "test",
         "--package",
         "agentd-orchestrator",
@@ -117,5 +177,11 @@ fn browser() -> Result {
         "browser",
         "--",
         "--test-threads=1",
-    ]))
+    ])
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = crate::cargo::cargo();
+    command.args(arguments);
+    command
 }

@@ -57,7 +57,14 @@ pub fn say(message: &str) {
     eprintln!("{message}");
 }
 
-fn show(command: &Command) -> String {
+/// Passes on what a program prints.
+#[expect(clippy::print_stderr, reason = "a program for people at a terminal")]
+pub fn say_raw(text: &str) {
+    eprint!("{text}");
+}
+
+/// The command as one would type it.
+pub fn show(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words
         .map(|word| word.to_string_lossy())
