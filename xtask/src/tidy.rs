@@ -1,5 +1,7 @@
 //! The invariants of `host/ARCHITECTURE.md` that a program can check.
 
+mod files;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -125,6 +127,7 @@ pub fn run() -> Result {
     }
     check_top(&mut wrong)?;
     check_bundled(&mut wrong)?;
+    files::check(root(), &mut wrong)?;
     if wrong.is_empty() {
         Ok(())
     } else {
@@ -256,6 +259,13 @@ fn read(path: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_repository_is_tidy() {
+        if let Err(wrong) = run() {
+            panic!("{wrong}");
+        }
+    }
 
     #[test]
     fn dependencies_end_where_the_next_table_begins() {
