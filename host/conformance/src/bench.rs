@@ -22,6 +22,9 @@ use crate::tape::Tape;
 /// More than any clause prints, so that all of it is kept, in bytes.
 const HISTORY: usize = 16 * 1024 * 1024;
 
+/// Longer than any clause takes.
+const SCREEN_IDLE: Duration = Duration::from_secs(60);
+
 /// How long what a clause leaves may take to end when it is asked to.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -55,7 +58,7 @@ impl Bench {
         let observer = Arc::new(Unobserved);
         Ok(Bench {
             library,
-            sessions: Sessions::new(backend.clone(), HISTORY, screens, observer),
+            sessions: Sessions::new(backend.clone(), HISTORY, SCREEN_IDLE, screens, observer),
             backend,
             settings,
             config,

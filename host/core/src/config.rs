@@ -99,6 +99,16 @@ pub struct Config {
     )]
     pub history_bytes: usize,
 
+    /// After so long without a viewer and without output a screen is put away, in milliseconds
+    #[arg(
+        long,
+        env = "AGENTD_SCREEN_IDLE_MS",
+        default_value = "60000",
+        value_name = "MILLISECONDS",
+        hide = true
+    )]
+    pub screen_idle_ms: u64,
+
     /// Leave tmux and docker sessions running at shutdown; the next start adopts them
     #[arg(
         long,

@@ -178,7 +178,14 @@ impl Foundation {
     /// An empty registry of sessions on the backend.
     pub fn sessions(&self, observer: Arc<dyn Observer>) -> Sessions {
         let (backend, history) = (self.backend.clone(), self.config.history_bytes);
-        Sessions::new(backend, history, self.screens.clone(), observer)
+        let screen_idle = Duration::from_millis(self.config.screen_idle_ms);
+        Sessions::new(
+            backend,
+            history,
+            screen_idle,
+            self.screens.clone(),
+            observer,
+        )
     }
 
     /// Serves until `shutdown`, then ends the sessions (or leaves them, where that was asked for

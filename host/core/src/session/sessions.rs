@@ -53,11 +53,12 @@ struct Registry {
 }
 
 impl Sessions {
-    /// An empty registry whose sessions keep `history` bytes of output each. Made on the host's
-    /// runtime.
+    /// An empty registry whose sessions keep `history` bytes of output each, and whose screens are
+    /// put away after `screen_idle` without use. Made on the host's runtime.
     pub fn new(
         backend: Arc<Backend>,
         history: usize,
+        screen_idle: Duration,
         screens: Arc<ScreenThreads>,
         observer: Arc<dyn Observer>,
     ) -> Self {
@@ -70,7 +71,7 @@ impl Sessions {
             screens,
             activity: activity.clone(),
         });
-        tokio::spawn(sweep(Arc::downgrade(&shared), activity));
+        tokio::spawn(sweep(Arc::downgrade(&shared), activity, screen_idle));
         Sessions { shared }
     }
 

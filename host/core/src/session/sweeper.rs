@@ -5,23 +5,20 @@ use tokio::sync::Notify;
 
 use super::sessions::Shared;
 
-/// A screen that nobody looks at and nothing changes is put away after so long.
-const IDLE: Duration = Duration::from_secs(60);
-
-/// Puts the screens of idle sessions away: one task for all of them, which sleeps for good while
-/// no screen is awake.
-pub async fn sweep(sessions: Weak<Shared>, activity: Arc<Notify>) {
+/// Puts the screens away that nobody looked at and nothing changed for `idle`: one task for all
+/// sessions, which sleeps for good while no screen is awake.
+pub async fn sweep(sessions: Weak<Shared>, activity: Arc<Notify>, idle: Duration) {
     loop {
         activity.notified().await;
         loop {
-            tokio::time::sleep(IDLE).await;
+            tokio::time::sleep(idle).await;
             let Some(shared) = sessions.upgrade() else {
                 return;
             };
             let sessions = shared.list();
             let awake = sessions
                 .iter()
-                .filter(|session| session.viewer_count() > 0 || !session.terminal.put_away(IDLE));
+                .filter(|session| session.viewer_count() > 0 || !session.terminal.put_away(idle));
             if awake.count() == 0 {
                 break;
             }
