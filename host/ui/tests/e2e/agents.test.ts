@@ -1,7 +1,7 @@
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { complaintsOf, launch, signedIn } from './browser.ts';
-import { agent, call, create, DIRECTORY, info, remove, removeAll, until } from './service.ts';
+import type { Browser, Page, Route } from 'playwright-core';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { complaintsOf, launch, signedIn, untilLive } from './browser.ts';
+import { agent, call, create, DIRECTORY, info, remove, removeAll, until, URL_BASE } from './service.ts';
 
 let browser: Browser;
 let page: Page;
@@ -10,6 +10,12 @@ const { capabilities, backend_type: backend } = await info();
 beforeAll(async () => {
   browser = await launch();
   page = await signedIn(browser);
+});
+// No test inherits what another left open.
+beforeEach(async () => {
+  await page.goto(`${URL_BASE}/#/`);
+  await page.reload();
+  await page.getByRole('heading', { name: 'Agents', exact: true }).waitFor();
 });
 afterAll(async () => {
   await removeAll();
@@ -102,13 +108,62 @@ test('the backend describes its own options, and they reach it', async () => {
   const any = Object.keys(described.options_schema?.properties ?? {}).length > 0;
   await page.getByRole('button', { name: 'New agent' }).click();
   const dialog = page.getByRole('dialog', { name: 'New agent' });
-  await until('the options', async () => (await dialog.locator('details.options').count()) === (any ? 1 : 0));
+  // The form is busy until it knows the options.
+  await dialog.locator('form[aria-busy=false]').waitFor();
+  expect(await dialog.locator('details.options').count()).toBe(any ? 1 : 0);
   if (any) {
     await dialog.locator('summary').click();
     const fields = await dialog.locator('details.options').locator('input, select, button').count();
     expect(fields).toBeGreaterThan(0);
   }
   await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'detached' });
+});
+
+test('a dialog has the keyboard as soon as it is there', async () => {
+  const isModal = await page.evaluate(
+    () =>
+      new Promise<boolean>((resolve) => {
+        // Notified before the browser takes the next key.
+        new MutationObserver((_, observer) => {
+          const dialog = document.querySelector('dialog');
+          if (!dialog) return;
+          observer.disconnect();
+          resolve(dialog.matches(':modal'));
+        }).observe(document.body, { childList: true, subtree: true });
+        [...document.querySelectorAll('button')].find((button) => button.textContent?.includes('New agent'))?.click();
+      }),
+  );
+  expect(isModal).toBe(true);
+  await page.keyboard.press('Escape');
+  // Covered by a dialog that is still open, the button would not be clicked.
+  for (let round = 0; round < 10; round += 1) {
+    await page.getByRole('button', { name: 'New agent' }).click();
+    await page.keyboard.press('Escape');
+  }
+  await page.getByRole('button', { name: 'New agent' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
+});
+
+test('an agent whose creation takes long is given up with the dialog', async () => {
+  const name = `ui-slow-${process.pid}`;
+  const held: Route[] = [];
+  const hold = (route: Route) => void (route.request().method() === 'POST' ? held.push(route) : route.continue());
+  await page.route('**/agents', hold);
+  await page.getByRole('button', { name: 'New agent' }).click();
+  const dialog = page.getByRole('dialog', { name: 'New agent' });
+  await dialog.getByLabel('Name').fill(name);
+  await dialog.getByLabel('Runs').selectOption('general');
+  await dialog.getByLabel('Directory').fill(DIRECTORY);
+  const givenUp = page.waitForEvent('requestfailed', (request) => request.method() === 'POST');
+  await dialog.getByRole('button', { name: 'Create' }).click();
+  await until('the request', async () => held.length === 1);
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'detached' });
+  await givenUp;
+  await page.unroute('**/agents', hold);
+  expect(await page.getByRole('heading', { name: 'Agents', exact: true }).count()).toBe(1);
 });
 
 test('the list is filtered by name and status', async () => {
@@ -135,6 +190,7 @@ test('the tabs are those of the backend', async () => {
   expect(await page.getByRole('link', { name: 'Grid' }).count()).toBe(capabilities.includes('terminal') ? 1 : 0);
 
   // With the arrow keys, as tabs are used.
+  if (capabilities.includes('terminal')) await untilLive(page);
   await page.getByRole('tab', { selected: true }).focus();
   await page.keyboard.press('End');
   expect(await page.getByRole('tab', { selected: true }).innerText()).toBe('Details');
@@ -143,7 +199,7 @@ test('the tabs are those of the backend', async () => {
   if (capabilities.includes('attach-tmux')) {
     await page.keyboard.press('ArrowRight');
     await page.getByRole('button', { name: 'Copy the command' }).last().click();
-    expect(await page.evaluate(() => navigator.clipboard.readText())).toContain('tmux');
+    await until('the command', async () => (await page.evaluate(() => navigator.clipboard.readText())).includes('tmux'));
   }
 });
 

@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { info } from '../live.ts';
 import { lastDirectory } from '../prefs.ts';
 import { agentLink, go } from '../router.ts';
@@ -43,18 +43,27 @@ export function CreateDialog({ onClose }: { onClose(): void }) {
   const [options, setOptions] = useState<DraftGroup>({});
   const [complaints, setComplaints] = useState<Complaints>({});
   const [problem, setProblem] = useState<Problem | null>(null);
-  const [busy, setBusy] = useState(false);
+  const [creating, setCreating] = useState(false);
+  const [loading, setLoading] = useState(true);
+  const form = useRef<HTMLFormElement>(null);
+  const closed = useRef(new AbortController());
 
   useEffect(() => {
-    api.backend().then(
-      (backend) => {
-        const made = fieldsOf(backend.options_schema);
-        setFields(made);
-        setOptions(emptyDraft(made));
-      },
-      (error: unknown) => setProblem(Problem.of(error)),
-    );
+    api
+      .backend()
+      .then(
+        (backend) => {
+          const made = fieldsOf(backend.options_schema);
+          setFields(made);
+          setOptions(emptyDraft(made));
+        },
+        (error: unknown) => setProblem(Problem.of(error)),
+      )
+      .finally(() => setLoading(false));
+    // The service undoes a start whose client leaves.
+    return () => closed.current.abort();
   }, []);
+  useLayoutEffect(() => form.current?.querySelector<HTMLElement>('[aria-invalid]')?.focus(), [complaints]);
 
   const check = (): NewAgent | null => {
     const found: Complaints = {};
@@ -81,21 +90,20 @@ export function CreateDialog({ onClose }: { onClose(): void }) {
 
   const create = async () => {
     const agent = check();
-    if (!agent) {
-      requestAnimationFrame(() => document.querySelector<HTMLElement>('dialog [aria-invalid]')?.focus());
-      return;
-    }
-    setBusy(true);
+    if (!agent) return;
+    const { signal } = closed.current;
+    setCreating(true);
     setProblem(null);
     try {
-      const created = await api.create(agent);
+      const created = await api.create(agent, signal);
       lastDirectory.value = directory;
       put(created);
       onClose();
       go(agentLink(created.id));
     } catch (error) {
+      if (signal.aborted) return;
       setProblem(Problem.of(error));
-      setBusy(false);
+      setCreating(false);
     }
   };
 
@@ -105,6 +113,8 @@ export function CreateDialog({ onClose }: { onClose(): void }) {
   return (
     <Dialog title="New agent" onClose={onClose} wide>
       <form
+        ref={form}
+        aria-busy={loading || creating}
         noValidate
         onSubmit={(event) => {
           event.preventDefault();
@@ -155,8 +165,8 @@ export function CreateDialog({ onClose }: { onClose(): void }) {
         {problem && <ProblemNote problem={problem} />}
         <div class="dialog-foot">
           <Button onClick={onClose}>Cancel</Button>
-          <Button kind="main" submit disabled={busy}>
-            {busy ? 'Creating…' : 'Create'}
+          <Button kind="main" submit disabled={creating}>
+            {creating ? 'Creating…' : 'Create'}
           </Button>
         </div>
       </form>

@@ -58,7 +58,7 @@ export const api = {
 
   agents: (limit = 1, offset = 0) => json<AgentPage>('/agents', { query: { limit, offset } }),
   agent: (id: string) => json<Agent>(agentPath(id)),
-  create: (agent: NewAgent) => json<Agent>('/agents', { method: 'POST', body: agent }),
+  create: (agent: NewAgent, signal?: AbortSignal) => json<Agent>('/agents', { method: 'POST', body: agent, signal }),
   stop: (id: string) => request(agentPath(id, '/stop'), { method: 'POST' }),
   restart: (id: string) => request(agentPath(id, '/restart'), { method: 'POST' }),
   remove: (id: string) => request(agentPath(id), { method: 'DELETE' }),

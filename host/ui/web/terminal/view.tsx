@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { can } from '../live.ts';
 import { restart } from '../parts/actions.tsx';
 import { Button, Tool } from '../parts/button.tsx';
@@ -39,6 +39,7 @@ export function TerminalView({ agent, tile = false }: Props) {
     let gone = false;
     let opened: TerminalSession | null = null;
     let forget = () => {};
+    const focused = document.activeElement;
     void import('./session.ts').then(({ TerminalSession: Opened }) => {
       if (gone || !box.current) return;
       const made = new Opened(
@@ -72,7 +73,8 @@ export function TerminalView({ agent, tile = false }: Props) {
         if (change.type === 'restarted' || change.type === 'started') made.restarted();
       });
       setSession(made);
-      if (!tile && !small.matches) made.screen.focus();
+      // The person may have gone elsewhere with the keyboard while this was loaded.
+      if (!tile && !small.matches && document.activeElement === focused) made.screen.focus();
     });
     return () => {
       gone = true;
@@ -253,7 +255,8 @@ function ExitBar({ session, agent }: { session: TerminalSession; agent: Agent })
 function Find({ session, onClose }: { session: TerminalSession; onClose(): void }) {
   const [text, setText] = useState('');
   const input = useRef<HTMLInputElement>(null);
-  useEffect(() => input.current?.focus(), []);
+  // Not after the paint: what is typed until then goes to the program.
+  useLayoutEffect(() => input.current?.focus(), []);
   const matches = session.matches.value;
   const close = () => {
     session.screen.clearFind();
