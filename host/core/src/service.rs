@@ -10,8 +10,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::children::Children;
 use crate::config::Config;
-use crate::daemon::{Foundation, Service};
+use crate::daemon::Service;
 use crate::descriptors;
+use crate::prepared::Prepared;
+use crate::server::Server;
 use crate::start_error::{ExitCode as StartExitCode, StartError};
 
 #[derive(Parser)]
@@ -21,16 +23,16 @@ struct CommandLine {
     config: Config,
 }
 
-/// Runs a service until SIGINT or SIGTERM.
-pub fn main<F, R>(service: &'static Service, run: F) -> ExitCode
+/// Runs a service until SIGINT or SIGTERM; `server` gives it its routes.
+pub fn main<F, R>(service: &'static Service, server: F) -> ExitCode
 where
-    F: FnOnce(Foundation, Shutdown) -> R,
-    R: Future<Output = ()>,
+    F: FnOnce(Prepared) -> R,
+    R: Future<Output = Result<Server, StartError>>,
 {
     let config = match parse(service, std::env::args_os()) {
         Ok(config) => config,
         Err(answer) => {
-            // Nothing is left to be told when the terminal is gone.
+            // When the terminal is gone nobody can read it.
             let _ = answer.print();
             return match answer.use_stderr() {
                 true => ExitCode::from(StartExitCode::Config as u8),
@@ -39,7 +41,7 @@ where
         }
     };
     log_to_stderr(&config.log);
-    match start(service, config, run) {
+    match start(service, config, server) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&error);
@@ -67,10 +69,10 @@ pub(crate) fn parse(
     Ok(CommandLine::from_arg_matches(&matches)?.config)
 }
 
-fn start<F, R>(service: &'static Service, config: Config, run: F) -> Result<(), StartError>
+fn start<F, R>(service: &'static Service, config: Config, server: F) -> Result<(), StartError>
 where
-    F: FnOnce(Foundation, Shutdown) -> R,
-    R: Future<Output = ()>,
+    F: FnOnce(Prepared) -> R,
+    R: Future<Output = Result<Server, StartError>>,
 {
     let failed =
         |what: &str, error: std::io::Error| StartError::failure(format!("{what}: {error}"));
@@ -85,11 +87,11 @@ where
             .adopt_orphans()
             .map_err(|error| failed("adopting orphans", error))?;
         let free_port = config.port == 0;
-        let foundation = Foundation::lay(service, config).await?;
+        let prepared = Prepared::new(service, config).await?;
         if free_port {
-            print_address(&foundation);
+            print_address(&prepared);
         }
-        run(foundation, shutdown).await;
+        server(prepared).await?.run(shutdown).await;
         Ok(())
     })
 }
@@ -114,8 +116,8 @@ fn log_to_stderr(filter: &str) {
 }
 
 #[expect(clippy::print_stdout, reason = "the port was asked for, and is no log")]
-fn print_address(foundation: &Foundation) {
-    println!("listening on http://{}", foundation.address());
+fn print_address(prepared: &Prepared) {
+    println!("listening on http://{}", prepared.address());
 }
 
 #[expect(

@@ -85,7 +85,7 @@ impl Agents {
         self.started(&record.id, &session)
     }
 
-    /// A page of the agents, oldest first.
+    /// All agents that pass `filter`, oldest first.
     pub fn list(&self, filter: impl Fn(&Agent) -> bool) -> Vec<Agent> {
         let agents = self.store.list().into_iter();
         agents

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    agentd_host::service::main(&agentd_orchestrator::SERVICE, agentd_orchestrator::run)
+    agentd_host::service::main(&agentd_orchestrator::SERVICE, agentd_orchestrator::server)
 }

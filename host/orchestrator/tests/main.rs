@@ -15,5 +15,5 @@ use agentd_host::testing::TestServer;
 /// The service in this process.
 fn orchestrator(backend: &str) -> TestServer {
     let service = &agentd_orchestrator::SERVICE;
-    TestServer::start(service, agentd_orchestrator::run, backend, &[])
+    TestServer::start(service, agentd_orchestrator::server, backend, &[])
 }

@@ -1,40 +1,63 @@
 //! `agentd-wrap`: sessions by name.
 
-mod sessions;
-
 use std::sync::Arc;
 
+use agentd_api::{NewSession, Page};
 use agentd_host::session::{Session, Sessions, Unobserved};
-use agentd_host::{Collection, Foundation, Result, Service, http};
+use agentd_host::{Collection, Prepared, Result, Server, Service, StartError, http};
+use serde::Deserialize;
 
-/// What tells this service from the other.
+/// What distinguishes this service from the other.
 pub static SERVICE: Service = Service {
     name: "agentd-wrap",
     about: "Runs AI coding agents in sessions and lets people and programs watch and steer them",
     default_port: 17005,
 };
 
-/// Serves until `shutdown`.
-pub async fn run(foundation: Foundation, shutdown: impl Future<Output = ()>) {
-    let sessions = foundation.sessions(Arc::new(Unobserved));
+/// The service, with the sessions that outlived an earlier one.
+pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
+    let sessions = prepared.sessions(Arc::new(Unobserved));
     if let Err(error) = sessions.adopt().await {
         tracing::warn!(%error, "sessions of an earlier run cannot be listed");
     }
     let collection = Arc::new(ByName(sessions.clone()));
-    let routes = |daemon: &_| http::service(daemon, http::nothing(), sessions::routes(daemon));
-    foundation
-        .serve(sessions, collection, routes, shutdown)
-        .await;
+    Ok(prepared.server(sessions, |daemon| {
+        http::service(daemon, &collection, http::nothing(), http::nothing())
+    }))
 }
 
 struct ByName(Sessions);
 
+/// Nothing; a list has all sessions.
+#[derive(Deserialize)]
+struct NoFilter {}
+
 impl Collection for ByName {
-    fn path(&self) -> &'static str {
-        "sessions"
+    const PATH: &'static str = "sessions";
+    type Item = agentd_api::Session;
+    type Query = NoFilter;
+
+    async fn create(&self, new: NewSession) -> Result<Self::Item> {
+        Ok(self.0.create(new, None).await?.describe())
     }
 
-    fn find(&self, name: &str) -> Result<Arc<Session>> {
+    fn list(&self, NoFilter {}: NoFilter) -> Result<Page<Self::Item>> {
+        let sessions = self.0.list();
+        let items: Vec<_> = sessions.iter().map(|session| session.describe()).collect();
+        let total = items.len() as u64;
+        Ok(Page { items, total })
+    }
+
+    fn show(&self, name: &str) -> Result<Self::Item> {
+        Ok(self.0.get(name)?.describe())
+    }
+
+    async fn delete(&self, name: &str) -> Result<()> {
+        let session = self.0.get(name)?;
+        self.0.delete(&session).await
+    }
+
+    fn session(&self, name: &str) -> Result<Arc<Session>> {
         self.0.get(name)
     }
 }

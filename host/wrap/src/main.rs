@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    agentd_host::service::main(&agentd_wrap::SERVICE, agentd_wrap::run)
+    agentd_host::service::main(&agentd_wrap::SERVICE, agentd_wrap::server)
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod bad_input;
+mod connections;
 mod doors;
 mod engine;
 mod environment;
@@ -27,7 +28,7 @@ fn wrap(backend: &str) -> TestServer {
 }
 
 fn wrap_with(backend: &str, flags: &[&str]) -> TestServer {
-    TestServer::start(&agentd_wrap::SERVICE, agentd_wrap::run, backend, flags)
+    TestServer::start(&agentd_wrap::SERVICE, agentd_wrap::server, backend, flags)
 }
 
 /// The service as a program.

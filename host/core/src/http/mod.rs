@@ -1,6 +1,8 @@
 //! What both services answer in the same way, and how errors become answers. One function a route;
 //! its first doc line is the request line.
 
+mod collection;
+mod connections;
 mod logs;
 pub mod problem;
 mod routes;
@@ -12,10 +14,11 @@ use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, StatusCode};
 use warp::{Filter, Rejection, Reply};
 
+use crate::collection::Collection;
 use crate::daemon::Daemon;
 use crate::{Error, Result};
 
-pub use logs::logs;
+pub(crate) use connections::serve_connections;
 
 /// An answer.
 pub type Response = warp::reply::Response;
@@ -23,12 +26,12 @@ pub type Response = warp::reply::Response;
 /// The largest body of a request, in bytes.
 const MAX_BODY: u64 = 1024 * 1024;
 
-/// Gives a handler the daemon.
-pub fn with(
-    daemon: &Arc<Daemon>,
-) -> impl Filter<Extract = (Arc<Daemon>,), Error = std::convert::Infallible> + Clone + use<> {
-    let daemon = daemon.clone();
-    warp::any().map(move || daemon.clone())
+/// Gives a handler a value that all requests share.
+pub fn with<T: Send + Sync + 'static>(
+    value: &Arc<T>,
+) -> impl Filter<Extract = (Arc<T>,), Error = std::convert::Infallible> + Clone + use<T> {
+    let value = value.clone();
+    warp::any().map(move || value.clone())
 }
 
 /// A JSON body of limited size.
@@ -37,19 +40,25 @@ pub fn body<T: serde::de::DeserializeOwned + Send>()
     warp::body::content_length_limit(MAX_BODY).and(warp::body::json())
 }
 
-/// The one way into a service: its own routes behind the doors, the shared ones, and every error
-/// as a problem.
+/// The only way into a service: all routes behind the doors, and every error as a problem.
 ///
-/// `open` needs no credentials, and neither do the shared open routes; `closed` does.
-pub fn service(
+/// `closed` needs credentials, as the collection does; `open` needs none.
+pub fn service<C: Collection>(
     daemon: &Arc<Daemon>,
+    collection: &Arc<C>,
     open: BoxedFilter<(Response,)>,
     closed: BoxedFilter<(Response,)>,
 ) -> BoxedFilter<(Response,)> {
-    let all = routes::open(daemon)
-        .or(terminal::route(daemon))
+    let closed = routes::closed(daemon)
+        .or(collection::routes(daemon, collection))
         .unify()
-        .or(credentials(daemon).and(routes::shared(daemon).or(closed).unify()))
+        .or(closed)
+        .unify();
+    let all = routes::open(daemon, collection)
+        // Takes a ticket too, so it checks the credentials itself.
+        .or(terminal::route(daemon, collection))
+        .unify()
+        .or(credentials(daemon).and(closed))
         .unify()
         .or(open)
         .unify();

@@ -1,7 +1,8 @@
-//! The routes that both services have in common.
+//! The routes of a service as such.
 
 use std::sync::Arc;
 
+use agentd_api::ServiceHealth;
 use serde::{Deserialize, Serialize};
 use warp::filters::BoxedFilter;
 use warp::http::header::{CACHE_CONTROL, HeaderValue, SET_COOKIE};
@@ -9,13 +10,14 @@ use warp::http::{HeaderMap, StatusCode};
 use warp::{Filter, Reply};
 
 use super::{Response, body, created, respond, with};
+use crate::collection::Collection;
 use crate::daemon::Daemon;
 use crate::doors::{KEY_HEADER, TICKET_LIFETIME};
 use crate::{Error, Result};
 
 /// What needs no credentials.
-pub fn open(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
-    health(daemon)
+pub fn open<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFilter<(Response,)> {
+    health(daemon, collection)
         .or(info(daemon))
         .unify()
         .or(login(daemon))
@@ -24,7 +26,7 @@ pub fn open(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
 }
 
 /// What needs credentials.
-pub fn shared(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
+pub fn closed(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
     backend(daemon)
         .or(code(daemon))
         .unify()
@@ -36,11 +38,20 @@ pub fn shared(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
 }
 
 /// GET /health
-fn health(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
+fn health<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFilter<(Response,)> {
     warp::path!("health")
         .and(warp::get())
         .and(with(daemon))
-        .map(|daemon: Arc<Daemon>| warp::reply::json(&daemon.health()).into_response())
+        .and(with(collection))
+        .map(|daemon: Arc<Daemon>, collection: Arc<C>| {
+            let health = ServiceHealth {
+                status: "ok".to_owned(),
+                service: daemon.service.name.to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                agents_active: collection.agents_active(),
+            };
+            warp::reply::json(&health).into_response()
+        })
         .boxed()
 }
 

@@ -19,6 +19,7 @@ use warp::ws::{Message, WebSocket, Ws};
 use warp::{Filter, Reply};
 
 use super::{Response, respond, with};
+use crate::collection::Collection;
 use crate::daemon::Daemon;
 use crate::session::{Frame, Session, Snapshot, View, Viewer, parse_size};
 use crate::{Error, ErrorKind, Result};
@@ -29,35 +30,43 @@ const MAX_WRITE_BUFFER: usize = 2 * 1024 * 1024;
 /// How long a viewer may take for the last words.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// GET /{sessions|agents}/{name or id}/terminal
-pub(super) fn route(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
-    warp::path(daemon.collection.path())
+/// GET /{sessions|agents}/{name or id}/terminal?mode=&seq=&epoch=&ack=&ticket=
+pub(super) fn route<C: Collection>(
+    daemon: &Arc<Daemon>,
+    collection: &Arc<C>,
+) -> BoxedFilter<(Response,)> {
+    warp::path(C::PATH)
         .and(warp::path!(String / "terminal"))
         .and(warp::get())
         .and(with(daemon))
+        .and(with(collection))
         .and(warp::header::headers_cloned())
         .and(warp::query())
         .and(warp::ws().map(Some).or(warp::any().map(|| None)).unify())
-        .then(
-            async |id: String, daemon: Arc<Daemon>, headers: HeaderMap, query, ws| {
-                respond(terminal(daemon, &id, &headers, query, ws).await)
+        .map(
+            |id: String,
+             daemon: Arc<Daemon>,
+             collection: Arc<C>,
+             headers: HeaderMap,
+             query: TerminalQuery,
+             ws: Option<Ws>| {
+                let checked = daemon
+                    .doors
+                    .check_credentials(&headers, query.ticket.as_deref())
+                    .and_then(|()| collection.session(&id));
+                respond(checked.and_then(|session| upgrade(daemon, session, query, ws)))
             },
         )
         .boxed()
 }
 
 /// Opens the socket, or says why not before the upgrade.
-async fn terminal(
+fn upgrade(
     daemon: Arc<Daemon>,
-    id: &str,
-    headers: &HeaderMap,
+    session: Arc<Session>,
     query: TerminalQuery,
     ws: Option<Ws>,
 ) -> Result<Response> {
-    daemon
-        .doors
-        .check_credentials(headers, query.ticket.as_deref())?;
-    let session = daemon.collection.find(id)?;
     daemon
         .sessions
         .backend()

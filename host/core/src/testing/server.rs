@@ -6,9 +6,12 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::{TestClient, libraries};
+use crate::StartError;
 use crate::children::Children;
-use crate::daemon::{Foundation, Service};
-use crate::service::{self, Shutdown};
+use crate::daemon::Service;
+use crate::prepared::Prepared;
+use crate::server::Server;
+use crate::service;
 
 /// A service inside the test's process, on a free port, with a state directory of its own. Ends
 /// like a real one when it is dropped.
@@ -25,13 +28,13 @@ impl TestServer {
     /// [`example_libraries`](super::example_libraries), and more flags.
     pub fn start<F, R>(
         service: &'static Service,
-        run: F,
+        server: F,
         backend: &str,
         flags: &[&str],
     ) -> TestServer
     where
-        F: FnOnce(Foundation, Shutdown) -> R + Send + 'static,
-        R: Future<Output = ()>,
+        F: FnOnce(Prepared) -> R + Send + 'static,
+        R: Future<Output = Result<Server, StartError>>,
     {
         let directory = tempfile::tempdir().unwrap();
         let state_dir = directory.path().join("state");
@@ -60,15 +63,15 @@ impl TestServer {
                 .unwrap();
             runtime.block_on(async {
                 Children::get().adopt_orphans().unwrap();
-                let foundation = match Foundation::lay(service, config).await {
-                    Ok(foundation) => foundation,
+                let prepared = match Prepared::new(service, config).await {
+                    Ok(prepared) => prepared,
                     Err(error) => return started.send(Err(error)).unwrap(),
                 };
-                started.send(Ok(foundation.address())).unwrap();
-                let shutdown: Shutdown = Box::pin(async {
+                started.send(Ok(prepared.address())).unwrap();
+                let shutdown = async {
                     let _ = stopped.await;
-                });
-                run(foundation, shutdown).await;
+                };
+                server(prepared).await.unwrap().run(shutdown).await;
             });
         });
         let address = start.recv().unwrap().unwrap();

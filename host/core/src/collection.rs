@@ -1,0 +1,33 @@
+use std::sync::Arc;
+
+use agentd_api::{NewSession, Page};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Result;
+use crate::session::Session;
+
+/// What a service keeps under one path, such as sessions by name or agents by id.
+pub trait Collection: Send + Sync + 'static {
+    /// The first segment of its paths, such as `sessions`.
+    const PATH: &'static str;
+    /// One entry, as clients see it.
+    type Item: Serialize + Send;
+    /// What a list can be filtered by.
+    type Query: DeserializeOwned + Send;
+
+    /// Starts a new one.
+    fn create(&self, new: NewSession) -> impl Future<Output = Result<Self::Item>> + Send;
+    /// Those that the query asks for, and how many there are without its limits.
+    fn list(&self, query: Self::Query) -> Result<Page<Self::Item>>;
+    /// The one that the second segment of a path names.
+    fn show(&self, id: &str) -> Result<Self::Item>;
+    /// Ends and forgets it.
+    fn delete(&self, id: &str) -> impl Future<Output = Result<()>> + Send;
+    /// Its session, or its newest one.
+    fn session(&self, id: &str) -> Result<Arc<Session>>;
+    /// For `GET /health`, where the service counts agents.
+    fn agents_active(&self) -> Option<u64> {
+        None
+    }
+}

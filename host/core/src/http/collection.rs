@@ -1,0 +1,115 @@
+//! The routes of what a service keeps; `{collection}` is `sessions` or `agents`, and `{id}` the
+//! name of a session or the id of an agent.
+
+use std::sync::Arc;
+
+use agentd_api::{Input, LogQuery, NewSession};
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
+
+use super::logs::logs;
+use super::{Response, body, created, respond, with};
+use crate::collection::Collection;
+use crate::daemon::Daemon;
+
+/// All of them but the terminal.
+pub fn routes<C: Collection>(
+    daemon: &Arc<Daemon>,
+    collection: &Arc<C>,
+) -> BoxedFilter<(Response,)> {
+    create(collection)
+        .or(list(collection))
+        .unify()
+        .or(show(collection))
+        .unify()
+        .or(delete(collection))
+        .unify()
+        .or(input(collection))
+        .unify()
+        .or(read_logs(daemon, collection))
+        .unify()
+        .boxed()
+}
+
+/// POST /{collection}
+fn create<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
+    warp::path(C::PATH)
+        .and(warp::path::end())
+        .and(warp::post())
+        .and(with(collection))
+        .and(body())
+        .then(async |collection: Arc<C>, new: NewSession| {
+            respond(collection.create(new).await.map(|item| created(&item)))
+        })
+        .boxed()
+}
+
+/// GET /{collection}
+fn list<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
+    warp::path(C::PATH)
+        .and(warp::path::end())
+        .and(warp::get())
+        .and(with(collection))
+        .and(warp::query())
+        .map(|collection: Arc<C>, query: C::Query| {
+            respond(collection.list(query).map(|page| warp::reply::json(&page)))
+        })
+        .boxed()
+}
+
+/// GET /{collection}/{id}
+fn show<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
+    warp::path(C::PATH)
+        .and(warp::path!(String))
+        .and(warp::get())
+        .and(with(collection))
+        .map(|id: String, collection: Arc<C>| {
+            respond(collection.show(&id).map(|item| warp::reply::json(&item)))
+        })
+        .boxed()
+}
+
+/// DELETE /{collection}/{id}
+fn delete<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
+    warp::path(C::PATH)
+        .and(warp::path!(String))
+        .and(warp::delete())
+        .and(with(collection))
+        .then(async |id: String, collection: Arc<C>| {
+            let deleted = collection.delete(&id).await;
+            respond(deleted.map(|()| StatusCode::NO_CONTENT))
+        })
+        .boxed()
+}
+
+/// POST /{collection}/{id}/input
+fn input<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
+    warp::path(C::PATH)
+        .and(warp::path!(String / "input"))
+        .and(warp::post())
+        .and(with(collection))
+        .and(body())
+        .then(async |id: String, collection: Arc<C>, input: Input| {
+            let prompt = async { collection.session(&id)?.prompt(&input).await };
+            respond(prompt.await.map(|()| StatusCode::ACCEPTED))
+        })
+        .boxed()
+}
+
+/// GET /{collection}/{id}/logs?tail=&since=&follow=
+fn read_logs<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFilter<(Response,)> {
+    warp::path(C::PATH)
+        .and(warp::path!(String / "logs"))
+        .and(warp::get())
+        .and(with(daemon))
+        .and(with(collection))
+        .and(warp::query())
+        .then(
+            async |id: String, daemon: Arc<Daemon>, collection: Arc<C>, query: LogQuery| {
+                let lines = async { logs(daemon, collection.session(&id)?, query).await };
+                respond(lines.await)
+            },
+        )
+        .boxed()
+}

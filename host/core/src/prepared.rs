@@ -1,0 +1,148 @@
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentd_plugin_api::Config as BackendConfig;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use warp::filters::BoxedFilter;
+
+use crate::backend::Backend;
+use crate::config::{Auth, Config, PluginTrust};
+use crate::daemon::{Daemon, Service};
+use crate::doors::{Addresses, Doors, Token};
+use crate::http::Response;
+use crate::instance::Instance;
+use crate::listener::{listen, resolve};
+use crate::loader::{self, SearchPath, Trust};
+use crate::server::Server;
+use crate::services::Services;
+use crate::session::{Observer, ScreenThreads, Sessions};
+use crate::start_error::StartError;
+
+/// A service before it has routes: the backend is loaded and connected, the address is bound.
+#[derive(Debug)]
+pub struct Prepared {
+    service: &'static Service,
+    config: Config,
+    backend: Arc<Backend>,
+    screens: Arc<ScreenThreads>,
+    listener: TcpListener,
+    address: SocketAddr,
+    doors: Doors,
+    instance: Instance,
+}
+
+impl Prepared {
+    /// Does everything that can fail before there are sessions.
+    pub async fn new(service: &'static Service, config: Config) -> Result<Self, StartError> {
+        let search = SearchPath::from_environment(config.plugin_dir.as_deref())?;
+        let name = search.name(&config.backend)?;
+        let trust = match config.plugin_trust {
+            PluginTrust::Strict => Trust::Strict,
+            PluginTrust::Off => Trust::Off,
+        };
+        let library = loader::load(&name, &search, trust)?;
+
+        let address = resolve(&config)?;
+        if config.auth == Auth::Off && !address.ip().is_loopback() {
+            let message = format!("AGENTD_AUTH=off is not allowed on `{}`", config.host);
+            return Err(
+                StartError::config(message).hint("listen on 127.0.0.1, or leave authentication on")
+            );
+        }
+        let state_dir = config.state_dir().ok_or_else(|| {
+            StartError::config("there is no state directory, as HOME is not set")
+                .hint("set AGENTD_STATE_DIR to a private directory")
+        })?;
+        let in_state_dir = |error: io::Error| {
+            let message = format!("the state directory `{}`: {error}", state_dir.display());
+            StartError::failure(message).hint("AGENTD_STATE_DIR chooses another one")
+        };
+        let stored = Token::in_state_dir(&state_dir).map_err(in_state_dir)?;
+        let token = match config.token.as_deref().filter(|token| !token.is_empty()) {
+            None => stored,
+            Some(token) => Token::parse(token).ok_or_else(|| {
+                StartError::config("AGENTD_TOKEN is not a usable token").hint(
+                    "use printable ASCII without spaces, such as `openssl rand -hex 32` gives",
+                )
+            })?,
+        };
+        let instance =
+            Instance::claim(&state_dir, service.name, name.as_str()).map_err(in_state_dir)?;
+        let backend_config = BackendConfig {
+            instance: instance.id.clone(),
+            state_dir,
+            settings: config.backend_settings(),
+        };
+        let backend = Backend::connect(&library, Arc::new(Services), &backend_config).await?;
+
+        let screens = ScreenThreads::start()
+            .map_err(|error| StartError::failure(format!("starting threads: {error}")))?;
+
+        let listener = listen(address)?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| StartError::failure(format!("listening on {address}: {error}")))?;
+        let addresses = Addresses::new(
+            address.port(),
+            &config.allowed_hosts,
+            &config.allowed_origins,
+        );
+        let token = (config.auth == Auth::Token).then_some(token);
+        Ok(Prepared {
+            service,
+            backend: Arc::new(backend),
+            screens: Arc::new(screens),
+            listener,
+            address,
+            doors: Doors::new(addresses, token, address.port()),
+            instance,
+            config,
+        })
+    }
+
+    /// Where the service will listen.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// An empty registry of sessions on the backend.
+    pub fn sessions(&self, observer: Arc<dyn Observer>) -> Sessions {
+        let (backend, history) = (self.backend.clone(), self.config.history_bytes);
+        let screen_idle = Duration::from_millis(self.config.screen_idle_ms);
+        Sessions::new(
+            backend,
+            history,
+            screen_idle,
+            self.screens.clone(),
+            observer,
+        )
+    }
+
+    /// The service with all its routes, ready to run.
+    pub fn server(
+        self,
+        sessions: Sessions,
+        routes: impl FnOnce(&Arc<Daemon>) -> BoxedFilter<(Response,)>,
+    ) -> Server {
+        let leave_running = self.config.shutdown_leave_running && self.backend.is_persistent();
+        let (stop, shutdown) = watch::channel(false);
+        let daemon = Arc::new(Daemon {
+            service: self.service,
+            address: self.address,
+            doors: self.doors,
+            sessions,
+            shutdown,
+        });
+        Server {
+            routes: routes(&daemon),
+            daemon,
+            listener: self.listener,
+            stop,
+            leave_running,
+            _instance: self.instance,
+        }
+    }
+}

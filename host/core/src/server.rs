@@ -1,0 +1,66 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use warp::filters::BoxedFilter;
+
+use crate::daemon::Daemon;
+use crate::http::{Response, serve_connections};
+use crate::instance::Instance;
+
+/// Together these stay below the 12 seconds that a shutdown may take.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
+const SHUTDOWN_LIMIT: Duration = Duration::from_millis(10_500);
+const CONNECTIONS_LIMIT: Duration = Duration::from_millis(800);
+
+/// A service that is ready to run.
+pub struct Server {
+    pub(crate) daemon: Arc<Daemon>,
+    pub(crate) routes: BoxedFilter<(Response,)>,
+    pub(crate) listener: TcpListener,
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) leave_running: bool,
+    /// Held until the sessions have ended.
+    pub(crate) _instance: Instance,
+}
+
+impl Server {
+    /// Serves until `shutdown`, then ends the sessions (or leaves them, where that was asked for
+    /// and is possible) and the connections.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let sessions = &self.daemon.sessions;
+        let stopped = self.stop.subscribe();
+        let connections = serve_connections(self.listener, self.routes, stopped);
+        let connections = tokio::spawn(connections);
+        tracing::info!("listening on http://{}", self.daemon.address);
+
+        shutdown.await;
+        sessions.close();
+        if self.leave_running {
+            tracing::info!("shutting down; {} sessions stay", sessions.list().len());
+        } else {
+            tracing::info!("shutting down; ending {} sessions", sessions.list().len());
+            if timeout(SHUTDOWN_LIMIT, sessions.delete_all(SHUTDOWN_GRACE))
+                .await
+                .is_err()
+            {
+                tracing::warn!("some sessions did not end in time");
+            }
+        }
+        self.stop.send_replace(true);
+        if timeout(CONNECTIONS_LIMIT, connections).await.is_err() {
+            tracing::debug!("some connections did not end in time");
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("address", &self.daemon.address)
+            .finish_non_exhaustive()
+    }
+}

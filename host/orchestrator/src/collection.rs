@@ -1,0 +1,56 @@
+use std::sync::Arc;
+
+use agentd_api::{Agent, AgentQuery, NewAgent, Page};
+use agentd_host::session::Session;
+use agentd_host::{Collection, Error, Result};
+
+use crate::agents::Agents;
+
+/// Agents on a page when the request does not say.
+const DEFAULT_LIMIT: u64 = 50;
+/// Agents on a page at most.
+const MAX_LIMIT: u64 = 200;
+
+impl Collection for Agents {
+    const PATH: &'static str = "agents";
+    type Item = Agent;
+    type Query = AgentQuery;
+
+    async fn create(&self, new: NewAgent) -> Result<Agent> {
+        self.create(new).await
+    }
+
+    fn list(&self, query: AgentQuery) -> Result<Page<Agent>> {
+        let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            return Err(
+                Error::invalid("invalid-query", format!("`limit` cannot be {limit}"))
+                    .hint(format!("a page has 1 to {MAX_LIMIT} agents")),
+            );
+        }
+        let all = self.list(|agent| {
+            query.name.as_ref().is_none_or(|name| agent.name == *name)
+                && query.status.is_none_or(|status| agent.status == status)
+        });
+        let total = all.len() as u64;
+        let offset = usize::try_from(query.offset.unwrap_or(0)).unwrap_or(usize::MAX);
+        let items = all.into_iter().skip(offset).take(limit as usize).collect();
+        Ok(Page { items, total })
+    }
+
+    fn show(&self, id: &str) -> Result<Agent> {
+        self.get(id)
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        self.delete(id).await
+    }
+
+    fn session(&self, id: &str) -> Result<Arc<Session>> {
+        self.session(id)
+    }
+
+    fn agents_active(&self) -> Option<u64> {
+        Some(self.active())
+    }
+}

@@ -1,0 +1,88 @@
+//! Clients that leave, and clients that speak something else than HTTP.
+
+use agentd_host::testing::{RunningProgram, eventually};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::program;
+
+/// Open descriptors of the service.
+fn descriptors(daemon: &RunningProgram) -> usize {
+    let path = format!("/proc/{}/fd", daemon.pid());
+    std::fs::read_dir(path).unwrap().count()
+}
+
+/// Sends these bytes, reads the answer where `waits` says so, leaves, and waits until the service
+/// has noticed that.
+async fn visit(daemon: &RunningProgram, bytes: &[u8], waits: bool) {
+    let before = descriptors(daemon);
+    let mut stream = TcpStream::connect(daemon.address).await.unwrap();
+    eventually("the connection is accepted", async || {
+        (descriptors(daemon) > before).then_some(())
+    })
+    .await;
+    stream.write_all(bytes).await.unwrap();
+    if waits {
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+    }
+    drop(stream);
+    eventually("the connection is closed", async || {
+        (descriptors(daemon) <= before).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_not_an_error_of_the_service() {
+    let daemon = program().start();
+    daemon.raw(b"GET /health HTTP/1.0\r\n\r\n").await;
+    visit(&daemon, b"", false).await;
+    visit(&daemon, b"GET /hea", false).await;
+    visit(
+        &daemon,
+        b"POST /login HTTP/1.1\r\nHost: localhost\r\n",
+        false,
+    )
+    .await;
+    let unfinished_body = format!(
+        "POST /login HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+         Content-Length: 100\r\n\r\n{{\"tok",
+        daemon.address
+    );
+    visit(&daemon, unfinished_body.as_bytes(), false).await;
+    assert_quiet(&daemon);
+}
+
+#[tokio::test]
+async fn malformed_requests_are_not_errors_of_the_service() {
+    let daemon = program().start();
+    daemon.raw(b"GET /health HTTP/1.0\r\n\r\n").await;
+    let endless_header = [b"GET / HTTP/1.1\r\nA: ".to_vec(), vec![b'a'; 1 << 20]].concat();
+    let requests: [&[u8]; 6] = [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS client\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno colon here\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nnonsense that is not a frame",
+        b"POST /login HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnot a length\r\n",
+    ];
+    for request in requests {
+        visit(&daemon, request, true).await;
+    }
+    // The service may answer before it has read all of it, and then resets the connection.
+    let mut stream = TcpStream::connect(daemon.address).await.unwrap();
+    let _ = stream.write_all(&endless_header).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    daemon.get("/health").await.expect(200);
+    assert_quiet(&daemon);
+}
+
+#[track_caller]
+fn assert_quiet(daemon: &RunningProgram) {
+    let log = daemon.log();
+    let is_loud = |line: &&str| line.contains("ERROR") || line.contains("WARN");
+    let loud: Vec<&str> = log.lines().filter(is_loud).collect();
+    assert_eq!(loud, [""; 0]);
+}
