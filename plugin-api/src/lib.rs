@@ -47,6 +47,7 @@ pub mod descriptor;
 pub mod environment;
 pub mod host;
 pub mod process_tree;
+pub mod program;
 pub mod sink;
 pub mod testing;
 pub mod threads;

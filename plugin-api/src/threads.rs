@@ -2,9 +2,40 @@
 
 use std::io;
 use std::num::NonZero;
-use std::thread::available_parallelism;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, available_parallelism};
 
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::oneshot;
+
+use crate::{Error, Result};
+
+/// Runs what may block its thread, such as a system call on a file system that does not answer. In
+/// a thread of its own: tokio's `spawn_blocking` waits for ever when no thread can be made, and
+/// this then runs it at once.
+pub async fn blocking<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> Result<R> {
+    let (give, mut result) = oneshot::channel();
+    // Shared, as a thread that cannot be made takes what it should have run with it.
+    let work = Arc::new(Mutex::new(Some(f)));
+    let taken = work.clone();
+    let run = move || {
+        let work = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(f) = work {
+            // Nobody waits for it any more where this fails.
+            let _ = give.send(f());
+        }
+    };
+    let builder = thread::Builder::new().name("agentd-blocking".to_owned());
+    if builder.spawn(run).is_err() {
+        let work = work.lock().unwrap_or_else(PoisonError::into_inner).take();
+        return work
+            .map(|f| f())
+            .ok_or_else(|| Error::internal("a thread that was not made has run"));
+    }
+    (&mut result)
+        .await
+        .map_err(|_| Error::internal("a thread of the backend panicked"))
+}
 
 /// A runtime with threads of its own, which may be dropped anywhere, also in a task.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ mod connections;
 mod doors;
 mod engine;
 mod environment;
+mod execution;
 mod info;
 mod limits;
 mod logs;

@@ -1,25 +1,21 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 use agentd_plugin_api::descriptor::watch;
 use agentd_plugin_api::environment::{self, SESSION_MARKER};
-use agentd_plugin_api::{
-    Error, ExitStatus, Host, Result, SHORTAGE_HINT, SessionSpec, Size, is_shortage,
-};
-use portable_pty::{CommandBuilder, PtySize, native_pty_system};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use agentd_plugin_api::{Error, ExitStatus, Host, Result, SessionSpec, Size, program, threads};
+use portable_pty::{PtySize, native_pty_system};
+use rustix::fs::{Access, OFlags, access, fcntl_getfl, fcntl_setfl};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, pidfd_open, waitid,
 };
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::program;
-
-/// portable-pty sets close-on-exec only after it has opened the descriptors, so nothing else may
-/// be spawned in between.
-static SPAWN: Mutex<()> = Mutex::new(());
+use crate::before_exec::before_exec;
 
 /// A process that leads a session of its own on a PTY. Killed when it is dropped before
 /// [`wait`](Child::wait) has returned.
@@ -31,22 +27,17 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts the program of `spec`.
+    /// Starts the program of `spec`. It runs when this returns: the kernel has executed it.
     pub async fn spawn(host: &Host, spec: &SessionSpec) -> Result<Child> {
-        let command = command(spec)?;
-        // It takes less than to wake another thread for it.
-        if let Ok(turn) = SPAWN.try_lock() {
-            return spawn(host, spec, command, turn);
-        }
         let (host, spec) = (host.clone(), spec.clone());
-        let runtime = tokio::runtime::Handle::current();
-        tokio::task::spawn_blocking(move || {
-            let _entered = runtime.enter();
-            let turn = SPAWN.lock().unwrap_or_else(PoisonError::into_inner);
-            spawn(&host, &spec, command, turn)
+        // A file system that does not answer would hold up everything else.
+        let spawned = threads::blocking(move || spawn(&host, &spec)).await?;
+        let (process, pidfd, master) = spawned?;
+        Ok(Child {
+            process,
+            pidfd: watch(pidfd, Interest::READABLE)?,
+            master: Some(master),
         })
-        .await
-        .map_err(|error| Error::internal(format!("starting the program: {error}")))?
     }
 
     pub fn pid(&self) -> u32 {
@@ -94,7 +85,7 @@ impl Drop for Process {
     }
 }
 
-/// Changes the size of the terminal whose master `master` is; the kernel tells the program.
+/// Changes the size of the terminal whose master `master` is; the kernel notifies the program.
 pub fn set_size(master: BorrowedFd<'_>, size: Size) -> io::Result<()> {
     let size = rustix::termios::Winsize {
         ws_col: size.cols,
@@ -105,40 +96,40 @@ pub fn set_size(master: BorrowedFd<'_>, size: Size) -> io::Result<()> {
     Ok(rustix::termios::tcsetwinsize(master, size)?)
 }
 
-/// Takes a millisecond or two.
-fn spawn(
-    host: &Host,
-    spec: &SessionSpec,
-    command: CommandBuilder,
-    _turn: MutexGuard<'_, ()>,
-) -> Result<Child> {
+/// Takes a millisecond or two, and as long as the program's file system takes.
+fn spawn(host: &Host, spec: &SessionSpec) -> Result<(Process, OwnedFd, OwnedFd)> {
+    let mut command = command(spec)?;
+    let (master, slave) = open_pty(spec.size)?;
+    command
+        .stdin(Stdio::from(slave.try_clone()?))
+        .stdout(Stdio::from(slave.try_clone()?))
+        .stderr(Stdio::from(slave));
+    // SAFETY: `before_exec` makes system calls and nothing else: it takes no lock and no memory.
+    unsafe { command.pre_exec(before_exec) };
+
+    let spawning = host.spawning();
+    let child = command
+        .spawn()
+        .map_err(|error| program::cannot_run(&spec.command[0], &error))?;
+    spawning.claim(child.id());
+    let pid = Pid::from_raw(child.id().cast_signed())
+        .ok_or_else(|| Error::internal("the program has no process id"))?;
+    let process = Process { pid, reaped: false };
+    let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(io::Error::from)?;
+    Ok((process, pidfd, master))
+}
+
+/// The two ends of a new PTY: the daemon's, non-blocking, and the program's.
+fn open_pty(size: Size) -> Result<(OwnedFd, OwnedFd)> {
     let size = PtySize {
-        cols: spec.size.cols,
-        rows: spec.size.rows,
+        cols: size.cols,
+        rows: size.rows,
         ..PtySize::default()
     };
     let pair = native_pty_system().openpty(size).map_err(|error| {
         Error::unavailable(format!("no terminal can be opened: {error}"))
             .hint("`sysctl kernel.pty.max` and `ulimit -n` set how many there can be")
     })?;
-    let spawning = host.spawning();
-    let child = pair.slave.spawn_command(command).map_err(|error| {
-        let message = format!("program `{}` cannot be started: {error}", spec.command[0]);
-        let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
-        match causes.any(is_shortage) {
-            true => Error::unavailable(message).hint(SHORTAGE_HINT),
-            false => Error::refused(message),
-        }
-    })?;
-    let pid = child
-        .process_id()
-        .and_then(|pid| Pid::from_raw(pid.cast_signed()))
-        .ok_or_else(|| Error::internal("the program has no process id"))?;
-    spawning.claim(pid.as_raw_nonzero().get().cast_unsigned());
-
-    let process = Process { pid, reaped: false };
-    let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(io::Error::from)?;
-    let pidfd = watch(pidfd, Interest::READABLE)?;
     let descriptor = pair
         .master
         .as_raw_fd()
@@ -148,14 +139,14 @@ fn spawn(
     let master = descriptor.try_clone_to_owned()?;
     let flags = fcntl_getfl(&master).map_err(io::Error::from)?;
     fcntl_setfl(&master, flags | OFlags::NONBLOCK).map_err(io::Error::from)?;
-    Ok(Child {
-        process,
-        pidfd,
-        master: Some(master),
-    })
+    // portable-pty does not give away its own: it would close every descriptor in the forked
+    // child, also the one through which `Command` reports why the program was not executed.
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let slave = ioctl_tiocgptpeer(&master, flags).map_err(io::Error::from)?;
+    Ok((master, slave))
 }
 
-fn command(spec: &SessionSpec) -> Result<CommandBuilder> {
+fn command(spec: &SessionSpec) -> Result<Command> {
     let mut environment = environment::for_agent(&spec.env);
     environment.insert("TERM".into(), "xterm-256color".into());
     environment.insert("COLORTERM".into(), "truecolor".into());
@@ -167,20 +158,31 @@ fn command(spec: &SessionSpec) -> Result<CommandBuilder> {
             environment.insert(name.into(), value.into());
         }
     }
-    // portable-pty would quietly start the program in the home directory instead.
+    // `Command` would report either as if it were the program's.
+    let directory = spec.working_dir.display();
     if !spec.working_dir.is_dir() {
-        let directory = spec.working_dir.display();
         return Err(Error::refused(format!(
             "`{directory}` is no longer a directory"
         )));
     }
-    let program = program::find(&spec.command[0], &spec.working_dir, &environment)?;
-    let mut command = CommandBuilder::new(program);
-    command.args(&spec.command[1..]);
-    command.cwd(&spec.working_dir);
-    command.env_clear();
-    for (name, value) in environment {
-        command.env(name, value);
+    if let Err(error) = access(&spec.working_dir, Access::EXEC_OK) {
+        return Err(Error::refused(format!(
+            "the directory `{directory}` cannot be entered: {error}"
+        )));
     }
+    let name = &spec.command[0];
+    let path = environment.get(std::ffi::OsStr::new("PATH"));
+    let found = program::require(name, path.map(|path| &**path), &spec.working_dir)?;
+    // A script is given its own file's name as it is written here.
+    let mut command = match name.contains('/') {
+        true => Command::new(name),
+        false => Command::new(found),
+    };
+    command
+        .arg0(name)
+        .args(&spec.command[1..])
+        .current_dir(&spec.working_dir)
+        .env_clear()
+        .envs(environment);
     Ok(command)
 }

@@ -1,10 +1,10 @@
 //! The `pty` backend: the agent is a child of the daemon, on a pseudo-terminal inside it. Needs
 //! nothing but the kernel; the agents end with the daemon.
 
+mod before_exec;
 mod child;
 mod input;
 mod output;
-mod program;
 mod session;
 
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net as std_net;
 use std::time::Duration;
 
-use agentd_plugin_api::{Error, Result};
+use agentd_plugin_api::{Error, Result, program};
 use rustix::process::getuid;
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -64,7 +64,11 @@ impl Handover {
             // It is gone before it has read everything.
             talk.await.map_err(|_| never_asked())?;
             match reason.parse() {
-                Ok(number) => Err(cannot_run(letter, &io::Error::from_raw_os_error(number))),
+                Ok(number) => {
+                    let name = letter.arguments[0].to_string_lossy();
+                    let error = io::Error::from_raw_os_error(number);
+                    Err(program::cannot_run(&name, &error))
+                }
                 // The end of the file, without a word: the program runs.
                 Err(_) => Ok(()),
             }
@@ -95,18 +99,4 @@ fn never_asked() -> Error {
         "the tmux server runs a part of agentd through /proc, so it needs the same user and the \
          same namespaces as the daemon, and the daemon no capabilities that the server has not",
     )
-}
-
-fn cannot_run(letter: &Letter, error: &io::Error) -> Error {
-    let program = letter.program.display();
-    let failed = Error::refused(format!("`{program}` cannot be run: {error}"));
-    match error.kind() {
-        io::ErrorKind::NotFound => {
-            failed.hint("is the interpreter there that the file's first line names?")
-        }
-        io::ErrorKind::ArgumentListTooLong => {
-            failed.hint("the kernel takes at most 128 KiB for one argument or variable")
-        }
-        _ => failed,
-    }
 }

@@ -6,12 +6,11 @@
 //! `remain-on-exit` is set, so nothing can end before. tmux, whose message log keeps the arguments
 //! of all commands, never has a value of the environment.
 
-use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agentd_plugin_api::process_tree::ProcessTree;
-use agentd_plugin_api::{Error, ErrorKind, Result, SessionSpec, tracing};
+use agentd_plugin_api::{Error, ErrorKind, Result, SessionSpec, program, tracing};
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -22,7 +21,6 @@ use crate::letter::Letter;
 use crate::new_session::{self, NewSession};
 use crate::options::Layout;
 use crate::place::{ID, INSTANCE, LABEL, PANE, PID, Place, WINDOW, encode};
-use crate::program;
 use crate::script::Script;
 use crate::server::{Client, Failure, Server};
 use crate::session::beside;
@@ -91,14 +89,7 @@ impl Launch {
         let environment = Environment::new(&self.spec.id, &self.spec.env)?;
         let name = &self.spec.command[0];
         let path = environment.get("PATH");
-        let Some(program) = program::find(OsStr::new(name), path, &self.spec.working_dir) else {
-            return Err(if name.contains('/') {
-                Error::refused(format!("`{name}` is not an executable file"))
-            } else {
-                Error::refused(format!("`{name}` is not on the agent's $PATH"))
-                    .hint("install it, or give its full path or a PATH in `env`")
-            });
-        };
+        let program = program::require(name, path, &self.spec.working_dir)?;
         Ok(Letter {
             // A script gets it as its name, which is to be as it is written.
             program: if name.contains('/') {

@@ -26,7 +26,6 @@ mod log;
 mod new_session;
 mod options;
 mod place;
-mod program;
 mod prompt;
 mod script;
 mod server;

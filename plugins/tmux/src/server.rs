@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use agentd_plugin_api::{Config, Error, Result, environment};
+use agentd_plugin_api::{Config, Error, Result, environment, program};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
-
-use crate::program;
 
 /// The oldest version that tells which signal ended a pane (`#{pane_dead_signal}`).
 const OLDEST: (u32, u32) = (3, 3);

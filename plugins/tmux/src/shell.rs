@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use agentd_plugin_api::program;
+
 use crate::environment::Environment;
 use crate::handover::Handover;
 use crate::letter::Letter;
-use crate::program;
 
 /// What tmux prints of a pane that is made for one.
 pub const FORMAT: &str = "#{pane_pid} #{default-shell}";

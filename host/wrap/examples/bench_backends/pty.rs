@@ -27,7 +27,7 @@ impl Bare for Processes {
             .current_dir(directory)
             .stdin(Stdio::null());
         // With something to do in between, `Command` really forks: what it does otherwise, vfork(2),
-        // takes half the time, and portable-pty cannot have it.
+        // takes half the time, and an agent, which leads a session on a terminal, cannot have it.
         // SAFETY: setsid(2) is async-signal-safe.
         unsafe { command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?)) };
         let child = command.spawn()?;
