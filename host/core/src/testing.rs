@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+pub use agentd_terminal::hostile;
 pub use answer::Answer;
 pub use client::{TestClient, TestRequest};
 pub use libraries::{build_library, example_libraries, libraries};

@@ -1,13 +1,18 @@
-//! How fast the emulator reads: `cargo run --release -p agentd-terminal --example throughput`.
+//! How fast the emulator reads:
+//! `cargo run --release -p agentd-terminal --features testing --example throughput`.
 //!
-//! Prints MB/s for kinds of output that stress different parts, best of three.
+//! Prints MB/s for kinds of output that stress different parts, best of three, then what a byte
+//! of hostile output costs on an ordinary and on the largest screen.
 
 use std::time::Instant;
+
+use agentd_terminal::hostile;
 
 use agentd_terminal::{Emulator, Size};
 
 const TOTAL: usize = 32 << 20;
 const CHUNK: usize = 4096;
+const HOSTILE: usize = 256 << 10;
 
 fn main() {
     let lines = (0..2000).map(|n| {
@@ -43,6 +48,26 @@ fn main() {
     for (name, corpus) in corpora {
         let best = (0..3).map(|_| run(corpus.as_bytes())).fold(0.0, f64::max);
         print(&format!("{name:14} {best:8.0} MB/s"));
+    }
+    print("hostile output, ns a byte: on 80x24, on 1000x1000");
+    for input in hostile::inputs() {
+        let bytes = input.bytes(HOSTILE);
+        let cost = |size| {
+            let mut emulator = Emulator::new(size, 1000);
+            let start = Instant::now();
+            let mut read = 0;
+            for chunk in bytes.chunks(4 * CHUNK) {
+                emulator.advance(chunk);
+                read += chunk.len();
+                if start.elapsed().as_secs() > 2 {
+                    break;
+                }
+            }
+            start.elapsed().as_nanos() / read as u128
+        };
+        let largest = Size::new(Size::MAX, Size::MAX).unwrap_or_default();
+        let (small, large) = (cost(Size::default()), cost(largest));
+        print(&format!("{:42} {small:8} {large:10}", input.name));
     }
 }
 

@@ -24,6 +24,8 @@ mod control;
 mod csi;
 mod emulator;
 mod extra;
+#[cfg(any(test, feature = "testing"))]
+pub mod hostile;
 mod intern;
 mod modes;
 mod osc;
