@@ -1,6 +1,9 @@
 //! A backend without a terminal for the tests of the services: its sessions run nothing and do
 //! what the first word of their command says.
 
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::{serde_json::json, tokio};
 
@@ -8,7 +11,27 @@ struct Fixture;
 
 struct FixtureSession {
     command: String,
+    working_dir: PathBuf,
     events: SessionEvents,
+}
+
+/// A file in the session's directory for as long as somebody follows its log.
+struct Follower(PathBuf);
+
+impl Follower {
+    fn new(session: &FixtureSession) -> Result<Self> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let file = session.working_dir.join(format!("follower-{number}"));
+        std::fs::write(&file, "")?;
+        Ok(Follower(file))
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 impl Backend for Fixture {
@@ -37,7 +60,11 @@ impl Backend for Fixture {
             "end" => events.exited(ExitStatus::code(3)),
             _ => {}
         }
-        Ok(FixtureSession { command, events })
+        Ok(FixtureSession {
+            command,
+            working_dir: spec.working_dir,
+            events,
+        })
     }
 }
 
@@ -57,6 +84,7 @@ impl Session for FixtureSession {
             sink.line(&line).await;
         }
         if query.follow {
+            let _follower = Follower::new(self)?;
             tokio::time::sleep(Duration::from_secs(3600)).await;
         }
         Ok(())

@@ -1,4 +1,4 @@
-use agentd_host::testing::DEADLINE;
+use agentd_host::testing::{DEADLINE, TestServer, eventually};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -101,4 +101,57 @@ async fn nobody_has_no_log() {
         .get("/sessions/nobody/logs")
         .await
         .problem(404, "not-found");
+}
+
+/// How many calls of the fixture's `logs` follow a log.
+fn followers(server: &TestServer) -> usize {
+    let entries = std::fs::read_dir(server.work_dir()).unwrap();
+    let is_follower = |name: &str| name.starts_with("follower-");
+    entries
+        .filter(|entry| is_follower(entry.as_ref().unwrap().file_name().to_str().unwrap()))
+        .count()
+}
+
+async fn until_followers(server: &TestServer, count: usize) {
+    let what = format!("{count} followers");
+    eventually(&what, async || (followers(server) == count).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_follower_that_leaves_ends_the_call_of_the_backend() {
+    let server = wrap("fixture");
+    server.start("demo", &["run"]).await;
+    let mut answers = Vec::new();
+    for _ in 0..5 {
+        answers.push(server.get("/sessions/demo/logs?follow=true").stream().await);
+    }
+    until_followers(&server, 5).await;
+    answers.truncate(1);
+    until_followers(&server, 1).await;
+    answers.clear();
+    until_followers(&server, 0).await;
+}
+
+#[tokio::test]
+async fn the_deletion_of_a_session_ends_its_followers_whatever_the_backend_does() {
+    let server = wrap("fixture");
+    let session = server.start("demo", &["run"]).await;
+    let mut answer = server.get("/sessions/demo/logs?follow=true").stream().await;
+    until_followers(&server, 1).await;
+    session.delete().await;
+    let end = async { while answer.chunk().await.unwrap().is_some() {} };
+    timeout(DEADLINE, end).await.unwrap();
+    until_followers(&server, 0).await;
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_the_followers() {
+    let mut server = wrap("fixture");
+    server.start("demo", &["run"]).await;
+    let mut answer = server.get("/sessions/demo/logs?follow=true").stream().await;
+    until_followers(&server, 1).await;
+    server.stop();
+    let end = async { while answer.chunk().await.unwrap().is_some() {} };
+    timeout(DEADLINE, end).await.unwrap();
+    until_followers(&server, 0).await;
 }

@@ -1,17 +1,27 @@
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentd_api::{LogLine, LogQuery, LogStream};
 use agentd_plugin_api::sink::Receiver;
 use agentd_plugin_api::{Capability, ErrorKind, PushStatus};
 use agentd_terminal::Transcript;
+use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
-use super::{Next, Session};
+use super::{Cursor, Log, Next, Session};
 use crate::{Error, Result};
 
 /// Lines on their way to a slow reader, at most.
 const QUEUE: usize = 1024;
+
+/// So much output is made into lines before others get a turn, in bytes.
+const STEP: usize = 4 * 1024;
+
+/// How long the last lines of a forgotten session may take to be sent.
+const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// The lines of a log as they come; ends after the last one.
 pub type Lines = mpsc::Receiver<LogLine>;
@@ -19,13 +29,19 @@ pub type Lines = mpsc::Receiver<LogLine>;
 impl Session {
     /// The session's log. Structured lines come from the backend; without them what the backend
     /// can tell, and else the text of the output that is kept.
+    ///
+    /// Whoever drops the lines ends what reads them, also inside of the backend.
     pub async fn logs(self: &Arc<Self>, query: LogQuery) -> Result<Lines> {
         let since_ms = query.since.as_deref().map(parse_time).transpose()?;
         let (sender, lines) = mpsc::channel(QUEUE);
         let backend = &self.backend;
         let own_output = backend.has(&Capability::Terminal) && !backend.has(&Capability::Logs);
+        let session = self.clone();
         if own_output {
-            tokio::spawn(self.clone().send_output(query, sender));
+            tokio::spawn(async move {
+                let sent = send_output(session.terminal.log(), &query, &sender);
+                session.while_wanted(&sender, sent).await;
+            });
             return Ok(lines);
         }
         let query = agentd_plugin_api::LogQuery {
@@ -34,69 +50,165 @@ impl Session {
             follow: query.follow,
         };
         self.remote()?;
-        let session = self.clone();
         tokio::spawn(async move {
-            let Ok(remote) = session.remote() else { return };
-            match remote.logs(&query, Arc::new(ToLines(sender))).await {
-                Ok(()) => {}
-                Err(error) if error.kind == ErrorKind::Unsupported => {}
-                Err(error) => tracing::warn!(session = %session.name, %error, "no logs"),
-            }
+            let sent = session.send_remote(&query, sender.clone());
+            session.while_wanted(&sender, sent).await;
         });
         Ok(lines)
     }
 
-    async fn send_output(self: Arc<Self>, query: LogQuery, sender: mpsc::Sender<LogLine>) {
-        let mut changes = self.terminal.log().subscribe();
-        let mut cursor = self.terminal.log().cursor(None);
-        let mut transcript = Transcript::new();
-        let mut history = Vec::new();
-        let mut live = false;
-        loop {
-            let lines = match self.terminal.log().next(&mut cursor) {
-                Next::Output(bytes) => transcript.advance(&bytes),
-                Next::Resize(_) => continue,
-                Next::Lost => {
-                    cursor = self.terminal.log().cursor(None);
-                    continue;
-                }
-                end @ (Next::Nothing | Next::Ended) => {
-                    let done = end == Next::Ended || !query.follow;
-                    if done {
-                        history.extend(std::mem::take(&mut transcript).finish());
-                    }
-                    let tail = query
-                        .tail
-                        .map_or(usize::MAX, |tail| tail.try_into().unwrap_or(usize::MAX));
-                    let skip = if live {
-                        0
-                    } else {
-                        history.len().saturating_sub(tail)
-                    };
-                    live = true;
-                    for line in history.drain(..).skip(skip) {
-                        let line = LogLine {
-                            ts: None,
-                            stream: None,
-                            line,
-                        };
-                        if sender.send(line).await.is_err() {
-                            return;
-                        }
-                    }
-                    if done {
-                        return;
-                    }
-                    tokio::select! {
-                        changed = changes.changed() => if changed.is_err() { return },
-                        () = sender.closed() => return,
-                        () = self.forgotten() => return,
-                    }
-                    continue;
-                }
-            };
-            history.extend(lines);
+    async fn send_remote(
+        &self,
+        query: &agentd_plugin_api::LogQuery,
+        sender: mpsc::Sender<LogLine>,
+    ) {
+        let Ok(remote) = self.remote() else { return };
+        match remote.logs(query, Arc::new(ToLines(sender))).await {
+            Ok(()) => {}
+            Err(error) if error.kind == ErrorKind::Unsupported => {}
+            Err(error) => tracing::warn!(session = %self.name, %error, "no logs"),
         }
+    }
+
+    /// Drops `sending` when the reader has left or the session is forgotten.
+    async fn while_wanted(&self, sender: &mpsc::Sender<LogLine>, sending: impl Future) {
+        let forgotten = async {
+            self.forgotten().await;
+            sleep(LAST_LINES).await;
+        };
+        tokio::select! {
+            _ = sending => {}
+            () = sender.closed() => {}
+            () = forgotten => {}
+        }
+    }
+}
+
+/// Sends the lines of a terminal's output: those that are there now, and with `follow` those that
+/// come until the end.
+async fn send_output(log: &Log, query: &LogQuery, sender: &mpsc::Sender<LogLine>) {
+    let mut changes = log.subscribe();
+    let mut reader = Reader::new(log);
+    // Looked at before the head, which no longer moves then.
+    let is_last = log.has_ended() || !query.follow;
+    let head = log.head();
+    match query.tail {
+        Some(tail) => {
+            let tail = usize::try_from(tail).unwrap_or(usize::MAX);
+            let mut last = VecDeque::new();
+            while let Read::Lines(lines) = reader.read(log, head).await {
+                if sender.is_closed() {
+                    return;
+                }
+                last.extend(lines);
+                last.drain(..last.len().saturating_sub(tail));
+            }
+            if is_last {
+                last.extend(reader.finish());
+                last.drain(..last.len().saturating_sub(tail));
+            }
+            if !send(sender, last).await {
+                return;
+            }
+        }
+        None => {
+            while let Read::Lines(lines) = reader.read(log, head).await {
+                if !send(sender, lines).await {
+                    return;
+                }
+            }
+            if is_last {
+                send(sender, reader.finish()).await;
+            }
+        }
+    }
+    if is_last {
+        return;
+    }
+    loop {
+        match reader.read(log, u64::MAX).await {
+            Read::Lines(lines) => {
+                if !send(sender, lines).await {
+                    return;
+                }
+            }
+            // The sender of the changes lives as long as the log.
+            Read::Nothing => drop(changes.changed().await),
+            Read::Ended => {
+                send(sender, reader.finish()).await;
+                return;
+            }
+        }
+    }
+}
+
+/// False when nobody reads any more.
+async fn send(sender: &mpsc::Sender<LogLine>, lines: impl IntoIterator<Item = String>) -> bool {
+    for line in lines {
+        let line = LogLine {
+            ts: None,
+            stream: None,
+            line,
+        };
+        if sender.send(line).await.is_err() {
+            return false;
+        }
+    }
+    !sender.is_closed()
+}
+
+/// Reads output as lines, a step at a time.
+struct Reader {
+    cursor: Cursor,
+    transcript: Transcript,
+    /// Output that has been taken from the log and not been read yet.
+    taken: Bytes,
+}
+
+enum Read {
+    /// The lines that a step has completed; there may be more to read.
+    Lines(Vec<String>),
+    Nothing,
+    Ended,
+}
+
+impl Reader {
+    fn new(log: &Log) -> Self {
+        Reader {
+            cursor: log.cursor(None),
+            transcript: Transcript::new(),
+            taken: Bytes::new(),
+        }
+    }
+
+    /// Reads a step on, at most up to the position `head`, and lets others have their turn.
+    async fn read(&mut self, log: &Log, head: u64) -> Read {
+        while self.taken.is_empty() {
+            if self.cursor.seq >= head {
+                return Read::Nothing;
+            }
+            match log.next(&mut self.cursor) {
+                Next::Output(mut bytes) => {
+                    let beyond = self.cursor.seq.saturating_sub(head);
+                    let beyond = usize::try_from(beyond).unwrap_or(usize::MAX);
+                    bytes.truncate(bytes.len().saturating_sub(beyond));
+                    self.cursor.seq -= beyond as u64;
+                    self.taken = bytes;
+                }
+                Next::Resize(_) => {}
+                Next::Lost => self.cursor = log.cursor(None),
+                Next::Nothing => return Read::Nothing,
+                Next::Ended => return Read::Ended,
+            }
+        }
+        tokio::task::yield_now().await;
+        let step = self.taken.split_to(self.taken.len().min(STEP));
+        Read::Lines(self.transcript.advance(&step))
+    }
+
+    /// The line that the output does not end, if there is one.
+    fn finish(&mut self) -> Option<String> {
+        std::mem::take(&mut self.transcript).finish()
     }
 }
 
@@ -104,7 +216,7 @@ impl Session {
 fn parse_time(time: &str) -> Result<i64> {
     let parsed: Result<jiff::Timestamp, _> = time.parse();
     parsed.map(|time| time.as_millisecond()).map_err(|_| {
-        Error::invalid("invalid-since", format!("`{time}` is no time"))
+        Error::invalid("invalid-since", format!("`{time}` is not a time"))
             .hint("give `since` as RFC 3339, such as 2026-01-31T12:00:00Z")
     })
 }
@@ -151,5 +263,123 @@ impl Receiver for ToLines {
         Box::pin(async move {
             let _ = sender.reserve().await;
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use agentd_api::Size;
+
+    use super::*;
+    use crate::session::Terminal;
+
+    const LINE: &[u8] = b"0123456789\r\n";
+
+    fn terminal(lines: usize) -> Terminal {
+        let terminal = Terminal::new(Size { cols: 80, rows: 24 }, 1 << 20);
+        terminal.push(&LINE.repeat(lines));
+        terminal
+    }
+
+    fn query(tail: Option<u64>) -> LogQuery {
+        LogQuery {
+            tail,
+            ..LogQuery::default()
+        }
+    }
+
+    /// Counts how often somebody else had a turn while `future` ran.
+    async fn turns_beside(future: impl Future, mut at_turn: impl FnMut(usize)) -> usize {
+        let turns = AtomicUsize::new(0);
+        let others = async {
+            loop {
+                at_turn(turns.fetch_add(1, Ordering::Relaxed));
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = future => {}
+            () = others => {}
+        }
+        turns.into_inner()
+    }
+
+    #[tokio::test]
+    async fn a_log_ends_at_the_head_of_the_moment_in_which_it_was_asked_for() {
+        for tail in [None, Some(20_000)] {
+            let terminal = terminal(10_000);
+            let (sender, mut lines) = mpsc::channel(100_000);
+            let query = query(tail);
+            let sending = send_output(terminal.log(), &query, &sender);
+            // The program goes on writing, as fast as it is read.
+            turns_beside(sending, |_| terminal.push(&LINE.repeat(1000))).await;
+            drop(sender);
+            let mut count = 0;
+            while lines.recv().await.is_some() {
+                count += 1;
+            }
+            assert_eq!(count, 10_000);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_log_lets_others_have_their_turn() {
+        let terminal = terminal(40_000);
+        let (sender, mut lines) = mpsc::channel(100);
+        let query = query(Some(5));
+        let turns = turns_beside(send_output(terminal.log(), &query, &sender), |_| {}).await;
+        assert!(turns >= 40_000 * LINE.len() / STEP, "{turns} turns");
+        drop(sender);
+        let mut count = 0;
+        while let Some(line) = lines.recv().await {
+            assert_eq!(line.line, "0123456789");
+            count += 1;
+        }
+        assert_eq!(count, 5);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_for_a_reader_that_has_left() {
+        for tail in [None, Some(5)] {
+            let terminal = terminal(40_000);
+            let (sender, lines) = mpsc::channel(100);
+            let mut lines = Some(lines);
+            let query = query(tail);
+            let sending = send_output(terminal.log(), &query, &sender);
+            let turns = turns_beside(sending, |turn| {
+                if turn == 2 {
+                    lines = None;
+                }
+            })
+            .await;
+            assert!(turns < 10, "{turns} turns");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_follower_gets_the_last_line_when_the_log_ends() {
+        let terminal = terminal(3);
+        let (sender, mut lines) = mpsc::channel(100);
+        let query = LogQuery {
+            tail: Some(1),
+            follow: true,
+            ..LogQuery::default()
+        };
+        let sending = send_output(terminal.log(), &query, &sender);
+        turns_beside(sending, |turn| match turn {
+            5 => terminal.push(b"one\r\nno end"),
+            9 => terminal.log().end(),
+            _ => {}
+        })
+        .await;
+        drop(sender);
+        let mut all = Vec::new();
+        while let Some(line) = lines.recv().await {
+            all.push(line.line);
+        }
+        assert_eq!(all, ["0123456789", "one", "no end"]);
     }
 }
