@@ -7,6 +7,7 @@ mod cargo;
 mod dist;
 mod repeat;
 mod run;
+mod soak;
 mod test;
 mod tidy;
 mod tool;
@@ -53,6 +54,11 @@ enum Command {
         #[command(flatten)]
         options: test::Options,
     },
+    /// Uses a service as in a long life, and finds what it leaves behind
+    Soak {
+        #[command(flatten)]
+        options: soak::Options,
+    },
     /// Measures, beside a reference in the same run
     Bench {
         #[arg(value_enum)]
@@ -84,6 +90,7 @@ fn main() -> ExitCode {
             flags,
         } => run::run(service, release, &flags),
         Command::Test { options } => test::run(&options),
+        Command::Soak { options } => soak::run(&options),
         Command::Bench { what, json } => bench::run(what, json),
         Command::Dist { dest } => dist::run(&dest),
     };

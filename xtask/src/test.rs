@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use crate::repeat::{beside_burners, repeat};
 use crate::tool::{find, in_ci, say};
-use crate::{Result, build_ui, tidy, tool};
+use crate::{Result, build_ui, soak, tidy, tool};
 
 /// The parts of the test suite, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -17,6 +17,8 @@ pub enum Part {
     Rust,
     /// The web UI in a real browser on real services
     Browser,
+    /// A long life in five minutes, on each backend
+    Soak,
 }
 
 /// Tools without which something is left out, and how to get them.
@@ -112,6 +114,7 @@ fn prepare(part: Part) -> Result<bool> {
         Part::Browser if builds_ui && find("chromium").is_some() => {
             build_ui::run_if_missing().map(|()| true)
         }
+        Part::Soak => soak::prepare().map(|()| true),
         Part::Ui | Part::Browser => Ok(false),
     }
 }
@@ -122,6 +125,7 @@ fn commands(part: Part, filter: &[String]) -> Vec<Command> {
         Part::Ui => vec![build_ui::npm(&["test", "--"])],
         Part::Rust => return rust(filter),
         Part::Browser => vec![browser()],
+        Part::Soak => vec![soak::command()],
     };
     for command in &mut commands {
         command.args(filter);

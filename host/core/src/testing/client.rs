@@ -2,6 +2,7 @@ use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -32,7 +33,12 @@ impl TestClient {
         collection: &'static str,
         work_dir: PathBuf,
     ) -> Self {
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        // What a service holds open is soon its own doing.
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .pool_idle_timeout(Duration::from_secs(1))
+            .build()
+            .unwrap();
         TestClient {
             address,
             token,

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use agentd_api::terminal::{Mode, ServerFrame};
 use bytes::Bytes;
@@ -110,6 +111,27 @@ impl TestTerminal {
         self.wait_for("the close", |terminal| terminal.close.is_some())
             .await;
         self.close.unwrap()
+    }
+
+    /// Listens for so long or to the end, and forgets what it was shown.
+    pub async fn listen(&mut self, time: Duration) {
+        let listen = async {
+            while self.close.is_none() {
+                self.next().await;
+                self.output.clear();
+                self.shown.clear();
+            }
+        };
+        // The frame that is being read is kept.
+        let _ = timeout(time, listen).await;
+    }
+
+    /// A position that this viewer can return to: the epoch and the `seq` of the hello.
+    pub fn position(&self) -> Option<(String, u64)> {
+        self.frames.iter().find_map(|frame| match frame {
+            ServerFrame::Hello { epoch, seq, .. } => Some((epoch.clone(), *seq)),
+            _ => None,
+        })
     }
 
     /// What was shown, as text.

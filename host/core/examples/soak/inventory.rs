@@ -1,0 +1,200 @@
+//! What a service holds of the machine.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use crate::backend::{Backend, Tool};
+
+/// Set in every agent's environment, so that its processes are found wherever they went.
+pub const MARK: &str = "SOAK_MARK";
+
+/// So much more memory is not a leak, but what an allocator keeps, in KiB.
+const MEMORY_SLACK: u64 = 16 * 1024;
+
+/// Things, each by its kind and name, and how many there are.
+pub struct Inventory {
+    things: BTreeMap<String, u64>,
+    /// Memory that is the service's own, in KiB.
+    pub memory: u64,
+}
+
+impl Inventory {
+    /// Takes it. Agents have `mark` in their environment.
+    pub fn take(backend: &Backend, mark: &str) -> Self {
+        let service = backend.service.pid();
+        let process = format!("/proc/{service}");
+        let mut inventory = Inventory {
+            things: BTreeMap::new(),
+            memory: memory(&process),
+        };
+        for descriptor in names(&format!("{process}/fd")) {
+            // Closed meanwhile, or of a kind: `socket:[123]`.
+            if let Ok(target) = fs::read_link(format!("{process}/fd/{descriptor}")) {
+                let target = target.to_string_lossy().into_owned();
+                let kind = target.split(":[").next().unwrap_or_default();
+                inventory.add("descriptor", kind);
+            }
+        }
+        for thread in names(&format!("{process}/task")) {
+            let name = fs::read_to_string(format!("{process}/task/{thread}/comm"));
+            inventory.add("thread", name.unwrap_or_default().trim());
+        }
+        for (pid, is_agent) in processes(service, mark) {
+            let kind = match is_agent {
+                true => "process of an agent",
+                false => "process",
+            };
+            inventory.add(kind, &command_line(pid));
+        }
+        let state_dir = backend.service.state_dir();
+        inventory.add_files(&state_dir, &state_dir);
+        match &backend.tool {
+            Tool::Kernel => {}
+            Tool::Tmux(server) => {
+                for session in server.list(&["list-sessions", "-F", "#{session_name}"]) {
+                    inventory.add("tmux session", &session);
+                }
+                for client in server.list(&["list-clients", "-F", "#{client_name}"]) {
+                    inventory.add("tmux client", &client);
+                }
+            }
+            Tool::Docker(engine) => {
+                for container in engine.list(&["ps", "--all", "--format", "{{.Names}} {{.Status}}"])
+                {
+                    let name = container.split(" (").next().unwrap_or_default();
+                    inventory.add("container", name);
+                }
+                for kind in ["network", "volume"] {
+                    for name in engine.list(&[kind, "ls", "--format", "{{.Name}}"]) {
+                        inventory.add(kind, &name);
+                    }
+                }
+            }
+        }
+        inventory
+    }
+
+    fn add(&mut self, kind: &str, name: &str) {
+        *self.things.entry(format!("{kind} `{name}`")).or_default() += 1;
+    }
+
+    fn add_files(&mut self, folder: &Path, top: &Path) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                self.add_files(&path, top);
+            }
+            let name = path
+                .strip_prefix(top)
+                .unwrap_or(&path)
+                .display()
+                .to_string();
+            self.add("file", &name);
+        }
+    }
+
+    /// What there is more of than before, one line each. Memory only counts at the end, see
+    /// [`grown`](Self::grown).
+    pub fn more_than(&self, before: &Inventory) -> Vec<String> {
+        let more = self.things.iter().filter_map(|(thing, now)| {
+            let then = before.things.get(thing).copied().unwrap_or(0);
+            (*now > then).then(|| format!("left: {thing}: {then} before, {now} now"))
+        });
+        more.collect()
+    }
+
+    /// What is an agent's, where none is left.
+    pub fn agents(&self, when: &str) -> Vec<String> {
+        let kinds = ["process of an agent", "tmux session", "container"];
+        let of_agent = |thing: &&String| kinds.iter().any(|kind| thing.starts_with(kind));
+        let left = self.things.keys().filter(of_agent);
+        left.map(|thing| format!("left {when}: {thing}")).collect()
+    }
+
+    /// A line if the memory has grown.
+    pub fn grown(&self, before: &Inventory) -> Option<String> {
+        let limit = before.memory + (before.memory / 4).max(MEMORY_SLACK);
+        (self.memory > limit).then(|| {
+            format!(
+                "left: memory: {} KiB before, {} now",
+                before.memory, self.memory
+            )
+        })
+    }
+}
+
+/// Page faults of all children that the process has waited for (proc(5), `cminflt`): it grows
+/// whenever one of them has ended.
+pub fn faults_of_children(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let field = fields.split_whitespace().nth(8);
+    field.and_then(|field| field.parse().ok()).unwrap_or(0)
+}
+
+fn memory(process: &str) -> u64 {
+    let status = fs::read_to_string(format!("{process}/status")).unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.unwrap_or(0)
+}
+
+/// The processes below the service, and those with the mark, which are agents.
+fn processes(service: u32, mark: &str) -> Vec<(u32, bool)> {
+    let wanted = format!("{MARK}={mark}");
+    let mut parents = BTreeMap::new();
+    let mut marked = Vec::new();
+    for pid in names("/proc")
+        .iter()
+        .filter_map(|name| name.parse::<u32>().ok())
+    {
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+            continue;
+        };
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let parent = fields.split_whitespace().nth(1);
+        parents.insert(pid, parent.and_then(|pid| pid.parse().ok()).unwrap_or(0));
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        if environment
+            .split(|byte| *byte == 0)
+            .any(|variable| variable == wanted.as_bytes())
+        {
+            marked.push(pid);
+        }
+    }
+    let is_below = |mut pid: u32| {
+        while let Some(parent) = parents.get(&pid) {
+            if *parent == service {
+                return true;
+            }
+            pid = *parent;
+        }
+        false
+    };
+    let all = parents.keys().copied();
+    let ours = all.map(|pid| (pid, marked.contains(&pid)));
+    ours.filter(|(pid, is_agent)| *is_agent || is_below(*pid))
+        .collect()
+}
+
+fn command_line(pid: u32) -> String {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    match line.trim() {
+        "" => fs::read_to_string(format!("/proc/{pid}/comm"))
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
+        line => line.chars().take(100).collect(),
+    }
+}
+
+fn names(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}

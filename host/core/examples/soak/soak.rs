@@ -1,0 +1,270 @@
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use agentd_host::testing::{Answer, TestClient};
+use rustix::process::Signal;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::backend::Backend;
+use crate::inventory::{Inventory, faults_of_children};
+use crate::life::LIVES;
+use crate::program;
+use crate::random::Random;
+use crate::tally::Tally;
+use crate::visit::VISITS;
+
+/// What went wrong, without what is different each time, so that it can be counted.
+pub type Result<T = ()> = std::result::Result<T, String>;
+
+/// Agents that stay while visitors come and go.
+const STAYING: usize = 14;
+
+/// Who does something at the same time.
+const VISITORS: u64 = 8;
+
+/// No operation takes so long, however busy the machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What was used has so long to be given back. Longer than every timer: tokio's threads for
+/// blocking work last 10 s.
+const SETTLING: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_secs(12);
+
+/// One who does one thing after the other.
+pub struct Visitor {
+    pub client: TestClient,
+    pub random: Random,
+    pub agents: Arc<Mutex<Vec<String>>>,
+    pub mark: String,
+    pub number: u64,
+    pub made: u64,
+}
+
+impl Visitor {
+    /// No request is answered with an error of the service.
+    pub fn check(&self, answer: &Answer) -> Result {
+        if answer.status < 500 {
+            return Ok(());
+        }
+        let problem: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        Err(format!("{} {}", answer.status, problem["detail"]))
+    }
+
+    async fn operate(&mut self, operation: &str) -> Result {
+        let agent = {
+            let agents = self.agents.lock().unwrap();
+            match agents.is_empty() {
+                true => "nobody".to_owned(),
+                false => self.random.choose(&agents).clone(),
+            }
+        };
+        match VISITS.contains(&operation) {
+            true => self.visit(operation, &agent).await,
+            false => self.live(operation, &agent).await,
+        }
+    }
+}
+
+/// A soak of one backend.
+pub struct Soak<'a> {
+    backend: Backend,
+    seed: u64,
+    mark: String,
+    tally: &'a Tally,
+    agents: Arc<Mutex<Vec<String>>>,
+}
+
+impl<'a> Soak<'a> {
+    /// Not yet begun.
+    pub fn new(backend: Backend, seed: u64, tally: &'a Tally) -> Self {
+        Soak {
+            mark: format!("{}-{seed}", backend.service.pid()),
+            backend,
+            seed,
+            tally,
+            agents: Arc::default(),
+        }
+    }
+
+    /// Everything, for about so long; what was left behind.
+    pub async fn run(self, time: Duration) -> Vec<String> {
+        let everything = [LIVES, VISITS].concat();
+        // What is made once stays: threads, connections, a tmux server.
+        self.busy(&everything, time / 8, 0).await;
+        self.delete_all().await;
+        sleep(IDLE).await;
+        let begin = self.inventory();
+        let mut left = begin.agents("after the first");
+
+        left.extend(self.visited(time * 3 / 8).await);
+        self.busy(&everything, time / 2, 2).await;
+        self.delete_all().await;
+        left.extend(self.settled(&begin).await);
+        let end = self.inventory();
+        left.extend(end.grown(&begin));
+        println!(
+            "memory of the service: {} KiB before, {} after",
+            begin.memory, end.memory
+        );
+        left.extend(self.stopped().await);
+        left
+    }
+
+    /// Agents that stay are visited: when all visitors have left, it is as before they came.
+    async fn visited(&self, time: Duration) -> Vec<String> {
+        let mut host = self.visitor(VISITORS, 1);
+        for number in 0..STAYING {
+            if let Err(error) = host.create(program::that_stays(number)).await {
+                self.tally.failed(format!("create: {error}"));
+            }
+        }
+        sleep(IDLE).await;
+        let before = self.inventory();
+        self.busy(VISITS, time, 1).await;
+        let mut left = self.settled(&before).await;
+        let listed = self
+            .backend
+            .service
+            .get("/agents?limit=200")
+            .await
+            .expect(200)
+            .json();
+        let watched = |agent: &&serde_json::Value| agent["session"]["viewers"] != 0;
+        let watched = listed["items"].as_array().unwrap().iter().filter(watched);
+        left.extend(watched.map(|agent| format!("left: a viewer of {}", agent["name"])));
+        let pid = self.backend.service.pid();
+        let faults = faults_of_children(pid);
+        sleep(Duration::from_secs(3)).await;
+        if faults_of_children(pid) > faults {
+            left.push("left: processes are still started, with nobody there".to_owned());
+        }
+        left
+    }
+
+    /// Visitors do what `operations` says, all at once, for so long.
+    async fn busy(&self, operations: &[&'static str], time: Duration, phase: u64) {
+        let wanted = operations
+            .iter()
+            .filter(|operation| self.tally.wants(operation));
+        let wanted: Vec<_> = wanted.copied().collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let end = Instant::now() + time;
+        let visitors = (0..VISITORS).map(|number| {
+            let (mut visitor, wanted) = (self.visitor(number, phase), &wanted);
+            async move {
+                while Instant::now() < end {
+                    let operation = *visitor.random.choose(wanted);
+                    // Now and then longer than a screen is kept.
+                    let pause = match visitor.random.below(25) {
+                        0 => Duration::from_secs(2),
+                        _ => visitor.random.pause(20),
+                    };
+                    let task = tokio::spawn(async move {
+                        let done = timeout(PATIENCE, visitor.operate(operation)).await;
+                        (visitor, done)
+                    });
+                    self.tally.done(operation);
+                    match task.await {
+                        Ok((same, done)) => {
+                            visitor = same;
+                            let done = done.unwrap_or_else(|_| Err("not done in 120 s".into()));
+                            if let Err(error) = done {
+                                self.tally.failed(format!("{operation}: {error}"));
+                            }
+                        }
+                        Err(panic) => {
+                            self.tally.failed(format!("{operation}: {panic}"));
+                            return;
+                        }
+                    }
+                    sleep(pause).await;
+                }
+            }
+        });
+        futures_util::future::join_all(visitors).await;
+    }
+
+    /// Deletes whatever is listed.
+    async fn delete_all(&self) {
+        self.agents.lock().unwrap().clear();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let listed = self
+                .backend
+                .service
+                .get("/agents?limit=200")
+                .await
+                .expect(200)
+                .json();
+            let items = listed["items"].as_array().unwrap();
+            if items.is_empty() {
+                return;
+            }
+            if Instant::now() > deadline {
+                return self
+                    .tally
+                    .failed(format!("{} agents cannot be deleted", items.len()));
+            }
+            let deletions = items.iter().map(|agent| async move {
+                let path = format!("/agents/{}", agent["id"].as_str().unwrap());
+                let answer = self.backend.service.delete(&path).await;
+                if answer.status != 204 && answer.status != 404 {
+                    self.tally
+                        .failed(format!("delete at the end: {}", answer.body));
+                }
+            });
+            futures_util::future::join_all(deletions).await;
+        }
+    }
+
+    /// Waits until there is no more than before; what there still is after a while.
+    async fn settled(&self, before: &Inventory) -> Vec<String> {
+        let deadline = Instant::now() + SETTLING;
+        loop {
+            sleep(Duration::from_millis(500)).await;
+            let left = self.inventory().more_than(before);
+            if left.is_empty() || Instant::now() > deadline {
+                return left;
+            }
+        }
+    }
+
+    /// Ends the service; what it leaves, and what it reported as an error while it ran.
+    async fn stopped(mut self) -> Vec<String> {
+        self.backend.service.signal(Signal::TERM);
+        let status = self.backend.service.ended().await;
+        let mut left = Vec::new();
+        if !status.success() {
+            left.push(format!("the service: {status}"));
+        }
+        left.extend(self.inventory().agents("by the service's end"));
+        let log = self.backend.service.log();
+        let errors = log
+            .lines()
+            .filter(|line| line.contains(" ERROR ") || line.contains("panic"));
+        for line in errors {
+            // Without the time.
+            let line = line.split_once(' ').map_or(line, |(_, line)| line);
+            self.tally.failed(format!("in the log: {}", line.trim()));
+        }
+        left
+    }
+
+    fn inventory(&self) -> Inventory {
+        Inventory::take(&self.backend, &self.mark)
+    }
+
+    fn visitor(&self, number: u64, phase: u64) -> Visitor {
+        let number = phase * 100 + number;
+        Visitor {
+            client: (*self.backend.service).clone(),
+            random: Random::new(self.seed, number),
+            agents: self.agents.clone(),
+            mark: self.mark.clone(),
+            number,
+            made: 0,
+        }
+    }
+}
