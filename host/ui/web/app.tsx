@@ -100,30 +100,39 @@ function skip(event: Event): void {
   main?.focus();
 }
 
-/** Sign in with the link's code if there is one, else find out whether we already are. */
+/** Learn what the service can do, and who we are; neither waits for the other. */
 async function begin(code: string | null, setFailed: (problem: Problem | null) => void): Promise<void> {
-  const asked = code !== null ? api.signIn({ code }) : api.agents().then(() => (signedIn.value = true));
-  for (let tries = 0; ; tries += 1) {
-    try {
-      const [found] = await Promise.all([api.info(), tries === 0 ? asked : api.agents()]);
-      info.value = found;
-      signedIn.value = true;
-      setFailed(null);
-      return;
-    } catch (error) {
-      const problem = Problem.of(error);
-      if (problem.status === 401) {
-        // An old link in a browser that is signed in is no reason to ask again.
-        if (code !== null && tries === 0 && key() !== null) continue;
-        const used = new Problem(401, problem.code, 'That sign-in link has been used or is too old.', 'Get a new one with `agent ui`, or give the token.');
-        info.value ??= await api.info().catch(() => null);
-        setFailed(code !== null ? used : null);
-        signedIn.value = false;
-        return;
+  const retried = async (ask: () => Promise<void>) => {
+    for (;;) {
+      try {
+        return await ask();
+      } catch (error) {
+        setFailed(Problem.of(error));
+        await new Promise((resolve) => setTimeout(resolve, 2000));
       }
-      setFailed(problem);
-      await new Promise((resolve) => setTimeout(resolve, 2000));
     }
+  };
+  await Promise.all([
+    retried(async () => {
+      info.value = await api.info();
+    }),
+    retried(() => recognise(code, setFailed)),
+  ]);
+}
+
+/** Sign in with the link's code if there is one, else find out whether we already are. */
+async function recognise(code: string | null, setFailed: (problem: Problem | null) => void): Promise<void> {
+  const refused = (error: unknown): true => {
+    if (Problem.of(error).status !== 401) throw error;
+    return true;
+  };
+  const isOld = code !== null && (await api.signIn({ code }).then(() => false, refused));
+  setFailed(isOld ? new Problem(401, 'old-link', 'That sign-in link has been used or is too old.', 'Get a new one with `agent ui`, or give the token.') : null);
+  // An old link in a browser that is signed in is no reason to ask again. A refusal has the sign-in shown.
+  if (code === null || isOld) {
+    await api.agents().then(() => {
+      signedIn.value = true;
+    }, refused);
   }
 }
 

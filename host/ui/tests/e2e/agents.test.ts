@@ -1,6 +1,6 @@
 import type { Browser, Page, Route } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { complaintsOf, launch, signedIn, untilLive } from './browser.ts';
+import { complaintsOf, launch, signedIn, untilCopied, untilLive } from './browser.ts';
 import { agent, call, create, DIRECTORY, info, remove, removeAll, until, URL_BASE } from './service.ts';
 
 let browser: Browser;
@@ -199,7 +199,7 @@ test('the tabs are those of the backend', async () => {
   if (capabilities.includes('attach-tmux')) {
     await page.keyboard.press('ArrowRight');
     await page.getByRole('button', { name: 'Copy the command' }).last().click();
-    await until('the command', async () => (await page.evaluate(() => navigator.clipboard.readText())).includes('tmux'));
+    await untilCopied(page, /tmux/);
   }
 });
 

@@ -45,22 +45,27 @@ describe.each(['light', 'dark'] as const)('in the %s theme', (colorScheme) => {
     expect(await violations(page), 'agents').toEqual([]);
 
     await page.getByRole('button', { name: 'New agent' }).click();
-    const summary = page.locator('dialog summary');
-    if (!capabilities.includes('terminal')) await summary.click();
-    await page.getByRole('button', { name: 'Add a variable' }).click();
-    await page.getByRole('button', { name: 'Create' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.locator('form[aria-busy=false]').waitFor();
+    for (const options of await dialog.locator('details.options summary').all()) await options.click();
+    await dialog.getByRole('button', { name: 'Add a variable' }).click();
+    await dialog.getByRole('button', { name: 'Create' }).click();
+    await dialog.getByText('Letters, digits').waitFor();
     expect(await violations(page), 'create').toEqual([]);
     await page.keyboard.press('Escape');
 
     await page.getByRole('button', { name: `Delete ${failed.name}` }).click();
+    await dialog.getByRole('heading', { name: 'Delete' }).waitFor();
     expect(await violations(page), 'question').toEqual([]);
     await page.keyboard.press('Escape');
 
     for (const tab of ['logs', 'details', ...(capabilities.includes('terminal') ? ['terminal'] : [])]) {
       await page.evaluate((to) => (location.hash = to), `#/agents/${running.id}/${tab}`);
       await page.locator(`#panel-${tab}`).waitFor();
+      if (tab === 'logs') await page.locator('.line').filter({ hasText: 'hello' }).waitFor();
       if (tab === 'terminal') await untilLive(page);
       if (tab === 'terminal') await page.getByRole('button', { name: 'Search' }).click();
+      if (tab === 'terminal') await page.getByRole('searchbox').waitFor();
       expect(await violations(page), tab).toEqual([]);
     }
     if (capabilities.includes('terminal')) {
@@ -68,7 +73,7 @@ describe.each(['light', 'dark'] as const)('in the %s theme', (colorScheme) => {
       await page.locator('.exit-bar').waitFor();
       expect(await violations(page), 'exit').toEqual([]);
       await page.evaluate(() => (location.hash = '#/grid'));
-      await page.locator('.tile').first().waitFor();
+      await page.locator('.tile .xterm').first().waitFor();
       expect(await violations(page), 'grid').toEqual([]);
     }
     await page.context().close();

@@ -14,7 +14,7 @@ const complaints = new WeakMap<Page, string[]>();
 
 export async function open(browser: Browser, path = '', options: BrowserContextOptions = {}): Promise<Page> {
   const context = await browser.newContext({ permissions: ['clipboard-read', 'clipboard-write'], ...options });
-  context.setDefaultTimeout(10_000);
+  context.setDefaultTimeout(20_000);
   const page = await context.newPage();
   const list: string[] = [];
   complaints.set(page, list);
@@ -78,6 +78,14 @@ export function untilShows(page: Page, text: string | RegExp, index = 0, ms = 20
 
 export function untilLive(page: Page): Promise<void> {
   return page.locator('.chip.live').waitFor();
+}
+
+/** Until the clipboard, which the page fills in its own time, holds it. */
+export function untilCopied(page: Page, text: string | RegExp): Promise<unknown> {
+  return until(`${text} on the clipboard`, async () => {
+    const copied = await page.evaluate(() => navigator.clipboard.readText());
+    return typeof text === 'string' ? copied === text : text.test(copied);
+  });
 }
 
 /** A line of shell, typed into the terminal that has the focus. */

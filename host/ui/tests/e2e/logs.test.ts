@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { launch, signedIn } from './browser.ts';
+import { launch, signedIn, untilCopied } from './browser.ts';
 import { create, info, removeAll, until } from './service.ts';
 
 let browser: Browser;
@@ -29,7 +29,7 @@ test('lines are there, follow, and can be searched, copied and kept', async () =
   await until('one match', async () => (await lines.count()) === 1);
   expect(await page.locator('mark').innerText()).toBe('line 2');
   await page.getByRole('button', { name: 'Copy these lines' }).click();
-  expect(await page.evaluate(() => navigator.clipboard.readText())).toMatch(/line 2$/);
+  await untilCopied(page, /line 2$/);
 
   const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download these lines' }).click()]);
   expect(download.suggestedFilename()).toBe(`${made.name}.log`);

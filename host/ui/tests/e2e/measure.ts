@@ -1,5 +1,6 @@
 import { cpus, loadavg } from 'node:os';
 import type { Page } from 'playwright-core';
+import { expect } from 'vitest';
 
 declare global {
   interface Window {
@@ -21,8 +22,10 @@ export function watchFreezes(page: Page): Promise<void> {
 /** The longest such moment so far, in milliseconds; anything below 50 counts as none. */
 export const longestFreeze = (page: Page): Promise<number> => page.evaluate(() => window.longest);
 
-/** So many milliseconds of a processor of one's own, on a machine that others use as well. */
-export const shared = (ms: number): number => ms * Math.max(1, (loadavg()[0] ?? 0) / cpus().length);
+/** Fails when it took longer; only where times are asked for, as others may use the machine as well. */
+export function isWithin(limit: number, ms: number): void {
+  if (process.env.AGENTD_E2E_LIMITS) expect(ms).toBeLessThan(limit);
+}
 
 export const quantile = (values: number[], q: number): number =>
   [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))] ?? Number.NaN;

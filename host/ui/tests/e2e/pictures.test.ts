@@ -53,7 +53,8 @@ describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
     await dialog.getByLabel('Name').fill('reviewer');
     await dialog.getByLabel('Directory').fill('/home/you/project');
     await dialog.getByRole('button', { name: 'Add a variable' }).click();
-    if (await dialog.locator('summary').count()) await dialog.locator('summary').click();
+    await dialog.locator('form[aria-busy=false]').waitFor();
+    for (const options of await dialog.locator('summary').all()) await options.click();
     await picture(page, 'create');
     await page.keyboard.press('Escape');
     await page.getByRole('button', { name: `Delete ${worker.name}` }).click();

@@ -1,7 +1,7 @@
-import type { Browser, Request } from 'playwright-core';
+import type { Browser, Request, Route } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { complaintsOf, launch, open, signedIn } from './browser.ts';
-import { code, TOKEN, URL_BASE } from './service.ts';
+import { code, TOKEN, until, URL_BASE } from './service.ts';
 
 let browser: Browser;
 
@@ -45,6 +45,33 @@ test('a link with a one-time code signs in, once, and leaves no trace', async ()
   await page.getByRole('heading', { name: 'Agents', exact: true }).waitFor();
   await page.context().close();
   await other.context().close();
+});
+
+test('a sign-in that is faster than the page keeps its effect', async () => {
+  const page = await open(browser, 'favicon.svg');
+  const held: Route[] = [];
+  let isHeld = true;
+  await page.route('**/info', (route) => void (isHeld ? held.push(route) : route.continue()));
+  await page.goto(`${URL_BASE}/`);
+  await page.getByLabel('Token').fill(TOKEN);
+  const [answer] = await Promise.all([page.waitForResponse('**/login'), page.getByRole('button', { name: 'Sign in' }).click()]);
+  expect(answer.status()).toBe(204);
+  await page.getByRole('navigation', { name: 'Pages' }).waitFor();
+  await until('the question', async () => held.length > 0);
+  isHeld = false;
+  await Promise.all(held.map((route) => route.continue()));
+  await page.getByRole('heading', { name: 'Agents', exact: true }).waitFor();
+  expect(await page.getByLabel('Token').count()).toBe(0);
+  await page.context().close();
+});
+
+test('an old link is said to be old, also in a browser whose sign-in has ended', async () => {
+  const page = await signedIn(browser);
+  await page.context().clearCookies();
+  await page.goto(`${URL_BASE}/#code=0000`);
+  await page.reload();
+  await page.getByText('has been used or is too old').waitFor();
+  await page.context().close();
 });
 
 test('the cookie alone, or the key alone, opens nothing', async () => {

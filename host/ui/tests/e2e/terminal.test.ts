@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { bufferOf, complaintsOf, launch, open, screenOf, signedIn, type, untilLive, untilShows } from './browser.ts';
+import { bufferOf, complaintsOf, launch, open, screenOf, signedIn, type, untilCopied, untilLive, untilShows } from './browser.ts';
 import { Network } from './cut.ts';
 import { agent, call, create, DIRECTORY, info, remove, removeAll, until, URL_BASE } from './service.ts';
 
@@ -37,6 +37,13 @@ async function terminal(id: string, options: Parameters<typeof signedIn>[2] = {}
 
 const focus = (page: Page) => page.locator('.screen textarea').focus();
 
+/** A command that takes the keys: the shell has let go of the terminal when it is ready. */
+async function runs(page: Page, command: string): Promise<void> {
+  await focus(page);
+  await type(page, `echo "rea""dy"; ${command}`);
+  await untilShows(page, /^ready$/m);
+}
+
 describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
   test('a command is typed and its output read', async () => {
     const page = await terminal((await create(SHELL)).id);
@@ -61,19 +68,15 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
   test('reloading in the middle of a full-screen program shows the same screen', async () => {
     const page = await terminal((await create(SHELL)).id);
     await focus(page);
-    await type(page, 'htop --no-mouse -d 100');
-    const up = (lines: string[]) => lines.some((line) => line.includes('F10'));
-    await until('htop', async () => up(await screenOf(page)));
-    // Its figures change every ten seconds, so one of two tries falls between two changes.
-    let same = false;
-    for (let tries = 0; tries < 3 && !same; tries += 1) {
-      const before = await screenOf(page);
-      await page.reload();
-      await untilLive(page);
-      await until('the screen', async () => up(await screenOf(page)));
-      same = JSON.stringify(await screenOf(page)) === JSON.stringify(before);
-    }
-    expect(same).toBe(true);
+    await type(page, 'htop --no-mouse');
+    await until('htop', async () => (await screenOf(page)).some((line) => line.includes('F10')));
+    // Paused, its figures stay what they are.
+    await page.keyboard.press('Z');
+    await until('the pause', async () => (await screenOf(page)).some((line) => line.includes('PAUSED')));
+    const before = await screenOf(page);
+    await page.reload();
+    await untilLive(page);
+    await until('the same screen', async () => JSON.stringify(await screenOf(page)) === JSON.stringify(before));
     expect(await page.evaluate(() => document.querySelector<HTMLElement & { terminal?: { buffer: { active: { type: string } } } }>('.screen')?.terminal?.buffer.active.type)).toBe('alternate');
     await focus(page);
     await page.keyboard.press('q');
@@ -120,8 +123,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     await untilShows(two, 'but this');
     expect((await bufferOf(two)).join('\n')).not.toContain('never');
     await two.getByRole('button', { name: 'Only watch' }).click();
-    await two.getByText('Live, watching').waitFor({ state: 'detached' });
-    await untilLive(two);
+    await two.locator('.chip.live').filter({ hasNotText: 'watching' }).waitFor();
     await focus(two);
     await type(two, 'echo "now"" heard"');
     await untilShows(one, 'now heard');
@@ -136,10 +138,11 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     });
     await page.setViewportSize({ width: 700, height: 500 });
     await until('a smaller one', async () => ((await agent(id)).session?.size.cols ?? 999) < wide.cols - 20);
-    await focus(page);
-    await type(page, 'tput cols | sed s/^/cols=/');
-    const cols = (await agent(id)).session?.size.cols;
-    await untilShows(page, `cols=${cols}`);
+    await runs(page, 'while sleep 0.1; do tput cols; done');
+    await until('the same size in the program', async () => {
+      const said = (await bufferOf(page)).findLast((line) => line !== '');
+      return Number(said) === (await agent(id)).session?.size.cols;
+    });
   });
 
   test('a phone does not resize what somebody else looks at, and has the keys it lacks', async () => {
@@ -150,9 +153,8 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
       return session && session.size.cols > 100 && session.viewers > 0 ? session.size : null;
     });
     const phone = await terminal(id, { viewport: { width: 390, height: 800 }, hasTouch: true, isMobile: true });
-    await focus(desk);
-    await type(desk, 'cat -v');
-    await untilShows(phone, 'cat -v');
+    await runs(desk, 'cat -v');
+    await untilShows(phone, /^ready$/m);
     const keys = phone.getByRole('toolbar', { name: 'Keys' });
     await phone.locator('.screen').tap();
     await keys.getByRole('button', { name: 'Esc' }).tap();
@@ -213,15 +215,20 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
   test('pasting is bracketed where the program asked for it, and cannot be broken out of', async () => {
     const page = await terminal((await create(SHELL)).id);
     await focus(page);
-    await type(page, `printf '\\033[?2004h'; cat -v`);
-    await untilShows(page, 'cat -v');
+    await type(page, `printf '\\033[?2004h'; echo "rea""dy"; cat -v`);
+    await untilShows(page, /^ready$/m);
     await page.evaluate(() => navigator.clipboard.writeText('one\u001b[201~two'));
+    // Once as the terminal's echo, once more as what cat read.
+    const seen = (times: number) =>
+      until(`${times} of them`, async () => ((await bufferOf(page)).join('\n').match(/\^\[\[200~onetwo\^\[\[201~/g) ?? []).length === times);
     await page.getByRole('button', { name: 'Paste' }).click();
+    await seen(1);
     await page.keyboard.press('Enter');
-    await untilShows(page, '^[[200~onetwo^[[201~');
+    await seen(2);
     await page.keyboard.press('Control+Shift+V');
+    await seen(3);
     await page.keyboard.press('Enter');
-    await until('the second', async () => ((await bufferOf(page)).join('\n').match(/200~onetwo/g) ?? []).length >= 3);
+    await seen(4);
   });
 
   test('text is selected and copied, and found', async () => {
@@ -233,9 +240,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     await page.getByRole('searchbox', { name: 'Search the terminal' }).fill('row 17 of');
     await page.getByText('1 of 1').waitFor();
     await page.getByRole('button', { name: 'Copy what is selected' }).click();
-    await page.getByText('Copied the selection').waitFor();
-    expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('row 17 of');
-    await page.keyboard.press('Control+Shift+ArrowUp');
+    await untilCopied(page, 'row 17 of');
   });
 
   test('a program offers text for the clipboard and never reads it', async () => {
@@ -246,7 +251,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     await page.getByText('would like to copy 7 characters').waitFor();
     expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('private');
     await page.getByRole('button', { name: 'Copy', exact: true }).click();
-    await until('the text', async () => (await page.evaluate(() => navigator.clipboard.readText())) === 'offered');
+    await untilCopied(page, 'offered');
     expect((await bufferOf(page)).join('\n')).not.toContain(Buffer.from('private').toString('base64'));
   });
 
@@ -284,9 +289,8 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
 
   test('the mouse reaches a program that asked for it', async () => {
     const page = await terminal((await create(SHELL)).id);
-    await focus(page);
-    await type(page, `printf '\\033[?1000h\\033[?1006h'; cat -v`);
-    await untilShows(page, 'cat -v');
+    await runs(page, `printf '\\033[?1000h\\033[?1006hasked\\n'; cat -v`);
+    await untilShows(page, /^asked$/m);
     await page.locator('.xterm-screen').click({ position: { x: 4, y: 4 } });
     await page.keyboard.press('Enter');
     await untilShows(page, '^[[<0;1;1M^[[<0;1;1m');
@@ -294,8 +298,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
 
   test('text composed by an input method arrives once', async () => {
     const page = await terminal((await create(SHELL)).id);
-    await focus(page);
-    await type(page, 'cat -v | tr -d "\\n"');
+    await runs(page, 'cat');
     const cdp = await page.context().newCDPSession(page);
     await cdp.send('Input.imeSetComposition', { text: 'にほ', selectionStart: 2, selectionEnd: 2 });
     await cdp.send('Input.imeSetComposition', { text: 'にほん', selectionStart: 3, selectionEnd: 3 });
@@ -379,7 +382,10 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
       `${URL_BASE}/agents/${id}/input`,
     );
     expect(blind).toBe('sent');
-    expect((await bufferOf(page)).join('\n')).not.toContain('pwned');
+    // What is typed now comes after it, had it come.
+    await focus(page);
+    await type(page, 'echo "af""ter"');
+    expect(await untilShows(page, /^after$/m)).not.toContain('pwned');
     await foreign.close();
     server.close();
   });

@@ -8,7 +8,9 @@ import { Problem } from '../service/problem.ts';
 /** For whoever comes without a sign-in link: one field. */
 export function SignInPage({ failed }: { failed: Problem | null }) {
   const [token, setToken] = useState('');
-  const [problem, setProblem] = useState<Problem | null>(failed);
+  // Undefined until the first try.
+  const [own, setProblem] = useState<Problem | null | undefined>(undefined);
+  const problem = own === undefined ? failed : own;
   const [busy, setBusy] = useState(false);
   const signIn = async () => {
     setBusy(true);

@@ -43,7 +43,8 @@ export async function request(path: string, options: Request = {}): Promise<Resp
   }
   if (!response.ok) {
     const problem = await Problem.from(response);
-    if (problem.status === 401 && path !== '/login') signedIn.value = false;
+    // Somebody may have signed in since this was asked.
+    if (problem.status === 401 && path !== '/login' && half === key()) signedIn.value = false;
     throw problem;
   }
   return response;

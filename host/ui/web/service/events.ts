@@ -1,4 +1,4 @@
-import { chunks, request } from './api.ts';
+import { chunks, request, signedIn } from './api.ts';
 import { backoff } from './backoff.ts';
 import { Problem } from './problem.ts';
 import { type ServerEvent, SseParser } from './sse.ts';
@@ -39,7 +39,7 @@ export async function follow(listener: EventsListener, stop: AbortSignal): Promi
     } catch (error) {
       if (stop.aborted) return;
       const problem = Problem.of(error);
-      if (problem.status === 401) return;
+      if (signedIn.value === false) return;
       // An id that the service no longer knows is no reason to stay away.
       if (problem.status >= 400 && problem.status < 500) lastId = null;
       listener.lost(problem);
