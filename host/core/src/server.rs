@@ -40,10 +40,17 @@ impl Server {
         shutdown.await;
         sessions.close();
         if self.leave_running {
+            // No client was answered that these are there.
+            if timeout(SHUTDOWN_LIMIT, sessions.end_starting(SHUTDOWN_GRACE))
+                .await
+                .is_err()
+            {
+                tracing::warn!("some starts were not undone in time");
+            }
             tracing::info!("shutting down; {} sessions stay", sessions.list().len());
         } else {
             tracing::info!("shutting down; ending {} sessions", sessions.list().len());
-            if timeout(SHUTDOWN_LIMIT, sessions.delete_all(SHUTDOWN_GRACE))
+            if timeout(SHUTDOWN_LIMIT, sessions.end_all(SHUTDOWN_GRACE))
                 .await
                 .is_err()
             {
