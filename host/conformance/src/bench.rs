@@ -28,6 +28,9 @@ const SCREEN_IDLE: Duration = Duration::from_secs(60);
 /// How long what a clause leaves may take to end when it is asked to.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How long the library may take to connect.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How often something is looked at that cannot tell of itself.
 const INTERVAL: Duration = Duration::from_millis(20);
 
@@ -53,7 +56,10 @@ impl Bench {
         working_dir: PathBuf,
     ) -> Check<Bench> {
         let services = Arc::new(Services::start()?);
-        let backend = Arc::new(Backend::connect(&library, services, &config).await?);
+        let backend = Backend::connect(&library, services, &config, START_TIMEOUT)
+            .await
+            .map_err(|error| error.message)?;
+        let backend = Arc::new(backend);
         let screens = Arc::new(ScreenThreads::start()?);
         let observer = Arc::new(Unobserved);
         Ok(Bench {
@@ -250,7 +256,7 @@ impl Bench {
 
     /// Ends all that a clause left running, and fails if something cannot be ended.
     pub(crate) async fn clear(&self) -> Check {
-        self.within("what is left to end", self.sessions.end_all(GRACE))
+        self.within("what is left to end", self.sessions.delete_all(GRACE))
             .await?;
         if self.manifest().persistent {
             for found in self.backend.list().await? {

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentd_api::{BackendDescription, Info};
 use agentd_plugin_api::abi::host::{RemoteBackend, RemoteSession};
@@ -8,28 +9,36 @@ use agentd_plugin_api::sink::Receiver;
 use agentd_plugin_api::{Capability, Config, Found, Manifest, SessionSpec};
 
 use crate::loader::Library;
-use crate::{Error, Result};
+use crate::start_call;
+use crate::{Error, Result, StartError};
 
 /// The connected backend, as the rest of the host sees it: its name and capabilities are data,
 /// and nothing anywhere depends on which backend it is.
 pub struct Backend {
     library: String,
     manifest: Manifest,
-    remote: RemoteBackend,
+    remote: Arc<RemoteBackend>,
+    start_timeout: Duration,
 }
 
 impl Backend {
-    /// Connects a loaded library.
+    /// Connects a loaded library. This call and those for what outlived an earlier daemon may take
+    /// `start_timeout` each.
     pub async fn connect(
         library: &Library,
         services: Arc<dyn HostServices>,
         config: &Config,
-    ) -> Result<Self, agentd_plugin_api::Error> {
-        let remote = library.module.connect(services, config).await?;
+        start_timeout: Duration,
+    ) -> Result<Self, StartError> {
+        let (module, config) = (library.module, config.clone());
+        let what = format!("connecting to the backend `{}`", library.manifest.name);
+        let connect = async move { module.connect(services, &config).await };
+        let remote = start_call::run_async(&what, start_timeout, connect).await??;
         Ok(Backend {
             library: library.path.display().to_string(),
             manifest: library.manifest.clone(),
-            remote,
+            remote: Arc::new(remote),
+            start_timeout,
         })
     }
 
@@ -113,12 +122,18 @@ impl Backend {
         if !self.manifest.persistent {
             return Ok(Vec::new());
         }
-        Ok(self.remote.list().await?)
+        let remote = self.remote.clone();
+        let what = format!("listing the sessions of the backend `{}`", self.name());
+        let list = async move { remote.list().await };
+        Ok(start_call::run_async(&what, self.start_timeout, list).await??)
     }
 
     /// Takes over one of them.
     pub async fn adopt(&self, id: &str, events: Arc<dyn Receiver>) -> Result<RemoteSession> {
-        Ok(self.remote.adopt(id, events).await?)
+        let (remote, id) = (self.remote.clone(), id.to_owned());
+        let what = format!("taking over a session of the backend `{}`", self.name());
+        let adopt = async move { remote.adopt(&id, events).await };
+        Ok(start_call::run_async(&what, self.start_timeout, adopt).await??)
     }
 }
 

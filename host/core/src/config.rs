@@ -1,5 +1,6 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
@@ -34,6 +35,16 @@ pub struct Config {
     #[arg(long, env = "AGENTD_PLUGIN_DIR", value_name = "DIRECTORIES")]
     pub plugin_dir: Option<OsString>,
 
+    /// Seconds that the backend may take for each call while the service starts
+    #[arg(
+        long,
+        env = "AGENTD_BACKEND_START_TIMEOUT_SECS",
+        default_value = "30",
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
+    pub backend_start_timeout_secs: u64,
+
     /// Whether libraries must be safe from other users' changes
     #[arg(
         long,
@@ -43,7 +54,7 @@ pub struct Config {
     )]
     pub plugin_trust: PluginTrust,
 
-    /// Directory of the database and the token [default: $XDG_STATE_HOME/agentd]
+    /// Directory of the token and other state [default: $XDG_STATE_HOME/agentd]
     #[arg(long, env = "AGENTD_STATE_DIR", value_name = "DIRECTORY")]
     pub state_dir: Option<PathBuf>,
 
@@ -151,7 +162,12 @@ pub enum PluginTrust {
 }
 
 impl Config {
-    /// Where the token and the database are. None when there is no home directory either.
+    /// How long the backend may take for each call while the service starts.
+    pub fn backend_start_timeout(&self) -> Duration {
+        Duration::from_secs(self.backend_start_timeout_secs)
+    }
+
+    /// Where the token and the backends' instances are. None when there is no home directory either.
     pub fn state_dir(&self) -> Option<PathBuf> {
         let home_state = || Some(PathBuf::from(variable("HOME")?).join(".local/state"));
         self.state_dir
@@ -189,7 +205,7 @@ impl Config {
     }
 }
 
-/// An empty filter is none.
+/// An empty filter counts as not given.
 fn parse_log(filter: &str) -> Result<String, tracing_subscriber::filter::ParseError> {
     let filter = if filter.is_empty() { "info" } else { filter };
     EnvFilter::builder().parse(filter)?;

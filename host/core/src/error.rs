@@ -1,5 +1,11 @@
 use agentd_plugin_api::{Error as BackendError, ErrorKind as BackendErrorKind};
 
+use crate::start_call::StartCallError;
+use crate::text;
+
+/// The code of a call that the backend has not finished in time.
+pub(crate) const BACKEND_OVERDUE: &str = "backend-overdue";
+
 /// What the domain's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -24,7 +30,7 @@ pub enum ErrorKind {
     Invalid,
     /// No or wrong credentials.
     Unauthorized,
-    /// This address or page may not ask at all.
+    /// This address or page may not send requests at all.
     Forbidden,
     /// There is no such thing.
     NotFound,
@@ -77,11 +83,6 @@ impl Error {
         Error::new(ErrorKind::Unavailable, code, message)
     }
 
-    /// Nothing is started any more.
-    pub(crate) fn shutting_down() -> Self {
-        Error::unavailable("shutting-down", "the service is shutting down")
-    }
-
     /// Something that should not have happened.
     pub fn internal(message: impl Into<String>) -> Self {
         Error::new(ErrorKind::Internal, "internal", message)
@@ -92,6 +93,13 @@ impl Error {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+}
+
+impl From<StartCallError> for Error {
+    fn from(error: StartCallError) -> Self {
+        let hint = error.hint();
+        Error::unavailable(BACKEND_OVERDUE, error.to_string()).hint(hint)
     }
 }
 
@@ -111,8 +119,8 @@ impl From<BackendError> for Error {
         Error {
             kind,
             code,
-            message: error.message,
-            hint: error.hint,
+            message: text::line(&error.message),
+            hint: error.hint.map(|hint| text::line(&hint)),
         }
     }
 }

@@ -20,9 +20,14 @@ mod error;
 mod instance;
 mod listener;
 mod prepared;
+mod process_end;
 mod server;
 mod services;
+mod signals;
+mod start_call;
 mod start_error;
+mod state_file;
+mod text;
 
 pub use backend::Backend;
 pub use clock::now;

@@ -1,9 +1,9 @@
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::net::sockopt;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 use crate::config::Config;
 use crate::start_error::StartError;
@@ -17,7 +17,7 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 const BACKLOG: u32 = 1024;
 
 /// The first address that `AGENTD_HOST` and `AGENTD_PORT` stand for.
-pub fn resolve(config: &Config) -> Result<SocketAddr, StartError> {
+pub async fn resolve(config: &Config) -> Result<SocketAddr, StartError> {
     let unusable = |cause: String| {
         StartError::config(format!(
             "AGENTD_HOST `{}` is not a usable address: {cause}",
@@ -25,8 +25,8 @@ pub fn resolve(config: &Config) -> Result<SocketAddr, StartError> {
         ))
         .hint("use 127.0.0.1 unless other machines are to reach the service")
     };
-    let mut addresses = (config.host.as_str(), config.port)
-        .to_socket_addrs()
+    let mut addresses = lookup_host((config.host.as_str(), config.port))
+        .await
         .map_err(|error| unusable(error.to_string()))?;
     addresses
         .next()

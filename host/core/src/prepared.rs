@@ -19,6 +19,7 @@ use crate::loader::{self, SearchPath, Trust};
 use crate::server::Server;
 use crate::services::Services;
 use crate::session::{Observer, ScreenThreads, Sessions};
+use crate::start_call;
 use crate::start_error::StartError;
 
 /// A service before it has routes: the backend is loaded and connected, the address is bound.
@@ -43,9 +44,14 @@ impl Prepared {
             PluginTrust::Strict => Trust::Strict,
             PluginTrust::Off => Trust::Off,
         };
-        let library = loader::load(&name, &search, trust)?;
+        let start_timeout = config.backend_start_timeout();
+        let library = {
+            let (name, what) = (name.clone(), format!("loading the backend `{name}`"));
+            let load = move || loader::load(&name, &search, trust);
+            start_call::run(&what, start_timeout, load).await??
+        };
 
-        let address = resolve(&config)?;
+        let address = resolve(&config).await?;
         if config.auth == Auth::Off && !address.ip().is_loopback() {
             let message = format!("AGENTD_AUTH=off is not allowed on `{}`", config.host);
             return Err(
@@ -76,7 +82,8 @@ impl Prepared {
             state_dir,
             settings: config.backend_settings(),
         };
-        let backend = Backend::connect(&library, Arc::new(Services), &backend_config).await?;
+        let services = Arc::new(Services);
+        let backend = Backend::connect(&library, services, &backend_config, start_timeout).await?;
 
         let screens = ScreenThreads::start()
             .map_err(|error| StartError::failure(format!("starting threads: {error}")))?;
@@ -101,11 +108,6 @@ impl Prepared {
             instance,
             config,
         })
-    }
-
-    /// Where the service will listen.
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// An empty registry of sessions on the backend.

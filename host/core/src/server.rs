@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,11 @@ use crate::daemon::Daemon;
 use crate::http::{Response, serve_connections};
 use crate::instance::Instance;
 
-/// Together these stay below the 12 seconds that a shutdown may take.
+/// Together with [`LEFT_BEHIND`](crate::service) these stay below the 12 seconds that a shutdown
+/// may take.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(10_500);
-const CONNECTIONS_LIMIT: Duration = Duration::from_millis(800);
+const CONNECTIONS_LIMIT: Duration = Duration::from_millis(700);
 
 /// A service that is ready to run.
 pub struct Server {
@@ -28,6 +30,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.daemon.address
+    }
+
     /// Serves until `shutdown`, then ends the sessions (or leaves them, where that was asked for
     /// and is possible) and the connections.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
@@ -40,20 +47,13 @@ impl Server {
         shutdown.await;
         sessions.close();
         if self.leave_running {
-            // No client was answered that these are there.
-            if timeout(SHUTDOWN_LIMIT, sessions.end_starting(SHUTDOWN_GRACE))
-                .await
-                .is_err()
-            {
-                tracing::warn!("some starts were not undone in time");
-            }
             tracing::info!("shutting down; {} sessions stay", sessions.list().len());
         } else {
             tracing::info!("shutting down; ending {} sessions", sessions.list().len());
-            if timeout(SHUTDOWN_LIMIT, sessions.end_all(SHUTDOWN_GRACE))
-                .await
-                .is_err()
-            {
+            // In a task: a library may block the thread that its end is asked for on.
+            let all = sessions.clone();
+            let ends = tokio::spawn(async move { all.delete_all(SHUTDOWN_GRACE).await });
+            if timeout(SHUTDOWN_LIMIT, ends).await.is_err() {
                 tracing::warn!("some sessions did not end in time");
             }
         }

@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::children::Children;
@@ -14,7 +14,12 @@ use crate::daemon::Service;
 use crate::descriptors;
 use crate::prepared::Prepared;
 use crate::server::Server;
+use crate::signals::shutdown_signal;
 use crate::start_error::{ExitCode as StartExitCode, StartError};
+use crate::{process_end, start_call};
+
+/// How long the end waits for threads of the runtime, which a library may block.
+const LEFT_BEHIND: Duration = Duration::from_millis(300);
 
 #[derive(Parser)]
 #[command(version)]
@@ -23,7 +28,8 @@ struct CommandLine {
     config: Config,
 }
 
-/// Runs a service until SIGINT or SIGTERM; `server` gives it its routes.
+/// Runs a service until SIGINT or SIGTERM, also while it starts: that is a clean end, with exit
+/// code 0, as a service manager expects it. `server` gives the service its routes.
 pub fn main<F, R>(service: &'static Service, server: F) -> ExitCode
 where
     F: FnOnce(Prepared) -> R,
@@ -41,17 +47,18 @@ where
         }
     };
     log_to_stderr(&config.log);
-    match start(service, config, server) {
-        Ok(()) => ExitCode::SUCCESS,
+    let code = match start(service, config, server) {
+        Ok(()) => 0,
         Err(error) => {
             report(&error);
-            ExitCode::from(error.exit_code as u8)
+            error.exit_code as u8
         }
+    };
+    if start_call::is_one_left_behind() {
+        process_end::at_once(code);
     }
+    ExitCode::from(code)
 }
-
-/// Done when the service is to end.
-pub type Shutdown = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The settings in a command line, whose first word is the program, and in the environment.
 pub(crate) fn parse(
@@ -76,35 +83,36 @@ where
 {
     let failed =
         |what: &str, error: std::io::Error| StartError::failure(format!("{what}: {error}"));
+    let mut shutdown = shutdown_signal().map_err(|error| failed("listening for signals", error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| failed("starting the runtime", error))?;
     descriptors::raise_limit();
-    runtime.block_on(async {
-        let shutdown = signals().map_err(|error| failed("listening for signals", error))?;
+    let ended = runtime.block_on(async {
         Children::get()
             .adopt_orphans()
             .map_err(|error| failed("adopting orphans", error))?;
         let free_port = config.port == 0;
-        let prepared = Prepared::new(service, config).await?;
+        let ready = async { server(Prepared::new(service, config).await?).await };
+        let server = tokio::select! {
+            biased;
+            _ = &mut shutdown => {
+                tracing::info!("asked to end while starting; sessions of an earlier run stay");
+                return Ok(());
+            }
+            ready = ready => ready?,
+        };
         if free_port {
-            print_address(&prepared);
+            print_address(&server);
         }
-        server(prepared).await?.run(shutdown).await;
+        // The sender always sends, so an error cannot be.
+        let shutdown = async { drop(shutdown.await) };
+        server.run(shutdown).await;
         Ok(())
-    })
-}
-
-fn signals() -> std::io::Result<Shutdown> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(Box::pin(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    }))
+    });
+    runtime.shutdown_timeout(LEFT_BEHIND);
+    ended
 }
 
 fn log_to_stderr(filter: &str) {
@@ -116,8 +124,8 @@ fn log_to_stderr(filter: &str) {
 }
 
 #[expect(clippy::print_stdout, reason = "the port was asked for, and is no log")]
-fn print_address(prepared: &Prepared) {
-    println!("listening on http://{}", prepared.address());
+fn print_address(server: &Server) {
+    println!("listening on http://{}", server.address());
 }
 
 #[expect(

@@ -2,6 +2,7 @@ use agentd_plugin_api::host::HostServices;
 use tracing::Level;
 
 use crate::children::Children;
+use crate::text::{line, quoted};
 
 /// What the daemon offers to its backend.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl HostServices for Services {
     }
 
     fn log(&self, level: u8, target: &str, message: &str) {
-        at_level!(level, event, from = target, "{message}");
+        at_level!(level, event, from = quoted(target), "{}", line(message));
     }
 
     fn hold_reaping(&self) {

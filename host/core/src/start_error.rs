@@ -1,6 +1,9 @@
-use agentd_plugin_api::ErrorKind;
+use agentd_plugin_api::ErrorKind as BackendErrorKind;
 
 use crate::loader::LoadError;
+use crate::start_call::StartCallError;
+use crate::text;
+use crate::{Error, ErrorKind};
 
 /// Why a service did not start, as its user reads it.
 #[derive(Debug)]
@@ -13,7 +16,7 @@ pub struct StartError {
     pub exit_code: ExitCode,
 }
 
-/// The exit codes of the services (sysexits.h), so that a service manager can tell "never
+/// The exit codes of the services besides 0 (sysexits.h), so that a service manager can tell "never
 /// restart" from "try again".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -54,15 +57,10 @@ impl StartError {
 
 impl From<LoadError> for StartError {
     fn from(error: LoadError) -> Self {
-        let exit_code = match error.exit_code() {
-            78 => ExitCode::Config,
-            69 => ExitCode::Unavailable,
-            _ => ExitCode::Failure,
-        };
         StartError {
             message: error.to_string(),
             hints: error.hints(),
-            exit_code,
+            exit_code: ExitCode::Config,
         }
     }
 }
@@ -70,14 +68,41 @@ impl From<LoadError> for StartError {
 impl From<agentd_plugin_api::Error> for StartError {
     fn from(error: agentd_plugin_api::Error) -> Self {
         let exit_code = match error.kind {
-            ErrorKind::Unavailable => ExitCode::Unavailable,
-            ErrorKind::Invalid | ErrorKind::Refused => ExitCode::Config,
+            BackendErrorKind::Unavailable => ExitCode::Unavailable,
+            BackendErrorKind::Invalid | BackendErrorKind::Refused => ExitCode::Config,
             _ => ExitCode::Failure,
         };
         StartError {
+            message: text::line(&error.message),
+            hints: error.hint.iter().map(|hint| text::line(hint)).collect(),
+            exit_code,
+        }
+    }
+}
+
+impl From<StartCallError> for StartError {
+    fn from(error: StartCallError) -> Self {
+        let exit_code = match error {
+            StartCallError::Overdue { .. } => ExitCode::Unavailable,
+            StartCallError::Failed { .. } => ExitCode::Failure,
+        };
+        StartError {
+            message: error.to_string(),
+            hints: vec![error.hint().to_owned()],
+            exit_code,
+        }
+    }
+}
+
+impl From<Error> for StartError {
+    fn from(error: Error) -> Self {
+        StartError {
             message: error.message,
             hints: error.hint.into_iter().collect(),
-            exit_code,
+            exit_code: match error.kind {
+                ErrorKind::Unavailable => ExitCode::Unavailable,
+                _ => ExitCode::Failure,
+            },
         }
     }
 }

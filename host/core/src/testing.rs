@@ -23,7 +23,7 @@ pub use agentd_terminal::hostile;
 pub use answer::Answer;
 pub use client::{TestClient, TestRequest};
 pub use libraries::{build_library, example_libraries, libraries};
-pub use program::{Ended, RunningProgram, TestProgram};
+pub use program::{Ended, RunningProgram, SpawnedProgram, TestProgram};
 pub use server::TestServer;
 pub use session::TestSession;
 pub use terminal::{Hello, TestTerminal};

@@ -7,7 +7,6 @@ mod events;
 mod routes;
 mod store;
 mod ui;
-mod watch;
 
 use std::sync::Arc;
 
@@ -15,8 +14,7 @@ use agentd_host::{Prepared, Server, Service, StartError, http};
 
 use agents::Agents;
 use events::Events;
-use store::Store;
-use watch::Watch;
+use store::{MemoryStore, Store};
 
 /// What distinguishes this service from the other.
 pub static SERVICE: Service = Service {
@@ -27,17 +25,15 @@ pub static SERVICE: Service = Service {
 
 /// The service, with the agents that outlived an earlier one.
 pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
-    let store = Arc::new(Store::default());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
     let events = Arc::new(Events::new());
-    let observer = Watch {
+    let observer = agents::Watch {
         store: store.clone(),
         events: events.clone(),
     };
     let sessions = prepared.sessions(Arc::new(observer));
     let agents = Arc::new(Agents::new(store, sessions.clone(), events));
-    if let Err(error) = agents.adopt().await {
-        tracing::warn!(%error, "agents of an earlier run cannot be listed");
-    }
+    agents.adopt().await?;
     Ok(prepared.server(sessions, |daemon| {
         http::service(
             daemon,

@@ -7,7 +7,6 @@
 mod agents;
 mod doors;
 mod events;
-mod life;
 mod program;
 mod terminal;
 

@@ -154,11 +154,6 @@ impl Cell {
         }
     }
 
-    /// The same character with another look.
-    pub fn styled(self, style: Style) -> Self {
-        Self { style, ..self }
-    }
-
     pub fn wide(c: char, style: Style) -> Self {
         Self {
             text: u32::from(c) | Self::WIDE,

@@ -49,3 +49,25 @@ async fn no_more_descriptors() {
     assert!(started > 3, "{started}: {refusal}");
     assert!(refusal.contains("ulimit -n"), "{refusal}");
 }
+
+#[tokio::test]
+async fn a_full_disk_leaves_nothing_that_stops_the_next_start() {
+    if !may_make_namespaces() {
+        return;
+    }
+    let script = r#"exec unshare --mount sh -c '
+        mkdir "$AGENTD_STATE_DIR" && cd "$AGENTD_STATE_DIR" && mount -t tmpfs -o size=64k tmpfs . &&
+        cd "$AGENTD_STATE_DIR" || exit
+        head -c 1000000 /dev/zero >full
+        "$0"; echo "first $?"; find . -type f
+        rm full
+        "$0" & until [ -s token ]; do sleep 0.1; done
+        kill -TERM $!; wait $!; echo "second $?"
+    ' "$0""#;
+    let ended = started_by(script).ends().await;
+    let (stdout, stderr) = (&ended.stdout, &ended.stderr);
+    assert!(stdout.starts_with("first 1\n./full\n"), "{stdout} {stderr}");
+    assert!(stdout.ends_with("second 0\n"), "{stdout} {stderr}");
+    assert!(stderr.contains("Error: the state directory `"), "{stderr}");
+    assert!(stderr.contains("hint: "), "{stderr}");
+}

@@ -12,12 +12,14 @@ mod execution;
 mod info;
 mod limits;
 mod logs;
+mod manifest;
 mod panics;
 mod processes;
 mod sessions;
 mod shutdown;
 mod sizes;
 mod startup;
+mod stuck;
 mod terminal;
 mod vanished;
 

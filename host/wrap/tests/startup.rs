@@ -307,6 +307,7 @@ async fn help_names_every_variable() {
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     for variable in [
         "AGENTD_BACKEND",
+        "AGENTD_BACKEND_START_TIMEOUT_SECS",
         "AGENTD_HOST",
         "AGENTD_PORT",
         "AGENTD_PLUGIN_DIR",
@@ -379,6 +380,23 @@ async fn the_token_is_private_and_stays() {
     second.get("/sessions").token(&token).await.expect(200);
     daemon.signal(rustix::process::Signal::TERM);
     assert_eq!(daemon.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_empty_token_file_is_made_anew() {
+    let program = program();
+    let state_dir = program.state_dir();
+    fs::create_dir(&state_dir).unwrap();
+    fs::write(state_dir.join("token"), "").unwrap();
+    let daemon = program.start();
+    assert_eq!(daemon.token.len(), 64);
+    daemon.get("/sessions").await.expect(200);
+    daemon
+        .get("/sessions")
+        .token("")
+        .await
+        .problem(401, "unauthorized");
+    assert!(daemon.log().contains("was empty"), "{}", daemon.log());
 }
 
 #[tokio::test]

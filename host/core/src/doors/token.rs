@@ -1,9 +1,10 @@
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use super::secret::Secret;
+use crate::state_file::read_or_create;
 
 /// What a client sends as `Authorization: Bearer`.
 #[derive(Clone, Debug)]
@@ -25,28 +26,12 @@ impl Token {
             .create(state_dir)?;
         fs::set_permissions(state_dir, Permissions::from_mode(0o700))?;
         let path = state_dir.join("token");
-        match OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-        {
-            Ok(mut file) => {
-                let token = Secret::random();
-                file.write_all(token.reveal().as_bytes())?;
-                file.sync_all()?;
-                Ok(Token(token))
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-                let text = fs::read_to_string(&path)?;
-                Token::parse(text.trim()).ok_or_else(|| {
-                    let message = format!("`{}` holds no token: delete it", path.display());
-                    io::Error::new(io::ErrorKind::InvalidData, message)
-                })
-            }
-            Err(error) => Err(error),
-        }
+        let text = read_or_create(&path, || Secret::random().reveal().to_owned())?;
+        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        Token::parse(text.trim()).ok_or_else(|| {
+            let message = format!("`{}` does not hold a token: delete it", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, message)
+        })
     }
 
     /// Whether `given` is this token.
@@ -78,7 +63,15 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_token_is_none() {
+    fn an_unusable_token_is_not_replaced() {
+        let state = tempfile::tempdir().unwrap();
+        fs::write(state.path().join("token"), "two words").unwrap();
+        let error = Token::in_state_dir(state.path()).unwrap_err().to_string();
+        assert!(error.contains("does not hold a token"), "{error}");
+    }
+
+    #[test]
+    fn an_empty_token_matches_nothing() {
         assert!(Token::parse("").is_none());
         assert!(Token::parse("a b").is_none());
         assert!(Token::parse("secret").unwrap().is("secret"));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::name::{BUNDLED, NAME_RULE};
 use super::trust::Distrust;
 use super::{BackendName, SearchPath};
+use crate::text::line;
 
 /// Why there is no backend. Each text is one sentence with the file, the cause and the remedy;
 /// [`hints`](LoadError::hints) says what else helps.
@@ -221,7 +222,7 @@ impl LoadError {
     pub(super) fn unknown_name(value: &OsStr) -> Self {
         LoadError::UnknownName {
             well_formed: super::name::is_well_formed(value),
-            value: printable(&value.to_string_lossy()),
+            value: line(&value.to_string_lossy()),
             found: Vec::new(),
             searched: Vec::new(),
         }
@@ -279,11 +280,6 @@ impl LoadError {
             _ => Vec::new(),
         }
     }
-
-    /// 78, `EX_CONFIG` of sysexits.h: starting again does not help.
-    pub fn exit_code(&self) -> u8 {
-        78
-    }
 }
 
 const LIBRARY_PATTERN: &str = if cfg!(target_os = "macos") {
@@ -314,15 +310,4 @@ fn subject(library: &Path, culprit: &Path) -> String {
 
 fn crate_version() -> &'static str {
     agentd_plugin_api::API_VERSION
-}
-
-/// Foreign text on one line, whatever a terminal would make of it.
-pub(super) fn printable(value: &str) -> String {
-    value
-        .chars()
-        .map(|character| match character.is_control() {
-            true => character.escape_default().to_string(),
-            false => character.to_string(),
-        })
-        .collect()
 }

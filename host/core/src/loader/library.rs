@@ -6,8 +6,8 @@ use agentd_plugin_api::abi::host::{HeaderError, Module, root_symbol};
 use agentd_plugin_api::{ErrorKind, Manifest};
 use libloading::os::unix;
 
-use super::error::printable;
-use super::{BackendName, LoadError};
+use super::{BackendName, LoadError, manifest};
+use crate::text::{line, quoted};
 
 /// A loaded library. It stays in the process for ever: futures, wakers, threads and error texts
 /// point into it.
@@ -53,12 +53,21 @@ impl Library {
         let module = unsafe { Module::from_header(header) };
         let path = path.to_owned();
         module.map_err(|error| match error {
-            HeaderError::Framework(reason) => LoadError::Framework { path, reason },
+            HeaderError::Framework(reason) => LoadError::Framework {
+                reason: quoted(&reason),
+                path,
+            },
             HeaderError::Compiler => LoadError::Compiler { path },
-            HeaderError::ApiVersion { library } => LoadError::ApiVersion { path, library },
+            HeaderError::ApiVersion { library } => LoadError::ApiVersion {
+                library: quoted(&library),
+                path,
+            },
             HeaderError::Layout { summary, detail } => {
                 tracing::debug!("the types of `{}` differ: {detail}", path.display());
-                LoadError::Layout { path, summary }
+                LoadError::Layout {
+                    summary: line(&summary),
+                    path,
+                }
             }
             HeaderError::Panicked => LoadError::Panicked {
                 path,
@@ -76,7 +85,7 @@ impl Library {
         let manifest = match module.manifest() {
             Ok(manifest) => manifest,
             Err(error) => {
-                let reason = printable(&error.message);
+                let reason = line(&error.message);
                 return Err(match error.kind {
                     ErrorKind::Panicked => LoadError::Panicked { path, reason },
                     _ => LoadError::Manifest { path, reason },
@@ -86,8 +95,11 @@ impl Library {
         if manifest.name != name.as_str() {
             return Err(LoadError::NameMismatch {
                 path,
-                manifest: printable(&manifest.name),
+                manifest: quoted(&manifest.name),
             });
+        }
+        if let Err(reason) = manifest::check(&manifest) {
+            return Err(LoadError::Manifest { path, reason });
         }
         Ok(Library {
             path,

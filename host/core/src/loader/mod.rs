@@ -9,6 +9,7 @@
 mod elf;
 mod error;
 mod library;
+mod manifest;
 mod name;
 mod search;
 mod stage;

@@ -14,7 +14,9 @@ pub fn libraries() -> PathBuf {
                 "-p=agentd-host",
                 "--lib",
                 "--example=agentd_backend_fixture",
+                "--example=agentd_backend_liar",
                 "--example=agentd_backend_slow",
+                "--example=agentd_backend_stuck",
             ]);
         });
     });

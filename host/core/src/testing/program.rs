@@ -101,25 +101,33 @@ impl TestProgram {
 
     /// Starts it beside others in a state directory.
     pub fn start_in(mut self, state_dir: &Path) -> RunningProgram {
-        self.command.env("AGENTD_STATE_DIR", state_dir);
-        let log = self.file("stderr");
         self.command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).unwrap());
-        let mut child = KilledOnDrop(self.command.spawn().unwrap());
+            .env("AGENTD_STATE_DIR", state_dir)
+            .stdout(Stdio::piped());
+        let (service, work_dir) = (self.service, self.file("work"));
+        let mut program = self.spawn();
         let mut line = String::new();
-        let mut stdout = BufReader::new(child.0.stdout.take().unwrap());
+        let mut stdout = BufReader::new(program.child.0.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
         let address = line.trim_end().strip_prefix("listening on http://");
         let Some(address) = address.and_then(|address| address.parse().ok()) else {
-            panic!("{line:?}\n{}", fs::read_to_string(&log).unwrap());
+            panic!("{line:?}\n{}", program.log());
         };
         let token = fs::read_to_string(state_dir.join("token")).unwrap();
-        let work_dir = self.directory.path().join("work");
         RunningProgram {
-            client: TestClient::new(address, token, collection(self.service), work_dir),
-            child,
+            client: TestClient::new(address, token, collection(service), work_dir),
+            program,
+        }
+    }
+
+    /// Starts it, and does not wait until it serves.
+    pub fn spawn(mut self) -> SpawnedProgram {
+        let log = self.file("stderr");
+        self.command
+            .stdin(Stdio::null())
+            .stderr(File::create(&log).unwrap());
+        SpawnedProgram {
+            child: KilledOnDrop(self.command.spawn().unwrap()),
             log,
             directory: self.directory,
         }
@@ -130,16 +138,15 @@ impl TestProgram {
     }
 }
 
-/// A service as a program that serves. Killed when it is dropped before its end.
+/// A service as a program that runs. Killed when it is dropped before its end.
 #[derive(Debug)]
-pub struct RunningProgram {
-    client: TestClient,
+pub struct SpawnedProgram {
     child: KilledOnDrop,
     log: PathBuf,
     directory: TempDir,
 }
 
-impl RunningProgram {
+impl SpawnedProgram {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.0.id()
@@ -164,6 +171,40 @@ impl RunningProgram {
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
         self.child.wait().await
+    }
+}
+
+/// A program that serves.
+#[derive(Debug)]
+pub struct RunningProgram {
+    client: TestClient,
+    program: SpawnedProgram,
+}
+
+impl RunningProgram {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.program.pid()
+    }
+
+    /// What it has reported so far.
+    pub fn log(&self) -> String {
+        self.program.log()
+    }
+
+    /// Its state directory.
+    pub fn state_dir(&self) -> PathBuf {
+        self.program.state_dir()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.program.signal(signal);
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        self.program.ended().await
     }
 }
 

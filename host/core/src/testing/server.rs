@@ -63,15 +63,16 @@ impl TestServer {
                 .unwrap();
             runtime.block_on(async {
                 Children::get().adopt_orphans().unwrap();
-                let prepared = match Prepared::new(service, config).await {
-                    Ok(prepared) => prepared,
+                let ready = async { server(Prepared::new(service, config).await?).await };
+                let server = match ready.await {
+                    Ok(server) => server,
                     Err(error) => return started.send(Err(error)).unwrap(),
                 };
-                started.send(Ok(prepared.address())).unwrap();
+                started.send(Ok(server.address())).unwrap();
                 let shutdown = async {
                     let _ = stopped.await;
                 };
-                server(prepared).await.unwrap().run(shutdown).await;
+                server.run(shutdown).await;
             });
         });
         let address = start.recv().unwrap().unwrap();

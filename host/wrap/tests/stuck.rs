@@ -1,0 +1,134 @@
+//! A library that never returns, by a future that is never ready or by blocking its thread.
+
+use agentd_host::testing::{TestProgram, eventually, example_libraries};
+use futures_util::future::join_all;
+use rustix::process::Signal;
+
+/// The service with a library that is stuck in `call`.
+fn stuck_in(call: &str, blocks: bool) -> TestProgram {
+    let program = crate::program()
+        .env("AGENTD_BACKEND", "stuck")
+        .env("AGENTD_PLUGIN_DIR", example_libraries())
+        .env("FIXTURE_STUCK", call);
+    match blocks {
+        true => program.env("FIXTURE_BLOCKS", "1"),
+        false => program,
+    }
+}
+
+/// What the library can be stuck in while the service starts. The first is not a future.
+const START: [(&str, bool); 7] = [
+    ("manifest", true),
+    ("connect", false),
+    ("connect", true),
+    ("list", false),
+    ("list", true),
+    ("adopt", false),
+    ("adopt", true),
+];
+
+#[tokio::test]
+async fn each_call_at_the_start_has_a_deadline() {
+    let starts = START.map(async |(call, blocks)| {
+        let program = stuck_in(call, blocks).env("AGENTD_BACKEND_START_TIMEOUT_SECS", "2");
+        (call, program.ends().await)
+    });
+    for (call, ended) in join_all(starts).await {
+        let text = &ended.stderr;
+        assert_eq!(ended.code, Some(69), "{call}: {text}");
+        assert_eq!(ended.stdout, "", "{call}");
+        assert!(text.contains("still "), "{call}: {text}");
+        assert!(text.contains("of at most 2 s"), "{call}: {text}");
+        let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap();
+        let error = line("Error: ");
+        assert!(error.contains("`stuck`"), "{call}: {error}");
+        assert!(
+            error.ends_with("has not finished within 2 s"),
+            "{call}: {error}"
+        );
+        let hint = line("hint: ");
+        assert!(
+            hint.contains("AGENTD_BACKEND_START_TIMEOUT_SECS"),
+            "{call}: {hint}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn signals_end_a_start_that_is_stuck() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let ends = START.map(async |(call, blocks)| {
+            let mut program = stuck_in(call, blocks).spawn();
+            eventually("the service says what it waits for", async || {
+                program.log().contains("still ").then_some(())
+            })
+            .await;
+            program.signal(signal);
+            (call, program.ended().await, program.log())
+        });
+        for (call, status, log) in join_all(ends).await {
+            assert_eq!(status.code(), Some(0), "{call}: {status} {log}");
+            assert!(log.contains("asked to end while starting"), "{call}: {log}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_library_that_blocks_at_the_end_does_not_keep_the_service() {
+    let mut daemon = stuck_in("terminate", true).start();
+    daemon.start("demo", &["none"]).await;
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.ended().await.code(), Some(0), "{}", daemon.log());
+}
+
+#[tokio::test]
+async fn a_library_that_blocks_the_services_threads_does_not_keep_it() {
+    let mut daemon = stuck_in("terminate", true).start();
+    let session = daemon.start("demo", &["none"]).await;
+    let delete = tokio::spawn(async move { session.delete().await });
+    eventually("the library blocks a thread", async || {
+        daemon.log().contains("blocks a thread").then_some(())
+    })
+    .await;
+    daemon.signal(Signal::TERM);
+    // 1 where the end had to be forced: without that thread the runtime may do nothing any more.
+    let code = daemon.ended().await.code();
+    assert!(
+        [Some(0), Some(1)].contains(&code),
+        "{code:?} {}",
+        daemon.log()
+    );
+    delete.abort();
+}
+
+#[tokio::test]
+async fn a_library_that_blocks_the_dynamic_linker_does_not_keep_the_service() {
+    let mut program = stuck_in("load", true).spawn();
+    let maps = format!("/proc/{}/maps", program.pid());
+    eventually("the library is being loaded", async || {
+        let maps = std::fs::read_to_string(&maps).unwrap();
+        maps.contains("libagentd_backend_stuck").then_some(())
+    })
+    .await;
+    program.signal(Signal::TERM);
+    let code = program.ended().await.code();
+    assert!(
+        [Some(0), Some(1)].contains(&code),
+        "{code:?} {}",
+        program.log()
+    );
+}
+
+#[tokio::test]
+async fn a_deadline_of_nothing_is_refused() {
+    let ended = crate::program()
+        .env("AGENTD_BACKEND_START_TIMEOUT_SECS", "0")
+        .ends()
+        .await;
+    assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("--backend-start-timeout-secs"),
+        "{}",
+        ended.stderr
+    );
+}
