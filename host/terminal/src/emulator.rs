@@ -1,9 +1,14 @@
 use crate::parser::Parser;
 use crate::size::Size;
-use crate::snapshot;
+use crate::snapshot::{self, Detail};
 use crate::terminal::Terminal;
 
-const LARGEST_SNAPSHOT: usize = 64 * 1024;
+/// No [`snapshot`](Emulator::snapshot) is longer, in bytes: the text of the largest screen, with
+/// four bytes a cell, and all else that there can be.
+pub const LARGEST_SNAPSHOT: usize = 5 << 20;
+
+/// Scrollback is added to a snapshot as long as it is no longer than this, about.
+const WITH_SCROLLBACK: usize = 64 << 10;
 
 /// A terminal without a window: it reads a program's output, knows the screen that it makes,
 /// and answers the program's questions.
@@ -109,22 +114,40 @@ impl Emulator {
     /// the output so far ends in the middle of.
     ///
     /// They begin with a reset and hold the drawing back until they are through. They ask
-    /// nothing, so replaying them has no answers. Where the scrollback would make them longer
-    /// than 64 KiB, its older part is left out.
+    /// nothing, so replaying them has no answers.
+    ///
+    /// Of the scrollback there is as much as makes 64 KiB with the screen. A screen that would
+    /// take more than [`LARGEST_SNAPSHOT`] loses its links first, then its looks, cell by cell,
+    /// but never its text.
     pub fn snapshot(&self) -> Vec<u8> {
-        let mut scrollback = self.scrollback();
-        loop {
-            let bytes = snapshot::write(&self.terminal, &self.parser, scrollback);
-            if bytes.len() <= LARGEST_SNAPSHOT || scrollback == 0 {
-                return bytes;
-            }
-            scrollback /= 4;
-        }
+        self.snapshot_with_detail().0
     }
 
-    /// [`snapshot`](Self::snapshot) with the whole scrollback.
-    pub(crate) fn whole_snapshot(&self) -> Vec<u8> {
-        snapshot::write(&self.terminal, &self.parser, usize::MAX)
+    /// Whether nothing of the screen is missing is the second half.
+    pub(crate) fn snapshot_with_detail(&self) -> (Vec<u8>, bool) {
+        let write = |scrollback, detail| {
+            let (terminal, parser) = (&self.terminal, &self.parser);
+            snapshot::write(terminal, parser, scrollback, detail, LARGEST_SNAPSHOT)
+        };
+        for detail in Detail::STEPS {
+            let Some(bytes) = write(0, detail) else {
+                continue;
+            };
+            let room = WITH_SCROLLBACK.saturating_sub(bytes.len());
+            let scrollback = snapshot::scrollback_within(&self.terminal, room);
+            let longer = (scrollback > 0).then(|| write(scrollback, detail));
+            return (longer.flatten().unwrap_or(bytes), detail == Detail::ALL);
+        }
+        unreachable!("the text of the largest screen is shorter than the longest snapshot")
+    }
+
+    /// Forgets what is above the screen, and gives back what memory can be given.
+    pub(crate) fn forget_scrollback(&mut self) {
+        self.terminal.primary.clear_scrollback();
+        for buffer in [&mut self.terminal.primary, &mut self.terminal.alternate] {
+            buffer.rows.shrink_to_fit();
+            buffer.rows.iter_mut().for_each(crate::row::Row::shrink);
+        }
     }
 }
 
@@ -158,17 +181,5 @@ mod tests {
         let mut back = away.restore();
         assert_eq!(back.snapshot(), before);
         assert_eq!(back.take_replies(), b"\x1b[?62;22c");
-    }
-
-    #[test]
-    fn snapshots_are_bounded() {
-        let mut emulator = Emulator::new(Size::new(200, 50).unwrap(), 1000);
-        for n in 0..200_000_u32 {
-            emulator.advance(format!("\x1b[38;5;{}mx", n % 256).as_bytes());
-        }
-        let mut screen = emulator.clone();
-        screen.advance(b"\x1b[3J");
-        let largest = LARGEST_SNAPSHOT.max(screen.snapshot().len());
-        assert!(emulator.snapshot().len() <= largest);
     }
 }

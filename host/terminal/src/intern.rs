@@ -11,9 +11,14 @@ pub(crate) struct Interner<T> {
     numbers: HashMap<T, u32>,
     /// How many values are worth looking for unused ones.
     many: usize,
+    /// How many were refused since that was done.
+    refused: usize,
 }
 
 const MANY: usize = 1024;
+
+/// After so many refusals it is worth looking for unused values again.
+const MOST_REFUSED: usize = 64;
 
 impl<T> Default for Interner<T> {
     fn default() -> Self {
@@ -21,6 +26,7 @@ impl<T> Default for Interner<T> {
             values: Vec::new(),
             numbers: HashMap::new(),
             many: MANY,
+            refused: MOST_REFUSED,
         }
     }
 }
@@ -42,7 +48,21 @@ impl<T: Clone + Eq + Hash> Interner<T> {
 
     /// Time to look for values that no cell uses any more.
     pub fn is_full(&self) -> bool {
-        self.values.len() >= self.many
+        self.values.len() >= self.many || self.refused > MOST_REFUSED
+    }
+
+    /// The number of a value that is kept.
+    pub fn number(&self, value: &T) -> Option<u32> {
+        self.numbers.get(value).copied()
+    }
+
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.values.iter()
+    }
+
+    /// Notes that a value was not kept, as there are too many.
+    pub fn refuse(&mut self) {
+        self.refused += 1;
     }
 
     pub fn len(&self) -> usize {
@@ -63,6 +83,7 @@ impl<T: Clone + Eq + Hash> Interner<T> {
             }
         }
         self.many = MANY.max(self.values.len() * 2);
+        self.refused = 0;
         renumbered
     }
 }

@@ -48,7 +48,7 @@ mod title;
 mod transcript;
 
 pub use answer_filter::AnswerFilter;
-pub use emulator::Emulator;
+pub use emulator::{Emulator, LARGEST_SNAPSHOT};
 pub use output_log::OutputLog;
 pub use put_away::PutAway;
 pub use size::{Size, SizeError};

@@ -2,7 +2,8 @@ use crate::extra::Link;
 use crate::palette::{BACKGROUND, CURSOR, FOREGROUND, Rgb};
 use crate::terminal::Terminal;
 
-const LONGEST_LINK: usize = 4096;
+/// Browsers take addresses of about this length; longer links are left out.
+const LONGEST_LINK: usize = 2048;
 
 impl Terminal {
     /// Titles, links and colours; all else (clipboard, notifications, working directories) is
@@ -79,10 +80,7 @@ impl Terminal {
             .split(':')
             .find_map(|param| param.trim().strip_prefix("id="))
             .unwrap_or("");
-        self.set_link(Some(Link {
-            id: id.to_string(),
-            uri: uri.to_string(),
-        }));
+        self.set_link(Some(Link::new(id, uri)));
     }
 }
 

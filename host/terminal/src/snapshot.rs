@@ -11,19 +11,76 @@ use crate::sgr;
 use crate::terminal::Terminal;
 use crate::title::Title;
 
-/// Writes the bytes that bring any terminal of this size to this state.
+/// How much of a screen's look is written: less where all of it would be too long. Its text is
+/// always written, but for combining marks at the very end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Detail {
+    /// So many cells share the look of the first one of them; 0 for none at all.
+    cells: usize,
+    /// Links and the underlines' own colours.
+    links: bool,
+    marks: bool,
+    /// The primary screen under the alternate one.
+    hidden: bool,
+}
+
+impl Detail {
+    pub const ALL: Self = Self {
+        cells: 1,
+        links: true,
+        marks: true,
+        hidden: true,
+    };
+
+    /// All there is, then less and less.
+    pub const STEPS: [Self; 8] = [
+        Self::ALL,
+        Self::looks(1),
+        Self::looks(4),
+        Self::looks(16),
+        Self::looks(64),
+        Self::looks(0),
+        Self {
+            marks: false,
+            ..Self::looks(0)
+        },
+        Self {
+            marks: false,
+            hidden: false,
+            ..Self::looks(0)
+        },
+    ];
+
+    const fn looks(cells: usize) -> Self {
+        Self {
+            cells,
+            links: false,
+            marks: true,
+            hidden: true,
+        }
+    }
+}
+
+/// Writes the bytes that bring any terminal of this size to this state, if they are no more than
+/// `longest`.
 ///
 /// The order matters: a reset, the lines of the primary screen, what belongs to that screen,
 /// then the alternate screen in the same way if it is shown, then the modes, which would
 /// disturb the drawing, and the cursor, which nearly everything moves. The last character is
 /// written once more where that is the only way to restore what it left behind: a pending
 /// wrap, or the chance to be joined by a combining mark or repeated.
-pub(crate) fn write(terminal: &Terminal, parser: &Parser, scrollback: usize) -> Vec<u8> {
+pub(crate) fn write(
+    terminal: &Terminal,
+    parser: &Parser,
+    scrollback: usize,
+    detail: Detail,
+    longest: usize,
+) -> Option<Vec<u8>> {
     let mut writer = Writer {
-        terminal,
-        out: String::new(),
-        style: Style::default(),
         scrollback,
+        detail,
+        longest,
+        ..Writer::new(terminal)
     };
     writer.reset();
     writer.titles();
@@ -47,7 +104,21 @@ pub(crate) fn write(terminal: &Terminal, parser: &Parser, scrollback: usize) -> 
     writer.cursor();
     let mut bytes = writer.out.into_bytes();
     bytes.extend(parser.unfinished());
-    bytes
+    (bytes.len() <= longest).then_some(bytes)
+}
+
+/// How many lines of the scrollback take about `room` bytes together.
+pub(crate) fn scrollback_within(terminal: &Terminal, room: usize) -> usize {
+    let mut writer = Writer::new(terminal);
+    let buffer = &terminal.primary;
+    let lines = buffer.rows.range(..buffer.base()).rev();
+    lines
+        .take_while(|row| {
+            writer.put("\r\n");
+            writer.row(row, 0, row.content_end());
+            writer.out.len() <= room
+        })
+        .count()
 }
 
 struct Writer<'a> {
@@ -57,9 +128,33 @@ struct Writer<'a> {
     style: Style,
     /// How many lines above the screen are written.
     scrollback: usize,
+    detail: Detail,
+    /// Nothing more has to be written beyond this.
+    longest: usize,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn new(terminal: &'a Terminal) -> Self {
+        Self {
+            terminal,
+            out: String::new(),
+            style: Style::default(),
+            scrollback: 0,
+            detail: Detail::ALL,
+            longest: usize::MAX,
+        }
+    }
+
+    /// A cell with as much of its look as is written.
+    fn look(&self, row: &Row, x: usize) -> Cell {
+        let cell = row.get(x);
+        match self.detail.cells {
+            1 => cell,
+            0 => cell.styled(Style::default()),
+            cells => cell.styled(row.get(x - x % cells).style),
+        }
+    }
+
     fn put(&mut self, text: &str) {
         self.out.push_str(text);
     }
@@ -142,6 +237,12 @@ impl Writer<'_> {
             let last = buffer.rows.iter().rposition(used);
             last.map_or(first, |last| last + 1)
         };
+        let is_hidden = self.terminal.on_alternate && std::ptr::eq(buffer, &self.terminal.primary);
+        let end = if is_hidden && !self.detail.hidden {
+            first
+        } else {
+            end
+        };
         if buffer.rows[first].wrapped && buffer.height > 1 {
             // The line that it continued is gone: continue another one, and delete that.
             let cols = buffer.cols;
@@ -150,6 +251,9 @@ impl Writer<'_> {
         // Where the reading terminal's cursor is.
         let mut at = 0;
         for index in first..end {
+            if self.out.len() > self.longest {
+                return;
+            }
             let row = &buffer.rows[index];
             let start = if index == first {
                 0
@@ -179,8 +283,8 @@ impl Writer<'_> {
     /// Goes on to the line below in a way that marks it as wrapped; answers the column reached.
     fn wrap(&mut self, above: &Row, row: &Row, at: usize, buffer: &Buffer) -> usize {
         let last = buffer.cols - 1;
-        let left_over = above.get(last);
-        let first = row.get(0);
+        let left_over = self.look(above, last);
+        let first = self.look(row, 0);
         let wide_did_not_fit = leaves_gap(above, row, buffer.cols);
         if first.has_text() && at == buffer.cols || wide_did_not_fit {
             if wide_did_not_fit {
@@ -217,17 +321,17 @@ impl Writer<'_> {
         let mut at = start;
         let mut x = start;
         while x < end {
-            let cell = row.get(x);
-            let same = || (x..end).take_while(|&x| row.get(x) == cell);
+            let cell = self.look(row, x);
+            let same = || (x..end).take_while(|&x| self.look(row, x) == cell).count();
             if cell == Cell::BLANK {
-                x += same().count();
+                x += same();
             } else if cell.has_text() {
                 self.forward(at, x);
                 self.cell(cell);
                 x += cell.width();
                 at = x;
             } else if self.terminal.is_erased(cell) {
-                let count = same().count();
+                let count = same();
                 self.forward(at, x);
                 self.set_style(cell.style.erased());
                 self.format(format_args!("\x1b[{count}X"));
@@ -257,7 +361,14 @@ impl Writer<'_> {
         match cell.text() {
             Text::Empty => {}
             Text::Char(c) => self.out.push(c),
-            Text::Cluster(_) => self.put(&self.terminal.cell_text(cell)),
+            Text::Cluster(_) => {
+                let text = self.terminal.cell_text(cell);
+                let end = match self.detail.marks {
+                    true => text.len(),
+                    false => text.chars().next().map_or(0, char::len_utf8),
+                };
+                self.put(&text[..end]);
+            }
         }
     }
 
@@ -268,7 +379,10 @@ impl Writer<'_> {
         }
     }
 
-    fn set_style(&mut self, style: Style) {
+    fn set_style(&mut self, mut style: Style) {
+        if !self.detail.links {
+            style.extra = 0;
+        }
         if style == self.style {
             return;
         }
@@ -407,7 +521,7 @@ impl Writer<'_> {
         match again {
             None => self.go_to(x, shown_y),
             Some(start) => {
-                let cell = row.get(start);
+                let cell = self.look(row, start);
                 self.go_to(start, shown_y);
                 if terminal.modes.insert {
                     self.format(format_args!("\x1b[{}P", x - start));

@@ -18,6 +18,12 @@ const LONGEST_CLUSTER: usize = 64;
 /// Links and underline colours beyond this many at a time are dropped.
 const MOST_EXTRAS: usize = 8192;
 
+/// Links are dropped while the others at a time are longer than this in sum.
+const MOST_LINK_BYTES: usize = 256 * 1024;
+
+/// Characters with marks beyond this many different ones at a time lose their marks.
+const MOST_CLUSTERS: usize = 65_536;
+
 /// Answers that nobody fetches are dropped beyond this.
 pub(crate) const MOST_REPLIES: usize = 64 * 1024;
 
@@ -40,6 +46,8 @@ pub(crate) struct Terminal {
     pub titles: Titles,
     pub palette: Palette,
     pub extras: Interner<Extra>,
+    /// The sum of the lengths of the links in `extras`.
+    link_bytes: usize,
     pub clusters: Interner<Box<str>>,
     /// The last thing was a character, which a combining mark joins and REP repeats.
     pub joins: bool,
@@ -60,6 +68,7 @@ impl Terminal {
             titles: Titles::default(),
             palette: Palette::default(),
             extras: Interner::default(),
+            link_bytes: 0,
             clusters: Interner::default(),
             joins: false,
             replies: Vec::new(),
@@ -211,8 +220,9 @@ impl Terminal {
             return;
         }
         cluster.push(c);
-        let index = self.intern_cluster(cluster.into());
-        self.active_mut().cursor_row().get_mut(x).set_cluster(index);
+        if let Some(index) = self.intern_cluster(cluster.into()) {
+            self.active_mut().cursor_row().get_mut(x).set_cluster(index);
+        }
     }
 
     /// The column of the character that ends at the cursor.
@@ -251,14 +261,33 @@ impl Terminal {
     }
 
     pub fn set_extra(&mut self, extra: Extra) {
+        self.pen.extra = if extra == Extra::default() {
+            0
+        } else {
+            self.intern_extra(extra)
+        };
+    }
+
+    /// 0 where there are too many.
+    fn intern_extra(&mut self, extra: Extra) -> u16 {
+        if let Some(number) = self.extras.number(&extra) {
+            return number as u16;
+        }
+        let bytes = extra.link_len();
+        let fits = |terminal: &Self| {
+            terminal.extras.len() < MOST_EXTRAS && terminal.link_bytes + bytes <= MOST_LINK_BYTES
+        };
+        if !fits(self) {
+            self.extras.refuse();
+        }
         if self.extras.is_full() {
             self.drop_unused_extras();
         }
-        self.pen.extra = if extra == Extra::default() || self.extras.len() >= MOST_EXTRAS {
-            0
-        } else {
-            self.extras.intern(extra) as u16
-        };
+        if !fits(self) {
+            return 0;
+        }
+        self.link_bytes += bytes;
+        self.extras.intern(extra) as u16
     }
 
     pub fn set_link(&mut self, link: Option<Link>) {
@@ -267,7 +296,14 @@ impl Terminal {
         self.set_extra(extra);
     }
 
-    fn intern_cluster(&mut self, cluster: Box<str>) -> u32 {
+    /// None where there are too many.
+    fn intern_cluster(&mut self, cluster: Box<str>) -> Option<u32> {
+        if let Some(number) = self.clusters.number(&cluster) {
+            return Some(number);
+        }
+        if self.clusters.len() >= MOST_CLUSTERS {
+            self.clusters.refuse();
+        }
         if self.clusters.is_full() {
             let mut used = vec![false; self.clusters.len() + 1];
             for cell in self.cells() {
@@ -282,7 +318,7 @@ impl Terminal {
                 }
             }
         }
-        self.clusters.intern(cluster)
+        (self.clusters.len() < MOST_CLUSTERS).then(|| self.clusters.intern(cluster))
     }
 
     fn drop_unused_extras(&mut self) {
@@ -294,6 +330,7 @@ impl Terminal {
         for style in self.styles() {
             style.extra = renumbered[usize::from(style.extra)] as u16;
         }
+        self.link_bytes = self.extras.values().map(Extra::link_len).sum();
     }
 
     fn cells(&mut self) -> impl Iterator<Item = &mut Cell> {

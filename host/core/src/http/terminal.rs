@@ -9,6 +9,7 @@ use agentd_api::terminal::{
 };
 use agentd_api::{Size, State};
 use agentd_plugin_api::Capability;
+use agentd_terminal::LARGEST_SNAPSHOT;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::{mpsc, watch};
@@ -24,8 +25,9 @@ use crate::daemon::Daemon;
 use crate::session::{Frame, Session, Snapshot, View, Viewer, parse_size};
 use crate::{Error, ErrorKind, Result};
 
-/// Bytes that wait for a slow connection inside the WebSocket, at most.
-const MAX_WRITE_BUFFER: usize = 2 * 1024 * 1024;
+/// Bytes that wait for a slow connection inside the WebSocket, at most: the longest snapshot, and
+/// what little may wait beside it.
+const MAX_WRITE_BUFFER: usize = LARGEST_SNAPSHOT + 256 * 1024;
 
 /// How long a viewer may take for the last words.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -165,7 +165,7 @@ impl Screen {
 impl State {
     fn make_snapshot(&mut self) -> Snapshot {
         let bytes = match &self.emulator {
-            Held::Away(away) => Bytes::copy_from_slice(away.snapshot()),
+            Held::Away(away) => away.snapshot().into(),
             _ => self.awake().snapshot().into(),
         };
         let (cursor, made_at) = (self.cursor, Instant::now());
