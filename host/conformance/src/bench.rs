@@ -256,7 +256,7 @@ impl Bench {
 
     /// Ends all that a clause left running, and fails if something cannot be ended.
     pub(crate) async fn clear(&self) -> Check {
-        self.within("what is left to end", self.sessions.delete_all(GRACE))
+        self.within("what is left to end", self.sessions.end_all(GRACE))
             .await?;
         if self.manifest().persistent {
             for found in self.backend.list().await? {

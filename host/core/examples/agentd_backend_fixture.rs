@@ -1,11 +1,20 @@
 //! A backend without a terminal for the tests of the services: its sessions run nothing and do
 //! what the first word of their command says.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::{serde_json::json, tokio};
+
+/// The file in the working directory that stands for what a start makes. A session that ends
+/// removes it.
+const MADE: &str = "made";
+
+/// How long it takes to undo a start.
+const UNDOING: Duration = Duration::from_millis(500);
 
 struct Fixture;
 
@@ -13,6 +22,8 @@ struct FixtureSession {
     command: String,
     working_dir: PathBuf,
     events: SessionEvents,
+    made: PathBuf,
+    lock: Arc<Mutex<()>>,
 }
 
 /// A file in the session's directory for as long as somebody follows its log.
@@ -49,11 +60,27 @@ impl Backend for Fixture {
 
     async fn start(&self, spec: SessionSpec, events: SessionEvents) -> Result<FixtureSession> {
         let command = spec.command[0].clone();
+        let made = spec.working_dir.join(MADE);
         match command.as_str() {
             "panic" => panic!("the fixture panics"),
             "refuse" => return Err(Error::refused("the fixture refuses").hint("ask another")),
             "unavailable" => return Err(Error::unavailable("the fixture is not there")),
             "hang" => std::future::pending().await,
+            "hang-if-told" if spec.working_dir.join("hang").exists() => {
+                std::future::pending().await
+            }
+            "run-before-started" => {
+                let _undo = Undo::begin(&made, &events)?;
+                events.running(Some(1));
+                std::future::pending::<()>().await;
+            }
+            "end-at-once" => {
+                let events = events.clone();
+                std::thread::spawn(move || {
+                    events.running(Some(1));
+                    events.exited(ExitStatus::code(0));
+                });
+            }
             "unhealthy" => events.health(Health::Unhealthy),
             "lose" => events.lost("the fixture lost it"),
             "forget" => events.unknown("the fixture cannot see it"),
@@ -64,7 +91,42 @@ impl Backend for Fixture {
             command,
             working_dir: spec.working_dir,
             events,
+            made,
+            lock: Arc::default(),
         })
+    }
+}
+
+/// Undoes a start that is dropped, slowly and in the background, as backends do.
+struct Undo {
+    made: PathBuf,
+    events: SessionEvents,
+}
+
+impl Undo {
+    fn begin(made: &Path, events: &SessionEvents) -> Result<Self> {
+        fs::write(made, "")?;
+        Ok(Undo {
+            made: made.to_owned(),
+            events: events.clone(),
+        })
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        let (made, events) = (self.made.clone(), self.events.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(UNDOING).await;
+            let _ = fs::remove_file(made);
+            drop(events);
+        });
+    }
+}
+
+impl FixtureSession {
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -90,7 +152,22 @@ impl Session for FixtureSession {
         Ok(())
     }
 
+    async fn prompt(&self, _text: String, _submit: bool) -> Result<()> {
+        if self.command != "report-locked" {
+            return Err(Error::unsupported("input"));
+        }
+        let _held = self.lock();
+        self.events.health(Health::Unhealthy);
+        Ok(())
+    }
+
+    fn attach_command(&self) -> Option<Vec<String>> {
+        let _held = self.lock();
+        (self.command == "report-locked").then(|| vec!["look".to_owned()])
+    }
+
     async fn terminate(&self, _grace: Duration) -> Result<()> {
+        let _ = fs::remove_file(&self.made);
         if self.command == "panic-at-the-end" {
             panic!("the fixture panics at the end");
         }

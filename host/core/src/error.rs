@@ -83,6 +83,11 @@ impl Error {
         Error::new(ErrorKind::Unavailable, code, message)
     }
 
+    /// Nothing is started any more.
+    pub(crate) fn shutting_down() -> Self {
+        Error::unavailable("shutting-down", "the service is shutting down")
+    }
+
     /// Something that should not have happened.
     pub fn internal(message: impl Into<String>) -> Self {
         Error::new(ErrorKind::Internal, "internal", message)

@@ -47,12 +47,19 @@ impl Server {
         shutdown.await;
         sessions.close();
         if self.leave_running {
+            // No client was answered that these are there.
+            if timeout(SHUTDOWN_LIMIT, sessions.end_starting(SHUTDOWN_GRACE))
+                .await
+                .is_err()
+            {
+                tracing::warn!("some starts were not undone in time");
+            }
             tracing::info!("shutting down; {} sessions stay", sessions.list().len());
         } else {
             tracing::info!("shutting down; ending {} sessions", sessions.list().len());
             // In a task: a library may block the thread that its end is asked for on.
             let all = sessions.clone();
-            let ends = tokio::spawn(async move { all.delete_all(SHUTDOWN_GRACE).await });
+            let ends = tokio::spawn(async move { all.end_all(SHUTDOWN_GRACE).await });
             if timeout(SHUTDOWN_LIMIT, ends).await.is_err() {
                 tracing::warn!("some sessions did not end in time");
             }

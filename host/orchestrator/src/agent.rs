@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
 use agentd_api::{AgentStatus, NewAgent, PastSession, State};
-use agentd_host::session::Session;
+use agentd_host::session::{Record, Session};
 
 /// What the store keeps of an agent.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,8 +16,6 @@ pub struct AgentRecord {
     pub restarts: u64,
     /// What it is started with, secrets included; never shown.
     pub spec: NewAgent,
-    /// Whether a start is under way.
-    pub starting: bool,
     /// The sessions that have ended, oldest first.
     pub history: VecDeque<PastSession>,
 }
@@ -26,20 +24,40 @@ pub struct AgentRecord {
 const REMEMBERED: usize = 20;
 
 impl AgentRecord {
+    /// An agent that is about to be started for the first time.
+    pub fn new(id: String, created_at: String, spec: NewAgent) -> Self {
+        AgentRecord {
+            id,
+            name: spec.name.clone(),
+            created_at,
+            restarts: 0,
+            spec,
+            history: VecDeque::new(),
+        }
+    }
+
     /// The agent as clients see it. `session` is its newest one.
     pub fn describe(&self, session: Option<&Session>) -> agentd_api::Agent {
-        let status = match session {
-            None if self.starting => AgentStatus::Pending,
-            None => AgentStatus::Failed,
-            Some(session) => status(session),
-        };
+        match session {
+            Some(session) => self.describe_as(session, session.record()),
+            // Only a start that failed leaves an agent without a session.
+            None => self.with(AgentStatus::Failed, None),
+        }
+    }
+
+    /// The agent as clients saw it when `known` was known of its session.
+    pub fn describe_as(&self, session: &Session, known: Record) -> agentd_api::Agent {
+        self.with(status(&known), Some(session.describe_as(known)))
+    }
+
+    fn with(&self, status: AgentStatus, session: Option<agentd_api::Session>) -> agentd_api::Agent {
         agentd_api::Agent {
             id: self.id.clone(),
             name: self.name.clone(),
             status,
             restarts: self.restarts,
             created_at: self.created_at.clone(),
-            session: session.map(Session::describe),
+            session,
             history: self.history.iter().cloned().collect(),
         }
     }
@@ -53,15 +71,14 @@ impl AgentRecord {
     }
 }
 
-fn status(session: &Session) -> AgentStatus {
-    let record = session.record();
-    match record.state {
+fn status(known: &Record) -> AgentStatus {
+    match known.state {
         State::Starting => AgentStatus::Pending,
         State::Running | State::Unknown => AgentStatus::Running,
         State::Exited => {
-            let exit = record.exit.unwrap_or_default();
+            let exit = known.exit.clone().unwrap_or_default();
             let engine_stopped = exit.reason.as_deref() == Some(ENGINE_STOPPED);
-            if exit.code == Some(0) || session.is_stop_requested() || engine_stopped {
+            if exit.code == Some(0) || known.ended_on_request || engine_stopped {
                 AgentStatus::Stopped
             } else if exit.code.is_none() && exit.signal.is_none() {
                 AgentStatus::Lost

@@ -1,24 +1,29 @@
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use agentd_api::{Agent, AgentStatus, NewAgent, PastSession, State};
-use agentd_host::session::{Observer, Record, Session, Sessions};
+use agentd_api::{Agent, AgentStatus, NewAgent};
+use agentd_host::session::{Session, Sessions, finish};
 use agentd_host::{Error, Result, now};
+use tokio::runtime::Handle;
 
 use crate::agent::AgentRecord;
 use crate::events::Events;
 use crate::store::Store;
 
-/// All agents. An agent's session has the agent's name, and its label the agent's id.
+/// All agents. The owner on the label of an agent's session is the agent's id, by which the
+/// session is listed.
+///
+/// A session is registered for an agent, and an agent is removed, under the lock of the store: no
+/// session is ever without its agent.
+#[derive(Clone)]
 pub struct Agents {
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     sessions: Sessions,
     events: Arc<Events>,
 }
 
 impl Agents {
     /// The agents that `store` keeps, run by `sessions`.
-    pub fn new(store: Arc<dyn Store>, sessions: Sessions, events: Arc<Events>) -> Self {
+    pub fn new(store: Arc<Store>, sessions: Sessions, events: Arc<Events>) -> Self {
         Agents {
             store,
             sessions,
@@ -35,54 +40,38 @@ impl Agents {
     pub async fn adopt(&self) -> Result<()> {
         for session in self.sessions.adopt().await? {
             let label = &session.label;
-            let Some(id) = label.owner.clone() else {
-                continue;
+            let adopted = match label.owner.clone() {
+                Some(id) => {
+                    let created_at = label.created_at.clone();
+                    let record = AgentRecord::new(id, created_at, label.request());
+                    self.store.insert(record, || Ok(()))
+                }
+                None => Err(Error::internal("its label names no agent")),
             };
-            let spec = NewAgent {
-                name: label.name.clone(),
-                working_dir: label.working_dir.clone(),
-                command: Some(label.command.clone()),
-                size: Some(label.size),
-                options: label.options.clone(),
-                ..NewAgent::default()
-            };
-            self.store.insert(AgentRecord {
-                id,
-                name: label.name.clone(),
-                created_at: label.created_at.clone(),
-                restarts: 0,
-                spec,
-                starting: false,
-                history: VecDeque::new(),
-            });
+            if let Err(error) = adopted {
+                tracing::warn!(session = %session.name, %error, "not listed as an agent");
+            }
         }
         Ok(())
     }
 
-    /// Starts a new agent.
+    /// Starts a new agent. When the client goes away meanwhile, nothing is left of it.
     pub async fn create(&self, spec: NewAgent) -> Result<Agent> {
-        let record = AgentRecord {
-            id: uuid::Uuid::new_v4().to_string(),
-            name: spec.name.clone(),
-            created_at: now(),
-            restarts: 0,
-            spec,
-            starting: true,
-            history: VecDeque::new(),
-        };
-        if !self.store.insert(record.clone()) {
-            let message = format!("the name `{}` is taken", record.name);
-            return Err(Error::conflict("name-taken", message)
-                .hint("delete the agent of that name, or choose another name"));
-        }
-        self.events.changed("created", &record.describe(None));
+        let id = uuid::Uuid::new_v4().to_string();
+        let request = self.sessions.check(spec.clone(), Some(id.clone()))?;
+        let record = AgentRecord::new(id.clone(), now(), spec);
+        let pending = self
+            .store
+            .insert(record.clone(), || self.sessions.register(request, None))?;
+        let created = record.describe(Some(pending.session()));
+        self.events.changed("created", &created);
         let unfinished = Unfinished {
             agents: self,
-            id: &record.id,
+            id: &id,
         };
-        let session = self.start(&record).await?;
+        pending.start().await?;
         std::mem::forget(unfinished);
-        self.started(&record.id, &session)
+        self.get(&id)
     }
 
     /// All agents that pass `filter`, oldest first.
@@ -102,7 +91,7 @@ impl Agents {
     /// The newest session of the agent with that id.
     pub fn session(&self, id: &str) -> Result<Arc<Session>> {
         let record = self.record(id)?;
-        self.newest(&record).ok_or_else(|| {
+        self.newest(id).ok_or_else(|| {
             Error::conflict(
                 "no-session",
                 format!("agent `{}` has no session", record.name),
@@ -124,44 +113,50 @@ impl Agents {
         self.get(id)
     }
 
-    /// Ends the agent's session, where there is one, and starts a new one.
+    /// Ends the agent's session, where there is one, and starts a new one. When the client goes
+    /// away during the end, the agent is stopped; during the start, that is undone and has failed.
     pub async fn restart(&self, id: &str) -> Result<Agent> {
         let record = self.record(id)?;
-        if let Some(session) = self.newest(&record) {
-            self.sessions.delete(&session).await?;
+        let request = self.sessions.check(record.spec, Some(record.id))?;
+        let old = self.newest(id);
+        if let Some(old) = &old {
+            self.sessions.end_for_another(old).await?;
         }
-        self.store.update(id, &mut |record| record.starting = true);
-        let started = self.start(&record).await;
-        self.store.update(id, &mut |record| {
-            record.starting = false;
-            record.restarts += u64::from(started.is_ok());
+        let register = |_: &mut AgentRecord| self.sessions.register(request, old);
+        let pending = self.store.update(id, register);
+        let session = pending.ok_or_else(|| gone(id))??.start().await?;
+        let restarted = self.store.update(id, |record| {
+            record.restarts += 1;
+            record.describe(Some(&session))
         });
-        let agent = self.started(id, &*started?)?;
+        let agent = restarted.ok_or_else(|| gone(id))?;
         self.events.changed("restarted", &agent);
         Ok(agent)
     }
 
-    /// Ends the agent and forgets it.
+    /// Ends the agent and forgets it; also when the client goes away meanwhile.
     pub async fn delete(&self, id: &str) -> Result<()> {
-        let record = self.record(id)?;
-        if let Some(session) = self.newest(&record) {
-            self.sessions.delete(&session).await?;
-        }
-        if self.store.remove(id).is_some() {
-            self.events.deleted(id, &record.name);
+        self.record(id)?;
+        let (agents, id) = (self.clone(), id.to_owned());
+        finish(async move { agents.end_and_remove(&id).await }).await
+    }
+
+    async fn end_and_remove(&self, id: &str) -> Result<()> {
+        while self.store.get(id).is_some() {
+            if let Some(session) = self.newest(id) {
+                self.sessions.delete(&session).await?;
+            }
+            // Unless it was restarted just now.
+            self.remove_without_session(id);
         }
         Ok(())
     }
 
-    async fn start(&self, record: &AgentRecord) -> Result<Arc<Session>> {
-        self.sessions
-            .create(record.spec.clone(), Some(record.id.clone()))
-            .await
-    }
-
-    fn started(&self, id: &str, session: &Session) -> Result<Agent> {
-        let record = self.store.update(id, &mut |record| record.starting = false);
-        Ok(record.ok_or_else(|| gone(id))?.describe(Some(session)))
+    fn remove_without_session(&self, id: &str) {
+        let removed = self.store.remove(id, || self.newest(id).is_none());
+        if let Some(record) = removed {
+            self.events.deleted(id, &record.name);
+        }
     }
 
     fn record(&self, id: &str) -> Result<AgentRecord> {
@@ -169,13 +164,11 @@ impl Agents {
     }
 
     fn describe(&self, record: &AgentRecord) -> Agent {
-        record.describe(self.newest(record).as_deref())
+        record.describe(self.newest(&record.id).as_deref())
     }
 
-    /// The session of the agent's name, unless somebody else's has it.
-    fn newest(&self, record: &AgentRecord) -> Option<Arc<Session>> {
-        let session = self.sessions.get(&record.name).ok()?;
-        (session.label.owner.as_deref() == Some(record.id.as_str())).then_some(session)
+    fn newest(&self, id: &str) -> Option<Arc<Session>> {
+        self.sessions.get(id).ok()
     }
 }
 
@@ -191,42 +184,17 @@ struct Unfinished<'a> {
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        if let Some(record) = self.agents.store.remove(self.id) {
-            self.agents.events.deleted(self.id, &record.name);
-        }
-    }
-}
-
-/// Makes events of what happens to sessions.
-pub struct Watch {
-    /// Where the agents are kept.
-    pub store: Arc<dyn Store>,
-    /// Where the events go.
-    pub events: Arc<Events>,
-}
-
-impl Observer for Watch {
-    fn changed(&self, session: &Arc<Session>, before: &Record, after: &Record) {
-        let kind = match (before.state, after.state) {
-            (before, State::Exited) if before != State::Exited => "exited",
-            (State::Starting, State::Running) => "started",
-            _ if before.health != after.health => "health",
-            _ => "progress",
-        };
-        let Some(owner) = &session.label.owner else {
-            return;
-        };
-        let record = self.store.update(owner, &mut |record| {
-            if kind == "exited" {
-                record.remember(PastSession {
-                    started_at: session.label.created_at.clone(),
-                    ended_at: now(),
-                    exit: after.exit.clone(),
-                });
-            }
-        });
-        if let Some(record) = record {
-            self.events.changed(kind, &record.describe(Some(session)));
+        self.agents.remove_without_session(self.id);
+        // What is not removed yet is still being undone.
+        if self.agents.store.get(self.id).is_some()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let (agents, id) = (self.agents.clone(), self.id.to_owned());
+            runtime.spawn(async move {
+                if let Err(error) = agents.end_and_remove(&id).await {
+                    tracing::warn!(agent = id, %error, "a start that was given up");
+                }
+            });
         }
     }
 }

@@ -73,7 +73,7 @@ impl Events {
         log.events.get(index).cloned()
     }
 
-    /// Told of every new event.
+    /// Notified of every new event.
     pub fn subscribe(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }

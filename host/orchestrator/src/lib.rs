@@ -7,6 +7,7 @@ mod events;
 mod routes;
 mod store;
 mod ui;
+mod watch;
 
 use std::sync::Arc;
 
@@ -14,7 +15,8 @@ use agentd_host::{Prepared, Server, Service, StartError, http};
 
 use agents::Agents;
 use events::Events;
-use store::{MemoryStore, Store};
+use store::Store;
+use watch::Watch;
 
 /// What distinguishes this service from the other.
 pub static SERVICE: Service = Service {
@@ -25,9 +27,9 @@ pub static SERVICE: Service = Service {
 
 /// The service, with the agents that outlived an earlier one.
 pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    let store = Arc::new(Store::default());
     let events = Arc::new(Events::new());
-    let observer = agents::Watch {
+    let observer = Watch {
         store: store.clone(),
         events: events.clone(),
     };

@@ -1,64 +1,57 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::agent::AgentRecord;
+use agentd_host::{Error, Result};
 
-/// Where agents are kept.
-pub trait Store: Send + Sync + 'static {
-    /// Adds an agent; false when its name is taken.
-    fn insert(&self, agent: AgentRecord) -> bool;
-    /// The agent with that id.
-    fn get(&self, id: &str) -> Option<AgentRecord>;
-    /// All agents, oldest first.
-    fn list(&self) -> Vec<AgentRecord>;
-    /// Changes an agent, and gives it as it is then; none when there is no such agent.
-    fn update(&self, id: &str, change: &mut dyn FnMut(&mut AgentRecord)) -> Option<AgentRecord>;
-    /// Removes an agent, and gives it back.
-    fn remove(&self, id: &str) -> Option<AgentRecord>;
-}
+use crate::agent::AgentRecord;
 
 /// Agents in memory: they are forgotten when the service ends, except for those whose sessions
 /// live on in a persistent backend.
 #[derive(Debug, Default)]
-pub struct MemoryStore {
+pub struct Store {
     agents: Mutex<Vec<AgentRecord>>,
 }
 
-impl MemoryStore {
-    fn lock(&self) -> MutexGuard<'_, Vec<AgentRecord>> {
-        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Store for MemoryStore {
-    fn insert(&self, agent: AgentRecord) -> bool {
+impl Store {
+    /// Adds an agent whose name is free, if `register` succeeds.
+    pub fn insert<T>(&self, agent: AgentRecord, register: impl FnOnce() -> Result<T>) -> Result<T> {
         let mut agents = self.lock();
-        let free = agents
-            .iter()
-            .all(|other| other.name != agent.name && other.id != agent.id);
-        if free {
-            agents.push(agent);
+        let same = |other: &AgentRecord| other.name == agent.name || other.id == agent.id;
+        if agents.iter().any(same) {
+            let message = format!("the name `{}` is taken", agent.name);
+            return Err(Error::conflict("name-taken", message)
+                .hint("delete the agent of that name, or choose another name"));
         }
-        free
+        let registered = register()?;
+        agents.push(agent);
+        Ok(registered)
     }
 
-    fn get(&self, id: &str) -> Option<AgentRecord> {
+    /// The agent with that id.
+    pub fn get(&self, id: &str) -> Option<AgentRecord> {
         self.lock().iter().find(|agent| agent.id == id).cloned()
     }
 
-    fn list(&self) -> Vec<AgentRecord> {
+    /// All agents, oldest first.
+    pub fn list(&self) -> Vec<AgentRecord> {
         self.lock().clone()
     }
 
-    fn update(&self, id: &str, change: &mut dyn FnMut(&mut AgentRecord)) -> Option<AgentRecord> {
+    /// Does something to an agent, which nobody removes meanwhile; none when there is no such
+    /// agent.
+    pub fn update<T>(&self, id: &str, change: impl FnOnce(&mut AgentRecord) -> T) -> Option<T> {
         let mut agents = self.lock();
         let agent = agents.iter_mut().find(|agent| agent.id == id)?;
-        change(agent);
-        Some(agent.clone())
+        Some(change(agent))
     }
 
-    fn remove(&self, id: &str) -> Option<AgentRecord> {
+    /// Removes an agent if `may` says so then, and returns it.
+    pub fn remove(&self, id: &str, may: impl FnOnce() -> bool) -> Option<AgentRecord> {
         let mut agents = self.lock();
         let index = agents.iter().position(|agent| agent.id == id)?;
-        Some(agents.remove(index))
+        may().then(|| agents.remove(index))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<AgentRecord>> {
+        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,21 +6,21 @@ use warp::http::Method;
 use crate::orchestrator;
 
 /// A listener to `GET /events`.
-struct Listener {
+pub struct Listener {
     response: reqwest::Response,
     text: String,
 }
 
 /// One server-sent event.
 #[derive(Clone, Debug, PartialEq)]
-struct Event {
-    id: u64,
-    kind: String,
-    data: Value,
+pub struct Event {
+    pub id: u64,
+    pub kind: String,
+    pub data: Value,
 }
 
 impl Listener {
-    async fn new(client: &TestClient, last: Option<u64>) -> Self {
+    pub async fn new(client: &TestClient, last: Option<u64>) -> Self {
         let mut request = client.get("/events");
         if let Some(last) = last {
             request = request.header("last-event-id", &last.to_string());
@@ -35,7 +35,7 @@ impl Listener {
     }
 
     /// Reads until an event of that kind, and gives all up to it.
-    async fn until(&mut self, kind: &str) -> Vec<Event> {
+    pub async fn until(&mut self, kind: &str) -> Vec<Event> {
         let mut events: Vec<Event> = Vec::new();
         loop {
             while let Some((event, rest)) = self.text.split_once("\n\n") {

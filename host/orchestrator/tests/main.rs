@@ -7,6 +7,7 @@
 mod agents;
 mod doors;
 mod events;
+mod life;
 mod program;
 mod terminal;
 

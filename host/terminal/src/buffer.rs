@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use crate::cell::{Cell, Style};
 use crate::charset::Charset;
@@ -17,7 +18,7 @@ pub(crate) struct SavedCursor {
 
 /// One of the two screens, with the lines that scrolled off its top, its cursor, its scroll
 /// region and its tab stops.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Buffer {
     /// The scrolled-off lines, then the lines of the screen.
     pub rows: VecDeque<Row>,
@@ -32,6 +33,8 @@ pub(crate) struct Buffer {
     pub top: usize,
     pub bottom: usize,
     pub tabs: Tabs,
+    /// Cells and rows touched so far.
+    pub work: u64,
 }
 
 impl Buffer {
@@ -49,6 +52,7 @@ impl Buffer {
             top: 0,
             bottom: height - 1,
             tabs: Tabs::new(cols),
+            work: 0,
         }
     }
 
@@ -88,16 +92,18 @@ impl Buffer {
             } else {
                 if let Some(leaving) = self.rows.len().checked_sub(self.height) {
                     self.rows[leaving].shrink();
+                    self.work += self.rows[leaving].cells().len() as u64;
                 }
                 Row::default()
             };
             row.clear(self.cols, blank);
             row.wrapped = wrapped;
-            if self.bottom == self.height - 1 {
+            let below = self.height - 1 - self.bottom;
+            self.work += (row.cells().len() + below) as u64;
+            if below == 0 {
                 self.rows.push_back(row);
             } else {
-                let index = self.rows.len() - (self.height - 1 - self.bottom);
-                self.rows.insert(index, row);
+                self.rows.insert(self.rows.len() - below, row);
             }
         } else {
             self.shift_up(self.top, 1, blank);
@@ -108,31 +114,46 @@ impl Buffer {
     /// Lines from `from` to the end of the region move up by `count`; nothing is kept of those
     /// pushed out.
     pub fn shift_up(&mut self, from: usize, count: usize, blank: Cell) {
-        let base = self.base();
-        for _ in 0..count.min(self.bottom + 1 - from) {
-            let mut row = self.rows.remove(base + from).unwrap_or_default();
-            row.clear(self.cols, blank);
-            self.rows.insert(base + self.bottom, row);
+        let count = count.min(self.bottom + 1 - from);
+        let (from, end) = (self.base() + from, self.base() + self.bottom + 1);
+        for index in from..end - count {
+            self.rows.swap(index, index + count);
         }
+        self.clear_rows(end - count..end, blank);
+        self.work += (end - from) as u64;
     }
 
     /// Lines from `from` to the end of the region move down by `count`.
     pub fn shift_down(&mut self, from: usize, count: usize, blank: Cell) {
-        let base = self.base();
-        for _ in 0..count.min(self.bottom + 1 - from) {
-            let mut row = self.rows.remove(base + self.bottom).unwrap_or_default();
-            row.clear(self.cols, blank);
-            self.rows.insert(base + from, row);
+        let count = count.min(self.bottom + 1 - from);
+        let (from, end) = (self.base() + from, self.base() + self.bottom + 1);
+        for index in (from + count..end).rev() {
+            self.rows.swap(index, index - count);
         }
+        self.clear_rows(from..from + count, blank);
+        self.work += (end - from) as u64;
     }
 
     pub fn clear_row(&mut self, y: usize, blank: Cell) {
-        let cols = self.cols;
-        self.row_mut(y).clear(cols, blank);
+        let index = self.base() + y;
+        self.clear_rows(index..index + 1, blank);
+    }
+
+    fn clear_rows(&mut self, indices: Range<usize>, blank: Cell) {
+        for row in self.rows.range_mut(indices) {
+            row.clear(self.cols, blank);
+            self.work += 1 + row.cells().len() as u64;
+        }
+    }
+
+    /// Counts a change to a whole line.
+    pub fn add_line_of_work(&mut self) {
+        self.work += self.cols as u64;
     }
 
     pub fn clear_scrollback(&mut self) {
         let base = self.base();
+        self.work += base as u64;
         self.rows.drain(..base);
     }
 

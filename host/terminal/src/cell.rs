@@ -154,6 +154,11 @@ impl Cell {
         }
     }
 
+    /// The same character with another look.
+    pub fn styled(self, style: Style) -> Self {
+        Self { style, ..self }
+    }
+
     pub fn wide(c: char, style: Style) -> Self {
         Self {
             text: u32::from(c) | Self::WIDE,

@@ -7,6 +7,14 @@ const LF: u8 = 0x0a;
 const FF: u8 = 0x0c;
 
 impl Actions for Terminal {
+    fn work(&self) -> u64 {
+        self.work + self.primary.work + self.alternate.work
+    }
+
+    fn add_work(&mut self, amount: usize) {
+        self.work += amount as u64;
+    }
+
     fn print_ascii(&mut self, text: &[u8]) {
         self.print_ascii(text);
     }
@@ -119,7 +127,9 @@ impl Terminal {
     fn tab(&mut self) {
         let buffer = self.active_mut();
         if buffer.x < buffer.cols {
-            buffer.x = buffer.tabs.next(buffer.x);
+            let from = buffer.x;
+            buffer.x = buffer.tabs.next(from);
+            buffer.work += (buffer.x - from) as u64;
         }
     }
 
@@ -166,10 +176,8 @@ impl Terminal {
         let e = crate::cell::Cell::ascii(b'E', style);
         self.move_to(0, 0);
         let buffer = self.active_mut();
-        let cols = buffer.cols;
         for y in buffer.y..buffer.height {
-            let row = buffer.row_mut(y);
-            row.clear(cols, e);
+            buffer.clear_row(y, e);
         }
         self.move_to(0, 0);
     }

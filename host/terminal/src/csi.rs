@@ -4,9 +4,6 @@ use crate::modes::MouseTracking;
 use crate::params::Params;
 use crate::terminal::Terminal;
 
-/// REP beyond this many cells is cut: a few bytes must not cost seconds.
-const MOST_REPEATS: usize = 100_000;
-
 impl Terminal {
     pub fn obey_csi(&mut self, params: &Params, last: u8) {
         match (params.prefix(), params.intermediates(), last) {
@@ -143,6 +140,7 @@ impl Terminal {
     fn tab_forward(&mut self, count: usize) {
         let buffer = self.active_mut();
         if buffer.x < buffer.cols {
+            buffer.add_line_of_work();
             for _ in 0..count.min(buffer.cols) {
                 buffer.x = buffer.tabs.next(buffer.x);
             }
@@ -152,6 +150,7 @@ impl Terminal {
     fn tab_backward(&mut self, count: usize) {
         let buffer = self.active_mut();
         if buffer.x < buffer.cols {
+            buffer.add_line_of_work();
             for _ in 0..count.min(buffer.cols) {
                 buffer.x = buffer.tabs.previous(buffer.x);
             }
@@ -212,6 +211,7 @@ impl Terminal {
         let blank = self.blank();
         let buffer = self.active_mut();
         let cols = buffer.cols;
+        buffer.add_line_of_work();
         let row = buffer.row_mut(y);
         if selective {
             row.erase_unprotected(start..end, cols, blank);
@@ -242,6 +242,7 @@ impl Terminal {
         let blank = self.blank();
         let buffer = self.active_mut();
         let (x, cols) = (buffer.x, buffer.cols);
+        buffer.add_line_of_work();
         buffer.cursor_row().insert(x, count, cols, blank);
     }
 
@@ -250,6 +251,7 @@ impl Terminal {
         let blank = self.blank();
         let buffer = self.active_mut();
         let (x, cols) = (buffer.x, buffer.cols);
+        buffer.add_line_of_work();
         buffer.cursor_row().delete(x, count, cols, blank);
     }
 
@@ -278,6 +280,7 @@ impl Terminal {
             return;
         }
         for y in buffer.top..=buffer.bottom {
+            buffer.add_line_of_work();
             let row = buffer.row_mut(y);
             if right {
                 row.insert(x, count, cols, blank);
@@ -288,14 +291,19 @@ impl Terminal {
         }
     }
 
+    /// REP. Once the screen is full of the character, repeating it by another line changes nothing
+    /// but the scrollback, so it ends there, in the column where it would have ended.
     fn repeat(&mut self, count: usize) {
-        let last = self.last_character().filter(|_| self.joins);
-        if let Some(x) = last {
-            let buffer = self.active();
-            let text = self.cell_text(buffer.row(buffer.y).get(x));
-            for _ in 0..count.min(MOST_REPEATS) {
-                text.chars().for_each(|c| self.print(c));
-            }
+        let Some(x) = self.last_character().filter(|_| self.joins) else {
+            return;
+        };
+        let buffer = self.active();
+        let cell = buffer.row(buffer.y).get(x);
+        if cell.has_text() {
+            let line = buffer.cols / cell.width();
+            let most = line * (buffer.height + 1);
+            let beyond = count.saturating_sub(most);
+            self.put(cell.styled(self.pen), count - beyond + beyond % line);
         }
     }
 

@@ -1,4 +1,4 @@
-use crate::parser::Parser;
+use crate::parser::{Actions, Parser};
 use crate::size::Size;
 use crate::snapshot::{self, Detail};
 use crate::terminal::Terminal;
@@ -30,6 +30,19 @@ impl Emulator {
     /// Reads output, in any pieces.
     pub fn advance(&mut self, bytes: &[u8]) {
         self.parser.advance(bytes, &mut self.terminal);
+    }
+
+    /// Reads output until `work` is done, and answers how many bytes that were: at least one, as
+    /// a single sequence is never cut, however much it asks for.
+    pub fn advance_within(&mut self, bytes: &[u8], work: u64) -> usize {
+        let limit = self.work().saturating_add(work.max(1));
+        self.parser.advance_within(bytes, limit, &mut self.terminal)
+    }
+
+    /// The work done so far: bytes read, and cells and lines touched. One byte costs no more than
+    /// a few times the cells that the emulator holds.
+    pub fn work(&self) -> u64 {
+        self.terminal.work()
     }
 
     /// The answers due since the last call, for the program's input.

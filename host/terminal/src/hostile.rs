@@ -135,7 +135,7 @@ pub fn inputs() -> Vec<Hostile> {
     cut.body = "é".as_bytes()[..1].repeat(2);
     inputs.push(cut);
     let mut links = new("long links", "", "");
-    for n in 0..500 {
+    for n in 0..100 {
         links
             .body
             .extend(format!("\x1b]8;;{n}{address}\x07x").as_bytes());
@@ -143,8 +143,8 @@ pub fn inputs() -> Vec<Hostile> {
     inputs.push(links);
     let mut colors = new("a colour for each cell", "", "");
     let mut clusters = new("another marked character in each cell", "", "");
-    for n in 0..100_000_u32 {
-        let [_, r, g, b] = (n * 7919).to_be_bytes();
+    for n in 0..4096_u32 {
+        let [_, r, g, b] = (n * 4099).to_be_bytes();
         colors
             .body
             .extend(format!("\x1b[38;2;{r};{g};{b};48;2;{b};{r};{g}mx").as_bytes());

@@ -46,6 +46,8 @@ mod tabs;
 mod terminal;
 mod title;
 mod transcript;
+#[cfg(test)]
+mod work_tests;
 
 pub use answer_filter::AnswerFilter;
 pub use emulator::{Emulator, LARGEST_SNAPSHOT};

@@ -3,11 +3,18 @@ use crate::params::Params;
 /// What is kept of one unfinished sequence. A longer one is skipped to its end, not obeyed.
 const LONGEST_SEQUENCE: usize = 64 * 1024;
 
+/// A run is taken in parts of so many bytes, so that the work of one part is bounded.
+const LONGEST_RUN: usize = 1024;
+
 /// Dropped, wherever it stands.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// What the parser finds in a stream.
 pub(crate) trait Actions {
+    /// Work done so far, see [`Emulator::work`](crate::Emulator::work).
+    fn work(&self) -> u64;
+    /// Counts work that the parser does.
+    fn add_work(&mut self, amount: usize);
     /// A run of printable ASCII.
     fn print_ascii(&mut self, text: &[u8]);
     /// A printable character beyond ASCII.
@@ -44,6 +51,8 @@ pub(crate) struct Parser {
     /// The unfinished sequence from its introducer on, without the controls obeyed inside it.
     sequence: Vec<u8>,
     overlong: bool,
+    /// The unfinished sequence was found to be malformed, and no longer needs to be looked at.
+    malformed: bool,
     /// The beginning of an unfinished UTF-8 character.
     partial: [u8; 4],
     partial_len: u8,
@@ -57,16 +66,35 @@ impl Parser {
         [&self.sequence, one_too_many, partial].concat()
     }
 
-    pub fn advance(&mut self, mut bytes: &[u8], actions: &mut impl Actions) {
-        while let Some(&byte) = bytes.first() {
-            bytes = if self.partial_len > 0 {
-                self.decode(bytes, actions)
+    pub fn advance(&mut self, bytes: &[u8], actions: &mut impl Actions) {
+        self.advance_within(bytes, u64::MAX, actions);
+    }
+
+    /// Reads until `actions` have done as much work as `limit` says; answers how many bytes.
+    pub fn advance_within(
+        &mut self,
+        bytes: &[u8],
+        limit: u64,
+        actions: &mut impl Actions,
+    ) -> usize {
+        let mut rest = bytes;
+        while let Some(&byte) = rest.first()
+            && actions.work() < limit
+        {
+            let before = rest.len();
+            let part = &rest[..before.min(LONGEST_RUN)];
+            let left = if self.partial_len > 0 {
+                self.decode(part, actions)
             } else if byte >= 0x80 {
-                self.text(bytes, actions)
+                self.text(part, actions)
             } else {
-                self.run(byte, bytes, actions)
+                self.run(byte, part, actions)
             };
+            let taken = part.len() - left.len();
+            actions.add_work(taken);
+            rest = &rest[taken..];
         }
+        bytes.len() - rest.len()
     }
 
     /// Takes as many bytes as belong to one run of text or of a sequence; at least one.
@@ -90,26 +118,28 @@ impl Parser {
         rest
     }
 
-    /// Takes the characters beyond ASCII that come first; at least a byte.
+    /// Takes the bytes beyond ASCII that come first; at least one.
     fn text<'a>(&mut self, bytes: &'a [u8], actions: &mut impl Actions) -> &'a [u8] {
         let run = bytes.iter().position(u8::is_ascii);
-        let (run, _) = bytes.split_at(run.unwrap_or(bytes.len()));
-        let text = run.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-        let mut taken = 0;
-        if self.state == State::Ground {
-            for c in text
-                .chars()
-                .take_while(|c| *c >= '\u{a0}' && *c != BYTE_ORDER_MARK)
-            {
-                actions.print(c);
-                taken += c.len_utf8();
+        let (run, rest) = bytes.split_at(run.unwrap_or(bytes.len()));
+        for chunk in run.utf8_chunks() {
+            if !chunk.valid().is_empty() {
+                // What began before is not continued by a whole character.
+                self.partial_len = 0;
+            }
+            for c in chunk.valid().chars() {
+                match c {
+                    BYTE_ORDER_MARK => {}
+                    '\u{a0}'.. if self.state == State::Ground => actions.print(c),
+                    _ => self.character(c, actions),
+                }
+            }
+            let mut invalid = chunk.invalid();
+            while !invalid.is_empty() {
+                invalid = self.decode(invalid, actions);
             }
         }
-        if taken > 0 {
-            &bytes[taken..]
-        } else {
-            self.decode(bytes, actions)
-        }
+        rest
     }
 
     /// Takes one UTF-8 character, or as much of it as there is; what is no UTF-8 is dropped.
@@ -203,6 +233,7 @@ impl Parser {
             }
             State::Csi => {
                 if (0x40..0x7f).contains(&byte) {
+                    actions.add_work(self.sequence.len());
                     if let Some(params) = self.params() {
                         actions.csi(&params, byte);
                     }
@@ -230,7 +261,11 @@ impl Parser {
             _ => match self.state {
                 State::Ground => actions.print(c),
                 State::Osc | State::DcsText => self.keep(encoded),
-                State::Csi | State::DcsHead if self.params().is_none() => {}
+                State::Csi | State::DcsHead => {
+                    if !self.is_malformed(actions) {
+                        self.ground();
+                    }
+                }
                 _ => self.ground(),
             },
         }
@@ -262,6 +297,7 @@ impl Parser {
     fn ground(&mut self) {
         self.state = State::Ground;
         self.overlong = false;
+        self.malformed = false;
         self.sequence.clear();
         self.sequence.shrink_to(256);
     }
@@ -278,6 +314,7 @@ impl Parser {
         if self.overlong {
             return;
         }
+        actions.add_work(self.sequence.len());
         let text = self.sequence.get(2..).unwrap_or_default();
         match self.state {
             State::Osc => actions.osc(text),
@@ -293,11 +330,21 @@ impl Parser {
         }
     }
 
+    /// Whether the sequence at hand is malformed, which it stays to its end. One that is not is
+    /// looked at once only, as the caller ends it.
+    fn is_malformed(&mut self, actions: &mut impl Actions) -> bool {
+        if !self.malformed {
+            actions.add_work(self.sequence.len());
+            self.malformed = self.params().is_none();
+        }
+        self.malformed
+    }
+
     /// The parameters of the sequence at hand; `None` when it is malformed.
     ///
     /// Every introducer, the C1 ones in UTF-8 included, is two bytes long.
     fn params(&self) -> Option<Params> {
-        if self.overlong {
+        if self.overlong || self.malformed {
             return None;
         }
         Params::parse(&self.sequence[2..])

@@ -9,6 +9,7 @@ use crate::extra::{Extra, Link};
 use crate::intern::Interner;
 use crate::modes::{KeyboardStack, Modes};
 use crate::palette::Palette;
+use crate::parser::Actions;
 use crate::size::Size;
 use crate::title::Titles;
 
@@ -52,6 +53,8 @@ pub(crate) struct Terminal {
     /// The last thing was a character, which a combining mark joins and REP repeats.
     pub joins: bool,
     pub replies: Vec<u8>,
+    /// Work beside that of the buffers.
+    pub work: u64,
 }
 
 impl Terminal {
@@ -72,6 +75,7 @@ impl Terminal {
             clusters: Interner::default(),
             joins: false,
             replies: Vec::new(),
+            work: 0,
         }
     }
 
@@ -107,6 +111,8 @@ impl Terminal {
     }
 
     pub fn resize(&mut self, size: Size) {
+        let cols = usize::from(self.size.cols().max(size.cols()));
+        self.add_work(cols * (self.primary.rows.len() + self.alternate.rows.len()));
         self.size = size;
         self.primary.resize(size, true);
         self.alternate.resize(size, false);
@@ -120,7 +126,7 @@ impl Terminal {
         let charset = self.charsets.current();
         if self.modes.insert || charset != Charset::Ascii {
             for &byte in text {
-                self.put(charset.map(byte), 1);
+                self.put(Cell::narrow(charset.map(byte), self.pen), 1);
             }
             return;
         }
@@ -157,53 +163,73 @@ impl Terminal {
             // A mark without a character to join is dropped.
             Some(0) if self.joins => self.combine(c),
             Some(0) | None => {}
-            Some(width) => self.put(c, width),
+            Some(2) => self.put(Cell::wide(c, self.pen), 1),
+            Some(_) => self.put(Cell::narrow(c, self.pen), 1),
         }
     }
 
-    fn put(&mut self, c: char, width: usize) {
-        let style = self.pen;
+    /// Writes a character so many times. Its look is that of the pen.
+    pub fn put(&mut self, cell: Cell, mut count: usize) {
+        let style = cell.style;
         let blank = self.blank();
         let Modes {
             autowrap, insert, ..
         } = self.modes;
         let buffer = self.active_mut();
         let cols = buffer.cols;
+        let width = cell.width();
         if width > cols {
             return;
         }
-        if buffer.x + width > cols {
-            let x = buffer.x;
-            buffer.cursor_row().split_wide(x, Cell::empty(style));
-            if autowrap {
-                if x < cols {
-                    buffer.cursor_row().set(x, Cell::empty(style));
-                }
-                wrap(buffer, blank);
-            } else {
-                buffer.x = cols - 1;
-                if width == 2 {
-                    self.joins = false;
-                    return;
+        while count > 0 {
+            if buffer.x + width > cols {
+                let x = buffer.x;
+                buffer.cursor_row().split_wide(x, Cell::empty(style));
+                if autowrap {
+                    if x < cols {
+                        buffer.cursor_row().set(x, Cell::empty(style));
+                    }
+                    wrap(buffer, blank);
+                } else {
+                    buffer.x = cols - 1;
+                    if width == 2 {
+                        self.joins = false;
+                        return;
+                    }
+                    // The rest of them ends up in the same place.
+                    count = 1;
                 }
             }
-        }
-        let x = buffer.x;
-        let end = x + width;
-        buffer.x = end;
-        let row = buffer.cursor_row();
-        row.split_wide(x, Cell::empty(style));
-        if insert {
-            row.insert(x, width, cols, Cell::empty(style));
-        }
-        if width == 2 {
-            row.set(x, Cell::wide(c, style));
-            row.set(x + 1, Cell::spacer(style));
-        } else {
-            row.set(x, Cell::narrow(c, style));
-        }
-        if row.get(end).is_spacer() {
-            row.set(end, Cell::empty(style));
+            let x = buffer.x;
+            let fit = count.min((cols - x) / width);
+            let end = x + fit * width;
+            buffer.x = end;
+            buffer.work += if insert { cols } else { end - x } as u64;
+            let row = buffer.cursor_row();
+            row.split_wide(x, Cell::empty(style));
+            if insert {
+                row.insert(x, end - x, cols, Cell::empty(style));
+            }
+            if fit == 1 {
+                row.set(x, cell);
+                if width == 2 {
+                    row.set(x + 1, Cell::spacer(style));
+                }
+            } else {
+                let spacer = Cell::spacer(style);
+                let of = |at: usize| {
+                    if width == 1 || at.is_multiple_of(2) {
+                        cell
+                    } else {
+                        spacer
+                    }
+                };
+                row.write(x, (0..end - x).map(of));
+            }
+            if row.get(end).is_spacer() {
+                row.set(end, Cell::empty(style));
+            }
+            count -= fit;
         }
         self.joins = true;
     }
@@ -311,6 +337,7 @@ impl Terminal {
                     used[index as usize] = true;
                 }
             }
+            self.add_work(self.cell_count());
             let renumbered = self.clusters.retain(&used);
             for cell in self.cells() {
                 if let Text::Cluster(index) = cell.text() {
@@ -322,6 +349,7 @@ impl Terminal {
     }
 
     fn drop_unused_extras(&mut self) {
+        self.add_work(self.cell_count());
         let mut used = vec![false; self.extras.len() + 1];
         for style in self.styles() {
             used[usize::from(style.extra)] = true;
@@ -331,6 +359,11 @@ impl Terminal {
             style.extra = renumbered[usize::from(style.extra)] as u16;
         }
         self.link_bytes = self.extras.values().map(Extra::link_len).sum();
+    }
+
+    fn cell_count(&self) -> usize {
+        let rows = self.primary.rows.iter().chain(&self.alternate.rows);
+        rows.map(|row| row.cells().len() + 1).sum()
     }
 
     fn cells(&mut self) -> impl Iterator<Item = &mut Cell> {
@@ -452,9 +485,10 @@ impl Terminal {
         self.on_alternate = false;
         self.primary.x = self.alternate.x;
         self.primary.y = self.alternate.y;
-        let saved = self.alternate.saved;
-        self.alternate = Buffer::new(self.size, 0);
-        self.alternate.saved = saved;
+        let fresh = Buffer::new(self.size, 0);
+        let left = std::mem::replace(&mut self.alternate, fresh);
+        self.alternate.saved = left.saved;
+        self.alternate.work = left.work + left.rows.len() as u64;
         self.keep_left_of(usize::from(self.size.cols()));
     }
 
@@ -479,6 +513,8 @@ impl Terminal {
     pub fn full_reset(&mut self) {
         let scrollback = self.primary.scrollback_limit();
         let old = std::mem::replace(self, Self::new(self.size, scrollback));
+        let rows = old.primary.rows.len() + old.alternate.rows.len();
+        self.work = old.work() + rows as u64;
         self.titles = old.titles;
         self.palette = old.palette;
         self.replies = old.replies;

@@ -89,6 +89,12 @@ impl Line {
 }
 
 impl Actions for Line {
+    fn work(&self) -> u64 {
+        0
+    }
+
+    fn add_work(&mut self, _: usize) {}
+
     fn print_ascii(&mut self, text: &[u8]) {
         text.iter().for_each(|&byte| self.write(char::from(byte)));
     }

@@ -9,7 +9,7 @@ use agentd_host::session::Session;
 use tokio::time::{Instant, timeout};
 
 use crate::bench::{Bench, unique};
-use crate::fault::{Check, ensure};
+use crate::fault::Check;
 
 /// A start is given up each time that it waits for something, so often at most.
 const MOST_POLLS: usize = 24;
@@ -54,10 +54,12 @@ async fn given_up(bench: &Bench, polls: Option<usize>, after: Duration) -> Check
         bench.delete(&session?).await?;
         return Ok(true);
     }
-    ensure!(
-        bench.sessions.get(&name).is_err(),
-        "a start that was given up is still listed"
-    );
+    // It is listed until it is undone.
+    bench
+        .until("a start that was given up to be undone", async || {
+            Ok(bench.sessions.get(&name).is_err())
+        })
+        .await?;
     nothing(bench)
         .await
         .map_err(|fault| fault.during("after a start was given up"))?;

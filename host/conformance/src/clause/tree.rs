@@ -30,7 +30,7 @@ pub(super) async fn stubborn(bench: &Bench) -> Check {
     let agent = plant(bench, deaf, "while :; do sleep 1; done").await?;
     let grace = Duration::from_millis(500);
     bench
-        .within("all sessions to end", bench.sessions.delete_all(grace))
+        .within("all sessions to end", bench.sessions.end_all(grace))
         .await?;
     ensure!(
         !agent.line.is_held()?,

@@ -1,6 +1,11 @@
-use agentd_api::Size;
+use std::collections::BTreeMap;
+
+use agentd_api::{NewSession, Size};
+use agentd_plugin_api::SessionSpec;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::{Error, Result};
 
 /// What a persistent backend stores beside a session, as JSON, so that a later daemon can show and
 /// adopt it from this alone. It holds no value of any variable.
@@ -25,4 +30,38 @@ pub struct Label {
     /// What the service that made the session adds, such as the agent's id.
     #[serde(default)]
     pub owner: Option<String>,
+}
+
+impl Label {
+    /// What the backend is asked to start. All of it but the values of the variables is in the
+    /// label.
+    pub(super) fn spec(&self, id: String, env: BTreeMap<String, String>) -> Result<SessionSpec> {
+        let label = serde_json::to_string(self)
+            .map_err(|error| Error::internal(format!("writing the label: {error}")))?;
+        Ok(SessionSpec {
+            id,
+            name: self.name.clone(),
+            working_dir: self.working_dir.clone().into(),
+            command: self.command.clone(),
+            env,
+            size: agentd_plugin_api::Size {
+                cols: self.size.cols,
+                rows: self.size.rows,
+            },
+            options: self.options.clone(),
+            label,
+        })
+    }
+
+    /// A request for the same once more, without the values of the variables.
+    pub fn request(&self) -> NewSession {
+        NewSession {
+            name: self.name.clone(),
+            working_dir: self.working_dir.clone(),
+            command: Some(self.command.clone()),
+            size: Some(self.size),
+            options: self.options.clone(),
+            ..NewSession::default()
+        }
+    }
 }

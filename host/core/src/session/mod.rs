@@ -2,8 +2,10 @@
 
 mod agent_kind;
 mod label;
+mod life;
 mod logs;
 mod name;
+mod pending;
 mod prompt;
 mod record;
 mod screen;
@@ -15,26 +17,31 @@ mod terminal;
 mod view;
 mod viewers;
 
+use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use agentd_api::State;
 use agentd_plugin_api::abi::host::RemoteSession;
 use agentd_plugin_api::sink::Receiver;
 use agentd_plugin_api::{Capability, Event, PushStatus};
-use tokio::sync::{Notify, SetOnce, watch};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 
 use crate::backend::Backend;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
+
+use life::{Asked, Life};
 
 pub use label::Label;
+pub use life::Change;
 pub use name::SessionName;
+pub use pending::Pending;
 pub use record::Record;
 pub use screen::Snapshot;
 pub use screen_threads::ScreenThreads;
-pub use sessions::{Observer, Sessions, Unobserved};
+pub use sessions::{Observer, Request, Sessions, Unobserved, finish};
 pub use size::parse_size;
 pub use terminal::{Cursor, Log, Next, ReadStep, Terminal};
 pub use view::{Frame, View};
@@ -43,6 +50,9 @@ pub use viewers::Viewer;
 /// So much output is read for the screen by whoever brings it, in bytes: for a keystroke's echo
 /// that is less work than to wake somebody else.
 const AT_ONCE: usize = 512;
+
+/// How long a backend may take to report the end of what it has ended.
+const REPORT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The answer to a push when the session is gone.
 const CLOSED: PushStatus = PushStatus {
@@ -61,19 +71,8 @@ pub struct Session {
     /// The output.
     pub terminal: Terminal,
     backend: Arc<Backend>,
-    record: Mutex<Record>,
-    changes: watch::Sender<()>,
-    /// Set once the backend has started it.
-    remote: SetOnce<RemoteSession>,
+    life: Life<RemoteSession>,
     viewers: viewers::Viewers,
-    /// Set when somebody asked for the end.
-    stop_requested: AtomicBool,
-    /// Set when the session is about to be forgotten.
-    delete_requested: AtomicBool,
-    /// True once the session is no longer listed.
-    forgotten: watch::Sender<bool>,
-    observer: Arc<dyn Observer>,
-    this: Weak<Session>,
 }
 
 impl Session {
@@ -85,38 +84,52 @@ impl Session {
         history: usize,
         observer: Arc<dyn Observer>,
     ) -> Arc<Self> {
-        Arc::new_cyclic(|this| Session {
-            id,
-            name,
-            terminal: Terminal::new(label.size, history),
-            label,
-            backend,
-            record: Mutex::new(Record::starting()),
-            changes: watch::Sender::new(()),
-            remote: SetOnce::new(),
-            viewers: viewers::Viewers::default(),
-            stop_requested: AtomicBool::new(false),
-            delete_requested: AtomicBool::new(false),
-            forgotten: watch::Sender::new(false),
-            observer,
-            this: this.clone(),
+        Arc::new_cyclic(|this: &Weak<Session>| {
+            let this = this.clone();
+            let changed = move |change: &Change| {
+                if let Some(session) = this.upgrade() {
+                    session.changed(change, &*observer);
+                }
+            };
+            Session {
+                id,
+                name,
+                terminal: Terminal::new(label.size, history),
+                label,
+                backend,
+                life: Life::new(changed),
+                viewers: viewers::Viewers::default(),
+            }
         })
+    }
+
+    /// What the registry lists it by.
+    fn key(&self) -> &str {
+        self.label.owner.as_deref().unwrap_or(&self.label.name)
+    }
+
+    /// Why another session of the same key cannot be listed.
+    fn already_listed(&self) -> Error {
+        let name = &self.name;
+        match self.label.owner {
+            None => Error::conflict("name-taken", format!("the name `{name}` is taken"))
+                .hint("delete the session of that name, or choose another name"),
+            Some(_) => Error::conflict("starting", format!("`{name}` is being started already")),
+        }
     }
 
     /// What is known of its life.
     pub fn record(&self) -> Record {
-        self.lock().clone()
+        self.life.record()
     }
 
     /// The session as clients see it.
     pub fn describe(&self) -> agentd_api::Session {
-        let record = self.record();
-        let attach_command = self.remote.get().and_then(|remote| {
-            remote.attach_command().unwrap_or_else(|error| {
-                tracing::warn!(session = %self.name, %error, "no attach command");
-                None
-            })
-        });
+        self.describe_as(self.record())
+    }
+
+    /// The session as clients saw it when this was known of its life.
+    pub fn describe_as(&self, record: Record) -> agentd_api::Session {
         let hidden = |name: &String| (name.clone(), "***".to_owned());
         agentd_api::Session {
             name: self.name.to_string(),
@@ -133,7 +146,7 @@ impl Session {
             size: self.terminal.log().size(),
             viewers: self.viewers.count(),
             created_at: self.label.created_at.clone(),
-            attach_command,
+            attach_command: self.life.attach_command(),
         }
     }
 
@@ -142,35 +155,24 @@ impl Session {
         self.viewers.count()
     }
 
-    /// Whether somebody asked for the end.
-    pub fn is_stop_requested(&self) -> bool {
-        self.stop_requested.load(Ordering::Relaxed)
-    }
-
-    /// Whether the session is about to be forgotten.
+    /// Whether it was asked for that the session be forgotten.
     pub fn is_delete_requested(&self) -> bool {
-        self.delete_requested.load(Ordering::Relaxed)
+        self.life.asked() == Asked::Delete
     }
 
-    /// Waits until the session runs or has ended.
+    /// Waits until the session can be used, or has ended.
     pub async fn started(&self) {
-        self.wait_for(|record| record.state != State::Starting)
-            .await;
+        self.life.has_started().await;
     }
 
     /// Waits until the session has ended.
     pub async fn ended(&self) {
-        self.wait_for(|record| record.state == State::Exited).await;
+        self.life.has_ended().await;
     }
 
     /// Waits until the session is no longer listed.
     pub async fn forgotten(&self) {
-        // The sender lives as long as `self`.
-        let _ = self
-            .forgotten
-            .subscribe()
-            .wait_for(|forgotten| *forgotten)
-            .await;
+        self.life.is_forgotten().await;
     }
 
     /// Delivers keyboard input, whole; pending while the program does not read.
@@ -200,11 +202,10 @@ impl Session {
         Ok(resized?)
     }
 
-    /// A program may ask before its start has been reported.
+    /// A program may ask before its start has returned.
     async fn answer(&self, replies: &[u8]) {
-        let remote = tokio::select! {
-            remote = self.remote.wait() => remote,
-            () = self.forgotten() => return,
+        let Some(remote) = self.life.call_over().await else {
+            return;
         };
         if let Err(error) = remote.write(replies).await {
             tracing::debug!(session = %self.name, %error, "the terminal's answer was not taken");
@@ -225,69 +226,37 @@ impl Session {
         }
     }
 
-    pub(crate) fn remote(&self) -> Result<&RemoteSession> {
-        self.remote.get().ok_or_else(|| {
-            Error::conflict(
-                "starting",
-                format!("session `{}` is still starting", self.name),
-            )
+    /// The backend's side, once it has started the session and until the session is forgotten.
+    pub(crate) fn remote(&self) -> Result<Arc<RemoteSession>> {
+        self.life.remote().ok_or_else(|| {
+            let name = &self.name;
+            if self.life.is_starting() {
+                return Error::conflict("starting", format!("session `{name}` is still starting"));
+            }
+            let message = format!("session `{name}` has ended");
+            Error::new(ErrorKind::NotFound, "gone", message)
         })
     }
 
-    pub(crate) fn set_remote(&self, remote: RemoteSession) {
-        // Only the one call that starts or adopts the session sets it.
-        let _ = self.remote.set(remote);
-    }
-
-    pub(crate) async fn terminate(&self, grace: Duration) -> Result<()> {
-        self.stop_requested.store(true, Ordering::Relaxed);
-        if self.remote.get().is_none() {
-            self.started().await;
+    /// Ends the session. A start that is under way is undone.
+    async fn end(&self, asked: Asked, grace: Duration) -> Result<()> {
+        self.life.ask(asked);
+        let Some(remote) = self.life.call_over().await else {
+            return Ok(());
+        };
+        remote.terminate(grace).await?;
+        if timeout(REPORT_PATIENCE, self.ended()).await.is_err() {
+            let reason = "the backend ended it without a report".to_owned();
+            self.life.report(Event::Lost { reason });
         }
-        match self.remote.get() {
-            Some(remote) => Ok(remote.terminate(grace).await?),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
-    pub(crate) fn set_delete_requested(&self) {
-        self.delete_requested.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn set_forgotten(&self) {
-        self.forgotten.send_replace(true);
-    }
-
-    pub(crate) fn apply(&self, event: Event) {
-        let mut record = self.lock();
-        let before = record.clone();
-        record.apply(event);
-        let after = record.clone();
-        drop(record);
-        if after == before {
-            return;
-        }
-        if after.state == State::Exited {
+    fn changed(self: &Arc<Self>, change: &Change, observer: &dyn Observer) {
+        if change.after.state == State::Exited {
             self.terminal.log().end();
         }
-        self.changes.send_replace(());
-        if let Some(session) = self.this.upgrade() {
-            self.observer.changed(&session, &before, &after);
-        }
-    }
-
-    async fn wait_for(&self, condition: impl Fn(&Record) -> bool) {
-        let mut changes = self.changes.subscribe();
-        while !condition(&self.record()) {
-            // The sender lives as long as `self`.
-            if changes.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Record> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+        observer.changed(self, change);
     }
 }
 
@@ -296,21 +265,29 @@ impl Session {
 pub(crate) struct Reports {
     session: Weak<Session>,
     screens: Arc<ScreenThreads>,
-    /// Told when the session's screen may have woken up.
+    /// Notified when the session's screen may have woken up.
     activity: Arc<Notify>,
+    /// Closed when the backend has let go of this.
+    _held: oneshot::Sender<Infallible>,
 }
+
+/// Done when the backend has let go of its end of the reports.
+type Released = oneshot::Receiver<Infallible>;
 
 impl Reports {
     pub fn of(
         session: &Arc<Session>,
         screens: &Arc<ScreenThreads>,
         activity: &Arc<Notify>,
-    ) -> Arc<Self> {
-        Arc::new(Reports {
+    ) -> (Arc<Self>, Released) {
+        let (held, released) = oneshot::channel();
+        let reports = Reports {
             session: Arc::downgrade(session),
             screens: screens.clone(),
             activity: activity.clone(),
-        })
+            _held: held,
+        };
+        (Arc::new(reports), released)
     }
 }
 
@@ -341,7 +318,7 @@ impl Receiver for Reports {
             return CLOSED;
         };
         match serde_json::from_str(json) {
-            Ok(event) => session.apply(event),
+            Ok(event) => session.life.report(event),
             Err(error) => tracing::warn!(session = %session.name, %error, "an unreadable event"),
         }
         PushStatus {

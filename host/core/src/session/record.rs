@@ -14,6 +14,8 @@ pub struct Record {
     pub pid: Option<u32>,
     /// What it is busy with, or why its state is unknown.
     pub progress: Option<String>,
+    /// Whether it ended after somebody had asked for that.
+    pub ended_on_request: bool,
 }
 
 impl Record {
@@ -25,11 +27,13 @@ impl Record {
             exit: None,
             pid: None,
             progress: None,
+            ended_on_request: false,
         }
     }
 
-    /// Takes in what the backend reports. An end is final.
-    pub fn apply(&mut self, event: Event) {
+    /// Takes in what the backend reports. An end is final; `on_request` says whether somebody has
+    /// asked for it.
+    pub fn apply(&mut self, event: Event, on_request: bool) {
         if self.state == State::Exited {
             return;
         }
@@ -48,23 +52,25 @@ impl Record {
                 self.progress = Some(reason);
             }
             Event::Health { health } => self.health = wire_health(health),
-            Event::Exited { status } => self.end(wire_exit(status)),
+            Event::Exited { status } => self.end(wire_exit(status), on_request),
             Event::Lost { reason } => {
-                self.end(Exit {
+                let exit = Exit {
                     reason: Some(reason),
                     ..Exit::default()
-                });
+                };
+                self.end(exit, on_request);
             }
             _ => {}
         }
     }
 
-    fn end(&mut self, exit: Exit) {
+    fn end(&mut self, exit: Exit, on_request: bool) {
         self.state = State::Exited;
         self.health = Health::Unknown;
         self.exit = Some(exit);
         self.pid = None;
         self.progress = None;
+        self.ended_on_request = on_request;
     }
 }
 

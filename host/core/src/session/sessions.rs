@@ -3,13 +3,18 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use agentd_api::{NewSession, Size, State};
-use agentd_plugin_api::{Found, SessionSpec};
+use agentd_api::{NewSession, Size};
+use agentd_plugin_api::Found;
 use futures_util::future::join_all;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use super::life::Asked;
 use super::sweeper::sweep;
-use super::{Label, Record, Reports, ScreenThreads, Session, SessionName, agent_kind, size};
+use super::{
+    Change, Label, Pending, Released, Reports, ScreenThreads, Session, SessionName, agent_kind,
+    size,
+};
 use crate::backend::Backend;
 use crate::error::BACKEND_OVERDUE;
 use crate::text::quoted;
@@ -18,38 +23,49 @@ use crate::{Error, Result, clock};
 /// How long a program has to end by itself when its session is deleted.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Told of what happens to sessions; called inline, must not block.
+/// Is notified of what happens to sessions, in order for each of them; called inline, must not
+/// block.
 pub trait Observer: Send + Sync + 'static {
     /// What is known of the session changed.
-    fn changed(&self, session: &Arc<Session>, before: &Record, after: &Record);
+    fn changed(&self, session: &Arc<Session>, change: &Change);
 }
 
-/// Nobody is told.
+/// Ignores what happens.
 pub struct Unobserved;
 
 impl Observer for Unobserved {
-    fn changed(&self, _: &Arc<Session>, _: &Record, _: &Record) {}
+    fn changed(&self, _: &Arc<Session>, _: &Change) {}
 }
 
-/// All sessions of one service, by name. Clones are the same registry.
+/// A request for a session that has been checked.
+#[derive(Clone, Debug)]
+pub struct Request {
+    name: SessionName,
+    label: Label,
+    env: BTreeMap<String, String>,
+}
+
+/// All sessions of one service, by key: the owner on a session's label, or else its name. Clones
+/// are the same registry.
 #[derive(Clone)]
 pub struct Sessions {
     shared: Arc<Shared>,
 }
 
-pub(super) struct Shared {
+struct Shared {
+    runtime: Handle,
     backend: Arc<Backend>,
     history: usize,
     observer: Arc<dyn Observer>,
     registry: Mutex<Registry>,
     screens: Arc<ScreenThreads>,
-    /// Told whenever a screen wakes up.
+    /// Notified whenever a screen wakes up.
     activity: Arc<Notify>,
 }
 
 #[derive(Default)]
 struct Registry {
-    sessions: BTreeMap<SessionName, Arc<Session>>,
+    sessions: BTreeMap<String, Arc<Session>>,
     /// Set at shutdown: nothing new is started.
     closed: bool,
 }
@@ -66,6 +82,7 @@ impl Sessions {
     ) -> Self {
         let activity = Arc::new(Notify::new());
         let shared = Arc::new(Shared {
+            runtime: Handle::current(),
             backend,
             history,
             observer,
@@ -73,7 +90,9 @@ impl Sessions {
             screens,
             activity: activity.clone(),
         });
-        tokio::spawn(sweep(Arc::downgrade(&shared), activity, screen_idle));
+        let all = Arc::downgrade(&shared);
+        let list = move || Some(all.upgrade()?.list());
+        tokio::spawn(sweep(list, activity, screen_idle));
         Sessions { shared }
     }
 
@@ -82,9 +101,13 @@ impl Sessions {
         &self.shared.backend
     }
 
-    /// Starts a session. `owner` is the service's own note on the label. When the caller goes away
-    /// meanwhile, the start is undone.
+    /// Starts a session. When the caller goes away meanwhile, the start is undone.
     pub async fn create(&self, new: NewSession, owner: Option<String>) -> Result<Arc<Session>> {
+        self.register(self.check(new, owner)?, None)?.start().await
+    }
+
+    /// Checks a request. `owner` is the service's own note on the label.
+    pub fn check(&self, new: NewSession, owner: Option<String>) -> Result<Request> {
         let name = SessionName::parse(&new.name)?;
         let working_dir = checked_directory(&new.working_dir)?;
         let size = match new.size {
@@ -98,39 +121,28 @@ impl Sessions {
             working_dir,
             command,
             env: new.env.keys().cloned().collect(),
-            options: new.options.clone(),
+            options: new.options,
             size,
             created_at: clock::now(),
             owner,
         };
-        let spec = SessionSpec {
-            id: uuid::Uuid::new_v4().to_string(),
-            name: name.to_string(),
-            working_dir: label.working_dir.clone().into(),
-            command: label.command.clone(),
+        Ok(Request {
+            name,
+            label,
             env: new.env,
-            size: agentd_plugin_api::Size {
-                cols: size.cols,
-                rows: size.rows,
-            },
-            options: new.options,
-            label: serde_json::to_string(&label)
-                .map_err(|error| Error::internal(format!("writing the label: {error}")))?,
-        };
+        })
+    }
 
-        let session = self.session(spec.id.clone(), name, label);
-        let reservation = self.reserve(&session)?;
-        let reports = self.reports(&session);
-        let remote = self.backend().start(&spec, reports).await?;
-        session.set_remote(remote);
-        // Unless the backend says otherwise, what was started runs.
-        let record = session.record();
-        if record.state == State::Starting && record.progress.is_none() {
-            session.apply(agentd_plugin_api::Event::Running { pid: None });
-        }
-        reservation.keep();
-        tracing::info!(session = %session.name, "started");
-        Ok(session)
+    /// Lists a session that is to be started, if its key is free or has the session `replaced`,
+    /// which has been ended.
+    pub fn register(
+        &self,
+        mut request: Request,
+        replaced: Option<Arc<Session>>,
+    ) -> Result<Pending> {
+        let id = uuid::Uuid::new_v4().to_string();
+        request.label.created_at = clock::now();
+        self.list_as(id, request, replaced)
     }
 
     /// Adopts what outlived an earlier daemon, and returns it. What cannot be adopted is logged and
@@ -162,37 +174,34 @@ impl Sessions {
     async fn adopt_one(&self, found: Found) -> Result<Arc<Session>> {
         let label: Label = serde_json::from_str(&found.label)
             .map_err(|error| Error::internal(format!("its label cannot be read: {error}")))?;
-        let name = SessionName::parse(&label.name)?;
-        let session = self.session(found.id.clone(), name, label);
-        let reservation = self.reserve(&session)?;
-        let reports = self.reports(&session);
-        session.set_remote(self.backend().adopt(&found.id, reports).await?);
-        reservation.keep();
-        Ok(session)
+        let request = Request {
+            name: SessionName::parse(&label.name)?,
+            label,
+            env: BTreeMap::new(),
+        };
+        self.list_as(found.id, request, None)?.adopt().await
     }
 
-    /// The session of that name.
-    pub fn get(&self, name: &str) -> Result<Arc<Session>> {
-        let session = SessionName::parse(name)
-            .ok()
-            .and_then(|name| self.lock().sessions.get(&name).cloned());
-        session.ok_or_else(|| Error::not_found("session", name))
+    /// The session of that key.
+    pub fn get(&self, key: &str) -> Result<Arc<Session>> {
+        let session = self.lock().sessions.get(key).cloned();
+        session.ok_or_else(|| Error::not_found("session", key))
     }
 
-    /// All sessions in the order of their names.
+    /// All sessions in the order of their keys.
     pub fn list(&self) -> Vec<Arc<Session>> {
         self.shared.list()
     }
 
     /// Ends a session and keeps it; also when the caller goes away meanwhile.
     pub async fn stop(&self, session: &Arc<Session>) -> Result<()> {
-        let session = session.clone();
-        finish(async move {
-            session.terminate(GRACE).await?;
-            session.ended().await;
-            Ok(())
-        })
-        .await
+        self.end(session, Asked::Stop).await
+    }
+
+    /// Ends a session that is about to be replaced, and lists it until then; also when the caller
+    /// goes away meanwhile.
+    pub async fn end_for_another(&self, session: &Arc<Session>) -> Result<()> {
+        self.end(session, Asked::Delete).await
     }
 
     /// Ends a session with everything that it started, and forgets it; also when the caller goes
@@ -200,8 +209,7 @@ impl Sessions {
     pub async fn delete(&self, session: &Arc<Session>) -> Result<()> {
         let (sessions, session) = (self.clone(), session.clone());
         finish(async move {
-            session.set_delete_requested();
-            session.terminate(GRACE).await?;
+            session.end(Asked::Delete, GRACE).await?;
             sessions.forget(&session);
             tracing::info!(session = %session.name, "deleted");
             Ok(())
@@ -214,62 +222,79 @@ impl Sessions {
         self.lock().closed = true;
     }
 
-    /// Ends all sessions at once, and leaves nothing of them.
-    pub async fn delete_all(&self, grace: Duration) {
-        let sessions = self.list();
+    /// Ends all sessions at once, and leaves nothing of them in the backend. Starts that are under
+    /// way are undone.
+    pub async fn end_all(&self, grace: Duration) {
+        self.end_each(self.list(), grace).await;
+    }
+
+    /// Undoes the starts that are under way.
+    pub async fn end_starting(&self, grace: Duration) {
+        let mut starting = self.list();
+        starting.retain(|session| session.life.is_starting());
+        self.end_each(starting, grace).await;
+    }
+
+    async fn end_each(&self, sessions: Vec<Arc<Session>>, grace: Duration) {
         join_all(sessions.iter().map(|session| async move {
-            if let Err(error) = session.terminate(grace).await {
+            if let Err(error) = session.end(Asked::Stop, grace).await {
                 tracing::warn!(session = %session.name, %error, "not ended");
             }
         }))
         .await;
     }
 
-    fn session(&self, id: String, name: SessionName, label: Label) -> Arc<Session> {
-        let Shared {
-            backend,
-            history,
-            observer,
-            ..
-        } = &*self.shared;
-        Session::new(id, name, label, backend.clone(), *history, observer.clone())
+    async fn end(&self, session: &Arc<Session>, asked: Asked) -> Result<()> {
+        let session = session.clone();
+        finish(async move { session.end(asked, GRACE).await }).await
     }
 
-    fn reports(&self, session: &Arc<Session>) -> Arc<Reports> {
+    fn list_as(
+        &self,
+        id: String,
+        request: Request,
+        replaced: Option<Arc<Session>>,
+    ) -> Result<Pending> {
+        let Request { name, label, env } = request;
+        let spec = label.spec(id.clone(), env)?;
+        let shared = &self.shared;
+        let (backend, observer) = (shared.backend.clone(), shared.observer.clone());
+        let session = Session::new(id, name, label, backend, shared.history, observer);
+
+        let mut registry = self.lock();
+        if registry.closed {
+            return Err(Error::shutting_down());
+        }
+        let key = session.key().to_owned();
+        let listed = registry.sessions.get(&key);
+        if listed.is_some_and(|listed| !replaced.iter().any(|old| Arc::ptr_eq(old, listed))) {
+            return Err(session.already_listed());
+        }
+        registry.sessions.insert(key, session.clone());
+        drop(registry);
+        Ok(Pending::new(self.clone(), session, spec, replaced))
+    }
+
+    pub(super) fn reports(&self, session: &Arc<Session>) -> (Arc<Reports>, Released) {
         Reports::of(session, &self.shared.screens, &self.shared.activity)
     }
 
-    fn reserve(&self, session: &Arc<Session>) -> Result<Reservation> {
-        let mut registry = self.lock();
-        if registry.closed {
-            return Err(Error::unavailable(
-                "shutting-down",
-                "the service is shutting down",
-            ));
-        }
-        if registry.sessions.contains_key(&session.name) {
-            let message = format!("the name `{}` is taken", session.name);
-            return Err(Error::conflict("name-taken", message)
-                .hint("delete the session of that name, or choose another name"));
-        }
-        registry
-            .sessions
-            .insert(session.name.clone(), session.clone());
-        Ok(Reservation {
-            sessions: self.clone(),
-            session: session.clone(),
-            kept: false,
-        })
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
-    fn forget(&self, session: &Arc<Session>) {
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.shared.runtime.spawn(task);
+    }
+
+    pub(super) fn forget(&self, session: &Arc<Session>) {
         let mut registry = self.lock();
-        let listed = registry.sessions.get(&session.name);
+        let listed = registry.sessions.get(session.key());
         if listed.is_some_and(|listed| Arc::ptr_eq(listed, session)) {
-            registry.sessions.remove(&session.name);
+            registry.sessions.remove(session.key());
         }
         drop(registry);
-        session.set_forgotten();
+        session.life.forget();
     }
 
     fn lock(&self) -> MutexGuard<'_, Registry> {
@@ -278,7 +303,7 @@ impl Sessions {
 }
 
 impl Shared {
-    pub(super) fn list(&self) -> Vec<Arc<Session>> {
+    fn list(&self) -> Vec<Arc<Session>> {
         self.lock().sessions.values().cloned().collect()
     }
 
@@ -287,32 +312,8 @@ impl Shared {
     }
 }
 
-/// A name in the registry whose session may still fail to start.
-struct Reservation {
-    sessions: Sessions,
-    session: Arc<Session>,
-    kept: bool,
-}
-
-impl Reservation {
-    fn keep(mut self) {
-        self.kept = true;
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if !self.kept {
-            self.sessions.forget(&self.session);
-            let reason = "it was not started".to_owned();
-            self.session
-                .apply(agentd_plugin_api::Event::Lost { reason });
-        }
-    }
-}
-
-/// Half an end is worse than none.
-async fn finish(end: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
+/// Runs what ends something to its end, also when the caller goes away meanwhile.
+pub async fn finish(end: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
     let done = tokio::spawn(end).await;
     done.unwrap_or_else(|error| Err(Error::internal(format!("ending the session: {error}"))))
 }

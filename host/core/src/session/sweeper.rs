@@ -1,21 +1,23 @@
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::sessions::Shared;
+use super::Session;
 
 /// Puts the screens away that nobody looked at and nothing changed for `idle`: one task for all
-/// sessions, which sleeps for good while no screen is awake.
-pub async fn sweep(sessions: Weak<Shared>, activity: Arc<Notify>, idle: Duration) {
+/// sessions, which sleeps for good while no screen is awake. Ends when `list` gives no sessions any
+/// more.
+pub async fn sweep(
+    list: impl Fn() -> Option<Vec<Arc<Session>>>,
+    activity: Arc<Notify>,
+    idle: Duration,
+) {
     loop {
         activity.notified().await;
         loop {
             tokio::time::sleep(idle).await;
-            let Some(shared) = sessions.upgrade() else {
-                return;
-            };
-            let sessions = shared.list();
+            let Some(sessions) = list() else { return };
             let awake = sessions
                 .iter()
                 .filter(|session| session.viewer_count() > 0 || !session.terminal.put_away(idle));

@@ -1,0 +1,303 @@
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use agentd_api::State;
+use agentd_plugin_api::Event;
+use tokio::sync::watch;
+
+use super::Record;
+
+/// The life of one session, behind one lock. `R` is the backend's side of the session.
+///
+/// | stage \ input | stop or delete | the call returned | the call failed or was undone | forget |
+/// |---|---|---|---|---|
+/// | `Starting` | `Cancelling` | `Held` | `NotStarted` | – |
+/// | `Cancelling` | `Cancelling` | `Held` | `NotStarted` | – |
+/// | `Held` | `Held` | – | – | `Forgotten` |
+/// | `NotStarted` | `NotStarted` | – | – | `Forgotten` |
+/// | `Forgotten` | `Forgotten` | – | – | `Forgotten` |
+///
+/// "The call" is the backend's `start` or `adopt`; – cannot happen, and changes nothing if it does.
+/// What was asked for only grows, from nothing over a stop to a deletion. What the backend reports
+/// changes the record in every stage until the record says that the session has ended; in
+/// `NotStarted` and `Forgotten` it always does.
+///
+/// Each change of the record is given to `observer` once and in order: it is queued under the lock,
+/// and whoever finds nobody giving out what is queued does so, without the lock.
+pub(super) struct Life<R> {
+    state: Mutex<LifeState<R>>,
+    /// Changes after each transition.
+    transitions: watch::Sender<()>,
+    observer: Box<dyn Fn(&Change) + Send + Sync>,
+}
+
+/// What an observer is given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// What was known.
+    pub before: Record,
+    /// What is known now.
+    pub after: Record,
+}
+
+/// What somebody asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Asked {
+    #[default]
+    Nothing,
+    /// To end it and keep it.
+    Stop,
+    /// To end it and forget it.
+    Delete,
+}
+
+enum Stage<R> {
+    /// The call is under way.
+    Starting,
+    /// So it is, and an end was asked for: the call is dropped, and the backend undoes it.
+    Cancelling,
+    /// The backend has the session, as long as it runs and afterwards.
+    Held(Held<R>),
+    /// The backend has nothing, and the session is still listed.
+    NotStarted,
+    /// The backend has nothing, and the session is no longer listed.
+    Forgotten,
+}
+
+struct Held<R> {
+    remote: Arc<R>,
+    attach_command: Option<Vec<String>>,
+}
+
+struct LifeState<R> {
+    stage: Stage<R>,
+    asked: Asked,
+    record: Record,
+    /// Not yet given to the observer.
+    changes: VecDeque<Change>,
+    /// Somebody is giving them out.
+    delivering: bool,
+}
+
+impl<R> Life<R> {
+    /// The life of a session whose call is about to be made.
+    pub fn new(observer: impl Fn(&Change) + Send + Sync + 'static) -> Self {
+        let state = LifeState {
+            stage: Stage::Starting,
+            asked: Asked::Nothing,
+            record: Record::starting(),
+            changes: VecDeque::new(),
+            delivering: false,
+        };
+        Life {
+            state: Mutex::new(state),
+            transitions: watch::Sender::new(()),
+            observer: Box::new(observer),
+        }
+    }
+
+    pub fn record(&self) -> Record {
+        self.lock().record.clone()
+    }
+
+    pub fn asked(&self) -> Asked {
+        self.lock().asked
+    }
+
+    /// The backend's side, once its call has returned.
+    pub fn remote(&self) -> Option<Arc<R>> {
+        self.lock().remote()
+    }
+
+    /// Whether the backend's call is under way.
+    pub fn is_starting(&self) -> bool {
+        self.lock().is_starting()
+    }
+
+    pub fn attach_command(&self) -> Option<Vec<String>> {
+        match &self.lock().stage {
+            Stage::Held(held) => held.attach_command.clone(),
+            _ => None,
+        }
+    }
+
+    /// The backend reports something.
+    pub fn report(&self, event: Event) {
+        self.transition(|state| {
+            let asked = state.asked;
+            state.record.apply(event, asked != Asked::Nothing);
+        });
+    }
+
+    /// Somebody asks for the end.
+    pub fn ask(&self, asked: Asked) {
+        self.transition(|state| {
+            state.asked = state.asked.max(asked);
+            if matches!(state.stage, Stage::Starting) && asked != Asked::Nothing {
+                state.stage = Stage::Cancelling;
+            }
+        });
+    }
+
+    /// The call has returned. Unless the backend said otherwise, what it started runs.
+    pub fn started(&self, remote: R, attach_command: Option<Vec<String>>) {
+        self.transition(|state| {
+            if !state.is_starting() {
+                return;
+            }
+            state.stage = Stage::Held(Held {
+                remote: Arc::new(remote),
+                attach_command,
+            });
+            let record = &mut state.record;
+            if record.state == State::Starting && record.progress.is_none() {
+                record.state = State::Running;
+            }
+        });
+    }
+
+    /// The call has failed, or was dropped and is undone.
+    pub fn not_started(&self, reason: String) {
+        self.transition(|state| {
+            if state.is_starting() {
+                state.stage = Stage::NotStarted;
+                state.lose(reason);
+            }
+        });
+    }
+
+    /// The session is no longer listed, and nothing of it is left.
+    pub fn forget(&self) {
+        let forgotten = self.transition(|state| {
+            if state.is_starting() {
+                return None;
+            }
+            state.lose("it was deleted".to_owned());
+            Some(std::mem::replace(&mut state.stage, Stage::Forgotten))
+        });
+        // The backend's own code, which runs without our lock.
+        drop(forgotten);
+    }
+
+    /// Waits until the session can be used, or has ended.
+    pub async fn has_started(&self) {
+        self.wait_for(|state| {
+            let usable = !state.is_starting() && state.record.state != State::Starting;
+            (usable || state.record.state == State::Exited).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the session has ended.
+    pub async fn has_ended(&self) {
+        self.wait_for(|state| (state.record.state == State::Exited).then_some(()))
+            .await;
+    }
+
+    /// Waits until the session is no longer listed.
+    pub async fn is_forgotten(&self) {
+        self.wait_for(|state| matches!(state.stage, Stage::Forgotten).then_some(()))
+            .await;
+    }
+
+    /// Waits until an end is asked for.
+    pub async fn end_asked(&self) {
+        self.wait_for(|state| (state.asked != Asked::Nothing).then_some(()))
+            .await;
+    }
+
+    /// Waits until the backend's call is over: what it returned, if it is there.
+    pub async fn call_over(&self) -> Option<Arc<R>> {
+        self.wait_for(|state| (!state.is_starting()).then(|| state.remote()))
+            .await
+    }
+
+    async fn wait_for<T>(&self, look: impl Fn(&LifeState<R>) -> Option<T>) -> T {
+        let mut transitions = self.transitions.subscribe();
+        loop {
+            if let Some(seen) = look(&self.lock()) {
+                return seen;
+            }
+            // The sender lives as long as `self`.
+            let _ = transitions.changed().await;
+        }
+    }
+
+    fn transition<T>(&self, change: impl FnOnce(&mut LifeState<R>) -> T) -> T {
+        let mut state = self.lock();
+        let before = state.record.clone();
+        let result = change(&mut state);
+        if state.record != before {
+            let after = state.record.clone();
+            state.changes.push_back(Change { before, after });
+        }
+        drop(state);
+        self.transitions.send_replace(());
+        self.deliver();
+        result
+    }
+
+    fn deliver(&self) {
+        if std::mem::replace(&mut self.lock().delivering, true) {
+            return;
+        }
+        let mut delivery = Delivery {
+            life: self,
+            over: false,
+        };
+        while let Some(change) = delivery.next() {
+            (self.observer)(&change);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LifeState<R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R> LifeState<R> {
+    fn is_starting(&self) -> bool {
+        matches!(self.stage, Stage::Starting | Stage::Cancelling)
+    }
+
+    fn remote(&self) -> Option<Arc<R>> {
+        match &self.stage {
+            Stage::Held(held) => Some(held.remote.clone()),
+            _ => None,
+        }
+    }
+
+    fn lose(&mut self, reason: String) {
+        let on_request = self.asked != Asked::Nothing;
+        self.record.apply(Event::Lost { reason }, on_request);
+    }
+}
+
+/// The turn of the one who gives changes to the observer. An observer that panics ends the turn,
+/// and not those of later changes.
+struct Delivery<'a, R> {
+    life: &'a Life<R>,
+    over: bool,
+}
+
+impl<R> Delivery<'_, R> {
+    fn next(&mut self) -> Option<Change> {
+        let mut state = self.life.lock();
+        let change = state.changes.pop_front();
+        // Under the same lock, so that what is queued from now on finds nobody at it.
+        self.over = change.is_none();
+        state.delivering = !self.over;
+        change
+    }
+}
+
+impl<R> Drop for Delivery<'_, R> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.life.lock().delivering = false;
+        }
+    }
+}
