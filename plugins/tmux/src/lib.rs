@@ -3,16 +3,19 @@
 //! How it is done, in the order of a session's life: `options` are checked, `launch` makes the
 //! session with a `launcher` (carried as an `executable`) in it and by `handover` gives it the
 //! `letter` that says what to become, with which `environment`; `watch` waits for the agent's end,
-//! `session` is what can be done in between (`prompt`, `log`). `server` runs the tmux program and
+//! `session` is what can be done in between (`prompt`, `log`). Those who follow a log share a `feed`,
+//! which looks at the pane when `terminals` notices something. `server` runs the tmux program and
 //! `script` writes what it reads.
 //!
 //! Why there is no control mode (`tmux -C`): a control client has to be attached to a session.
 //! There it is seen in `tmux ls`, counts as a viewer, runs the user's `client-attached` hooks, and
-//! is moved to a session of somebody else by `detach-on-destroy off`. The ends of processes, which
-//! is all that matters here, are events of the kernel (see `watch`) and need no client at all.
+//! is moved to a session of somebody else by `detach-on-destroy off`. What matters here, the ends of
+//! processes (see `watch`) and what they write (see `terminals`), are events of the kernel and need
+//! no client at all.
 
 mod environment;
 mod executable;
+mod feed;
 mod handover;
 mod launch;
 #[cfg(test)]
@@ -31,6 +34,7 @@ mod script;
 mod server;
 mod session;
 mod shell;
+mod terminals;
 mod watch;
 
 use std::sync::Arc;
@@ -42,6 +46,7 @@ use crate::launch::{Launch, Running};
 use crate::options::Layout;
 use crate::place::Place;
 use crate::server::Server;
+use crate::terminals::Terminals;
 
 pub use crate::session::TmuxSession;
 
@@ -51,6 +56,7 @@ pub struct Tmux {
     server: Server,
     launcher: Arc<Executable>,
     instance: String,
+    terminals: Terminals,
 }
 
 impl Backend for Tmux {
@@ -68,6 +74,7 @@ impl Backend for Tmux {
             server: Server::find(&config).await?,
             launcher: Arc::new(Executable::new()?),
             instance: config.instance,
+            terminals: Terminals::default(),
         })
     }
 
@@ -88,6 +95,7 @@ impl Backend for Tmux {
             id,
             place,
             process,
+            self.terminals.clone(),
             events,
         ))
     }
@@ -111,6 +119,7 @@ impl Backend for Tmux {
             id,
             place,
             None,
+            self.terminals.clone(),
             events,
         ))
     }

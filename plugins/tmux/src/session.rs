@@ -1,3 +1,4 @@
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use agentd_plugin_api::process_tree::ProcessTree;
@@ -6,9 +7,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::feed::Feed;
 use crate::place::{ID, Place};
 use crate::prompt;
 use crate::server::{Failure, Server};
+use crate::terminals::Terminals;
 use crate::watch::Descriptor;
 use crate::{log, watch as watcher};
 
@@ -26,6 +29,9 @@ pub struct TmuxSession {
     place: Place,
     ended: watch::Receiver<bool>,
     watcher: JoinHandle<()>,
+    terminals: Terminals,
+    /// There while somebody follows the log.
+    feed: Mutex<Weak<Feed>>,
 }
 
 impl TmuxSession {
@@ -36,6 +42,7 @@ impl TmuxSession {
         id: String,
         place: Place,
         process: Option<Descriptor>,
+        terminals: Terminals,
         events: SessionEvents,
     ) -> Self {
         let (end, ended) = watch::channel(false);
@@ -51,7 +58,25 @@ impl TmuxSession {
             place,
             ended,
             watcher,
+            terminals,
+            feed: Mutex::default(),
         }
+    }
+
+    /// What all followers share.
+    fn feed(&self) -> Arc<Feed> {
+        let mut current = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(feed) = current.upgrade().filter(|feed| !feed.has_ended()) {
+            return feed;
+        }
+        let feed = Arc::new(Feed::new(
+            self.server.clone(),
+            self.place.clone(),
+            self.terminals.clone(),
+            self.ended.clone(),
+        ));
+        *current = Arc::downgrade(&feed);
+        feed
     }
 
     fn has_ended(&self) -> bool {
@@ -176,7 +201,10 @@ impl Session for TmuxSession {
     }
 
     async fn logs(&self, query: LogQuery, sink: LogSink) -> Result<()> {
-        log::send(&self.server, &self.place, query, &sink, self.ended.clone()).await
+        if query.follow {
+            return self.feed().send(query.tail, &sink).await;
+        }
+        log::send(&self.server, &self.place, query, &sink).await
     }
 
     fn attach_command(&self) -> Option<Vec<String>> {
