@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 
 use crate::agent::AgentRecord;
 use crate::events::Events;
+use crate::previews::Previews;
 use crate::store::Store;
 
 /// All agents. The owner on the label of an agent's session is the agent's id, by which the
@@ -19,6 +20,7 @@ pub struct Agents {
     store: Arc<Store>,
     sessions: Sessions,
     events: Arc<Events>,
+    previews: Arc<Previews>,
 }
 
 impl Agents {
@@ -26,6 +28,7 @@ impl Agents {
     pub fn new(store: Arc<Store>, sessions: Sessions, events: Arc<Events>) -> Self {
         Agents {
             store,
+            previews: Arc::new(Previews::new(sessions.clone())),
             sessions,
             events,
         }
@@ -34,6 +37,11 @@ impl Agents {
     /// What happens to them.
     pub fn events(&self) -> &Arc<Events> {
         &self.events
+    }
+
+    /// What they show.
+    pub fn previews(&self) -> &Previews {
+        &self.previews
     }
 
     /// Adopts the agents whose sessions outlived an earlier service; their secrets did not.

@@ -4,6 +4,7 @@ mod agent;
 mod agents;
 mod collection;
 mod events;
+mod previews;
 mod routes;
 mod store;
 mod ui;

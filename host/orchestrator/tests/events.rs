@@ -1,4 +1,4 @@
-use agentd_host::testing::{DEADLINE, TestClient};
+use agentd_host::testing::{DEADLINE, TestClient, TestSession};
 use serde_json::Value;
 use tokio::time::timeout;
 use warp::http::Method;
@@ -34,38 +34,63 @@ impl Listener {
         }
     }
 
-    /// Reads until an event of that kind, and gives all up to it.
+    /// Reads until an event of that kind, and gives all up to it that have a number.
     pub async fn until(&mut self, kind: &str) -> Vec<Event> {
         let mut events: Vec<Event> = Vec::new();
         loop {
-            while let Some((event, rest)) = self.text.split_once("\n\n") {
-                let (event, rest) = (parse(event), rest.to_owned());
+            events.extend(parse(&self.next(kind).await));
+            if events.last().is_some_and(|event| event.kind == kind) {
+                return events;
+            }
+        }
+    }
+
+    /// Reads until an agent shows `line` last, and gives what it shows.
+    async fn until_shown(&mut self, agent: &TestSession, line: &str) -> Vec<String> {
+        loop {
+            let text = self.next(line).await;
+            if field(&text, "event") != Some("output") {
+                continue;
+            }
+            assert_eq!(field(&text, "id"), None);
+            let data: Value = serde_json::from_str(field(&text, "data").unwrap()).unwrap();
+            let lines: Vec<String> = serde_json::from_value(data["lines"].clone()).unwrap();
+            let is_this = agent.path == format!("/agents/{}", data["id"].as_str().unwrap());
+            if is_this && lines.last().is_some_and(|last| last == line) {
+                return lines;
+            }
+        }
+    }
+
+    /// The text of the next event.
+    async fn next(&mut self, awaited: &str) -> String {
+        loop {
+            if let Some((event, rest)) = self.text.split_once("\n\n") {
+                let (event, rest) = (event.to_owned(), rest.to_owned());
                 self.text = rest;
-                events.extend(event);
-                if events.last().is_some_and(|event| event.kind == kind) {
-                    return events;
-                }
+                return event;
             }
             let chunk = timeout(DEADLINE, self.response.chunk()).await;
-            let chunk = chunk.unwrap_or_else(|_| panic!("in vain: {kind}: {events:?}"));
+            let chunk = chunk.unwrap_or_else(|_| panic!("in vain: {awaited}"));
             let chunk = chunk.unwrap().expect("the stream goes on");
             self.text += std::str::from_utf8(&chunk).unwrap();
         }
     }
 }
 
-/// None for a comment.
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+    lines
+        .find(|(field, _)| *field == name)
+        .map(|(_, value)| value.trim_start())
+}
+
+/// None for a comment, and for an event that nobody resumes after.
 fn parse(text: &str) -> Option<Event> {
-    let field = |name: &str| {
-        let mut lines = text.lines().filter_map(|line| line.split_once(':'));
-        lines
-            .find(|(field, _)| *field == name)
-            .map(|(_, value)| value.trim_start())
-    };
     Some(Event {
-        id: field("id")?.parse().unwrap(),
-        kind: field("event")?.to_owned(),
-        data: serde_json::from_str(field("data")?).unwrap(),
+        id: field(text, "id")?.parse().unwrap(),
+        kind: field(text, "event")?.to_owned(),
+        data: serde_json::from_str(field(text, "data")?).unwrap(),
     })
 }
 
@@ -185,4 +210,30 @@ async fn a_last_event_id_that_is_none_is_refused() {
         .without_token()
         .await
         .problem(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn the_last_lines_of_agents_come_with_the_events() {
+    let server = orchestrator("pty");
+    let script = "stty -echo; echo first; while read -r line; do printf 'got\\n\\n%s' $line; done";
+    let agent = server.script("demo", script).await;
+    let mut listener = Listener::new(&server, None).await;
+    assert_eq!(listener.until_shown(&agent, "first").await, ["first"]);
+    agent.prompt("one").await.expect(202);
+    let lines = listener.until_shown(&agent, "one").await;
+    assert_eq!(lines, ["first", "got", "one"]);
+    // Who comes later is shown what is there, though nothing is written any more.
+    let mut late = Listener::new(&server, None).await;
+    assert_eq!(late.until_shown(&agent, "one").await, lines);
+}
+
+#[tokio::test]
+async fn a_preview_is_a_few_lines_of_the_screen_however_much_is_written() {
+    let server = orchestrator("pty");
+    let script = "seq 1 20000; printf '%01000d\\nthe end\\n' 7; read line";
+    let agent = server.script("demo", script).await;
+    let mut listener = Listener::new(&server, None).await;
+    let lines = listener.until_shown(&agent, "the end").await;
+    assert_eq!(lines.len(), 5);
+    assert!(lines.iter().all(|line| line.len() <= 80), "{lines:?}");
 }

@@ -104,22 +104,34 @@ impl Emulator {
 
     /// The text of the screen, a line for each row, without trailing blanks.
     pub fn screen_text(&self) -> Vec<String> {
-        let buffer = self.terminal.active();
-        (0..buffer.height)
-            .map(|y| {
-                let mut line = String::new();
-                let row = buffer.row(y);
-                for &cell in &row.cells()[..row.text_end().min(row.cells().len())] {
-                    if cell.has_text() {
-                        line.push_str(&self.terminal.cell_text(cell));
-                    } else if !cell.is_spacer() {
-                        line.push(' ');
-                    }
-                }
-                line.truncate(line.trim_end().len());
-                line
-            })
+        (0..self.terminal.active().height)
+            .map(|y| self.row_text(y))
             .collect()
+    }
+
+    /// The last lines of the screen that are not empty, the upper one first.
+    pub fn last_lines(&self, count: usize) -> Vec<String> {
+        let rows = (0..self.terminal.active().height).rev();
+        let lines = rows
+            .map(|y| self.row_text(y))
+            .filter(|line| !line.is_empty());
+        let mut last: Vec<String> = lines.take(count).collect();
+        last.reverse();
+        last
+    }
+
+    fn row_text(&self, y: usize) -> String {
+        let mut line = String::new();
+        let row = self.terminal.active().row(y);
+        for &cell in &row.cells()[..row.text_end().min(row.cells().len())] {
+            if cell.has_text() {
+                line.push_str(&self.terminal.cell_text(cell));
+            } else if !cell.is_spacer() {
+                line.push(' ');
+            }
+        }
+        line.truncate(line.trim_end().len());
+        line
     }
 
     /// Bytes that bring a terminal of the same size to this state, whatever state it was in:
@@ -173,6 +185,8 @@ mod tests {
         let mut emulator = Emulator::new(Size::new(10, 3).unwrap(), 10);
         emulator.advance("one\r\n漢e\u{301} x\x1b]2;title\x07\x1b[?2004h".as_bytes());
         assert_eq!(emulator.screen_text(), ["one", "漢e\u{301} x", ""]);
+        assert_eq!(emulator.last_lines(1), ["漢e\u{301} x"]);
+        assert_eq!(emulator.last_lines(9), ["one", "漢e\u{301} x"]);
         assert_eq!(emulator.title(), "title");
         assert_eq!(emulator.cursor(), (5, 1));
         assert!(emulator.bracketed_paste());

@@ -29,6 +29,8 @@ struct State {
     used_at: Instant,
     /// Many viewers that join or jump at once share one.
     snapshot: Option<Snapshot>,
+    /// Of the screen that was put away, so that it need not be drawn for them.
+    last_lines: Vec<String>,
 }
 
 /// An emulator costs much more than what it knows.
@@ -39,6 +41,9 @@ enum Held {
     /// Only while one becomes the other.
     Nothing,
 }
+
+/// Lines that are known of a screen that was put away.
+const LAST_LINES: usize = 5;
 
 /// Viewers that jump anyway may share a snapshot that is so old.
 const SHARED_FOR: Duration = Duration::from_millis(50);
@@ -62,6 +67,7 @@ impl Screen {
             cursor,
             used_at: Instant::now(),
             snapshot: None,
+            last_lines: Vec::new(),
         };
         Screen {
             state: Mutex::new(state),
@@ -142,6 +148,17 @@ impl Screen {
         self.lock().awake().bracketed_paste()
     }
 
+    /// The last lines that are not empty, and the position at which the screen shows them. None
+    /// while somebody else is at the screen: this never waits.
+    pub fn last_lines(&self, count: usize) -> Option<(u64, Vec<String>)> {
+        let state = self.state.try_lock().ok()?;
+        let lines = match &state.emulator {
+            Held::Awake(emulator) => emulator.last_lines(count),
+            _ => state.last_lines.clone(),
+        };
+        Some((state.cursor.seq, lines))
+    }
+
     /// Trades the emulator for its snapshot when it has not been used for `idle`. False when it is
     /// still awake.
     pub fn put_away(&self, idle: Duration) -> bool {
@@ -151,7 +168,10 @@ impl Screen {
         }
         state.snapshot = None;
         state.emulator = match std::mem::replace(&mut state.emulator, Held::Nothing) {
-            Held::Awake(emulator) => Held::Away(emulator.put_away()),
+            Held::Awake(emulator) => {
+                state.last_lines = emulator.last_lines(LAST_LINES);
+                Held::Away(emulator.put_away())
+            }
             other => other,
         };
         true

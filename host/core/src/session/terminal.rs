@@ -125,6 +125,13 @@ impl Terminal {
         screen.snapshot_after(seq)
     }
 
+    /// The last lines on the screen that are not empty, at most five once nobody needed the screen
+    /// for long, and the position up to which it has read. None without a screen, and while
+    /// somebody else is at it.
+    pub fn last_lines(&self, count: usize) -> Option<(u64, Vec<String>)> {
+        self.screen.get()?.last_lines(count)
+    }
+
     /// Whether the program wants pastes marked, as of now.
     pub fn wants_marked_pastes(&self) -> bool {
         self.screen.get().is_some_and(|screen| {

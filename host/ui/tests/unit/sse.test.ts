@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { parseChange } from '../../web/service/events.ts';
+import { parseChange, parseOutput } from '../../web/service/events.ts';
 import { LineReader } from '../../web/service/lines.ts';
 import { type ServerEvent, SseParser } from '../../web/service/sse.ts';
 
@@ -62,4 +62,13 @@ test('changes are understood, anything else is left alone', () => {
   expect(change('started', '{}')).toBeNull();
   expect(change('started', 'nonsense')).toBeNull();
   expect(change('of-tomorrow', '{"agent":{"id":"a"}}')).toBeNull();
+});
+
+test('what an agent shows is an event of its own', () => {
+  const output = (event: string, data: string) => parseOutput({ id: null, event, data });
+  expect(output('output', '{"id":"a","lines":["one","two"]}')).toEqual({ id: 'a', lines: ['one', 'two'] });
+  expect(output('started', '{"id":"a","lines":[]}')).toBeNull();
+  expect(output('output', '{"id":"a"}')).toBeNull();
+  expect(output('output', 'no json')).toBeNull();
+  expect(parseChange({ id: null, event: 'output', data: '{"id":"a","lines":[]}' })).toBeNull();
 });

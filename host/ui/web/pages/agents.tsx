@@ -7,7 +7,7 @@ import { CreateDialog } from '../parts/create.tsx';
 import { ProblemNote } from '../parts/problem.tsx';
 import { agentLink } from '../router.ts';
 import { agents, loaded, stale, total } from '../service/agents.ts';
-import { keepLastLines, lastLines } from '../service/lastlines.ts';
+import { askForLastLines, lastLines } from '../service/lastlines.ts';
 import type { Agent, Status } from '../service/wire.ts';
 import { exitText } from '../text/exit.ts';
 import { duration } from '../text/time.ts';
@@ -27,11 +27,11 @@ export function AgentsPage() {
   const pages = Math.max(1, Math.ceil(found.length / PAGE));
   const at = Math.min(page, pages - 1);
   const shown = found.slice(at * PAGE, at * PAGE + PAGE);
-  const visible = useLatest(shown);
+  const newest = useLatest(shown);
 
   useEffect(() => {
     const stop = new AbortController();
-    void keepLastLines(visible, stop.signal);
+    void askForLastLines(() => newest().filter(isInView), stop.signal);
     return () => stop.abort();
   }, []);
 
@@ -139,7 +139,7 @@ function AgentTable({ agents: rows }: { agents: Agent[] }) {
 function AgentRow({ agent }: { agent: Agent }) {
   const up = uptime(agent);
   return (
-    <tr>
+    <tr data-agent={agent.id}>
       <th scope="row">
         <a href={agentLink(agent.id)}>{agent.name}</a>
       </th>
@@ -184,6 +184,12 @@ function LastLine({ agent }: { agent: Agent }) {
       {line === '' ? '–' : line}
     </code>
   );
+}
+
+/** Whether some of the agent's row can be seen. */
+function isInView(agent: Agent): boolean {
+  const box = document.querySelector(`tr[data-agent="${CSS.escape(agent.id)}"]`)?.getBoundingClientRect();
+  return box !== undefined && box.bottom > 0 && box.top < innerHeight;
 }
 
 /** A function that gives the value of the newest rendering. */

@@ -1,6 +1,7 @@
 import { computed, signal } from '@preact/signals';
 import { api } from './api.ts';
 import { follow } from './events.ts';
+import { forgetLastLine, showLastLine } from './lastlines.ts';
 import { Problem } from './problem.ts';
 import type { Agent, Change } from './wire.ts';
 
@@ -39,6 +40,7 @@ export function keepLive(stop: AbortSignal): void {
       // The list is read again at every connection, so that nothing depends on how far back the service remembers.
       open: () => void reload(stop),
       change: apply,
+      output: ({ id, lines }) => showLastLine(id, lines),
       lost: (problem) => {
         if (problem.status !== 401) stale.value = problem;
       },
@@ -67,6 +69,7 @@ function store(change: Change): void {
 }
 
 function drop(id: string): void {
+  forgetLastLine(id);
   if (!known.value.has(id)) return;
   const next = new Map(known.value);
   next.delete(id);

@@ -2,12 +2,14 @@ import { chunks, request, signedIn } from './api.ts';
 import { backoff } from './backoff.ts';
 import { Problem } from './problem.ts';
 import { type ServerEvent, SseParser } from './sse.ts';
-import type { Agent, Change } from './wire.ts';
+import type { Agent, Change, Output } from './wire.ts';
 
 export interface EventsListener {
   /** Connected: what happens from now on will be told. */
   open(): void;
   change(change: Change): void;
+  /** An agent's screen shows something else. */
+  output(output: Output): void;
   /** Not connected; another try follows by itself. */
   lost(problem: Problem): void;
 }
@@ -31,6 +33,8 @@ export async function follow(listener: EventsListener, stop: AbortSignal): Promi
           for (const event of parser.push(bytes)) {
             const change = parseChange(event);
             if (change) listener.change(change);
+            const output = parseOutput(event);
+            if (output) listener.output(output);
           }
           lastId = parser.lastId;
         }
@@ -68,6 +72,17 @@ export function parseChange(event: ServerEvent): Change | null {
       return body.id ? { type: 'deleted', id: body.id, name: body.name ?? '' } : null;
     default:
       return null;
+  }
+}
+
+/** What an agent shows, or null for any other event. */
+export function parseOutput(event: ServerEvent): Output | null {
+  if (event.event !== 'output') return null;
+  try {
+    const { id, lines } = JSON.parse(event.data) as Partial<Output>;
+    return id && Array.isArray(lines) ? { id, lines: lines.map(String) } : null;
+  } catch {
+    return null;
   }
 }
 

@@ -1,4 +1,5 @@
 import { signal } from '@preact/signals';
+import { can, info } from '../live.ts';
 import { plain } from '../text/ansi.ts';
 import { api } from './api.ts';
 import type { Agent } from './wire.ts';
@@ -6,48 +7,86 @@ import type { Agent } from './wire.ts';
 /** The newest line of each agent's output, by agent id, for the list. */
 export const lastLines = signal<ReadonlyMap<string, string>>(new Map());
 
-const EVERY_MS = 4000;
+const EVERY_MS = 10_000;
 /** A few questions at a time, so that a long list is no burden on the service. */
 const AT_ONCE = 3;
 
 /** The session that an agent's last line was read from, once it has ended: such a line stays. */
 const settled = new Map<string, string>();
 
-/** Keep the last lines of these agents fresh until the signal aborts. */
-export async function keepLastLines(agents: () => Agent[], stop: AbortSignal): Promise<void> {
+/** Show the last of these lines with something on it. */
+export function showLastLine(id: string, lines: string[]): void {
+  const line = lastOf(lines);
+  if (lastLines.value.get(id) === line) return;
+  lastLines.value = new Map(lastLines.value).set(id, line);
+}
+
+export function forgetLastLine(id: string): void {
+  settled.delete(id);
+  if (!lastLines.value.has(id)) return;
+  const next = new Map(lastLines.value);
+  next.delete(id);
+  lastLines.value = next;
+}
+
+/**
+ * Ask for the last lines of these agents until the signal aborts, where they do not come with the
+ * events: a backend without a terminal has no screen that the service could look at.
+ */
+export async function askForLastLines(agents: () => Agent[], stop: AbortSignal): Promise<void> {
   while (!stop.aborted) {
-    if (!document.hidden) await refresh(agents(), stop);
-    await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
+    if (info.value && !can('terminal') && !document.hidden) await ask(agents(), stop);
+    await untilDue(stop);
   }
 }
 
-async function refresh(agents: Agent[], stop: AbortSignal): Promise<void> {
+/** Some time later, or when the page is looked at again or learns about its backend. */
+function untilDue(stop: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const before = info.value;
+    const timer = setTimeout(done, EVERY_MS);
+    const unsubscribe = info.subscribe((value) => {
+      if (value !== before) done();
+    });
+    const seen = () => {
+      if (!document.hidden) done();
+    };
+    document.addEventListener('visibilitychange', seen);
+    stop.addEventListener('abort', done);
+    function done() {
+      clearTimeout(timer);
+      unsubscribe();
+      document.removeEventListener('visibilitychange', seen);
+      stop.removeEventListener('abort', done);
+      resolve();
+    }
+  });
+}
+
+async function ask(agents: Agent[], stop: AbortSignal): Promise<void> {
   const due = agents.filter((agent) => agent.session && settled.get(agent.id) !== agent.session.created_at);
-  const next = new Map(lastLines.value);
   const workers = Array.from({ length: AT_ONCE }, async () => {
     for (let agent = due.shift(); agent && !stop.aborted; agent = due.shift()) {
-      const line = await lastLine(agent.id, stop);
-      if (line === null) continue;
-      next.set(agent.id, line);
+      const lines = await read(agent.id, stop);
+      if (lines === null) continue;
+      showLastLine(agent.id, lines);
       if (agent.session?.state === 'exited') settled.set(agent.id, agent.session.created_at);
     }
   });
   await Promise.all(workers);
-  if (!stop.aborted) lastLines.value = next;
 }
 
-/** The last line with something on it, or null when there is no answer. */
-async function lastLine(id: string, stop: AbortSignal): Promise<string | null> {
+/** The last lines, or null when there is no answer. */
+async function read(id: string, stop: AbortSignal): Promise<string[] | null> {
+  const lines: string[] = [];
   try {
-    let last = '';
-    for await (const batch of api.logs(id, { tail: 5 }, stop)) {
-      for (const { line } of batch) {
-        const text = plain(line).trim();
-        if (text !== '') last = text;
-      }
-    }
-    return last;
+    for await (const batch of api.logs(id, { tail: 5 }, stop)) lines.push(...batch.map(({ line }) => line));
+    return lines;
   } catch {
     return null;
   }
+}
+
+function lastOf(lines: string[]): string {
+  return lines.map((line) => plain(line).trim()).findLast((line) => line !== '') ?? '';
 }

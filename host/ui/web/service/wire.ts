@@ -113,6 +113,12 @@ export type Change =
   | { type: 'created' | 'started' | 'exited' | 'restarted' | 'health' | 'progress'; agent: Agent }
   | { type: 'deleted'; id: string; name: string };
 
+/** What an agent's screen shows last; the event `output`. */
+export interface Output {
+  id: string;
+  lines: string[];
+}
+
 export type Mode = 'rw' | 'ro';
 
 export interface Size {
