@@ -12,10 +12,10 @@ import { safePaste } from './keys.ts';
 import { DARK, LIGHT } from './palette.ts';
 import { ignoreQueries } from './queries.ts';
 import { type Drawing, draw } from './draw.ts';
+import { FONT } from './font.ts';
 
 /** What the fit addon leaves for it. */
 const SCROLLBAR = 14;
-const FONT = 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", "Noto Sans Mono", monospace, "Noto Color Emoji"';
 const MARKS = {
   matchBackground: '#8a6d1a',
   matchOverviewRuler: '#d8b052',
@@ -152,6 +152,13 @@ export class TerminalScreen implements Screen {
     this.terminal.options.minimumContrastRatio = this.look.dark ? 1 : 4.5;
     this.terminal.options.screenReaderMode = this.look.reader;
     if (look.font !== undefined) this.terminal.options.fontSize = look.font;
+    this.settle();
+  }
+
+  /** Measure and draw anew with what the font has now. */
+  measureAgain(): void {
+    // xterm.js measures only when an option changes; a space more or less is a change.
+    this.terminal.options.fontFamily = this.terminal.options.fontFamily === FONT ? `${FONT} ` : FONT;
     this.settle();
   }
 

@@ -3,6 +3,7 @@ import { api } from '../service/api.ts';
 import type { Exit, Mode, Size } from '../service/wire.ts';
 import type { Drawing } from './draw.ts';
 import { Feed } from './feed.ts';
+import { onFontLoaded } from './font.ts';
 import { Link, type LinkState } from './link.ts';
 import { PAGE, type ScreenListener, type ScreenLook, TerminalScreen, TILE } from './screen.ts';
 import { turns } from './turns.ts';
@@ -35,6 +36,7 @@ export class TerminalSession {
   private readonly link: Link;
   private readonly feed: Feed;
   private readonly watch: ResizeObserver;
+  private readonly ignoreFont: () => void;
   private sizing: ViewOptions['sizing'];
   private resizeTimer = 0;
   private lastBeat = Date.now();
@@ -104,6 +106,10 @@ export class TerminalSession {
     Object.assign(box, { terminal: this.screen.terminal });
     this.watch = new ResizeObserver(() => this.boxChanged());
     this.watch.observe(box);
+    this.ignoreFont = onFontLoaded(() => {
+      this.screen.measureAgain();
+      this.askForSize();
+    });
     this.askForSize();
     addEventListener('online', this.back);
     document.addEventListener('visibilitychange', this.back);
@@ -158,6 +164,7 @@ export class TerminalSession {
     removeEventListener('online', this.back);
     document.removeEventListener('visibilitychange', this.back);
     this.watch.disconnect();
+    this.ignoreFont();
     this.link.stop();
     turns.leave(this.feed);
     this.screen.dispose();

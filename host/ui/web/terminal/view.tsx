@@ -9,6 +9,7 @@ import { drawing, fontSize, isDark, reader } from '../prefs.ts';
 import { onChange } from '../service/agents.ts';
 import type { Agent } from '../service/wire.ts';
 import { endedWell, exitText } from '../text/exit.ts';
+import { loadFont } from './font.ts';
 import { KEYS, withCtrl } from './keys.ts';
 import type { LinkState } from './link.ts';
 import type { TerminalSession } from './session.ts';
@@ -40,7 +41,7 @@ export function TerminalView({ agent, tile = false }: Props) {
     let opened: TerminalSession | null = null;
     let forget = () => {};
     const focused = document.activeElement;
-    void import('./session.ts').then(({ TerminalSession: Opened }) => {
+    void Promise.all([import('./session.ts'), loadFont()]).then(([{ TerminalSession: Opened }]) => {
       if (gone || !box.current) return;
       const made = new Opened(
         box.current,
