@@ -10,7 +10,9 @@ use crate::{
 ///
 /// Calls are polled on the host's threads with this library's own tokio runtime entered, so
 /// timers, sockets and `tokio::spawn` work as usual. A call must not block its thread, and the
-/// host may drop its future at any point: `start` has to undo what it began (a guard does).
+/// host may drop its future at any point: `start` has to undo what it began (a guard does). The
+/// host takes it for undone when the last clone of its [`SessionEvents`] is dropped, so what undoes
+/// it in the background keeps one until nothing is left.
 /// A panic becomes an error of that one call.
 pub trait Backend: Sized + Send + Sync + 'static {
     /// What [`start`](Backend::start) makes.

@@ -105,6 +105,21 @@ impl Recorder {
         }
     }
 
+    /// Waits until the backend has dropped everything that reports here.
+    ///
+    /// # Panics
+    ///
+    /// After 20 seconds.
+    pub async fn released(self: &Arc<Self>) {
+        let released = async {
+            while Arc::strong_count(self) > 1 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let released = tokio::time::timeout(Duration::from_secs(20), released).await;
+        assert!(released.is_ok(), "the backend still holds its events");
+    }
+
     fn lock(&self) -> MutexGuard<'_, Recorded> {
         self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }

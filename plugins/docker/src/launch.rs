@@ -119,8 +119,9 @@ async fn run(
     let container = match create(shared, plan).await {
         Ok(container) => container,
         Err(error) => {
-            // Without an answer the engine may have made it all the same.
+            // Without an answer the engine may have made it all the same, or be about to.
             if !matches!(error.kind, ErrorKind::Refused | ErrorKind::Conflict) {
+                shared.watch.remove_when_created(&agent.id);
                 shared.discard(&agent.id).await;
             }
             return Err(Failure::new("create-failed", error));

@@ -30,7 +30,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::Shared;
 use crate::agent::{self, Agent, ENGINE_STOPPED, Stage};
-use crate::container::INSTANCE;
+use crate::container::{INSTANCE, SESSION};
 
 /// How often an engine that says nothing is asked whether it is there.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -51,6 +51,8 @@ struct Watched {
     agents: HashMap<String, Arc<Agent>>,
     /// Sessions whose containers could not be removed.
     doomed: HashSet<String>,
+    /// Sessions whose containers the engine may still make, although the start has failed.
+    unanswered: HashSet<String>,
     /// The engine is out of reach.
     away: bool,
 }
@@ -83,6 +85,11 @@ impl Watch {
 
     pub(crate) fn remove_later(&self, session: &str) {
         self.lock().doomed.insert(session.to_owned());
+    }
+
+    /// The engine has not answered whether it makes a container for this session.
+    pub(crate) fn remove_when_created(&self, session: &str) {
+        self.lock().unanswered.insert(session.to_owned());
     }
 
     fn get(&self, container: &str) -> Option<Arc<Agent>> {
@@ -261,6 +268,14 @@ impl Watcher {
         self.last_event = event.time_nano.or(self.last_event);
         let actor = event.actor.as_ref()?;
         let container = actor.id.as_ref()?;
+        if event.action.as_deref() == Some("create") {
+            let session = actor.attributes.as_ref()?.get(SESSION)?;
+            if self.shared.watch.lock().unanswered.remove(session) {
+                let (shared, session) = (self.shared.clone(), session.clone());
+                tokio::spawn(async move { shared.discard(&session).await });
+            }
+            return None;
+        }
         let agent = self.shared.watch.get(container)?;
         let action = event.action.as_deref()?;
         if let Some(verdict) = action.strip_prefix("health_status: ") {
@@ -310,7 +325,7 @@ impl Watcher {
             ("type", words(&["container"])),
             (
                 "event",
-                words(&["start", "die", "destroy", "health_status"]),
+                words(&["create", "start", "die", "destroy", "health_status"]),
             ),
             (
                 "label",

@@ -2,10 +2,14 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use agentd_plugin_api::descriptor::watch;
 use agentd_plugin_api::environment::{self, SESSION_MARKER};
-use agentd_plugin_api::{Error, ExitStatus, Host, Result, SessionSpec, Size, program, threads};
+use agentd_plugin_api::process_tree::ProcessTree;
+use agentd_plugin_api::{
+    Error, ExitStatus, Host, Result, SessionEvents, SessionSpec, Size, program, threads,
+};
 use portable_pty::{PtySize, native_pty_system};
 use rustix::fs::{Access, OFlags, access, fcntl_getfl, fcntl_setfl};
 use rustix::process::{
@@ -14,6 +18,7 @@ use rustix::process::{
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
 
 use crate::before_exec::before_exec;
 
@@ -28,11 +33,16 @@ pub struct Child {
 
 impl Child {
     /// Starts the program of `spec`. It runs when this returns: the kernel has executed it.
-    pub async fn spawn(host: &Host, spec: &SessionSpec) -> Result<Child> {
-        let (host, spec) = (host.clone(), spec.clone());
+    /// When the caller goes away meanwhile, everything that runs by then is ended, and only after
+    /// that are the `events` dropped.
+    pub async fn spawn(host: &Host, spec: &SessionSpec, events: &SessionEvents) -> Result<Child> {
+        let (host, spec, mut spawned) = (host.clone(), spec.clone(), Spawned::new(spec, events));
         // A file system that does not answer would hold up everything else.
-        let spawned = threads::blocking(move || spawn(&host, &spec)).await?;
-        let (process, pidfd, master) = spawned?;
+        let spawned = threads::blocking(move || {
+            spawned.child = Some(spawn(&host, &spec)?);
+            Ok::<_, Error>(spawned)
+        });
+        let (process, pidfd, master) = spawned.await??.take()?;
         Ok(Child {
             process,
             pidfd: watch(pidfd, Interest::READABLE)?,
@@ -41,7 +51,7 @@ impl Child {
     }
 
     pub fn pid(&self) -> u32 {
-        self.process.pid.as_raw_nonzero().get().cast_unsigned()
+        self.process.pid()
     }
 
     /// Takes out the daemon's end of the PTY, for reading and writing; once.
@@ -68,6 +78,10 @@ struct Process {
 }
 
 impl Process {
+    fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().cast_unsigned()
+    }
+
     fn reap(&mut self) -> io::Result<WaitIdStatus> {
         let status = waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED);
         // An error is that there is no such child any more.
@@ -85,6 +99,51 @@ impl Drop for Process {
     }
 }
 
+/// A process, its pidfd, and the daemon's end of its PTY.
+type Parts = (Process, OwnedFd, OwnedFd);
+
+/// What was started. Ended with everything that it has started itself unless somebody takes it.
+struct Spawned {
+    runtime: Handle,
+    id: String,
+    events: SessionEvents,
+    child: Option<Parts>,
+}
+
+impl Spawned {
+    fn new(spec: &SessionSpec, events: &SessionEvents) -> Self {
+        Spawned {
+            runtime: Handle::current(),
+            id: spec.id.clone(),
+            events: events.clone(),
+            child: None,
+        }
+    }
+
+    fn take(mut self) -> Result<Parts> {
+        let nothing = || Error::internal("nothing was started");
+        self.child.take().ok_or_else(nothing)
+    }
+}
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        let Some(child) = self.child.take() else {
+            return;
+        };
+        let (id, events) = (std::mem::take(&mut self.id), self.events.clone());
+        self.runtime.spawn(async move {
+            // Before it is reaped: what it has started descends from it.
+            let tree = ProcessTree::new(&id, child.0.pid());
+            if let Err(error) = tree.end(Duration::ZERO).await {
+                tracing::warn!(session = id, %error, "undoing a start that was given up");
+            }
+            drop(child);
+            drop(events);
+        });
+    }
+}
+
 /// Changes the size of the terminal whose master `master` is; the kernel notifies the program.
 pub fn set_size(master: BorrowedFd<'_>, size: Size) -> io::Result<()> {
     let size = rustix::termios::Winsize {
@@ -97,7 +156,7 @@ pub fn set_size(master: BorrowedFd<'_>, size: Size) -> io::Result<()> {
 }
 
 /// Takes a millisecond or two, and as long as the program's file system takes.
-fn spawn(host: &Host, spec: &SessionSpec) -> Result<(Process, OwnedFd, OwnedFd)> {
+fn spawn(host: &Host, spec: &SessionSpec) -> Result<Parts> {
     let mut command = command(spec)?;
     let (master, slave) = open_pty(spec.size)?;
     command
@@ -185,4 +244,62 @@ fn command(spec: &SessionSpec) -> Result<Command> {
         .env_clear()
         .envs(environment);
     Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use agentd_plugin_api::testing::{Recorder, host};
+
+    use super::*;
+
+    /// The processes with the marker of a session.
+    fn marked(id: &str) -> Vec<String> {
+        let marker = format!("{SESSION_MARKER}={id}");
+        let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+        processes
+            .filter(|process| {
+                let environment = std::fs::read(process.path().join("environ"));
+                let environment = environment.unwrap_or_default();
+                environment
+                    .split(|byte| *byte == 0)
+                    .any(|variable| variable == marker.as_bytes())
+            })
+            .map(|process| process.file_name().to_string_lossy().into_owned())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_start_that_is_given_up_leaves_nothing() {
+        let script = "trap '' HUP TERM; setsid sleep 1000 & exec sleep 1000";
+        for tenths in [0, 1, 2, 5, 10, 20, 30, 50, 100] {
+            let id = format!("given-up-{}-{tenths}", std::process::id());
+            let spec = SessionSpec {
+                id: id.clone(),
+                name: "demo".to_owned(),
+                working_dir: std::env::temp_dir(),
+                command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
+                env: Default::default(),
+                size: Size { cols: 80, rows: 24 },
+                options: Default::default(),
+                label: String::new(),
+            };
+            let recorder = Recorder::new();
+            let events = recorder.events();
+            let (given_up, host) = (Duration::from_micros(tenths * 100), host());
+            let start = Child::spawn(&host, &spec, &events);
+            let started = tokio::time::timeout(given_up, start).await;
+            if let Ok(child) = started {
+                let child = child.expect("a program that can be started");
+                let tree = ProcessTree::new(&id, child.pid());
+                tree.end(Duration::ZERO).await.expect("ending the program");
+            }
+            drop(events);
+            recorder.released().await;
+            assert_eq!(
+                marked(&id),
+                [""; 0],
+                "after {tenths} tenths of a millisecond"
+            );
+        }
+    }
 }

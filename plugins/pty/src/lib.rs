@@ -40,7 +40,7 @@ impl Backend for Pty {
             return Err(Error::refused(format!("unknown option `{option}`"))
                 .hint("the pty backend has no options"));
         }
-        let child = Child::spawn(&self.host, &spec).await?;
+        let child = Child::spawn(&self.host, &spec, &events).await?;
         events.running(Some(child.pid()));
         PtySession::supervise(child, &spec.id, events, self.floods.clone())
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentd_plugin_api::process_tree::ProcessTree;
-use agentd_plugin_api::{Error, ErrorKind, Result, SessionSpec, program, tracing};
+use agentd_plugin_api::{Error, ErrorKind, Result, SessionEvents, SessionSpec, program, tracing};
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -52,11 +52,13 @@ pub struct Launch {
 const HOOKS: [&str; 2] = ["after-new-window", "after-split-window"];
 
 impl Launch {
-    /// Starts the agent. Dropped before its end, it leaves nothing behind.
-    pub async fn begin(self) -> Result<Running> {
+    /// Starts the agent. Dropped before its end, it leaves nothing behind, and keeps the `events`
+    /// until that is so.
+    pub async fn begin(self, events: &SessionEvents) -> Result<Running> {
         let mut launching = Launching {
             server: self.server.clone(),
             id: self.spec.id.clone(),
+            events: events.clone(),
             runtime: Handle::current(),
             task: Some(tokio::spawn(self.run())),
         };
@@ -391,6 +393,7 @@ fn remain(pane: &str) -> Script {
 struct Launching {
     server: Server,
     id: String,
+    events: SessionEvents,
     runtime: Handle,
     task: Option<JoinHandle<Result<Running>>>,
 }
@@ -399,6 +402,7 @@ impl Drop for Launching {
     fn drop(&mut self) {
         let Some(task) = self.task.take() else { return };
         let (server, id) = (self.server.clone(), std::mem::take(&mut self.id));
+        let events = self.events.clone();
         self.runtime.spawn(async move {
             if let Ok(Ok(Running { place, .. })) = task.await {
                 let end = crate::session::end(&server, &place, &id, Duration::ZERO).await;
@@ -406,6 +410,7 @@ impl Drop for Launching {
                     tracing::warn!(%error, "undoing a start that was given up");
                 }
             }
+            drop(events);
         });
     }
 }

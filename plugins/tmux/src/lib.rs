@@ -87,7 +87,7 @@ impl Backend for Tmux {
             spec,
         };
         let id = launch.spec.id.clone();
-        let Running { place, process } = launch.begin().await?;
+        let Running { place, process } = launch.begin(&events).await?;
         events.running(Some(place.pid));
         let process = Some(process);
         Ok(TmuxSession::new(

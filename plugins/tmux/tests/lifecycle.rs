@@ -10,6 +10,7 @@
 mod scene;
 
 use agentd_plugin_api::prelude::*;
+use agentd_plugin_api::testing::Recorder;
 use scene::{GRACE, Scene, exited, killed, layout, number, runs, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -350,24 +351,20 @@ async fn a_start_that_is_given_up_leaves_nothing() {
     let Some(scene) = Scene::plain().await else {
         return;
     };
-    for polls in 0..6 {
-        let mut spec = scene.spec(&format!("given-up-{polls}"), &["sleep", "1000"]);
+    for milliseconds in [0, 1, 2, 3, 4, 5, 6, 8, 12, 20, 40] {
+        let mut spec = scene.spec(&format!("given-up-{milliseconds}"), &["sleep", "1000"]);
         spec.env.insert("MARK".to_owned(), "given up".to_owned());
-        let mut start = Box::pin(scene.try_start(spec));
-        for _ in 0..polls {
-            let pause = Duration::from_millis(1);
-            if let Ok(started) = tokio::time::timeout(pause, &mut start).await {
-                started.unwrap().session.terminate(GRACE).await.unwrap();
-                break;
-            }
+        let recorder = Recorder::new();
+        let start = scene.backend.start(spec, recorder.events());
+        let started = tokio::time::timeout(Duration::from_millis(milliseconds), start).await;
+        if let Ok(started) = started {
+            started.unwrap().terminate(GRACE).await.unwrap();
         }
-        drop(start);
+        recorder.released().await;
+        assert_eq!(scene.ask(&["list-sessions"]), "", "{milliseconds} ms");
+        let environment = scene.ask(&["show-environment", "-g", "-h"]);
+        assert_eq!(environment, "", "{milliseconds} ms");
     }
-    wait_until("nothing is left", || {
-        scene.ask(&["list-sessions"]).is_empty()
-            && scene.ask(&["show-environment", "-g", "-h"]).is_empty()
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use agentd_host::session::Session;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::bench::{Bench, unique};
 use crate::fault::Check;
@@ -31,6 +31,9 @@ pub(super) async fn cancellation(bench: &Bench) -> Check {
     }
     for part in 1..=PARTS {
         given_up(bench, None, length * part / (PARTS + 1)).await?;
+    }
+    for part in 0..PARTS {
+        deleted_during_its_start(bench, length * part / PARTS).await?;
     }
     // What was given up may be undone in the background: a whole life comes after that.
     let whole = bench.create(bench.request("agent", &["/bin/sh", "-c", "sleep 1"]));
@@ -64,6 +67,32 @@ async fn given_up(bench: &Bench, polls: Option<usize>, after: Duration) -> Check
         .await
         .map_err(|fault| fault.during("after a start was given up"))?;
     Ok(false)
+}
+
+/// Deletes a session that is being started, which ends as well what the start has begun.
+async fn deleted_during_its_start(bench: &Bench, after: Duration) -> Check {
+    let name = unique("deleted");
+    let command = ["/bin/sh", "-c", "while :; do sleep 1; done"];
+    let start = bench.sessions.create(bench.request(&name, &command), None);
+    let delete = async {
+        sleep(after).await;
+        match bench.sessions.get(&name) {
+            Ok(session) => bench.delete(&session).await,
+            // It has failed, which the other half reports.
+            Err(_) => Ok(()),
+        }
+    };
+    let (started, deleted) = tokio::join!(start, delete);
+    deleted.map_err(|fault| fault.during("a session was deleted during its start"))?;
+    match started {
+        // Deleted after the start.
+        Ok(_) => {}
+        Err(error) if error.code == "cancelled" => {}
+        Err(error) => return Err(error.into()),
+    }
+    nothing(bench)
+        .await
+        .map_err(|fault| fault.during("after a session was deleted during its start"))
 }
 
 async fn nothing(bench: &Bench) -> Check {
