@@ -1,11 +1,12 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::backend::BackendVerb;
 use crate::completions::Completions;
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
 use crate::orchestrator::OrchestratorVerb;
 use crate::output::Output;
 use crate::ui::Ui;
@@ -16,30 +17,9 @@ use crate::wrap::WrapVerb;
 #[command(name = "agent", version, max_term_width = 100)]
 pub(crate) struct CommandLine {
     #[command(flatten)]
-    pub(crate) global: Global,
+    global: Global,
     #[command(subcommand)]
     noun: Noun,
-}
-
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Global options")]
-pub(crate) struct Global {
-    /// Print JSON instead of text
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-    /// Address of the service [default: $AGENTD_WRAP_SERVICE_URL or http://localhost:17005,
-    /// $AGENTD_ORCHESTRATOR_SERVICE_URL or http://localhost:17006]
-    #[arg(long, global = true, value_name = "URL")]
-    pub(crate) url: Option<String>,
-    /// Token of the service [default: the file `token` in its state directory]
-    #[arg(
-        long,
-        global = true,
-        value_name = "TOKEN",
-        env = "AGENTD_TOKEN",
-        hide_env_values = true
-    )]
-    pub(crate) token: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -64,7 +44,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command_line = match CommandLine::try_parse_from(arguments) {
         Ok(command_line) => command_line,
         Err(error) => {
-            // Help for a reader that has gone is no failure.
+            // Help for a reader that has gone is not a failure.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
@@ -90,15 +70,13 @@ impl CommandLine {
             Noun::Orchestrator(verb) => verb.run(&self.global, &mut output).await,
             Noun::Backend(verb) => verb.run(&mut output),
             Noun::Ui(ui) => ui.run(&self.global, &mut output).await,
-            Noun::Completions(completions) => completions.run(&mut output),
+            Noun::Completions(completions) => completions.run(CommandLine::command(), &mut output),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

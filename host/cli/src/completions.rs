@@ -1,9 +1,8 @@
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::command_line::CommandLine;
 use crate::failure::Outcome;
 use crate::output::Output;
 
@@ -14,9 +13,8 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self, output: &mut Output) -> Outcome {
+    pub(crate) fn run(self, mut command: Command, output: &mut Output) -> Outcome {
         let mut script = Vec::new();
-        let mut command = CommandLine::command();
         clap_complete::generate(self.shell, &mut command, "agent", &mut script);
         output.raw(&script)?;
         Ok(ExitCode::SUCCESS)

@@ -3,8 +3,8 @@ use std::env;
 use agentd_api::client::Console;
 use agentd_api::{Agent, Client, ClientError};
 
-use crate::command_line::Global;
 use crate::failure::Failure;
+use crate::global::Global;
 use crate::service::Service;
 use crate::token::Token;
 
@@ -23,7 +23,7 @@ impl Connection {
             .or_else(|| env::var(service.url_variable()).ok())
             .filter(|url| !url.is_empty())
             .unwrap_or_else(|| service.default_url().to_owned());
-        let token = Token::find(global)?;
+        let token = Token::find(global.token.as_deref())?;
         let client = Client::new(&url, token.value())?;
         Ok(Connection {
             service,

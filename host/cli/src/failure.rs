@@ -3,10 +3,12 @@ use std::process::ExitCode;
 
 use agentd_api::ClientError;
 
+use crate::visible::visible_lines;
+
 /// How a verb ends: an exit code of its own, or a failure (exit code 1).
 pub(crate) type Outcome = Result<ExitCode, Failure>;
 
-/// What is told to the user when something did not work.
+/// What is reported to the user when something did not work.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// What happened, and what to do.
@@ -16,7 +18,7 @@ pub(crate) enum Failure {
     },
     /// A failure that its own verb has reported already.
     Reported,
-    /// Whoever read our output has gone: nobody is there to be told.
+    /// The reader of our output has gone: nobody would see a report.
     BrokenPipe,
 }
 
@@ -38,13 +40,13 @@ impl Failure {
         }
     }
 
-    /// Tells it on stderr; the exit code that goes with it.
+    /// Prints it on stderr, and gives the exit code that goes with it.
     pub(crate) fn report(&self) -> ExitCode {
         match self {
             Failure::Said { message, hint } => {
-                note(&format!("error: {message}"));
+                note(&visible_lines(&format!("error: {message}")));
                 if let Some(hint) = hint {
-                    note(&format!("\nhint: {hint}"));
+                    note(&visible_lines(&format!("\nhint: {hint}")));
                 }
                 ExitCode::FAILURE
             }

@@ -7,6 +7,7 @@ mod command_line;
 mod completions;
 mod connection;
 mod failure;
+mod global;
 mod orchestrator;
 mod output;
 mod service;
@@ -15,6 +16,7 @@ mod table;
 mod token;
 mod ui;
 mod verb;
+mod visible;
 mod wrap;
 
 pub use command_line::run;

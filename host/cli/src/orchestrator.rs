@@ -4,10 +4,10 @@ use agentd_api::Agent;
 use clap::{Args, Subcommand};
 
 use crate::attach::Attach;
-use crate::command_line::Global;
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome};
-use crate::output::{Output, visible};
+use crate::global::Global;
+use crate::output::Output;
 use crate::service::Service;
 use crate::table::fields;
 use crate::verb::launch::Launch;
@@ -104,7 +104,7 @@ async fn create(launch: Launch, connection: &Connection, output: &mut Output) ->
 }
 
 impl Agents {
-    /// Does the same with each; failures are told and do not keep it from the others.
+    /// Does the same with each; a failure is reported and does not keep it from the others.
     async fn each(
         self,
         connection: &Connection,
@@ -128,8 +128,7 @@ impl Agents {
 fn details(agent: &Agent) -> String {
     let session = agent.session.as_ref();
     let json = |options: &serde_json::Map<_, _>| {
-        (!options.is_empty())
-            .then(|| visible(&serde_json::Value::from(options.clone()).to_string()))
+        (!options.is_empty()).then(|| serde_json::Value::from(options.clone()).to_string())
     };
     fields([
         ("Name", Some(agent.name.clone())),
@@ -147,7 +146,7 @@ fn details(agent: &Agent) -> String {
             "Command",
             session.map(|s| session_text::command(&s.command)),
         ),
-        ("Directory", session.map(|s| visible(&s.working_dir))),
+        ("Directory", session.map(|s| s.working_dir.clone())),
         ("Environment", session.and_then(variables)),
         ("Options", session.and_then(|s| json(&s.options))),
         ("Process", session.and_then(|s| Some(s.pid?.to_string()))),
@@ -165,6 +164,6 @@ fn details(agent: &Agent) -> String {
 
 /// The names of the variables: values are never shown.
 fn variables(session: &agentd_api::Session) -> Option<String> {
-    let names: Vec<String> = session.env.keys().map(|name| visible(name)).collect();
+    let names: Vec<&str> = session.env.keys().map(String::as_str).collect();
     (!names.is_empty()).then(|| names.join(", "))
 }

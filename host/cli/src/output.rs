@@ -58,17 +58,3 @@ impl Output {
         Ok(())
     }
 }
-
-/// `text` with its control characters made visible, so that it does nothing to the terminal.
-pub(crate) fn visible(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            let escaped: Box<dyn Iterator<Item = char>> = if c.is_control() {
-                Box::new(c.escape_default())
-            } else {
-                Box::new(std::iter::once(c))
-            };
-            escaped
-        })
-        .collect()
-}

@@ -1,6 +1,9 @@
 use comfy_table::{Table, presets};
 
-/// Columns under their headings, two spaces apart, without lines.
+use crate::visible::visible;
+
+/// Columns under their headings, two spaces apart, without lines. Control characters are made
+/// visible.
 pub(crate) fn table<const N: usize>(
     headings: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
@@ -8,14 +11,15 @@ pub(crate) fn table<const N: usize>(
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(headings);
-    table.add_rows(rows);
+    table.add_rows(rows.into_iter().map(|row| row.map(|cell| visible(&cell))));
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
     trimmed(&table.to_string())
 }
 
-/// Labels and values, one pair a line; pairs without a value are left out.
+/// Labels and values, one pair a line; pairs without a value are left out. Control characters are
+/// made visible.
 pub(crate) fn fields<const N: usize>(pairs: [(&str, Option<String>); N]) -> String {
     let width = pairs
         .iter()
@@ -25,7 +29,7 @@ pub(crate) fn fields<const N: usize>(pairs: [(&str, Option<String>); N]) -> Stri
         + 1;
     let lines: Vec<String> = pairs
         .into_iter()
-        .filter_map(|(label, value)| Some((format!("{label}:"), value?)))
+        .filter_map(|(label, value)| Some((format!("{label}:"), visible(&value?))))
         .map(|(label, value)| format!("{label:<width$} {value}"))
         .collect();
     trimmed(&lines.join("\n"))
@@ -46,6 +50,15 @@ mod tests {
         assert_eq!(
             table(["NAME", "PID"], rows),
             "NAME    PID\na       1\nlonger"
+        );
+    }
+
+    #[test]
+    fn a_cell_is_one_line() {
+        assert_eq!(table(["A"], [["b\n\u{1b}c".into()]]), "A\nb\\n\\u{1b}c");
+        assert_eq!(
+            fields([("A", Some("b\n\u{1b}c".into()))]),
+            "A: b\\n\\u{1b}c"
         );
     }
 

@@ -2,7 +2,6 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use crate::command_line::Global;
 use crate::failure::Failure;
 use crate::state_dir::state_dir;
 
@@ -18,9 +17,10 @@ pub(crate) enum Token {
 }
 
 impl Token {
-    pub(crate) fn find(global: &Global) -> Result<Token, Failure> {
-        if let Some(token) = &global.token {
-            return Ok(Token::Given(token.clone()));
+    /// The token that was `given`, else the one in the state directory.
+    pub(crate) fn find(given: Option<&str>) -> Result<Token, Failure> {
+        if let Some(token) = given {
+            return Ok(Token::Given(token.to_owned()));
         }
         let Some(path) = state_dir().map(|dir| dir.join("token")) else {
             return Ok(Token::Missing(None));

@@ -2,9 +2,9 @@ use std::process::{Command, ExitCode, Stdio};
 
 use clap::Args;
 
-use crate::command_line::Global;
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
 use crate::output::Output;
 use crate::service::Service;
 

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use crate::age::age;
 use crate::attach::Attach;
-use crate::command_line::Global;
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome, note};
+use crate::global::Global;
 use crate::output::Output;
 use crate::service::Service;
 use crate::table::table;

@@ -12,8 +12,7 @@ use crate::daemon::Daemon;
 use crate::http::{Response, serve_connections};
 use crate::instance::Instance;
 
-/// Together with [`LEFT_BEHIND`](crate::service) these stay below the 12 seconds that a shutdown
-/// may take.
+/// Together with what `service.rs` adds these stay below the 12 seconds that a shutdown may take.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(10_500);
 const CONNECTIONS_LIMIT: Duration = Duration::from_millis(700);

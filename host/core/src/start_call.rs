@@ -2,9 +2,8 @@
 //! and may block the thread that it is called on.
 //!
 //! One thing has no deadline here: a library whose initialisers block holds the dynamic linker's
-//! lock, for which the other threads then wait too. Only [`shutdown_signal`] ends the process then.
-//!
-//! [`shutdown_signal`]: crate::signals::shutdown_signal
+//! lock, for which the other threads then wait too. Only the forced end after a signal helps then
+//! (`signals.rs`).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;

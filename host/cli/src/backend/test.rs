@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 
 use super::trust;
 use crate::failure::{Failure, Outcome, note};
-use crate::output::{Output, visible};
+use crate::output::Output;
 use crate::table::table;
+use crate::visible::visible;
 
 /// Arguments with which this program is run again for one clause.
 const AGAIN: &[&str] = &["backend", "test", "--work"];

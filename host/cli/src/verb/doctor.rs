@@ -10,9 +10,10 @@ use serde::Serialize;
 
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome};
-use crate::output::{Output, visible};
+use crate::output::Output;
 use crate::state_dir::state_dir;
 use crate::token::Token;
+use crate::visible::visible;
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -62,9 +63,10 @@ fn text(checks: &[Check]) -> String {
     let mut lines = Vec::new();
     for check in checks {
         let (verdict, what) = (check.verdict.word(), check.what);
-        lines.push(format!("{verdict:<4}  {what:<18}  {}", check.found));
+        let found = visible(&check.found);
+        lines.push(format!("{verdict:<4}  {what:<18}  {found}"));
         if let Some(hint) = &check.hint {
-            lines.push(format!("{:26}hint: {hint}", ""));
+            lines.push(format!("{:26}hint: {}", "", visible(hint)));
         }
     }
     lines.join("\n")
@@ -184,10 +186,10 @@ async fn service(connection: &Connection) -> Vec<Check> {
             checks.push(check("sign-in", Verdict::Ok, "the service takes the token"));
             let found = format!(
                 "{} {} ({}) from {}",
-                visible(&backend.name),
-                visible(&backend.version),
+                backend.name,
+                backend.version,
                 backend.capabilities.join(", "),
-                visible(&backend.library)
+                backend.library
             );
             checks.push(check("backend", Verdict::Ok, found));
         }
@@ -197,7 +199,7 @@ async fn service(connection: &Connection) -> Vec<Check> {
                 Ok(info) => check(
                     "backend",
                     Verdict::Ok,
-                    format!("{} {}", visible(&info.backend_type), visible(&info.version)),
+                    format!("{} {}", info.backend_type, info.version),
                 ),
                 Err(error) => Check::failed("backend", connection.explain(error)),
             });

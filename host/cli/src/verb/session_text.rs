@@ -3,7 +3,7 @@ use std::process::ExitStatus;
 
 use agentd_api::{Exit, Health, Session, State};
 
-use crate::output::visible;
+use crate::visible::visible;
 
 /// Where a session is in its life, with its exit: `running`, `exited (7)`.
 pub(crate) fn state(session: &Session) -> String {

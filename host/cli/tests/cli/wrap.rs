@@ -310,3 +310,13 @@ fn another_program_at_the_address_is_told() {
     let hint = "\n\nhint: is it another program that listens at this address?\n";
     assert!(run.stderr.ends_with(hint), "{run:?}");
 }
+
+#[test]
+fn what_a_service_says_does_nothing_to_the_terminal() {
+    let lies = Canned::open(
+        r#"{"backend_type":"a\u001b[2J","version":"1\n2","capabilities":["logs\u0007","b"]}"#,
+    );
+    let run = Agent::new(&["wrap", "info", "--url", lies.url()]).run();
+    let text = "Backend:      a\\u{1b}[2J\nVersion:      1\\n2\nCapabilities: logs\\u{7}, b\n";
+    assert_eq!(run.succeeded(), text);
+}

@@ -1,6 +1,8 @@
 use agentd_api::{Exit, Health, State};
 use agentd_plugin_api::{Event, ExitStatus};
 
+use crate::text::line;
+
 /// What is known of a session's life; changed only by what its backend reports.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
@@ -40,7 +42,7 @@ impl Record {
         match event {
             Event::Starting { progress } => {
                 self.state = State::Starting;
-                self.progress = Some(progress);
+                self.progress = Some(line(&progress));
             }
             Event::Running { pid } => {
                 self.state = State::Running;
@@ -49,13 +51,13 @@ impl Record {
             }
             Event::Unknown { reason } => {
                 self.state = State::Unknown;
-                self.progress = Some(reason);
+                self.progress = Some(line(&reason));
             }
             Event::Health { health } => self.health = wire_health(health),
             Event::Exited { status } => self.end(wire_exit(status), on_request),
             Event::Lost { reason } => {
                 let exit = Exit {
-                    reason: Some(reason),
+                    reason: Some(line(&reason)),
                     ..Exit::default()
                 };
                 self.end(exit, on_request);
@@ -78,7 +80,7 @@ fn wire_exit(status: ExitStatus) -> Exit {
     Exit {
         code: status.code,
         signal: status.signal,
-        reason: status.reason,
+        reason: status.reason.as_deref().map(line),
     }
 }
 

@@ -1,0 +1,23 @@
+use clap::Args;
+
+/// The options that every verb takes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Address of the service [default: $AGENTD_WRAP_SERVICE_URL or http://localhost:17005,
+    /// $AGENTD_ORCHESTRATOR_SERVICE_URL or http://localhost:17006]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Token of the service [default: the file `token` in its state directory]
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "AGENTD_TOKEN",
+        hide_env_values = true
+    )]
+    pub(crate) token: Option<String>,
+}
