@@ -10,7 +10,7 @@ pub struct Config {
     /// Names this daemon among all others, the same after a restart. Everything that outlives the
     /// daemon carries it, and nothing without it is ever listed, adopted or ended.
     pub instance: String,
-    /// Holds the daemon's database and token; no agent may see it.
+    /// Holds the token and other state of the daemon; no agent may see it.
     pub state_dir: PathBuf,
     /// The daemon's settings by the name of their variable (`AGENTD_DOCKER_IMAGE`), from the
     /// environment or a flag. The token is not among them.

@@ -14,7 +14,7 @@ pub struct Agent {
     pub name: String,
     /// What became of it.
     pub status: AgentStatus,
-    /// How often it was started anew.
+    /// How often it was restarted.
     pub restarts: u64,
     /// RFC 3339.
     pub created_at: String,

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Agent;
 
-/// What `GET /events` tells of. There, the tag is the event's name and the rest its data.
+/// An event of `GET /events`. There, the tag is the event's name and the rest its data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Change {
@@ -21,7 +21,7 @@ pub enum Change {
         /// As it is now.
         agent: Box<Agent>,
     },
-    /// It begins anew with another session.
+    /// It was started again, with a new session.
     Restarted {
         /// As it is now.
         agent: Box<Agent>,

@@ -1,5 +1,5 @@
 //! What travels between agentd's services and their clients: the types on the wire and, with the
-//! feature `client`, a typed client. The meaning of every field is the contract's.
+//! feature `client`, a typed client. `host/API.md` says what they mean.
 
 mod agent;
 mod change;

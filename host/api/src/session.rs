@@ -29,7 +29,7 @@ pub struct NewSession {
     /// For agents that name a model as `provider/model`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
-    /// The model that the agent is told to use.
+    /// The model that the agent uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// Variables on top of the inherited ones. In answers every value is `***`.

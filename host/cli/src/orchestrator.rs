@@ -40,7 +40,7 @@ pub(crate) enum OrchestratorVerb {
     Send(Send),
     /// End agents and keep their records
     Stop(Agents),
-    /// End agents that run, and start them anew
+    /// End agents and start them again
     Restart(Agents),
     /// End agents and forget them
     Delete(Agents),

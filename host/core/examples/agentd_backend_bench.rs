@@ -32,7 +32,7 @@ impl Session for BenchSession {
             .split_once(' ')
             .and_then(|(count, size)| Some((count.parse().ok()?, size.parse().ok()?)));
         let (count, size) =
-            numbers.ok_or_else(|| Error::refused("the input is no count and size"))?;
+            numbers.ok_or_else(|| Error::refused("the input is not a count and a size"))?;
         pushes::push(&self.0, count, size);
         Ok(())
     }

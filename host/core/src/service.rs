@@ -123,15 +123,15 @@ fn log_to_stderr(filter: &str) {
         .init();
 }
 
-#[expect(clippy::print_stdout, reason = "the port was asked for, and is no log")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the port is the output that was asked for"
+)]
 fn print_address(server: &Server) {
     println!("listening on http://{}", server.address());
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the last words of a program, whatever is logged"
-)]
+#[expect(clippy::print_stderr, reason = "shown whatever the log level is")]
 fn report(error: &StartError) {
     eprintln!("Error: {}", error.message);
     for hint in &error.hints {

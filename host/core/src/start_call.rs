@@ -19,7 +19,7 @@ const NOTICE: Duration = Duration::from_secs(1);
 /// Calls that have not returned.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
-/// Why there is no answer.
+/// Why a call gave no result.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StartCallError {
     /// It did not come within `AGENTD_BACKEND_START_TIMEOUT_SECS`.
@@ -30,7 +30,7 @@ pub enum StartCallError {
         /// How long it had.
         limit: Duration,
     },
-    /// There is no thread to call it on, or it panicked in the host's own code.
+    /// No thread could be started for it, or it panicked in the host's own code.
     #[error("{what} failed: {reason}")]
     Failed {
         /// What was called.

@@ -49,7 +49,7 @@ fn replace_empty(path: &Path, directory: &Path, make: impl Fn() -> String) -> io
         .map_err(|error| error.error)?;
     locked.sync_all()?;
     tracing::warn!(
-        "`{}` was empty, as a full disk leaves it, and was made anew",
+        "`{}` was empty, as a full disk leaves it, and was replaced",
         path.display()
     );
     Ok(text)

@@ -1,5 +1,5 @@
 //! A harness for tests of the services from outside: the real service on a free port with a state
-//! directory of its own, a client that can be as rude as a test wants, and a terminal that keeps
+//! directory of its own, a client that can send anything, and a terminal that keeps
 //! what it was shown.
 
 #![allow(
@@ -63,7 +63,7 @@ pub fn may_make_namespaces() -> bool {
     may
 }
 
-/// Whether there is a process of that number that is no zombie.
+/// Whether a process of that number runs; a zombie does not.
 pub fn is_alive(pid: i32) -> bool {
     agentd_plugin_api::process_tree::Stat::read(pid).is_some_and(|stat| !stat.dead)
 }

@@ -137,7 +137,7 @@ fn a_missing_library_is_named_with_all_directories_and_the_remedy() {
 }
 
 #[test]
-fn directories_are_searched_in_the_contracts_order() {
+fn directories_are_searched_in_their_order() {
     let search = SearchPath::new(
         Some(OsStr::new("/first:/second")),
         Some(Path::new("/opt/agentd/bin/agentd-wrap")),
@@ -209,7 +209,7 @@ fn a_link_loads_the_library_it_leads_to() {
 }
 
 #[test]
-fn what_is_no_library_is_refused() {
+fn what_is_not_a_library_is_refused() {
     let plugins = Plugins::new();
     plugins.write("empty", b"");
     plugins.write("text", b"#!/bin/sh\necho surprise\n");
@@ -221,11 +221,11 @@ fn what_is_no_library_is_refused() {
 
     for (name, words) in [
         ("empty", "is empty"),
-        ("text", "is no ELF file"),
+        ("text", "is not an ELF file"),
         ("magic", "truncated"),
         ("noise", "made for"),
         ("directory", "is a directory"),
-        ("pipe", "is no regular file"),
+        ("pipe", "is not a regular file"),
         ("program", "cannot be loaded"),
     ] {
         let error = plugins.refusal(name).to_string();
@@ -308,7 +308,7 @@ fn a_library_for_another_machine_is_refused() {
 }
 
 #[test]
-fn the_linkers_refusals_are_told_apart() {
+fn each_error_of_the_linker_has_its_kind() {
     let plugins = Plugins::new();
     plugins.install("undefined", &FIXTURES.library("agentd_backend_undefined"));
     let error = plugins.refusal("undefined");

@@ -12,7 +12,7 @@ pub struct AgentRecord {
     pub name: String,
     /// RFC 3339.
     pub created_at: String,
-    /// How often it was started anew.
+    /// How often it was restarted.
     pub restarts: u64,
     /// What it is started with, secrets included; never shown.
     pub spec: NewAgent,

@@ -91,7 +91,7 @@ async fn while_the_backend_is_out_of_reach_the_status_stays() {
 }
 
 #[tokio::test]
-async fn a_requested_stop_is_no_failure() {
+async fn a_requested_stop_is_not_a_failure() {
     let server = orchestrator("pty");
     let agent = server
         .script("demo", "trap 'exit 9' HUP; while :; do sleep 0.05; done")

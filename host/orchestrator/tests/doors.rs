@@ -4,7 +4,7 @@ use warp::http::Method;
 use crate::orchestrator;
 
 #[tokio::test]
-async fn without_the_token_nothing_is_told() {
+async fn without_the_token_only_open_routes_answer() {
     let server = orchestrator("pty");
     let agent = server.start("demo", &["cat"]).await;
     let under = |what: &str| format!("{}/{what}", agent.path);

@@ -99,7 +99,7 @@ fn kinds(events: &[Event]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_life_is_told_as_it_happens() {
+async fn events_report_a_life_as_it_happens() {
     let server = orchestrator("pty");
     let mut listener = Listener::new(&server, None).await;
     let agent = server.script("demo", "read line; exit 7").await;
@@ -123,7 +123,7 @@ async fn a_life_is_told_as_it_happens() {
 }
 
 #[tokio::test]
-async fn a_restart_is_told() {
+async fn a_restart_is_reported() {
     let server = orchestrator("pty");
     let agent = server.start("demo", &["cat"]).await;
     let mut listener = Listener::new(&server, None).await;
@@ -174,7 +174,7 @@ async fn a_listener_resumes_after_the_last_event_that_it_saw() {
 }
 
 #[tokio::test]
-async fn a_start_that_fails_is_told_as_gone() {
+async fn a_failed_start_is_reported_as_deleted() {
     let server = orchestrator("fixture");
     let mut listener = Listener::new(&server, None).await;
     let answer = server
@@ -187,7 +187,7 @@ async fn a_start_that_fails_is_told_as_gone() {
 }
 
 #[tokio::test]
-async fn secrets_are_never_told() {
+async fn events_have_no_secrets() {
     let server = orchestrator("fixture");
     let mut listener = Listener::new(&server, None).await;
     let mut body = server.new_session("demo", &["run"]);

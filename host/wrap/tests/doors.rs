@@ -22,7 +22,7 @@ fn method(name: &str) -> Method {
 }
 
 #[tokio::test]
-async fn without_the_token_nothing_is_told() {
+async fn without_the_token_only_open_routes_answer() {
     let server = wrap("pty");
     let demo = server.start("demo", &["cat"]).await;
     for (name, path) in CLOSED {
@@ -54,7 +54,7 @@ async fn without_the_token_nothing_is_told() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_told_either() {
+async fn without_the_token_unknown_paths_look_like_known_ones() {
     let server = wrap("pty");
     let answer = server.get("/sessions/nobody").without_token().await;
     answer.problem(401, "unauthorized");

@@ -266,7 +266,7 @@ const ASK: &str = "stty raw -echo; printf '\\033[c'; IFS= read -r -s -d c first;
                    printf 'first:%q second:%q.' \"$first\" \"$second\"; cat";
 
 #[tokio::test]
-async fn a_programs_questions_are_answered_once_whoever_is_watching() {
+async fn a_programs_queries_are_answered_once_with_any_number_of_viewers() {
     let server = wrap("pty");
     // With nobody.
     let session = server.start("alone", &["/bin/bash", "-c", ASK]).await;

@@ -58,7 +58,7 @@ async fn a_session_lives_ends_and_is_forgotten() {
 }
 
 #[tokio::test]
-async fn a_session_is_80_by_24_unless_it_is_told_otherwise() {
+async fn a_session_is_80_by_24_by_default() {
     let server = wrap("pty");
     let default = server.script("default", "stty size").await;
     default.ended().await;

@@ -63,7 +63,7 @@ async fn agents_that_do_not_want_to_end_with_it_do() {
 }
 
 #[tokio::test]
-async fn whoever_is_connected_is_told() {
+async fn open_connections_are_closed_at_shutdown() {
     let mut daemon = program().start();
     let session = daemon.start("demo", &["cat"]).await;
     let mut terminal = session.terminal("").await;

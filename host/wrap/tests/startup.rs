@@ -43,7 +43,7 @@ async fn an_unknown_backend() {
 }
 
 #[tokio::test]
-async fn a_backend_that_is_no_text() {
+async fn a_backend_name_that_is_not_utf8() {
     let value = OsString::from_vec(b"pt\xff".to_vec());
     let ended = program().env("AGENTD_BACKEND", value).ends().await;
     let first = ended.stderr.lines().next().unwrap();
@@ -383,7 +383,7 @@ async fn the_token_is_private_and_stays() {
 }
 
 #[tokio::test]
-async fn an_empty_token_file_is_made_anew() {
+async fn an_empty_token_file_is_replaced() {
     let program = program();
     let state_dir = program.state_dir();
     fs::create_dir(&state_dir).unwrap();

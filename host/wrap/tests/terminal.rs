@@ -162,7 +162,7 @@ async fn a_viewer_resumes_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_viewer_of_another_epoch_begins_anew() {
+async fn a_viewer_of_another_epoch_gets_a_snapshot() {
     let server = wrap("pty");
     let session = server.script("demo", "printf 'all of it'; cat").await;
     session.terminal("").await.shows("all of it").await;

@@ -8,7 +8,7 @@ use crate::Problem;
 /// Why a request did not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The service's address is no address.
+    /// The service's address is not a URL.
     #[error("`{url}` is not a usable address: {reason}")]
     Address {
         /// As it was given.

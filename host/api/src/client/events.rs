@@ -5,7 +5,7 @@ use super::lines::Lines;
 use super::{Client, ClientError};
 use crate::Change;
 
-/// The changes that `GET /events` tells of, as they happen.
+/// The events of `GET /events`, as they happen.
 pub struct Events {
     lines: Lines,
     fields: Fields,

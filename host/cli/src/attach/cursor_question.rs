@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 /// "Where is the cursor?" The service answers it. The answer of the person's terminal could not
-/// be told from the key F3 when the cursor is in the first row, so it is not asked.
+/// be distinguished from the key F3 when the cursor is in the first row, so it is not asked.
 const QUESTION: &[u8] = b"\x1b[6n";
 
 /// Takes the question out of output, however it is cut.

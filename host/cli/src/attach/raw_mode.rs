@@ -27,7 +27,7 @@ struct Restore {
 pub(super) struct RawMode(());
 
 impl RawMode {
-    /// None when standard input is no terminal.
+    /// None when standard input is not a terminal.
     pub(super) fn enter(screen: Arc<ScreenState>) -> io::Result<Option<RawMode>> {
         if !stdin().is_terminal() {
             return Ok(None);

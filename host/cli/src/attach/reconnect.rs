@@ -16,7 +16,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// Looks for the service until it answers. At once, the viewer goes on where it was; later, it has
-/// seen a notice on its screen, and the whole screen is drawn anew.
+/// seen a notice on its screen, and the whole screen is drawn again.
 pub(super) async fn reconnect(
     console: &Console,
     mode: Mode,

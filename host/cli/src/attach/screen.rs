@@ -81,7 +81,7 @@ impl Written {
     /// The end of what is on the terminal, when it has changed.
     pub(super) async fn next(&mut self) -> Mark {
         if self.0.changed().await.is_err() {
-            // The thread has ended; `Screen::show` tells.
+            // The thread has ended; `Screen::show` reports that.
             std::future::pending::<()>().await;
         }
         *self.0.borrow_and_update()
@@ -91,7 +91,7 @@ impl Written {
 fn write(mut pieces: Receiver<Piece>, written: &watch::Sender<Mark>, state: &ScreenState) {
     let mut watch = ScreenWatch::new();
     let mut question = CursorQuestion::default();
-    // None when standard output is no terminal.
+    // None when standard output is not a terminal.
     let rows = tcgetwinsize(stdout()).ok().map(|size| size.ws_row);
     if let Some(rows) = rows
         && write_all(&state.fresh_page(rows)).is_err()
@@ -121,7 +121,7 @@ fn write(mut pieces: Receiver<Piece>, written: &watch::Sender<Mark>, state: &Scr
         // Only the viewer listens, and it may have left.
         let _ = written.send(mark);
     }
-    // Nobody is there to be told that this was not the last.
+    // The viewer has left: nothing can be done about an error.
     let _ = write_all(question.held());
 }
 

@@ -2,7 +2,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What the system tells an attached terminal's process.
+/// The signals that an attached terminal's process gets.
 pub(super) struct Signals {
     window: Signal,
     resumed: Signal,

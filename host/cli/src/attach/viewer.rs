@@ -38,7 +38,7 @@ struct Viewer {
     screen: Screen,
     written: Written,
     signals: Signals,
-    /// None when standard input is no terminal.
+    /// None when standard input is not a terminal.
     raw_mode: Option<RawMode>,
     /// How many connections there have been.
     connections: u32,
@@ -115,7 +115,7 @@ impl Viewer {
         let mut exit: Option<Ending> = None;
         loop {
             tokio::select! {
-                told = self.signals.next() => match told {
+                signal = self.signals.next() => match signal {
                     Told::Window => self.tell_size(link),
                     Told::End(signal) => return Ok(Broken::Over(Ending::Signalled(signal))),
                     Told::Resumed => {
@@ -222,7 +222,7 @@ impl Viewer {
         loop {
             tokio::select! {
                 found = &mut found => return Ok(found.map_err(Ending::Lost)),
-                told = self.signals.next() => match told {
+                signal = self.signals.next() => match signal {
                     Told::Window => {}
                     Told::End(signal) => return Ok(Err(Ending::Signalled(signal))),
                     Told::Resumed => {
@@ -265,7 +265,7 @@ fn window() -> Option<Size> {
     })
 }
 
-/// Waits for room; for ever when there is nothing to type.
+/// Waits for room; never ready when there is nothing to type.
 async fn type_in(input: &mpsc::Sender<Bytes>, bytes: &Option<Bytes>) {
     match bytes {
         Some(bytes) => {
@@ -276,7 +276,7 @@ async fn type_in(input: &mpsc::Sender<Bytes>, bytes: &Option<Bytes>) {
     }
 }
 
-/// Waits for room; for ever when there is nothing to show.
+/// Waits for room; never ready when there is nothing to show.
 async fn show(screen: &Screen, piece: &Option<Piece>) -> Result<(), OutputGone> {
     match piece {
         Some(piece) => screen.show(piece.clone()).await,

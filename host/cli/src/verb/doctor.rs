@@ -31,7 +31,7 @@ enum Verdict {
     Ok,
     Warning,
     Failure,
-    /// It could not be looked at, for a reason that another check tells.
+    /// It could not be looked at, for a reason that another check reports.
     Skipped,
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Launch {
     /// The directory it works in
     #[arg(long, value_name = "DIR", default_value = ".")]
     working_dir: PathBuf,
-    /// The model it is told to use
+    /// The model that it uses
     #[arg(long)]
     model: Option<String>,
     /// The provider of the model
@@ -48,7 +48,7 @@ impl Launch {
             .map(|dir| tidy(&dir))
             .map_err(|error| {
                 Failure::new(format!(
-                    "`{}` is no working directory: {error}",
+                    "`{}` is not a working directory: {error}",
                     self.working_dir.display()
                 ))
             })?;

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn exits_are_told_in_a_word() {
+    fn exits_are_shown_in_a_word() {
         check(Some(7), None, None, "7");
         check(None, Some(9), None, "SIGKILL");
         check(None, Some(34), None, "signal 34");

@@ -214,7 +214,7 @@ fn a_session_that_is_deleted_ends_the_attachment() {
 }
 
 #[test]
-fn a_missing_session_is_told_before_anything_else() {
+fn a_missing_session_is_reported_before_anything_else() {
     let service = Service::wrap("pty");
     service.agent(&["attach", "nobody"]).run().failed(
         1,

@@ -37,7 +37,7 @@ fn a_short_break_is_not_noticed() {
 }
 
 #[test]
-fn a_long_break_is_told_and_the_screen_is_right_afterwards() {
+fn a_long_break_is_reported_and_the_screen_is_right_afterwards() {
     let Some((service, proxy, outer)) = behind_proxy() else {
         return;
     };

@@ -134,7 +134,7 @@ fn logs_follow_until_the_end_and_can_be_json() {
 }
 
 #[test]
-fn names_that_are_taken_and_programs_that_are_not_there_are_told() {
+fn taken_names_and_missing_programs_are_reported() {
     let service = Service::wrap("pty");
     service.launch("demo", &["cat"]);
     let taken = service.agent(&["launch", "demo", "--", "cat"]).run();
@@ -162,7 +162,7 @@ fn names_that_are_taken_and_programs_that_are_not_there_are_told() {
 }
 
 #[test]
-fn a_service_that_is_not_there_is_told_with_what_to_do() {
+fn a_missing_service_is_reported_with_what_to_do() {
     let agent = Agent::new(&["wrap", "list"]);
     agent
         .env("AGENTD_WRAP_SERVICE_URL", "http://127.0.0.1:1")
@@ -176,7 +176,7 @@ fn a_service_that_is_not_there_is_told_with_what_to_do() {
 }
 
 #[test]
-fn an_address_that_is_none_is_told() {
+fn an_invalid_address_is_reported() {
     Agent::new(&["wrap", "list", "--url", "localhost:17005"])
         .run()
         .failed(
@@ -187,7 +187,7 @@ fn an_address_that_is_none_is_told() {
 }
 
 #[test]
-fn a_wrong_or_missing_token_is_told_with_where_it_comes_from() {
+fn a_wrong_or_missing_token_is_reported_with_its_source() {
     let service = Service::wrap("pty");
     let wrong = service.agent(&["list", "--token", "wrong"]).run();
     assert_eq!((wrong.code, wrong.stdout.as_str()), (Some(1), ""));
@@ -229,7 +229,7 @@ fn usage_errors_have_the_exit_code_2() {
 }
 
 #[test]
-fn a_reader_that_leaves_early_is_no_failure() {
+fn a_reader_that_leaves_early_is_not_a_failure() {
     let service = Service::wrap("pty");
     service.launch("demo", &["sh", "-c", "yes | head -n 20000"]);
     let mut logs = service.agent(&["logs", "demo", "--follow"]).spawn();
@@ -298,7 +298,7 @@ fn the_doctor_names_what_is_wrong() {
 }
 
 #[test]
-fn another_program_at_the_address_is_told() {
+fn another_program_at_the_address_is_reported() {
     let other = Canned::open("<html>It works!</html>");
     let run = Agent::new(&["wrap", "info", "--url", other.url()]).run();
     assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""));

@@ -16,14 +16,14 @@ use super::Response;
 /// one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// How long no connection is accepted when there are no descriptors for it.
+/// How long to wait before the next accept(2) when one failed, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Serves every connection to `listener` until `stopped` is true, and returns once the open ones
 /// have ended.
 ///
-/// What is wrong with a connection is the client's affair, and logged as `debug` only: it went
-/// away, or what it sent is not HTTP. warp's own server logs that as errors.
+/// An error of a connection is the client's: it went away, or what it sent is not HTTP. So it is
+/// logged as `debug`; warp's own server logs it as an error.
 pub async fn serve_connections(
     listener: TcpListener,
     routes: BoxedFilter<(Response,)>,

@@ -109,7 +109,7 @@ fn address(daemon: &Arc<Daemon>) -> BoxedFilter<()> {
         .boxed()
 }
 
-/// Refuses whoever does not show the token or a browser's sign-in.
+/// Refuses requests without the token or a browser's sign-in.
 fn credentials(daemon: &Arc<Daemon>) -> BoxedFilter<()> {
     with(daemon)
         .and(warp::header::headers_cloned())

@@ -18,7 +18,7 @@ pub struct Rejected(pub Error);
 
 impl Reject for Rejected {}
 
-/// The answer that tells `error`.
+/// The answer for `error`.
 pub fn reply(error: &Error) -> super::Response {
     let status = status(error.kind);
     if status == StatusCode::INTERNAL_SERVER_ERROR {

@@ -29,10 +29,10 @@ use crate::{Error, ErrorKind, Result};
 /// what little may wait beside it.
 const MAX_WRITE_BUFFER: usize = LARGEST_SNAPSHOT + 256 * 1024;
 
-/// How long a viewer may take for the last words.
+/// How long a viewer may take for the last frames.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// GET /{sessions|agents}/{name or id}/terminal?mode=&seq=&epoch=&ack=&ticket=
+/// GET /{collection}/{id}/terminal?mode=&seq=&epoch=&ack=&ticket=
 pub(super) fn route<C: Collection>(
     daemon: &Arc<Daemon>,
     collection: &Arc<C>,
@@ -116,7 +116,7 @@ async fn serve(
         end = receive(stream, &viewer, &acknowledged, refusals) => end,
         end = closed_from_here(&session, &daemon) => end,
     };
-    // The other side may be gone; then nobody is there to be told.
+    // Fails when the viewer has gone.
     let _ = timeout(PATIENCE, close_with(&mut sink, end)).await;
 }
 

@@ -47,7 +47,7 @@ pub(super) fn check(path: &Path) -> Result<String, LoadError> {
             if length == 0 {
                 "is empty"
             } else {
-                "is no ELF file"
+                "is not an ELF file"
             },
         ));
     }
@@ -91,7 +91,7 @@ fn open(path: &Path) -> Result<File, LoadError> {
         return Err(not_a_library(path, "is a directory"));
     }
     if !kind.is_file() {
-        return Err(not_a_library(path, "is no regular file"));
+        return Err(not_a_library(path, "is not a regular file"));
     }
     OpenOptions::new()
         .read(true)
@@ -118,7 +118,7 @@ fn extent<H: FileHeader<Endian = Endianness>>(file: &ReadCache<File>) -> Result<
         .endian()
         .map_err(|_| Defect("has a broken ELF header"))?;
     if header.e_type(endian) != ET_DYN {
-        return Err(Defect("is no shared object"));
+        return Err(Defect("is not a shared object"));
     }
     let table = |offset: u64, entry: u16, count: u32| {
         offset.saturating_add(u64::from(entry) * u64::from(count))

@@ -7,12 +7,12 @@ use super::trust::Distrust;
 use super::{BackendName, SearchPath};
 use crate::text::line;
 
-/// Why there is no backend. Each text is one sentence with the file, the cause and the remedy;
+/// Why no backend was loaded. Each text is one sentence with the file, the cause and the remedy;
 /// [`hints`](LoadError::hints) says what else helps.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// The value of `AGENTD_BACKEND` is no name, or nothing of that name is installed.
+    /// The value of `AGENTD_BACKEND` is not a name, or nothing of that name is installed.
     #[error("Unknown AGENTD_BACKEND value '{value}'. Valid options: {}", BUNDLED.join(", "))]
     UnknownName {
         /// The value, without control characters.
@@ -75,7 +75,7 @@ pub enum LoadError {
         reason: Distrust,
     },
     /// Something else has the library's name.
-    #[error("`{}` is no library: it {what}; build or install it again", path.display())]
+    #[error("`{}` is not a library: it {what}; build or install it again", path.display())]
     NotALibrary {
         /// The file.
         path: PathBuf,

@@ -9,7 +9,7 @@ use libloading::os::unix;
 use super::{BackendName, LoadError, manifest};
 use crate::text::{line, quoted};
 
-/// A loaded library. It stays in the process for ever: futures, wakers, threads and error texts
+/// A loaded library. It is never unloaded: futures, wakers, threads and error texts
 /// point into it.
 #[derive(Debug)]
 pub struct Library {
@@ -42,7 +42,7 @@ impl Library {
                 LoadError::NotABackend { path }
             })
         };
-        // Never unloaded, even if it is no backend: its initialisers may have started threads.
+        // Never unloaded, even if it is not a backend: its initialisers may have started threads.
         std::mem::forget(library);
         header
     }
@@ -116,7 +116,7 @@ fn reason(error: &libloading::Error) -> String {
         .map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-/// Sorts the linker's words, of which there is no other form, as glibc and musl put them.
+/// Sorts the linker's error by its text, since it has no code: as glibc and musl word it.
 fn refusal(path: &Path, reason: &str) -> LoadError {
     let own = format!("{}: ", path.display());
     let reason = reason.strip_prefix(&own).unwrap_or(reason).to_owned();

@@ -1,7 +1,7 @@
 //! Backend libraries: found, checked, loaded, and never unloaded.
 //!
 //! [`load`] goes through the stages of [`Stage`] in their order; [`check`] does the same with a
-//! file and tells how far it came. A library is code of the daemon's own process: everything up
+//! file and reports how far it came. A library is code of the daemon's own process: everything up
 //! to [`Stage::Open`] looks at the file from outside, from there on its code runs.
 //!
 //! The only module that names `libloading`.

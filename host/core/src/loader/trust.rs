@@ -32,8 +32,8 @@ pub enum Distrust {
 impl Trust {
     /// Checks a canonical path to a library.
     ///
-    /// The check and the loading that follows look at the path one after the other. That is no
-    /// gap: whoever could swap the file in between is root or this user, or was found here.
+    /// The check and the loading that follows look at the path one after the other. That is
+    /// safe: only root and this user could swap the file in between, or others that the check finds.
     pub fn check(self, library: &Path) -> Result<(), LoadError> {
         if self == Trust::Off {
             return Ok(());

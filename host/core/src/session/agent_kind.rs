@@ -4,7 +4,7 @@ use crate::{Error, Result};
 
 /// The argv of a new session: its own `command`, or what its `agent` stands for.
 ///
-/// `shell` is what `general` runs. The flags are those of the real programs, see contract.md §5.
+/// `shell` is what `general` runs. The flags are those of the real programs.
 pub fn command(new: &NewSession, shell: Vec<String>) -> Result<Vec<String>> {
     if let Some(command) = &new.command {
         return match command.first() {

@@ -3,6 +3,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use warp::http::HeaderMap;
 
+/// The reference for clients.
+const API: &str = include_str!("../../../API.md");
+
 /// What a service answered.
 #[derive(Debug)]
 pub struct Answer {
@@ -48,6 +51,8 @@ impl Answer {
             "{self:?}"
         );
         assert!(!problem.title.is_empty() && !problem.detail.is_empty());
+        let row = format!("| `{code}` | {status} |");
+        assert!(API.contains(&row), "`{row}` is missing in host/API.md");
         problem
     }
 

@@ -227,7 +227,7 @@ impl KilledOnDrop {
 
 impl Drop for KilledOnDrop {
     fn drop(&mut self) {
-        // Both fail when it has ended, which is as good.
+        // Both fail when it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,0 +1,172 @@
+//! `host/API.md` against the programs and their sources: what it has in a table is there, and what
+//! is there it has.
+
+#[cfg(test)]
+mod document;
+#[cfg(test)]
+mod service;
+#[cfg(test)]
+mod source;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::process::Command;
+
+    use agentd_api::terminal::close;
+
+    use crate::document::Document;
+    use crate::service::{Service, target_dir};
+    use crate::source;
+
+    fn help(program: &str, arguments: &[&str]) -> String {
+        let output = Command::new(target_dir().join(program))
+            .args(arguments)
+            .arg("--help")
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Variable, flag and default of each option in a service's help.
+    fn settings(help: &str) -> BTreeSet<[String; 3]> {
+        let mut settings = BTreeSet::new();
+        for block in help.split("\n      --").skip(1) {
+            let flag = block.split([' ', '\n']).next().unwrap();
+            let value = |start: &str| {
+                let line = block
+                    .lines()
+                    .find_map(|line| line.trim().strip_prefix(start));
+                line.map(|line| line.trim_end_matches(']').trim_end_matches('='))
+            };
+            if let Some(variable) = value("[env: ") {
+                let default = value("[default: ").unwrap_or_default();
+                settings.insert([variable, &format!("--{flag}"), default].map(str::to_owned));
+            }
+        }
+        settings
+    }
+
+    #[test]
+    fn every_setting_is_in_the_help_with_its_default() {
+        let document = Document::read();
+        for (index, program) in ["agentd-wrap", "agentd-orchestrator"]
+            .into_iter()
+            .enumerate()
+        {
+            let rows = document.table("variable").into_iter();
+            let documented = rows.map(|row| {
+                let defaults = row.words(2);
+                let default = defaults.get(index).or(defaults.first());
+                [
+                    row.words(0)[0].clone(),
+                    row.words(1)[0].clone(),
+                    default.cloned().unwrap_or_default(),
+                ]
+            });
+            assert_eq!(
+                settings(&help(program, &[])),
+                documented.collect(),
+                "{program}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_verb_is_in_the_help() {
+        for row in Document::read().table("command") {
+            let command = row.words(0)[0].clone();
+            let nouns: Vec<&str> = command.split(' ').skip(1).collect();
+            let help = help("agent", &nouns);
+            let (_, list) = help.split_once("Commands:\n").unwrap();
+            let list = list.split("\n\n").next().unwrap();
+            let verbs: BTreeSet<String> = list
+                .lines()
+                .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+                .filter(|verb| verb != "help")
+                .collect();
+            assert_eq!(verbs, row.words(1).into_iter().collect(), "{command}");
+        }
+    }
+
+    #[test]
+    fn every_code_of_an_error_is_listed_with_its_status() {
+        let mut documented = BTreeSet::new();
+        for row in Document::read().table("code") {
+            let code = row.words(0)[0].clone();
+            documented.insert((code, row.cell(1).parse::<u16>().ok()));
+        }
+        let mut used = source::codes();
+        // Of a refused frame there is no status to see.
+        for (code, status) in &mut used {
+            if ["read-only", "invalid-frame"].contains(&code.as_str()) {
+                *status = None;
+            }
+        }
+        assert_eq!(used.into_iter().collect::<BTreeSet<_>>(), documented);
+    }
+
+    #[test]
+    fn every_close_code_is_one_that_clients_know() {
+        let rows = Document::read().table("close code");
+        let documented: Vec<u16> = rows
+            .iter()
+            .map(|row| row.cell(0).parse().unwrap())
+            .collect();
+        let sent = [
+            close::NORMAL,
+            close::TOO_LARGE,
+            close::EXITED,
+            close::DELETED,
+            close::BACKEND_GONE,
+        ];
+        assert_eq!(documented, sent);
+    }
+
+    #[test]
+    fn every_route_of_the_source_is_listed() {
+        let mut documented: Vec<String> = Vec::new();
+        for row in Document::read().table("request") {
+            documented.extend(row.words(0));
+        }
+        let mut registered = source::routes();
+        documented.sort();
+        registered.sort();
+        assert_eq!(registered, documented);
+    }
+
+    #[test]
+    fn every_route_answers_as_its_access_says() {
+        let document = Document::read();
+        for (program, section) in [
+            ("agentd-wrap", "### agentd-wrap"),
+            ("agentd-orchestrator", "### agentd-orchestrator"),
+        ] {
+            let service = Service::start(program);
+            for section in ["### Both services", section] {
+                for row in document.section(section).table("request") {
+                    let request = row.words(0)[0]
+                        .replace("{name}", "none")
+                        .replace("{id}", "none");
+                    let (method, path) = request.split_once(' ').unwrap();
+                    let (status, body) = service.ask(method, path, false);
+                    match row.cell(1) {
+                        "open" => assert!(!body.contains("carries no valid"), "{request}: {body}"),
+                        "token" => assert_eq!(status, 401, "{request}: {body}"),
+                        other => panic!("{request}: {other}"),
+                    }
+                    let (status, body) = service.ask(method, path, true);
+                    assert_ne!(status, 405, "{request}: {body}");
+                    assert!(
+                        !body.contains("there is nothing at this path"),
+                        "{request}: {body}"
+                    );
+                    assert!(!body.contains("carries no valid"), "{request}: {body}");
+                    let (status, body) = service.ask("PATCH", path, true);
+                    // The UI's files are looked up by `GET` only, whatever the path.
+                    assert_eq!(status, 405, "PATCH {path}: {body}");
+                }
+            }
+        }
+    }
+}
