@@ -1,13 +1,15 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use rustix::io::Errno;
 use tokio::time::Instant;
 
 use crate::environment::SESSION_MARKER;
+use crate::{Error, Result, threads};
 
 /// How often a process that is in the middle of an exec is looked at, a millisecond apart.
 const EXEC_PATIENCE: u32 = 200;
@@ -16,9 +18,10 @@ const EXEC_PATIENCE: u32 = 200;
 const KERNEL_THREAD: u64 = 0x0020_0000;
 
 /// The last picture, and when the taking of it began. Many trees that end at once share one.
-static LAST: Mutex<Option<(Instant, Arc<Processes>)>> = Mutex::const_new(None);
+static LAST: tokio::sync::Mutex<Option<(Instant, Arc<Processes>)>> =
+    tokio::sync::Mutex::const_new(None);
 
-/// All living processes of the machine but this one, as they were a moment ago.
+/// All processes of the machine but this one, as they were a moment ago.
 pub struct Processes {
     all: HashMap<i32, Process>,
 }
@@ -32,7 +35,7 @@ pub struct Process {
 
 impl Processes {
     /// A picture that was begun after this call.
-    pub async fn now() -> io::Result<Arc<Processes>> {
+    pub async fn now() -> Result<Arc<Processes>> {
         let asked = Instant::now();
         let mut last = LAST.lock().await;
         if let Some((begun, processes)) = &*last
@@ -41,13 +44,17 @@ impl Processes {
             return Ok(processes.clone());
         }
         let begun = Instant::now();
-        let read = tokio::task::spawn_blocking(Processes::read).await;
-        let processes = Arc::new(read.map_err(io::Error::other)??);
+        let processes = apart(Processes::read).await?.map_err(|error| {
+            let mut failed = Error::from(error);
+            failed.message = format!("reading /proc: {}", failed.message);
+            failed
+        })?;
+        let processes = Arc::new(processes);
         *last = Some((begun, processes.clone()));
         Ok(processes)
     }
 
-    /// The processes that `belongs` tells, with all their descendants.
+    /// The living processes for which `belongs` holds, with all their living descendants.
     pub fn tree(&self, belongs: impl Fn(i32, &Process) -> bool) -> Vec<i32> {
         let inside: HashSet<i32> = self
             .all
@@ -61,13 +68,21 @@ impl Processes {
                 .take(self.all.len() + 1)
                 .any(|ancestor| inside.contains(&ancestor))
         };
-        self.all.keys().copied().filter(descends).collect()
+        let living = self.all.iter().filter(|(_, process)| !process.stat.dead);
+        let living = living.map(|(pid, _)| *pid);
+        living.filter(descends).collect()
+    }
+
+    /// The process that had this number.
+    pub fn get(&self, pid: i32) -> Option<&Process> {
+        self.all.get(&pid)
     }
 
     /// Whether the number still is that of the process in the picture.
-    pub fn is_still(&self, pid: i32) -> bool {
-        let now = Stat::read(pid).map(|stat| stat.started);
-        now.is_some() && now == self.all.get(&pid).map(|process| process.stat.started)
+    pub fn is_still(&self, pid: i32) -> io::Result<bool> {
+        let then = self.all.get(&pid).map(|process| process.stat.started);
+        let now = Stat::read(pid)?.map(|stat| stat.started);
+        Ok(now.is_some() && now == then)
     }
 
     fn read() -> io::Result<Processes> {
@@ -78,9 +93,10 @@ impl Processes {
             let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
                 continue;
             };
-            let living = |stat: &Stat| !stat.dead && pid != own;
-            if let Some(stat) = Stat::read(pid).filter(living) {
-                let marker = marker(pid);
+            if pid != own
+                && let Some(stat) = Stat::read(pid)?
+            {
+                let marker = if stat.dead { None } else { marker(pid)? };
                 all.insert(pid, Process { stat, marker });
             }
         }
@@ -88,9 +104,39 @@ impl Processes {
     }
 }
 
-fn marker(pid: i32) -> Option<Vec<u8>> {
+/// Runs `f` in a thread with a table of descriptors of its own, of which only the standard three are
+/// taken. So it can open files however many the daemon has open; without it, an agent could not be
+/// ended when there is no descriptor left, and that is when descriptors have to become free.
+pub async fn apart<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> Result<R> {
+    // In a thread within a thread: what the outer one does to answer takes the daemon's descriptors.
+    threads::blocking(move || {
+        let f = Mutex::new(Some(f));
+        let take = || f.lock().unwrap_or_else(PoisonError::into_inner).take();
+        thread::scope(|scope| {
+            let run = || {
+                // Where this is not possible (before Linux 5.9), there is no reserve.
+                // SAFETY: `f` begins here, so it has no descriptor of the table that is left.
+                unsafe { libc::close_range(3, u32::MAX, libc::CLOSE_RANGE_UNSHARE as i32) };
+                take().map(|f| f())
+            };
+            match thread::Builder::new().spawn_scoped(scope, run) {
+                Ok(thread) => thread.join().ok().flatten(),
+                Err(_) => take().map(|f| f()),
+            }
+        })
+    })
+    .await?
+    .ok_or_else(|| Error::internal("a thread of the backend panicked"))
+}
+
+/// None also for a process of another user, whose environment cannot be read.
+fn marker(pid: i32) -> io::Result<Option<Vec<u8>>> {
     for _ in 0..EXEC_PATIENCE {
-        let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let environ = match fs::read(format!("/proc/{pid}/environ")) {
+            Ok(environ) => environ,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
+            Err(error) => return unless_gone(error),
+        };
         if !environ.is_empty() {
             let mut entries = environ.split(|byte| *byte == 0);
             let value = entries.find_map(|entry| {
@@ -98,15 +144,23 @@ fn marker(pid: i32) -> Option<Vec<u8>> {
                     .strip_prefix(SESSION_MARKER.as_bytes())?
                     .strip_prefix(b"=")
             });
-            return value.map(<[u8]>::to_vec);
+            return Ok(value.map(<[u8]>::to_vec));
         }
-        if !Stat::read(pid)?.starting {
-            return None;
+        if !Stat::read(pid)?.is_some_and(|stat| stat.starting) {
+            return Ok(None);
         }
         // In the middle of an exec it has no environment yet; that takes a moment at most.
-        std::thread::sleep(Duration::from_millis(1));
+        thread::sleep(Duration::from_millis(1));
     }
-    None
+    Ok(None)
+}
+
+/// None if reading about a process failed because there is none any more.
+fn unless_gone<T>(error: io::Error) -> io::Result<Option<T>> {
+    match Errno::from_io_error(&error) {
+        Some(Errno::NOENT | Errno::SRCH) => Ok(None),
+        _ => Err(error),
+    }
 }
 
 /// The fields of `/proc/<pid>/stat` (proc(5)) that place a process.
@@ -125,9 +179,16 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Reads them; none when there is no such process.
-    pub fn read(pid: i32) -> Option<Stat> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    /// Reads them; none when there is no such process. An error says nothing about the process:
+    /// perhaps no descriptor was free.
+    pub fn read(pid: i32) -> io::Result<Option<Stat>> {
+        match fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) => Ok(Stat::parse(&stat)),
+            Err(error) => unless_gone(error),
+        }
+    }
+
+    fn parse(stat: &str) -> Option<Stat> {
         // The command stands in parentheses and may hold anything, parentheses included. What
         // follows begins with field 3.
         let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
@@ -150,13 +211,13 @@ mod tests {
     #[test]
     fn this_process_is_placed() {
         let own = std::process::id().cast_signed();
-        let stat = Stat::read(own).unwrap();
+        let stat = Stat::read(own).unwrap().unwrap();
         assert!(!stat.dead && !stat.starting && stat.started > 0);
         assert_eq!(
             stat.parent,
             std::os::unix::process::parent_id().cast_signed()
         );
-        assert_eq!(Stat::read(i32::MAX), None);
+        assert_eq!(Stat::read(i32::MAX).unwrap(), None);
     }
 
     #[tokio::test]
@@ -168,9 +229,9 @@ mod tests {
             .unwrap();
         let pid = child.id().cast_signed();
         let second = Processes::now().await.unwrap();
-        assert!(!first.all.contains_key(&pid) && second.is_still(pid));
+        assert!(first.get(pid).is_none() && second.is_still(pid).unwrap());
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(!second.is_still(pid));
+        assert!(!second.is_still(pid).unwrap());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, available_parallelism};
 
@@ -37,14 +38,24 @@ pub async fn blocking<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static)
         .map_err(|_| Error::internal("a thread of the backend panicked"))
 }
 
+/// Builds a runtime. That no thread can be made is an error here, for which tokio panics.
+pub fn runtime(builder: &mut Builder) -> io::Result<Runtime> {
+    // Made and ended at once, to learn the reason.
+    let probe = thread::Builder::new().spawn(|| ())?;
+    let _ = probe.join();
+    let built = catch_unwind(AssertUnwindSafe(|| builder.build()));
+    // What could be made a moment ago.
+    built.unwrap_or_else(|_| Err(io::ErrorKind::WouldBlock.into()))
+}
+
 /// A runtime with threads of its own, which may be dropped anywhere, also in a task.
 #[derive(Debug)]
 pub struct Threads(Option<Runtime>);
 
 impl Threads {
-    /// Starts what `builder` describes.
+    /// Starts what `builder` describes; see [`runtime`].
     pub fn start(builder: &mut Builder) -> io::Result<Self> {
-        Ok(Threads(Some(builder.build()?)))
+        Ok(Threads(Some(runtime(builder)?)))
     }
 
     /// For what may be busy all the time: one thread for two processors, at most `most`, without

@@ -6,12 +6,17 @@
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use std::{fs, io};
 
 use agentd_plugin_api::process_tree::Stat;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, getpid, waitid};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+/// When children are looked at again that could not be.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What plugins wait for themselves. One for the process.
 #[derive(Debug, Default)]
@@ -22,7 +27,7 @@ pub struct Children {
 #[derive(Debug, Default)]
 struct State {
     starting: usize,
-    /// Children died while one was being started.
+    /// Children died that could not be looked at: one was being started, or no descriptor was free.
     missed: bool,
     claimed: HashSet<i32>,
 }
@@ -56,12 +61,19 @@ impl Children {
         rustix::process::set_child_subreaper(Some(getpid()))?;
         let mut deaths = signal(SignalKind::child())?;
         tokio::spawn(async move {
-            while deaths.recv().await.is_some() {
+            let mut missed = false;
+            loop {
+                // A lack of descriptors passes without a signal.
+                let pause = if missed { RETRY } else { Duration::MAX };
+                if let Ok(None) = timeout(pause, deaths.recv()).await {
+                    return;
+                }
                 let mut state = self.lock();
                 match state.starting {
                     0 => reap(&mut state),
                     _ => state.missed = true,
                 }
+                missed = state.missed;
             }
         });
         Ok(())
@@ -72,31 +84,33 @@ impl Children {
     }
 }
 
-/// The list of children is not complete while processes come and go (proc(5)), so a look that
-/// changed it is followed by another.
 fn reap(state: &mut State) {
     state.claimed.retain(|pid| is_child(*pid));
+    // An error is that no descriptor is free to look with.
+    state.missed = reap_orphans(&state.claimed).is_err();
+}
+
+/// The list of children is not complete while processes come and go (proc(5)), so a look that
+/// changed it is followed by another.
+fn reap_orphans(claimed: &HashSet<i32>) -> io::Result<()> {
     // The session's leader may be outside this PID namespace. Then the number is 0, which getsid(2)
     // answers too, but rustix takes that for impossible.
-    let own = Stat::read(getpid().as_raw_nonzero().get());
-    let (Some(own), Some(children)) = (own, children()) else {
-        // No descriptor is free to look with.
-        state.missed = true;
-        return;
-    };
-    let mut reaped = false;
-    for pid in children.difference(&state.claimed) {
-        let is_orphan = |stat: Stat| stat.dead && stat.session != own.session;
-        if Stat::read(*pid).is_some_and(is_orphan)
-            && let Some(pid) = Pid::from_raw(*pid)
-        {
-            // None while a first thread is dead and others of its process live.
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-            reaped |= matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_)));
+    let own = Stat::read(getpid().as_raw_nonzero().get())?.map(|stat| stat.session);
+    loop {
+        let mut reaped = false;
+        for pid in children()?.difference(claimed) {
+            let is_orphan = |stat: Stat| stat.dead && Some(stat.session) != own;
+            if Stat::read(*pid)?.is_some_and(is_orphan)
+                && let Some(pid) = Pid::from_raw(*pid)
+            {
+                // None while a first thread is dead and others of its process live.
+                let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+                reaped |= matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_)));
+            }
         }
-    }
-    if reaped {
-        reap(state);
+        if !reaped {
+            return Ok(());
+        }
     }
 }
 
@@ -107,16 +121,16 @@ fn is_child(pid: i32) -> bool {
 }
 
 /// The daemon's children, from `/proc/self/task/*/children` (proc(5)).
-fn children() -> Option<HashSet<i32>> {
+fn children() -> io::Result<HashSet<i32>> {
     let mut children = HashSet::new();
-    for thread in fs::read_dir("/proc/self/task").ok()? {
-        match fs::read_to_string(thread.ok()?.path().join("children")) {
+    for thread in fs::read_dir("/proc/self/task")? {
+        match fs::read_to_string(thread?.path().join("children")) {
             Ok(list) => children.extend(list.split(' ').filter_map(|pid| pid.parse::<i32>().ok())),
             Err(error) if has_ended(&error) => {}
-            Err(_) => return None,
+            Err(error) => return Err(error),
         }
     }
-    Some(children)
+    Ok(children)
 }
 
 /// What reading about a thread fails with when there is none any more.

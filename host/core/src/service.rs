@@ -5,7 +5,9 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use agentd_plugin_api::{SHORTAGE_HINT, is_shortage, threads};
 use clap::{CommandFactory, FromArgMatches, Parser};
+use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
 use crate::children::Children;
@@ -81,12 +83,15 @@ where
     F: FnOnce(Prepared) -> R,
     R: Future<Output = Result<Server, StartError>>,
 {
-    let failed =
-        |what: &str, error: std::io::Error| StartError::failure(format!("{what}: {error}"));
+    let failed = |what: &str, error: std::io::Error| {
+        let failure = StartError::failure(format!("{what}: {error}"));
+        match is_shortage(&error) {
+            true => failure.hint(SHORTAGE_HINT),
+            false => failure,
+        }
+    };
     let mut shutdown = shutdown_signal().map_err(|error| failed("listening for signals", error))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
+    let runtime = threads::runtime(Builder::new_multi_thread().enable_all())
         .map_err(|error| failed("starting the runtime", error))?;
     descriptors::raise_limit();
     let ended = runtime.block_on(async {

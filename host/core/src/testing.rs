@@ -65,5 +65,6 @@ pub fn may_make_namespaces() -> bool {
 
 /// Whether a process of that number runs; a zombie does not.
 pub fn is_alive(pid: i32) -> bool {
-    agentd_plugin_api::process_tree::Stat::read(pid).is_some_and(|stat| !stat.dead)
+    let stat = agentd_plugin_api::process_tree::Stat::read(pid).unwrap();
+    stat.is_some_and(|stat| !stat.dead)
 }

@@ -1,6 +1,16 @@
 //! What becomes of a start when the machine has no more to give.
 
-use agentd_host::testing::{TestProgram, may_make_namespaces};
+use std::process::Command;
+use std::sync::Arc;
+
+use agentd_host::loader::{self, BackendName, SearchPath, Trust};
+use agentd_host::testing::{DEADLINE, TestProgram, libraries, may_make_namespaces};
+use agentd_host::{Backend, Services};
+
+use crate::program;
+
+/// More than a process has room for (2^47), so that no thread can be made with it.
+const NO_STACK: &str = "140737488355328";
 
 /// A daemon that this script starts as `$0`.
 fn started_by(script: &str) -> TestProgram {
@@ -70,4 +80,48 @@ async fn a_full_disk_leaves_nothing_that_stops_the_next_start() {
     assert!(stdout.ends_with("second 0\n"), "{stdout} {stderr}");
     assert!(stderr.contains("Error: the state directory `"), "{stderr}");
     assert!(stderr.contains("hint: "), "{stderr}");
+}
+
+#[tokio::test]
+async fn no_threads_at_all() {
+    let ended = program().env("RUST_MIN_STACK", NO_STACK).ends().await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let expected = "Error: listening for signals: Resource temporarily unavailable (os error 11)\n\
+                    hint: ";
+    assert!(ended.stderr.starts_with(expected), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+}
+
+/// The service runs, the library gets no thread: each has a standard library of its own, which
+/// reads the variable when it makes its first thread.
+#[tokio::test]
+async fn no_threads_for_the_backend() {
+    const VARIABLE: &str = "TEST_OF_A_BACKEND_WITHOUT_THREADS";
+    if std::env::var_os(VARIABLE).is_some() {
+        std::thread::spawn(|| ()).join().unwrap();
+        // SAFETY: this is the only test of its process, and nothing else runs in it.
+        unsafe { std::env::set_var("RUST_MIN_STACK", NO_STACK) };
+        let search = SearchPath::new(Some(libraries().as_os_str()), None, None).unwrap();
+        let name = BackendName::parse("pty".as_ref()).unwrap();
+        let library = loader::load(&name, &search, Trust::Strict).unwrap();
+        let (services, config) = (Arc::new(Services), Default::default());
+        let connected = Backend::connect(&library, services, &config, DEADLINE).await;
+        let error = connected.err().unwrap();
+        println!("{:?}: {}", error.exit_code, error.message);
+        return;
+    }
+    let again = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "limits::no_threads_for_the_backend",
+            "--nocapture",
+        ])
+        .env(VARIABLE, "1")
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&again.stdout);
+    assert!(again.status.success(), "{}: {again:?}", again.status);
+    let expected = "Unavailable: starting the backend's threads: Resource temporarily unavailable \
+                    (os error 11)\n";
+    assert!(printed.contains(expected), "{again:?}");
 }

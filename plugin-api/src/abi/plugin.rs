@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::io;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -47,22 +46,22 @@ extern "C" fn connect<B: Backend>(
     host: HostBox,
     config: RString,
 ) -> FfiFuture<AbiResult<BackendBox>> {
-    let host = Host::new(Arc::new(RemoteHost(host)));
-    forward::connect(&host);
-    let runtime = match own_runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            let error = Error::from(error).into();
-            return FfiFuture::new(std::future::ready(RResult::RErr(error)));
-        }
-    };
-    call(runtime.handle().clone(), move || async move {
-        let backend = Arc::new(B::connect(host, from_json(&config)?).await?);
-        Ok(AbiBackend_TO::from_value(
-            Erased::new(backend, runtime),
-            TD_Opaque,
-        ))
-    })
+    let connected = guard(move || {
+        let host = Host::new(Arc::new(RemoteHost(host)));
+        forward::connect(&host);
+        let runtime = own_runtime()?;
+        Ok(call(runtime.handle().clone(), move || async move {
+            let backend = Arc::new(B::connect(host, from_json(&config)?).await?);
+            Ok(AbiBackend_TO::from_value(
+                Erased::new(backend, runtime),
+                TD_Opaque,
+            ))
+        }))
+    });
+    match connected {
+        RResult::ROk(call) => call,
+        RResult::RErr(error) => FfiFuture::new(std::future::ready(RResult::RErr(error))),
+    }
 }
 
 /// An author's value and the runtime that its futures are polled in.
@@ -209,13 +208,17 @@ impl Receiver for RemoteReceiver {
 }
 
 /// The runtime of one connection; its threads end with it.
-fn own_runtime() -> io::Result<Arc<Threads>> {
+fn own_runtime() -> Result<Arc<Threads>> {
     let mut builder = Builder::new_multi_thread();
     builder
         .worker_threads(1)
         .thread_name("agentd-backend")
         .enable_all();
-    Threads::start(&mut builder).map(Arc::new)
+    Threads::start(&mut builder).map(Arc::new).map_err(|error| {
+        let mut failed = Error::from(error);
+        failed.message = format!("starting the backend's threads: {}", failed.message);
+        failed
+    })
 }
 
 /// Runs an author's code; a panic becomes an error.

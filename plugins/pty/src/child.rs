@@ -1,5 +1,5 @@
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -13,7 +13,8 @@ use agentd_plugin_api::{
 use portable_pty::{PtySize, native_pty_system};
 use rustix::fs::{Access, OFlags, access, fcntl_getfl, fcntl_setfl};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, pidfd_open, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal,
+    waitid,
 };
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use tokio::io::Interest;
@@ -22,11 +23,10 @@ use tokio::runtime::Handle;
 
 use crate::before_exec::before_exec;
 
-/// A process that leads a session of its own on a PTY. Killed when it is dropped before
-/// [`wait`](Child::wait) has returned.
+/// A process that leads a session of its own on a PTY. Until this is dropped, which kills and reaps
+/// it, no other process can have its number.
 pub struct Child {
     process: Process,
-    pidfd: AsyncFd<OwnedFd>,
     /// Non-blocking.
     master: Option<OwnedFd>,
 }
@@ -37,21 +37,18 @@ impl Child {
     /// that are the `events` dropped.
     pub async fn spawn(host: &Host, spec: &SessionSpec, events: &SessionEvents) -> Result<Child> {
         let (host, spec, mut spawned) = (host.clone(), spec.clone(), Spawned::new(spec, events));
+        let runtime = Handle::current();
         // A file system that does not answer would hold up everything else.
         let spawned = threads::blocking(move || {
+            let _entered = runtime.enter();
             spawned.child = Some(spawn(&host, &spec)?);
             Ok::<_, Error>(spawned)
         });
-        let (process, pidfd, master) = spawned.await??.take()?;
-        Ok(Child {
-            process,
-            pidfd: watch(pidfd, Interest::READABLE)?,
-            master: Some(master),
-        })
+        spawned.await??.take()
     }
 
     pub fn pid(&self) -> u32 {
-        self.process.pid()
+        self.process.pid
     }
 
     /// Takes out the daemon's end of the PTY, for reading and writing; once.
@@ -59,10 +56,10 @@ impl Child {
         self.master.take()
     }
 
-    /// Waits for the end of the process and reaps it.
-    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
-        self.pidfd.readable().await?.retain_ready();
-        let status = self.process.reap()?;
+    /// Waits for the end of the process, and leaves it to be reaped.
+    pub async fn ended(&self) -> io::Result<ExitStatus> {
+        self.process.pidfd.readable().await?.retain_ready();
+        let status = self.process.wait(WaitIdOptions::NOWAIT)?;
         Ok(match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => ExitStatus::code(code),
             (None, Some(signal)) => ExitStatus::signal(signal),
@@ -71,43 +68,36 @@ impl Child {
     }
 }
 
-/// A child. Its number is its own until it is reaped; killed when it is dropped before.
+/// A child that nobody has reaped. Killed and reaped when it is dropped.
 struct Process {
-    pid: Pid,
-    reaped: bool,
+    pid: u32,
+    pidfd: AsyncFd<OwnedFd>,
 }
 
 impl Process {
-    fn pid(&self) -> u32 {
-        self.pid.as_raw_nonzero().get().cast_unsigned()
-    }
-
-    fn reap(&mut self) -> io::Result<WaitIdStatus> {
-        let status = waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED);
-        // An error is that there is no such child any more.
-        self.reaped = true;
-        status?.ok_or_else(|| io::Error::other("waitid returned without a status"))
+    fn wait(&self, options: WaitIdOptions) -> io::Result<WaitIdStatus> {
+        let process = WaitId::PidFd(self.pidfd.as_fd());
+        let status = waitid(process, WaitIdOptions::EXITED | options)?;
+        status.ok_or_else(|| io::Error::other("waitid returned without a status"))
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if !self.reaped {
-            let _ = kill_process(self.pid, Signal::KILL);
-            let _ = self.reap();
-        }
+        // Both by descriptor: a number would be another process's if somebody else had reaped it.
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+        // A pidfd that does not block says EAGAIN where waitid(2) would wait.
+        let _ = fcntl_setfl(&self.pidfd, OFlags::empty());
+        let _ = self.wait(WaitIdOptions::empty());
     }
 }
-
-/// A process, its pidfd, and the daemon's end of its PTY.
-type Parts = (Process, OwnedFd, OwnedFd);
 
 /// What was started. Ended with everything that it has started itself unless somebody takes it.
 struct Spawned {
     runtime: Handle,
     id: String,
     events: SessionEvents,
-    child: Option<Parts>,
+    child: Option<Child>,
 }
 
 impl Spawned {
@@ -120,7 +110,7 @@ impl Spawned {
         }
     }
 
-    fn take(mut self) -> Result<Parts> {
+    fn take(mut self) -> Result<Child> {
         let nothing = || Error::internal("nothing was started");
         self.child.take().ok_or_else(nothing)
     }
@@ -134,7 +124,7 @@ impl Drop for Spawned {
         let (id, events) = (std::mem::take(&mut self.id), self.events.clone());
         self.runtime.spawn(async move {
             // Before it is reaped: what it has started descends from it.
-            let tree = ProcessTree::new(&id, child.0.pid());
+            let tree = ProcessTree::new(&id, child.pid());
             if let Err(error) = tree.end(Duration::ZERO).await {
                 tracing::warn!(session = id, %error, "undoing a start that was given up");
             }
@@ -156,7 +146,7 @@ pub fn set_size(master: BorrowedFd<'_>, size: Size) -> io::Result<()> {
 }
 
 /// Takes a millisecond or two, and as long as the program's file system takes.
-fn spawn(host: &Host, spec: &SessionSpec) -> Result<Parts> {
+fn spawn(host: &Host, spec: &SessionSpec) -> Result<Child> {
     let mut command = command(spec)?;
     let (master, slave) = open_pty(spec.size)?;
     command
@@ -167,15 +157,29 @@ fn spawn(host: &Host, spec: &SessionSpec) -> Result<Parts> {
     unsafe { command.pre_exec(before_exec) };
 
     let spawning = host.spawning();
-    let child = command
+    let mut child = command
         .spawn()
         .map_err(|error| program::cannot_run(&spec.command[0], &error))?;
     spawning.claim(child.id());
-    let pid = Pid::from_raw(child.id().cast_signed())
-        .ok_or_else(|| Error::internal("the program has no process id"))?;
-    let process = Process { pid, reaped: false };
-    let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(io::Error::from)?;
-    Ok((process, pidfd, master))
+    match open(child.id()) {
+        Ok(pidfd) => Ok(Child {
+            process: Process {
+                pid: child.id(),
+                pidfd,
+            },
+            master: Some(master),
+        }),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error.into())
+        }
+    }
+}
+
+fn open(pid: u32) -> io::Result<AsyncFd<OwnedFd>> {
+    let pid = Pid::from_raw(pid.cast_signed()).ok_or(io::ErrorKind::InvalidInput)?;
+    watch(pidfd_open(pid, PidfdFlags::NONBLOCK)?, Interest::READABLE)
 }
 
 /// The two ends of a new PTY: the daemon's, non-blocking, and the program's.

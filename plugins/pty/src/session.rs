@@ -8,7 +8,7 @@ use agentd_plugin_api::threads::Threads;
 use agentd_plugin_api::{Error, Result, Session, SessionEvents, Size};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::watch as state;
+use tokio::sync::{RwLock, watch as state};
 
 use crate::child::{Child, set_size};
 use crate::input::Input;
@@ -22,6 +22,8 @@ pub struct PtySession {
     /// Owned by the tasks, so that an ended session has no descriptor open.
     terminal: Weak<Terminal>,
     tree: ProcessTree,
+    /// Read while the tree is ended by the number of its first process; true when that is reaped.
+    reaped: Arc<RwLock<bool>>,
     /// True once the end has been reported.
     ended: state::Receiver<bool>,
 }
@@ -46,11 +48,13 @@ impl PtySession {
             input: Input::new(),
         });
         let tree = ProcessTree::new(id, child.pid());
+        let reaped = Arc::new(RwLock::new(false));
         let (report_end, ended) = state::channel(false);
 
         let session = PtySession {
             terminal: Arc::downgrade(&terminal),
             tree: tree.clone(),
+            reaped: reaped.clone(),
             ended,
         };
         // One task begins the others on their own thread: each that is begun from elsewhere wakes it.
@@ -65,17 +69,19 @@ impl PtySession {
                     terminal.input.close();
                 }
             });
-            let status = child.wait().await;
-            if let Err(error) = tree.end(ORPHAN_GRACE).await {
-                tracing::warn!(%error, "the agent left processes behind");
-            }
+            let status = child.ended().await;
+            tree.end_rest(ORPHAN_GRACE).await;
             // A question of the program's that nobody answers any more holds nothing up.
             terminal.input.close();
             input.abort();
             output.drained().await;
             // Nothing of it is left when its end is known.
             let _ = input.await;
-            drop((terminal, child));
+            drop(terminal);
+            let mut reaped = reaped.write().await;
+            drop(child);
+            *reaped = true;
+            drop(reaped);
             match status {
                 Ok(status) => events.exited(status),
                 Err(error) => events.lost(format!("waiting for the process: {error}")),
@@ -106,7 +112,11 @@ impl Session for PtySession {
         if *ended.borrow() {
             return Ok(());
         }
-        self.tree.end(grace).await?;
+        let reaped = self.reaped.read().await;
+        if !*reaped {
+            self.tree.end(grace).await?;
+        }
+        drop(reaped);
         let reported = ended.wait_for(|ended| *ended).await;
         reported
             .map(drop)

@@ -13,7 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use crate::letter::Letter;
-use crate::watch::{self, Descriptor};
+use crate::watch::{self, Process};
 
 /// How long a launcher may take for all that it does.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,14 +46,14 @@ impl Handover {
     }
 
     /// Gives the letter to the launcher that runs as `pid`, and answers when it has become the
-    /// program, with a descriptor of that process.
-    pub async fn give(self, pid: u32, letter: &Letter, key: &[u8]) -> Result<Descriptor> {
+    /// program: that process.
+    pub async fn give(self, pid: u32, letter: &Letter, key: &[u8]) -> Result<Process> {
         let process = watch::open(pid)?.ok_or_else(never_asked)?;
         let give = async {
             // While it waits for an answer, no other process can have its number.
             let mut launcher = tokio::select! {
                 launcher = self.accept(pid) => launcher?,
-                _ = process.readable() => return Err(never_asked()),
+                _ = process.ended() => return Err(never_asked()),
             };
             let mut reason = String::new();
             let talk = async {

@@ -35,7 +35,7 @@ const ENDING_SERVERS: u32 = 10;
 pub struct Running {
     pub place: Place,
     /// Its process, for sure.
-    pub process: watch::Descriptor,
+    pub process: watch::Process,
 }
 
 /// All that is needed to start an agent.

@@ -1,5 +1,6 @@
 //! Where an agent is on its server, and how it stands there.
 
+use agentd_plugin_api::process_tree::{ProcessTree, Stat};
 use agentd_plugin_api::{ExitStatus, Found, Result};
 
 use crate::server::{Failure, Server};
@@ -34,6 +35,9 @@ pub struct Place {
 pub enum Pane {
     /// Its process runs, by tmux's account.
     Running(u32),
+    /// tmux has reaped its process, so that another may have its number, and something else still
+    /// has the terminal open.
+    Reaped(u32),
     /// Its process ended. None until tmux knows how.
     Ended(Option<ExitStatus>),
     /// There is no such pane.
@@ -85,6 +89,20 @@ impl Place {
         }
     }
 
+    /// The processes of the agent `id`. Where its first process may have been reaped, it is known
+    /// by nothing but its mark: its number may be another's.
+    pub async fn tree(&self, server: &Server, id: &str) -> Result<ProcessTree> {
+        let stat = Stat::read(self.pid.cast_signed())?;
+        // Asked afterwards: what tmux has not reaped now it had not reaped then.
+        let pane = self.pane(server).await;
+        Ok(match (stat, pane) {
+            (Some(stat), Ok(Pane::Running(pid))) if pid == self.pid => {
+                ProcessTree::of(id, pid, stat.started)
+            }
+            _ => ProcessTree::marked(id),
+        })
+    }
+
     /// Whether the agent runs, by tmux's account.
     pub async fn is_running(&self, server: &Server) -> Result<bool> {
         match self.pane(server).await {
@@ -107,7 +125,8 @@ impl Place {
             (true, Some(code), ..) => Pane::Ended(Some(ExitStatus::code(code))),
             (true, None, Some(signal), _) => Pane::Ended(Some(ExitStatus::signal(signal))),
             (true, ..) => Pane::Ended(None),
-            (false, _, _, Some(pid)) => Pane::Running(pid.cast_unsigned()),
+            (false, None, None, Some(pid)) => Pane::Running(pid.cast_unsigned()),
+            (false, _, _, Some(pid)) => Pane::Reaped(pid.cast_unsigned()),
             (false, ..) => Pane::Gone,
         }
     }
@@ -193,6 +212,8 @@ mod tests {
             Pane::Ended(Some(ExitStatus::signal(9)))
         );
         assert_eq!(place.read("1 7   5"), Pane::Ended(None));
+        assert_eq!(place.read("0 7 3  5"), Pane::Reaped(7));
+        assert_eq!(place.read("0 7  9 5"), Pane::Reaped(7));
         assert_eq!(place.read("0 7   6"), Pane::Gone);
     }
 }

@@ -12,7 +12,7 @@ use crate::place::{ID, Place};
 use crate::prompt;
 use crate::server::{Failure, Server};
 use crate::terminals::Terminals;
-use crate::watch::Descriptor;
+use crate::watch::Process;
 use crate::{log, watch as watcher};
 
 /// How long the shells beside an agent may take to end when they are asked to.
@@ -41,7 +41,7 @@ impl TmuxSession {
         server: Server,
         id: String,
         place: Place,
-        process: Option<Descriptor>,
+        process: Option<Process>,
         terminals: Terminals,
         events: SessionEvents,
     ) -> Self {
@@ -138,9 +138,8 @@ impl Drop for TmuxSession {
 impl Session for TmuxSession {
     async fn terminate(&self, grace: Duration) -> Result<()> {
         if !self.has_ended() {
-            ProcessTree::new(&self.id, self.place.pid)
-                .end(grace)
-                .await?;
+            let tree = self.place.tree(&self.server, &self.id).await?;
+            tree.end(grace).await?;
             // The end is reported before the pane that tells of it is removed.
             let mut ended = self.ended.clone();
             if timeout(NOTICE, ended.wait_for(|ended| *ended))
@@ -237,7 +236,7 @@ fn refusal(failure: Failure) -> Error {
 
 /// Ends an agent that nobody watches, and removes its session.
 pub async fn end(server: &Server, place: &Place, id: &str, grace: Duration) -> Result<()> {
-    ProcessTree::new(id, place.pid).end(grace).await?;
+    place.tree(server, id).await?.end(grace).await?;
     remove(server, place, id, grace).await
 }
 

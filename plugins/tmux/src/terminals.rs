@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -14,10 +15,9 @@ use agentd_plugin_api::{descriptor, tracing};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-
-use crate::watch::Descriptor;
 
 /// One inotify instance for all terminals, which a user may have only a few of. There is one while
 /// anything is watched.
@@ -34,7 +34,7 @@ pub struct Watch {
 
 #[derive(Debug)]
 struct Inotify {
-    descriptor: Arc<Descriptor>,
+    descriptor: Arc<AsyncFd<OwnedFd>>,
     watched: Arc<Mutex<Watched>>,
     reader: JoinHandle<()>,
 }
@@ -125,7 +125,7 @@ impl Drop for Inotify {
     }
 }
 
-async fn read(descriptor: Arc<Descriptor>, watched: Arc<Mutex<Watched>>) {
+async fn read(descriptor: Arc<AsyncFd<OwnedFd>>, watched: Arc<Mutex<Watched>>) {
     let mut buffer = [MaybeUninit::uninit(); 4096];
     loop {
         let Ok(mut ready) = descriptor.readable().await else {

@@ -4,12 +4,14 @@
 //! kernel tells when one of them ends, so nothing is polled while the agent runs, and no hook of
 //! tmux's is needed. Only how the agent ended has to be asked of tmux, whose child it is.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use agentd_plugin_api::process_tree::ProcessTree;
-use agentd_plugin_api::{ExitStatus, Result, SessionEvents, descriptor, tracing};
+use agentd_plugin_api::process_tree::{ProcessTree, Stat};
+use agentd_plugin_api::{ErrorKind, ExitStatus, Result, SessionEvents, descriptor, tracing};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
 use crate::place::{Pane, Place};
@@ -25,13 +27,13 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_s
 pub async fn watch(
     server: &Server,
     place: &Place,
-    process: Option<Descriptor>,
+    process: Option<Process>,
     id: &str,
     events: &SessionEvents,
 ) {
-    let end = match wait(server, place, process).await {
-        Ok(()) => {
-            end_tree(place, id).await;
+    let end = match wait(server, place, process, id, events).await {
+        Ok(tree) => {
+            tree.end_rest(GRACE).await;
             ask(server, place, events).await
         }
         Err(error) => Err(format!("the agent cannot be watched: {error}")),
@@ -42,27 +44,50 @@ pub async fn watch(
     }
 }
 
-/// Returns when the agent's process, or the server's, has ended.
-async fn wait(server: &Server, place: &Place, process: Option<Descriptor>) -> Result<()> {
-    let Some(tmux) = open(place.server)? else {
-        return Ok(());
+/// Returns when the agent's process, or the server's, has ended: what may be left of the agent.
+async fn wait(
+    server: &Server,
+    place: &Place,
+    mut agent: Option<Process>,
+    id: &str,
+    events: &SessionEvents,
+) -> Result<ProcessTree> {
+    let mut lacking = false;
+    let tmux = loop {
+        let look = async {
+            if agent.is_none() {
+                agent = find(server, place).await?;
+            }
+            open(place.server)
+        };
+        match look.await {
+            Ok(tmux) => break tmux,
+            // No descriptor is free, which says nothing about the agent.
+            Err(error) if error.kind == ErrorKind::Unavailable => {
+                lacking = true;
+                events.unknown(error.message);
+                sleep(PAUSES.1).await;
+            }
+            Err(error) => return Err(error),
+        }
     };
-    let agent = match process {
-        Some(process) => process,
-        None => match find(server, place).await? {
-            Some(process) => process,
-            None => return Ok(()),
-        },
+    let Some(agent) = agent else {
+        return Ok(ProcessTree::marked(id));
     };
-    tokio::select! {
-        ended = agent.readable() => drop(ended?),
-        ended = tmux.readable() => drop(ended?),
+    if let Some(tmux) = tmux {
+        if lacking {
+            events.running(Some(place.pid));
+        }
+        tokio::select! {
+            ended = agent.ended() => ended?,
+            ended = tmux.ended() => ended?,
+        }
     }
-    Ok(())
+    Ok(ProcessTree::of(id, place.pid, agent.started))
 }
 
 /// The agent's process, if it runs.
-async fn find(server: &Server, place: &Place) -> Result<Option<Descriptor>> {
+async fn find(server: &Server, place: &Place) -> Result<Option<Process>> {
     let process = open(place.pid)?;
     // Asked after the descriptor was opened: while tmux has this process, no other can have its
     // number, so the descriptor is the agent's.
@@ -74,24 +99,39 @@ async fn find(server: &Server, place: &Place) -> Result<Option<Descriptor>> {
     Ok(process)
 }
 
-pub type Descriptor = tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>;
+/// A process, whoever waits for it.
+#[derive(Debug)]
+pub struct Process {
+    descriptor: AsyncFd<OwnedFd>,
+    /// As in [`Stat::started`].
+    pub started: u64,
+}
 
-/// Becomes readable when the process ends. None when there is no such process.
-pub fn open(pid: u32) -> Result<Option<Descriptor>> {
-    let Some(pid) = Pid::from_raw(pid.cast_signed()) else {
-        return Ok(None);
-    };
-    match pidfd_open(pid, PidfdFlags::NONBLOCK) {
-        Ok(pidfd) => Ok(Some(descriptor::watch(pidfd, Interest::READABLE)?)),
-        Err(rustix::io::Errno::SRCH) => Ok(None),
-        Err(error) => Err(std::io::Error::from(error).into()),
+impl Process {
+    /// Waits for its end.
+    pub async fn ended(&self) -> Result<()> {
+        self.descriptor.readable().await?.retain_ready();
+        Ok(())
     }
 }
 
-async fn end_tree(place: &Place, id: &str) {
-    if let Err(error) = ProcessTree::new(id, place.pid).end(GRACE).await {
-        tracing::warn!(session = id, %error, "the agent ended, its children did not");
-    }
+/// The process of that number, if there is one. Whose it is has to be made sure of afterwards.
+pub fn open(pid: u32) -> Result<Option<Process>> {
+    let Some(number) = Pid::from_raw(pid.cast_signed()) else {
+        return Ok(None);
+    };
+    let pidfd = match pidfd_open(number, PidfdFlags::NONBLOCK) {
+        Ok(pidfd) => pidfd,
+        Err(rustix::io::Errno::SRCH) => return Ok(None),
+        Err(error) => return Err(std::io::Error::from(error).into()),
+    };
+    let Some(stat) = Stat::read(pid.cast_signed())? else {
+        return Ok(None);
+    };
+    Ok(Some(Process {
+        descriptor: descriptor::watch(pidfd, Interest::READABLE)?,
+        started: stat.started,
+    }))
 }
 
 /// How the agent ended, or why nobody knows. tmux may need a moment to notice.
@@ -100,12 +140,12 @@ async fn ask(server: &Server, place: &Place, events: &SessionEvents) -> Result<E
     loop {
         match place.pane(server).await {
             Ok(Pane::Ended(Some(status))) => return Ok(status),
-            Ok(Pane::Running(pid)) if pid != place.pid => {
+            Ok(Pane::Running(pid) | Pane::Reaped(pid)) if pid != place.pid => {
                 return Err("another program was started in the agent's tmux pane".to_owned());
             }
             Ok(Pane::Gone) => return Err("the agent's tmux pane was closed".to_owned()),
             Err(Failure::NoServer(_)) => return Err("the tmux server ended".to_owned()),
-            Ok(Pane::Running(_) | Pane::Ended(None)) => remind(place),
+            Ok(Pane::Running(_) | Pane::Reaped(_) | Pane::Ended(None)) => remind(place),
             Err(Failure::Refused(words)) => events.unknown(words),
             Err(Failure::Client(error)) => events.unknown(error.message),
         }
