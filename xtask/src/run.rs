@@ -23,7 +23,7 @@ pub fn run(service: Service, release: bool, flags: &[String]) -> Result {
     if service == Service::Orchestrator {
         // Without it the service runs too, and says at `/` how to get it.
         if build_ui::is_possible() {
-            build_ui::run_if_missing()?;
+            build_ui::run_if_old()?;
         } else {
             say("note: Node.js is not here, so the web UI is left out");
         }

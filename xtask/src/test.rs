@@ -112,7 +112,7 @@ fn prepare(part: Part) -> Result<bool> {
         // The tests run the programs and load the libraries, which cargo builds only when asked.
         Part::Rust => tool::run(&mut cargo(&["build", "--workspace"])).map(|()| true),
         Part::Browser if builds_ui && find("chromium").is_some() => {
-            build_ui::run_if_missing().map(|()| true)
+            build_ui::run_if_old().map(|()| true)
         }
         Part::Soak => soak::prepare().map(|()| true),
         Part::Ui | Part::Browser => Ok(false),
