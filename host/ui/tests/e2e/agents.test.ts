@@ -30,7 +30,7 @@ test('agents come, change and go by themselves', async () => {
   await row(made.name).getByText('ready to work').waitFor();
   expect(await row(made.name).innerText()).toContain(backend);
   await call('POST', `/agents/${made.id}/stop`);
-  await row(made.name).getByText('Stopped').waitFor();
+  await row(made.name).getByText('Stopped', { exact: true }).waitFor();
   await remove(made.id);
   await row(made.name).waitFor({ state: 'detached' });
 });
@@ -51,7 +51,8 @@ test('stop, restart and delete, each with the right question', async () => {
 
   await page.getByRole('button', { name: `Stop ${made.name}` }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Stop' }).click();
-  await row(made.name).getByText('Stopped').waitFor();
+  await row(made.name).getByText('Stopped', { exact: true }).waitFor();
+  await row(made.name).getByText('stopped on request').waitFor();
 
   await page.getByRole('button', { name: `Restart ${made.name}` }).click();
   await row(made.name).getByText('Running').waitFor();
@@ -101,6 +102,19 @@ test('an agent is made in the dialog', async () => {
   await page.keyboard.press('Escape');
   await dialog.waitFor({ state: 'detached' });
   await remove(id);
+});
+
+test('a long reason stays in its box', async () => {
+  await page.getByRole('button', { name: 'New agent' }).click();
+  const dialog = page.getByRole('dialog', { name: 'New agent' });
+  await dialog.getByLabel('Name').fill(`ui-long-${process.pid}`);
+  await dialog.getByLabel('Runs').selectOption('general');
+  await dialog.getByLabel('Directory').fill(`/${'without-a-break'.repeat(12)}`);
+  await dialog.getByRole('button', { name: 'Create' }).click();
+  const note = dialog.getByRole('alert');
+  await note.waitFor();
+  expect(await note.evaluate((element) => element.scrollWidth - element.clientWidth)).toBe(0);
+  expect(await dialog.evaluate((element) => element.scrollWidth - element.clientWidth)).toBe(0);
 });
 
 test('the backend describes its own options, and they reach it', async () => {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { plain } from '../../web/text/ansi.ts';
-import { endedWell, exitText } from '../../web/text/exit.ts';
+import { endedWell, endText, exitText } from '../../web/text/exit.ts';
 import { duration } from '../../web/text/time.ts';
 import { line, words } from '../../web/text/words.ts';
 
@@ -43,6 +43,13 @@ test.each([
   [null, 'ended'],
 ])('%j', (exit, expected) => {
   expect(exitText(exit)).toBe(expected);
+});
+
+test('a stop that was asked for is not called a failure', () => {
+  expect(endText({ status: 'stopped' }, { signal: 1 })).toBe('stopped on request');
+  expect(endText({ status: 'stopped' }, { code: 137 })).toBe('stopped on request');
+  expect(endText({ status: 'stopped' }, { code: 0 })).toBe('exited with code 0');
+  expect(endText({ status: 'failed' }, { signal: 1 })).toBe('ended by SIGHUP');
 });
 
 test('only code 0 is a good end', () => {

@@ -9,7 +9,7 @@ import { agentLink } from '../router.ts';
 import { agents, loaded, stale, total } from '../service/agents.ts';
 import { askForLastLines, lastLines } from '../service/lastlines.ts';
 import type { Agent, Status } from '../service/wire.ts';
-import { exitText } from '../text/exit.ts';
+import { endText } from '../text/exit.ts';
 import { duration } from '../text/time.ts';
 
 const PAGE = 50;
@@ -174,7 +174,7 @@ function LastLine({ agent }: { agent: Agent }) {
   if (session?.exit) {
     return (
       <span class="faint" title={line}>
-        {exitText(session.exit)}
+        {endText(agent, session.exit)}
         {line !== '' && `: ${line}`}
       </span>
     );

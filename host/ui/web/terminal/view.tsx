@@ -8,7 +8,7 @@ import { say } from '../parts/toast.tsx';
 import { drawing, fontSize, isDark, reader } from '../prefs.ts';
 import { onChange } from '../service/agents.ts';
 import type { Agent } from '../service/wire.ts';
-import { endedWell, exitText } from '../text/exit.ts';
+import { endedWell, endText } from '../text/exit.ts';
 import { loadFont } from './font.ts';
 import { KEYS, withCtrl } from './keys.ts';
 import type { LinkState } from './link.ts';
@@ -241,9 +241,9 @@ function ExitBar({ session, agent }: { session: TerminalSession; agent: Agent })
   if (!exit) return null;
   const said = { ...agent.session?.exit, ...exit };
   return (
-    <div class={endedWell(exit) ? 'exit-bar' : 'exit-bar bad'} role="status">
+    <div class={endedWell(exit) || agent.status === 'stopped' ? 'exit-bar' : 'exit-bar bad'} role="status">
       <span>
-        {agent.name} {exitText(said)}.
+        {agent.name} {endText(agent, said)}.
       </span>
       <Button kind="main" onClick={() => restart(agent)} label={`Restart ${agent.name} now`}>
         Restart

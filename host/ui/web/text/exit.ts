@@ -1,4 +1,4 @@
-import type { Exit } from '../service/wire.ts';
+import type { Agent, Exit } from '../service/wire.ts';
 
 const SIGNALS: Record<number, string> = {
   1: 'SIGHUP',
@@ -26,6 +26,11 @@ export function exitText(exit: Exit | null | undefined): string {
   }
   if (exit?.code !== undefined && exit.code !== null) return `exited with code ${exit.code}${reason}`;
   return exit?.reason ? `ended: ${exit.reason}` : 'ended';
+}
+
+/** How the agent's last run ended, as whoever asked for it would say it. */
+export function endText({ status }: Pick<Agent, 'status'>, exit: Exit | null | undefined): string {
+  return status === 'stopped' && !endedWell(exit) ? 'stopped on request' : exitText(exit);
 }
 
 export const endedWell = (exit: Exit | null | undefined): boolean => exit?.code === 0 && (exit.signal ?? null) === null;
