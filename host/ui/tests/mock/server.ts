@@ -77,6 +77,18 @@ function tell(change: Change): void {
   for (const listener of listeners) listener.write(text);
 }
 
+/** What the screens show last, to whoever listens; these events have no place in the order of the others. */
+const shown = new Map<string, string>();
+setInterval(() => {
+  if (!about.capabilities.includes('terminal') || listeners.size === 0) return;
+  for (const [id, { session }] of agents) {
+    const data = JSON.stringify({ id, lines: session.lines.slice(-5) });
+    if (shown.get(id) === data) continue;
+    shown.set(id, data);
+    for (const listener of listeners) listener.write(`event: output\ndata: ${data}\n\n`);
+  }
+}, 1000).unref();
+
 function start(kept: { agent: Agent; spec: NewAgent }): MockSession {
   const { agent, spec } = kept;
   const command = spec.command ?? [spec.agent === undefined || spec.agent === 'general' ? '/bin/bash' : spec.agent];
@@ -149,6 +161,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     const last = Number(request.headers['last-event-id'] ?? past.length);
     response.write(`: hello\n\n${past.slice(last).join('')}`);
     listeners.add(response);
+    shown.clear();
     response.on('close', () => listeners.delete(response));
     return;
   }
