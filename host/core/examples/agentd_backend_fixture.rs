@@ -34,14 +34,14 @@ impl Follower {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let file = session.working_dir.join(format!("follower-{number}"));
-        std::fs::write(&file, "")?;
+        fs::write(&file, "")?;
         Ok(Follower(file))
     }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        let _ = fs::remove_file(&self.0);
     }
 }
 

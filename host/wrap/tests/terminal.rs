@@ -250,3 +250,47 @@ async fn a_viewer_that_leaves_is_let_go_with_1000() {
     terminal.hello().await;
     terminal.detach().await;
 }
+
+#[tokio::test]
+async fn a_viewer_that_leaves_while_the_session_is_starting_is_let_go() {
+    let server = wrap("slow");
+    let session = server.start("demo", &["never"]).await;
+    session.terminal("").await.detach().await;
+}
+
+#[tokio::test]
+async fn a_viewer_that_leaves_is_let_go_while_the_program_does_not_read() {
+    let server = wrap("pty");
+    let session = server
+        .script("deaf", "stty raw -echo; echo ready; sleep 1000")
+        .await;
+    let mut terminal = session.terminal("").await;
+    terminal.shows("ready").await;
+    // More than is queued for a program.
+    for _ in 0..3 {
+        terminal.type_keys(vec![b'x'; 512 * 1024]).await;
+    }
+    for _ in 0..100 {
+        terminal.type_keys("x").await;
+    }
+    terminal.detach().await;
+    session
+        .until("no viewer", |session| session.viewers == 0)
+        .await;
+}
+
+#[tokio::test]
+async fn what_is_typed_before_leaving_is_typed() {
+    let server = wrap("pty");
+    let session = server
+        .script("demo", "read -r one; read -r two; echo got $one $two")
+        .await;
+    let mut terminal = session.terminal("").await;
+    terminal.hello().await;
+    terminal.type_keys("first\r").await;
+    terminal.type_keys("second\r").await;
+    terminal.detach().await;
+    session.ended().await;
+    let output = String::from_utf8(session.output().await).unwrap();
+    assert!(output.ends_with("got first second\r\n"), "{output:?}");
+}

@@ -1,6 +1,7 @@
 //! The terminal WebSocket: binary frames are output and keyboard input, text frames are
 //! [`ServerFrame`] and [`ClientFrame`].
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use agentd_plugin_api::Capability;
 use agentd_terminal::LARGEST_SNAPSHOT;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderMap;
@@ -28,6 +29,12 @@ use crate::{Error, ErrorKind, Result};
 /// Bytes that wait for a slow connection inside the WebSocket, at most: the longest snapshot, and
 /// what little may wait beside it.
 const MAX_WRITE_BUFFER: usize = LARGEST_SNAPSHOT + 256 * 1024;
+
+/// So much of what a viewer sends waits for the program, in bytes.
+const MAX_WAITING: u32 = MAX_MESSAGE_BYTES as u32;
+
+/// A message counts as so many bytes at least.
+const MIN_SHARE: u32 = 64;
 
 /// How long a viewer may take for the last frames.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -94,7 +101,17 @@ async fn serve(
     daemon: Arc<Daemon>,
     query: TerminalQuery,
 ) {
-    session.started().await;
+    let (mut sink, stream) = socket.split();
+    let (queue, messages) = mpsc::unbounded_channel();
+    let mut reading = pin!(read(stream, queue));
+    // A viewer may leave before the session has started.
+    tokio::select! {
+        () = session.started() => {}
+        end = &mut reading => {
+            let _ = timeout(PATIENCE, close_with(&mut sink, end)).await;
+            return;
+        }
+    }
     let interactive = daemon.sessions.backend().has(&Capability::Interactive);
     let viewer = Viewer::join(session.clone(), query.mode == Mode::Rw && interactive);
     let resumed = query
@@ -109,11 +126,10 @@ async fn serve(
     );
     acknowledged.send_replace(view.cursor().seq);
 
-    let (mut sink, stream) = socket.split();
     let (refusals, refused) = mpsc::channel(16);
     let end = tokio::select! {
         end = send(&mut sink, &session, view, &viewer, refused) => end,
-        end = receive(stream, &viewer, &acknowledged, refusals) => end,
+        end = receive(reading, messages, &viewer, &acknowledged, refusals) => end,
         end = closed_from_here(&session, &daemon) => end,
     };
     // Fails when the viewer has gone.
@@ -206,13 +222,13 @@ async fn send_exit(sink: &mut Sink, session: &Session) -> End {
     Some((close::EXITED, "the process exited"))
 }
 
-/// Takes what the viewer sends. While the program does not read, neither is the socket read.
-async fn receive(
-    mut stream: SplitStream<WebSocket>,
-    viewer: &Viewer,
-    acknowledged: &watch::Sender<u64>,
-    refusals: mpsc::Sender<Error>,
-) -> End {
+/// What a viewer has sent, with its share of what may wait.
+type Waiting = (Message, OwnedSemaphorePermit);
+
+/// Reads what the viewer sends, ahead of what the program takes: a viewer that leaves is noticed
+/// while the program does not read. Up to [`MAX_WAITING`]; then neither is the socket read.
+async fn read(mut stream: SplitStream<WebSocket>, queue: mpsc::UnboundedSender<Waiting>) -> End {
+    let room = Arc::new(Semaphore::new(MAX_WAITING as usize));
     while let Some(message) = stream.next().await {
         let message = match message {
             Ok(message) => message,
@@ -224,11 +240,47 @@ async fn receive(
         if message.is_close() {
             return Some((close::NORMAL, ""));
         }
-        if let Err(error) = take(&message, viewer, acknowledged).await {
-            refusals.send(error).await.ok()?;
-        }
+        let length = u32::try_from(message.as_bytes().len()).unwrap_or(MAX_WAITING);
+        let share = length.clamp(MIN_SHARE, MAX_WAITING);
+        let share = room.clone().acquire_many_owned(share).await.ok()?;
+        queue.send((message, share)).ok()?;
     }
     None
+}
+
+/// Takes what is read, up to the end of the reading.
+async fn receive(
+    reading: impl Future<Output = End>,
+    messages: mpsc::UnboundedReceiver<Waiting>,
+    viewer: &Viewer,
+    acknowledged: &watch::Sender<u64>,
+    refusals: mpsc::Sender<Error>,
+) -> End {
+    let mut taking = pin!(take_all(messages, viewer, acknowledged, refusals));
+    let end = tokio::select! {
+        biased;
+        end = reading => end,
+        () = &mut taking => return None,
+    };
+    // What was typed before the viewer left is typed, if the program reads it.
+    let _ = timeout(PATIENCE, taking).await;
+    end
+}
+
+/// Ends with the queue, or when nobody is there to be notified of refusals.
+async fn take_all(
+    mut messages: mpsc::UnboundedReceiver<Waiting>,
+    viewer: &Viewer,
+    acknowledged: &watch::Sender<u64>,
+    refusals: mpsc::Sender<Error>,
+) {
+    while let Some((message, _share)) = messages.recv().await {
+        if let Err(error) = take(&message, viewer, acknowledged).await
+            && refusals.send(error).await.is_err()
+        {
+            return;
+        }
+    }
 }
 
 async fn take(message: &Message, viewer: &Viewer, acknowledged: &watch::Sender<u64>) -> Result<()> {
