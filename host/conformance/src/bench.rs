@@ -8,13 +8,15 @@ use agentd_api::{LogLine, LogQuery, NewSession, State};
 use agentd_host::loader::Library;
 use agentd_host::session::{Frame, ScreenThreads, Session, Sessions, Unobserved, View};
 use agentd_host::{Backend, Services};
-use agentd_plugin_api::abi::host::RemoteBackend;
+use agentd_plugin_api::abi::host::{RemoteBackend, RemoteSession};
+use agentd_plugin_api::host::HostServices;
 use agentd_plugin_api::{Config, Manifest, SessionSpec, Size};
 use tokio::time::{sleep, timeout};
 
 use crate::agent::Agent;
 use crate::fault::{Check, Fault, ensure};
 use crate::line::Line;
+use crate::process::Shared;
 use crate::remains::{self, MARK};
 use crate::settings::Settings;
 use crate::tape::Tape;
@@ -26,7 +28,7 @@ const HISTORY: usize = 16 * 1024 * 1024;
 const SCREEN_IDLE: Duration = Duration::from_secs(60);
 
 /// How long what a clause leaves may take to end when it is asked to.
-const GRACE: Duration = Duration::from_secs(2);
+pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
 /// How long the library may take to connect.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,6 +46,8 @@ pub(crate) struct Bench {
     /// The value of [`MARK`].
     pub run: String,
     pub working_dir: PathBuf,
+    /// The process, before the library was loaded.
+    pub shared: Shared,
 }
 
 impl Bench {
@@ -54,6 +58,7 @@ impl Bench {
         config: Config,
         run: String,
         working_dir: PathBuf,
+        shared: Shared,
     ) -> Check<Bench> {
         let services = Arc::new(Services::start()?);
         let backend = Backend::connect(&library, services, &config, START_TIMEOUT)
@@ -70,6 +75,7 @@ impl Bench {
             config,
             run,
             working_dir,
+            shared,
         })
     }
 
@@ -79,12 +85,43 @@ impl Bench {
 
     /// The library's own side of the boundary, without the host's checks and for another daemon.
     pub(crate) async fn other_daemon(&self) -> Check<RemoteBackend> {
+        self.other_daemon_with(Arc::new(Services)).await
+    }
+
+    /// The same, with services of its own.
+    pub(crate) async fn other_daemon_with(
+        &self,
+        services: Arc<dyn HostServices>,
+    ) -> Check<RemoteBackend> {
         let config = Config {
             instance: uuid::Uuid::new_v4().to_string(),
             ..self.config.clone()
         };
         let module = &self.library.module;
-        Ok(module.connect(Arc::new(Services), &config).await?)
+        Ok(module.connect(services, &config).await?)
+    }
+
+    /// Starts a script like [`script`](Bench::script) on the library's own side.
+    pub(crate) async fn direct(
+        &self,
+        backend: &RemoteBackend,
+        script: &str,
+        events: Arc<Tape>,
+    ) -> Check<(RemoteSession, Line)> {
+        let name = unique("agent");
+        let line = self.line(&name)?;
+        let opened = format!("exec 3>./{name}.line\n{script}");
+        let spec = self.spec(&name, &["/bin/sh", "-c", &opened]);
+        let start = backend.start(&spec, events);
+        let session = self.within("the session to start", start).await??;
+        Ok((session, line))
+    }
+
+    /// Ends a session on the library's own side.
+    pub(crate) async fn end(&self, session: &RemoteSession) -> Check {
+        self.within("`terminate` to answer", session.terminate(GRACE))
+            .await??;
+        Ok(())
     }
 
     /// The request for a session that runs `command`.

@@ -3,7 +3,10 @@
 mod cancellation;
 mod capability;
 mod crowd;
+mod direct;
 mod end;
+mod hint;
+mod house;
 mod life;
 mod output;
 mod refusal;
@@ -61,6 +64,12 @@ impl Need {
 }
 
 impl Clause {
+    /// How to make a library pass, and what of `agentd-plugin-api` to look at.
+    pub fn hint(&self) -> &'static str {
+        let own = hint::HINTS.iter().find(|(name, _)| *name == self.name);
+        own.map_or("", |(_, hint)| hint)
+    }
+
     /// Whether it is about what the others take for granted.
     pub(crate) fn is_first(&self) -> bool {
         matches!(self.name, "load" | "connect")
@@ -83,6 +92,8 @@ const fn clause(
 }
 
 const PROGRAMS: &[Need] = &[Need::Programs];
+const TERMINAL: &[Need] = &[Need::Programs, Need::Declared(Capability::Terminal)];
+const INTERACTIVE: &[Need] = &[Need::Programs, Need::Declared(Capability::Interactive)];
 
 /// All of them.
 pub const CLAUSES: &[Clause] = &[
@@ -114,6 +125,36 @@ pub const CLAUSES: &[Clause] = &[
         |bench| Box::pin(life::environment(bench)),
     ),
     clause(
+        "marker",
+        "every process of an agent carries its session's id in `AGENTD_SESSION`",
+        PROGRAMS,
+        |bench| Box::pin(house::marker(bench)),
+    ),
+    clause(
+        "secret-variables",
+        "the values of an agent's variables are in no process's arguments",
+        PROGRAMS,
+        |bench| Box::pin(house::secret_variables(bench)),
+    ),
+    clause(
+        "inheritance",
+        "the program gets no descriptor of the daemon's and no blocked or ignored signal",
+        PROGRAMS,
+        |bench| Box::pin(house::inheritance(bench)),
+    ),
+    clause(
+        "size",
+        "the program's terminal has the size that was asked for from the beginning",
+        PROGRAMS,
+        |bench| Box::pin(house::size(bench)),
+    ),
+    clause(
+        "unknown-program",
+        "a start succeeds only once the program is executed",
+        PROGRAMS,
+        |bench| Box::pin(direct::unknown_program(bench)),
+    ),
+    clause(
         "duplicate-name",
         "a taken name is refused, and free again after the deletion",
         &[],
@@ -142,6 +183,30 @@ pub const CLAUSES: &[Clause] = &[
         "nothing of the output is lost when the program ends at once, and the end comes last",
         PROGRAMS,
         |bench| Box::pin(output::last_output(bench)),
+    ),
+    clause(
+        "end-comes-last",
+        "a session's end is reported once, after everything else, and then the session is let go",
+        &[],
+        |bench| Box::pin(direct::end_comes_last(bench)),
+    ),
+    clause(
+        "output-order",
+        "what a program prints arrives whole and in order",
+        TERMINAL,
+        |bench| Box::pin(direct::output_order(bench)),
+    ),
+    clause(
+        "drain",
+        "the end waits until the host has taken all output",
+        TERMINAL,
+        |bench| Box::pin(direct::drain(bench)),
+    ),
+    clause(
+        "credit",
+        "without credit nothing is handed over, and nothing any more when the host has closed",
+        TERMINAL,
+        |bench| Box::pin(direct::credit(bench)),
     ),
     clause(
         "input",
@@ -192,6 +257,12 @@ pub const CLAUSES: &[Clause] = &[
         |bench| Box::pin(tree::stubborn(bench)),
     ),
     clause(
+        "grace",
+        "a program that is asked to end has time for it, and only as much as it needs",
+        PROGRAMS,
+        |bench| Box::pin(direct::grace(bench)),
+    ),
+    clause(
         "tree-follows-agent",
         "when the program ends, all that it started ends with it",
         PROGRAMS,
@@ -225,6 +296,42 @@ pub const CLAUSES: &[Clause] = &[
         |bench| Box::pin(refusal::panic_containment(bench)),
     ),
     clause(
+        "after-the-end",
+        "every call of a session that has ended is answered",
+        &[],
+        |bench| Box::pin(direct::after_the_end(bench)),
+    ),
+    clause(
+        "no-blocking",
+        "no call keeps the thread that polls it",
+        &[],
+        |bench| Box::pin(direct::no_blocking(bench)),
+    ),
+    clause(
+        "own-threads",
+        "nothing in the library keeps the threads that serve its sessions",
+        TERMINAL,
+        |bench| Box::pin(direct::own_threads(bench)),
+    ),
+    clause(
+        "claims",
+        "children with a session of their own are claimed, and reaping goes on",
+        PROGRAMS,
+        |bench| Box::pin(house::claims(bench)),
+    ),
+    clause(
+        "shared-process",
+        "the process that the library shares with the daemon is left as it was",
+        &[],
+        |bench| Box::pin(house::shared_process(bench)),
+    ),
+    clause(
+        "leaves-nothing",
+        "sessions that came and went leave no descriptor, thread, task or zombie",
+        &[],
+        |bench| Box::pin(house::leaves_nothing(bench)),
+    ),
+    clause(
         "undeclared-capability",
         "what is not declared is refused by the host and not offered by the backend",
         &[],
@@ -253,6 +360,12 @@ pub const CLAUSES: &[Clause] = &[
         "keyboard input arrives whole and in order, and Ctrl-C interrupts",
         &[Need::Declared(Capability::Interactive)],
         |bench| Box::pin(capability::interactive(bench)),
+    ),
+    clause(
+        "unread-input",
+        "a program that does not read its input holds up neither others nor its own end",
+        INTERACTIVE,
+        |bench| Box::pin(direct::unread_input(bench)),
     ),
     clause(
         "capability-logs",
@@ -287,12 +400,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique_words() {
+    fn names_are_unique_words_with_a_hint() {
         for (index, clause) in CLAUSES.iter().enumerate() {
             let is_word = |c: char| c.is_ascii_lowercase() || c == '-';
             assert!(clause.name.chars().all(is_word), "{}", clause.name);
             let later = &CLAUSES[index + 1..];
             assert!(later.iter().all(|other| other.name != clause.name));
+            assert_ne!(clause.hint(), "", "{}", clause.name);
         }
     }
 }

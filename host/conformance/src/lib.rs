@@ -25,18 +25,22 @@
 //!
 //! - `run`: the process that asks · `work`: the process of one clause
 //! - `clause`: the list, and one module for each group · `bench`: a connected backend with its
-//!   sessions · `agent`: a script under test · `line`: what it says · `remains`: what is left
+//!   sessions · `agent`: a script under test · `line`: what it says · `tape`: what a session
+//!   reports · `watched`: how long a call keeps its thread · `process`: what the library shares with
+//!   the daemon · `remains`: what is left
 
 mod agent;
 mod bench;
 mod clause;
 mod fault;
 mod line;
+mod process;
 mod remains;
 mod report;
 mod run;
 mod settings;
 mod tape;
+mod watched;
 mod work;
 
 pub use clause::{CLAUSES, Clause, Need};

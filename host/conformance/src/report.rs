@@ -30,10 +30,13 @@ pub struct Verdict {
     /// How it went.
     #[serde(flatten)]
     pub outcome: Outcome,
+    /// How to fix it, for a failed clause.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub hint: String,
     /// How long it took, in milliseconds.
     pub millis: u64,
     /// What was logged meanwhile, for a failed clause.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", default)]
     pub log: String,
 }
 
@@ -83,9 +86,17 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for verdict in &self.verdicts {
             let Verdict {
-                clause, outcome, ..
+                clause,
+                outcome,
+                millis,
+                ..
             } = verdict;
-            writeln!(f, "{clause:24} {:7} {}", outcome.word(), outcome.note())?;
+            let (word, note) = (outcome.word(), outcome.note());
+            writeln!(f, "{clause:24} {word:7} {millis:6} ms {note}")?;
+            if matches!(outcome, Outcome::Failed { .. }) {
+                writeln!(f, "    expected: {}", verdict.meaning)?;
+                writeln!(f, "    hint: {}", verdict.hint)?;
+            }
             for line in verdict.log.lines() {
                 writeln!(f, "    {line}")?;
             }

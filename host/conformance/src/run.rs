@@ -92,6 +92,11 @@ fn judge(clause: &Clause, file: &Path, settings: &Settings, again: &[&str]) -> i
     Ok(Verdict {
         clause: clause.name.to_owned(),
         meaning: clause.meaning.to_owned(),
+        hint: if failed {
+            clause.hint().to_owned()
+        } else {
+            String::new()
+        },
         outcome: done.outcome,
         millis,
         log: if failed { done.log } else { String::new() },

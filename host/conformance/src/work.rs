@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 use crate::bench::Bench;
 use crate::clause::{CLAUSES, Clause};
 use crate::fault::{Check, Fault};
+use crate::process::Shared;
 use crate::report::Outcome;
 use crate::settings::Settings;
 
@@ -78,7 +79,10 @@ async fn perform(job: &Job) -> Check {
     let (name, past) = match &job.task {
         Task::Check(name) => (name.as_str(), false),
         Task::PastLife(name) => (name.as_str(), true),
-        Task::Clear => return connect(job, load(job)?).await?.clear().await,
+        Task::Clear => {
+            let shared = Shared::now()?;
+            return connect(job, load(job)?, shared).await?.clear().await;
+        }
     };
     let clause = CLAUSES
         .iter()
@@ -88,6 +92,7 @@ async fn perform(job: &Job) -> Check {
         Fault::Failed(reason) if clause.is_first() => Fault::Failed(reason),
         _ => Fault::NotApplicable(format!("the library cannot be {what}")),
     };
+    let shared = Shared::now()?;
     let library = match load(job) {
         Err(fault) if clause.name != "load" => return Err(prerequisite(fault, "loaded")),
         library => library?,
@@ -98,7 +103,7 @@ async fn perform(job: &Job) -> Check {
     if clause.name == "load" {
         return Ok(());
     }
-    let bench = connect(job, library)
+    let bench = connect(job, library, shared)
         .await
         .map_err(|fault| prerequisite(fault, "connected"))?;
     check(clause, &bench, past).await
@@ -124,7 +129,7 @@ fn load(job: &Job) -> Check<Library> {
     Ok(load_file(&job.file, trust)?)
 }
 
-async fn connect(job: &Job, library: Library) -> Check<Bench> {
+async fn connect(job: &Job, library: Library, shared: Shared) -> Check<Bench> {
     let config = Config {
         instance: job.run.clone(),
         state_dir: job.state_dir.clone(),
@@ -132,7 +137,7 @@ async fn connect(job: &Job, library: Library) -> Check<Bench> {
     };
     let settings = job.settings.clone();
     let (run, working_dir) = (job.run.clone(), job.working_dir.clone());
-    Bench::connect(library, settings, config, run, working_dir).await
+    Bench::connect(library, settings, config, run, working_dir, shared).await
 }
 
 fn log_to_stderr() {

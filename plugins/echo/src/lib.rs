@@ -1,11 +1,16 @@
 //! The smallest backend that does something: what is typed comes back. An example to copy, and
 //! the fixture of the host's tests.
 
+use std::sync::Once;
+
 use agentd_plugin_api::prelude::*;
 
 struct Echo;
 
-struct EchoSession(SessionEvents);
+struct EchoSession {
+    events: SessionEvents,
+    end: Once,
+}
 
 impl Backend for Echo {
     type Session = EchoSession;
@@ -25,18 +30,23 @@ impl Backend for Echo {
             return Err(Error::refused(format!("unknown option `{option}`"))
                 .hint("the echo backend has no options"));
         }
-        Ok(EchoSession(events))
+        let end = Once::new();
+        Ok(EchoSession { events, end })
     }
 }
 
 impl Session for EchoSession {
     async fn write(&self, input: Vec<u8>) -> Result<()> {
-        self.0.write_all(&input).await;
+        if self.end.is_completed() {
+            return Err(Error::gone("the session has ended"));
+        }
+        self.events.write_all(&input).await;
         Ok(())
     }
 
     async fn terminate(&self, _grace: Duration) -> Result<()> {
-        self.0.exited(ExitStatus::code(0));
+        self.end
+            .call_once(|| self.events.exited(ExitStatus::code(0)));
         Ok(())
     }
 }

@@ -1,7 +1,9 @@
 use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
+use agentd_conformance::Outcome::Failed;
 use agentd_conformance::{HealthProbe, Report, Settings, verdicts, work};
 use agentd_host::loader::Trust;
 use clap::Args;
@@ -54,14 +56,25 @@ impl Test {
         let mut report = Report {
             verdicts: Vec::new(),
         };
+        let begin = Instant::now();
         for verdict in verdicts(&file, &settings, AGAIN)? {
             let verdict = verdict?;
             note(&format!("{} {}", verdict.clause, verdict.outcome.word()));
+            if let Failed { reason } = &verdict.outcome {
+                note(&format!("  expected: {}", verdict.meaning));
+                note(&format!("  seen: {}", visible(reason)));
+                note(&format!("  hint: {}", verdict.hint));
+            }
             for line in verdict.log.lines() {
                 note(&format!("  {}", visible(line)));
             }
             report.verdicts.push(verdict);
         }
+        let (count, failed) = (report.verdicts.len(), report.failed().count());
+        let seconds = begin.elapsed().as_secs_f32();
+        note(&format!(
+            "{count} clauses in {seconds:.1} s, {failed} failed"
+        ));
         output.show(&report.verdicts, |verdicts| {
             table(
                 ["CLAUSE", "RESULT", "NOTE"],

@@ -7,7 +7,6 @@ use agentd_plugin_api::Capability;
 use crate::agent::AWAIT;
 use crate::bench::{Bench, unique};
 use crate::fault::{Check, Fault, ensure};
-use crate::tape::{Entry, Tape};
 
 /// What a terminal may keep of a program's output, a backend without one may limit.
 const LINES: (usize, usize) = (5000, 200);
@@ -43,41 +42,6 @@ pub(super) async fn last_output(bench: &Bench) -> Check {
             &text[text.len().saturating_sub(3)..]
         );
     }
-    if has_terminal {
-        reported_in_order(bench).await?;
-    }
-    Ok(())
-}
-
-/// What the backend itself reports of a program that prints and ends.
-async fn reported_in_order(bench: &Bench) -> Check {
-    let backend = bench.other_daemon().await?;
-    let tape = Tape::new();
-    let spec = bench.spec(&unique("agent"), &["/bin/sh", "-c", "printf 'last words'"]);
-    let session = backend.start(&spec, tape.clone()).await?;
-    bench
-        .until("an end", async || {
-            Ok(tape.entries().iter().any(Entry::is_end))
-        })
-        .await?;
-    session.terminate(std::time::Duration::from_secs(2)).await?;
-    let entries = tape.entries();
-    let ends = entries.iter().filter(|entry| entry.is_end()).count();
-    ensure!(ends == 1, "{ends} ends are reported");
-    ensure!(
-        entries.last().is_some_and(Entry::is_end),
-        "the end is not the last that is reported: {entries:?}"
-    );
-    let output: Vec<u8> = entries
-        .iter()
-        .filter_map(|entry| match entry {
-            Entry::Output(output) => Some(output.as_slice()),
-            Entry::Event(_) => None,
-        })
-        .collect::<Vec<_>>()
-        .concat();
-    let output = String::from_utf8_lossy(&output);
-    ensure!(output == "last words", "the output is {output:?}");
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use agentd_host::{Error, ErrorKind};
 use agentd_plugin_api::Capability;
 use serde_json::{Value, json};
 
+use super::direct;
 use crate::bench::{Bench, unique};
 use crate::fault::{Check, Fault, ensure};
 use crate::tape::Tape;
@@ -38,6 +39,7 @@ pub(super) async fn panic_containment(bench: &Bench) -> Check {
     odd_options(bench).await?;
     odd_programs(bench).await?;
     odd_calls(bench).await?;
+    odd_direct_calls(bench).await?;
     let unknown = bench.backend.adopt("no such session", Tape::new()).await;
     match unknown {
         Ok(_) => return Err(Fault::Failed("an unknown session is adopted".to_owned())),
@@ -141,6 +143,18 @@ async fn odd_calls(bench: &Bench) -> Check {
         }
     }
     bench.delete(&session).await
+}
+
+/// The same without the host between, which answers for itself before the library does.
+async fn odd_direct_calls(bench: &Bench) -> Check {
+    let backend = bench.other_daemon().await?;
+    let spec = bench.spec(
+        &unique("odd"),
+        &["/bin/sh", "-c", "while :; do sleep 1; done"],
+    );
+    let session = backend.start(&spec, Tape::new()).await?;
+    direct::calls(bench, &session, "of a session that runs").await?;
+    bench.end(&session).await
 }
 
 /// Starts what may be refused or not, and gives the refusal.

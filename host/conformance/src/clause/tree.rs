@@ -5,6 +5,13 @@ use std::time::Duration;
 use crate::agent::{AWAIT, Agent, BRANCHES, UPS};
 use crate::bench::{Bench, unique};
 use crate::fault::{Check, ensure};
+use crate::tape::Tape;
+
+/// Ignores being asked.
+const DEAF: &str = "trap '' HUP INT TERM\n";
+
+/// So long it is asked.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Starts a program with children of all kinds, and waits until all of them run.
 async fn plant(bench: &Bench, before: &str, after: &str) -> Check<Agent> {
@@ -22,15 +29,30 @@ pub(super) async fn terminate(bench: &Bench) -> Check {
         !agent.line.is_held()?,
         "a process of the agent is left after the deletion was answered"
     );
+    library_terminates(bench).await
+}
+
+/// The same without the host between, which waits for the session's end too.
+async fn library_terminates(bench: &Bench) -> Check {
+    let backend = bench.other_daemon().await?;
+    let script = format!("{DEAF}{BRANCHES}while :; do sleep 1; done");
+    let (session, mut line) = bench.direct(&backend, &script, Tape::new()).await?;
+    for _ in 0..UPS {
+        line.expect("up").await?;
+    }
+    let terminate = session.terminate(GRACE);
+    bench.within("`terminate` to answer", terminate).await??;
+    ensure!(
+        !line.is_held()?,
+        "a process of an agent that ignores signals is left after `terminate` was answered"
+    );
     Ok(())
 }
 
 pub(super) async fn stubborn(bench: &Bench) -> Check {
-    let deaf = "trap '' HUP INT TERM\n";
-    let agent = plant(bench, deaf, "while :; do sleep 1; done").await?;
-    let grace = Duration::from_millis(500);
+    let agent = plant(bench, DEAF, "while :; do sleep 1; done").await?;
     bench
-        .within("all sessions to end", bench.sessions.end_all(grace))
+        .within("all sessions to end", bench.sessions.end_all(GRACE))
         .await?;
     ensure!(
         !agent.line.is_held()?,
