@@ -5,6 +5,7 @@ mod capability;
 mod crowd;
 mod direct;
 mod end;
+mod followers;
 mod hint;
 mod house;
 mod life;
@@ -225,6 +226,18 @@ pub const CLAUSES: &[Clause] = &[
         "the log has all lines or the last ones, and following it ends with the session",
         PROGRAMS,
         |bench| Box::pin(output::logs(bench)),
+    ),
+    clause(
+        "followers-leave",
+        "nothing is left of followers of a log that have left",
+        PROGRAMS,
+        |bench| Box::pin(followers::leave(bench)),
+    ),
+    clause(
+        "followers-quiet",
+        "following a session that says nothing starts no process",
+        PROGRAMS,
+        |bench| Box::pin(followers::quiet(bench)),
     ),
     clause(
         "health",

@@ -91,6 +91,14 @@ pub(super) const HINTS: &[(&str, &str)] = &[
         "see `Session::logs`: return after the last line, with `follow` after the end of the session or when `LogSink::line` is false",
     ),
     (
+        "followers-leave",
+        "let everything that `Session::logs` spawns or opens end with its future, as a value whose `Drop` ends it",
+    ),
+    (
+        "followers-quiet",
+        "let the system notify you of new lines, instead of running a program to look for them",
+    ),
+    (
         "health",
         "report `SessionEvents::health` only with `Capability::HealthCheck`",
     ),

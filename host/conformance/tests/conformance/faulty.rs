@@ -15,7 +15,7 @@ use agentd_conformance::{Outcome, Settings};
 use libtest_mimic::Failed;
 
 use crate::cargo::{self, WORKSPACE};
-use crate::{ATTACH_TMUX, HEALTH_CHECK, LOGS, PERSISTENT, conforms, test};
+use crate::{ATTACH_TMUX, FOLLOWERS, HEALTH_CHECK, LOGS, PERSISTENT, conforms, test};
 
 /// What is wrong, and which clause has to say so.
 struct Case {
@@ -257,7 +257,8 @@ pub fn harmless() -> Result<(), Failed> {
 
 fn whole(variant: &str) -> Result<(), Failed> {
     let report = test(library()?, &settings(variant))?;
-    conforms(&report, &[PERSISTENT, LOGS, HEALTH_CHECK, ATTACH_TMUX])
+    let rest = [PERSISTENT, LOGS, HEALTH_CHECK, ATTACH_TMUX];
+    conforms(&report, &[FOLLOWERS, &rest].concat())
 }
 
 fn settings(variant: &str) -> Settings {
