@@ -1,7 +1,7 @@
 //! The web UI as files in the binary: what `npm run build` left in `dist`.
 //!
 //! Without a `dist` the crate builds all the same and holds nothing;
-//! [`is_built`] tells, and the service says how to get the UI.
+//! [`is_built`] is false then, and the service says how to get the UI.
 
 #![forbid(unsafe_code)]
 

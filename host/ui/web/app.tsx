@@ -128,7 +128,7 @@ async function recognise(code: string | null, setFailed: (problem: Problem | nul
   };
   const isOld = code !== null && (await api.signIn({ code }).then(() => false, refused));
   setFailed(isOld ? new Problem(401, 'old-link', 'That sign-in link has been used or is too old.', 'Get a new one with `agent ui`, or give the token.') : null);
-  // An old link in a browser that is signed in is no reason to ask again. A refusal has the sign-in shown.
+  // With an old link, a browser that is signed in stays so. A 401 shows the sign-in page.
   if (code === null || isOld) {
     await api.agents().then(() => {
       signedIn.value = true;

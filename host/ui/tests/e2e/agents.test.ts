@@ -35,7 +35,7 @@ test('agents come, change and go by themselves', async () => {
   await row(made.name).waitFor({ state: 'detached' });
 });
 
-test('an end with an error is told', async () => {
+test('an end with an error is shown', async () => {
   const made = await create({ command: ['sh', '-c', 'exit 3'] });
   await row(made.name).getByText('Failed').waitFor();
   await row(made.name).getByText('exited with code 3').waitFor();

@@ -2,7 +2,7 @@ import { createServer, connect, type Server, type Socket } from 'node:net';
 import { URL_BASE } from './service.ts';
 
 /**
- * A network that can be cut. The browser is told to reach the service's
+ * A network that can be cut. The browser is set to reach the service's
  * address through it, so that the page's origin stays what it is.
  */
 export class Network {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { Feed, type Screen } from '../../web/terminal/feed.ts';
 
-/** A screen that parses when it is told to. */
+/** A screen that parses when the test says so. */
 function rig(free = true) {
   const did: string[] = [];
   const acks: number[] = [];
@@ -114,7 +114,7 @@ test('a snapshot replaces the output that still waits, not the sizes, and starts
   expect(acks[0]).toBe(200_000);
 });
 
-test('the end is told after all output', () => {
+test('the end is reported after all output', () => {
   const { feed, did, run } = rig();
   feed.output(zeros(40_000), 40_000);
   feed.then(() => did.push('exit'));

@@ -169,7 +169,7 @@ test('the tries get rarer, and begin anew after a success', async () => {
   expect(waits[0]).toBeLessThan(400);
   expect(waits.at(-1)).toBeGreaterThanOrEqual(4000);
   expect(Math.max(...waits)).toBeLessThanOrEqual(6000);
-  // A connection that is closed at once is no success.
+  // A connection that is closed at once does not count as a success.
   latest().say(hello);
   latest().end(4010);
   expect(timers.at(-1)?.ms).toBeGreaterThan(3000);

@@ -82,7 +82,7 @@ test('values get their types', () => {
   });
 });
 
-test('what is wrong is told where it is', () => {
+test('errors are shown at their fields', () => {
   const { complaints } = options({
     cpu_limit: 'much',
     memory_limit_mb: '8',

@@ -38,7 +38,7 @@ test('lines end with LF, CR LF or CR', () => {
   expect(events('data: a\r\n\r\ndata: b\r\rdata: ü\n\n').map(({ data }) => data)).toEqual(['a', 'b', 'ü']);
 });
 
-test('an event that is not finished is not told', () => {
+test('an event that is not finished is not reported', () => {
   expect(events('data: a\n\ndata: b\n')).toHaveLength(1);
 });
 

@@ -8,7 +8,7 @@ const WORDS: Record<Agent['status'], string> = {
   lost: 'Lost',
 };
 
-/** An agent's status as a word with a mark whose shape, not only its colour, tells it. */
+/** An agent's status as a word with a mark whose shape, not only its colour, shows it. */
 export function StatusBadge({ agent }: { agent: Agent }) {
   const unknown = agent.session?.state === 'unknown';
   return (

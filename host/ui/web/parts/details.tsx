@@ -11,7 +11,7 @@ import { HealthBadge, StatusBadge } from './badge.tsx';
 import { Tool } from './button.tsx';
 import { copyText } from './clipboard.ts';
 
-/** Everything that the service tells about an agent. */
+/** Everything that the service knows about an agent. */
 export function Details({ agent }: { agent: Agent }) {
   // The number of viewers and the like change without an event.
   useEffect(() => void api.agent(agent.id).then(put, () => undefined), [agent.id]);

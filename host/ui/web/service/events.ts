@@ -5,7 +5,7 @@ import { type ServerEvent, SseParser } from './sse.ts';
 import type { Agent, Change, Output } from './wire.ts';
 
 export interface EventsListener {
-  /** Connected: what happens from now on will be told. */
+  /** Connected: `change` is called for what happens from now on. */
   open(): void;
   change(change: Change): void;
   /** An agent's screen shows something else. */
@@ -44,7 +44,7 @@ export async function follow(listener: EventsListener, stop: AbortSignal): Promi
       if (stop.aborted) return;
       const problem = Problem.of(error);
       if (signedIn.value === false) return;
-      // An id that the service no longer knows is no reason to stay away.
+      // An id that the service no longer knows must not keep us from trying again.
       if (problem.status >= 400 && problem.status < 500) lastId = null;
       listener.lost(problem);
     }

@@ -113,7 +113,7 @@ export class TerminalSession {
     this.askForSize();
     addEventListener('online', this.back);
     document.addEventListener('visibilitychange', this.back);
-    // A machine that slept has dead connections that nobody told it about.
+    // A machine that slept has dead connections that it was not notified of.
     this.heart = window.setInterval(() => {
       const slept = Date.now() - this.lastBeat > 30_000;
       this.lastBeat = Date.now();
