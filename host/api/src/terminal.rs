@@ -10,6 +10,10 @@ pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 pub mod close {
     /// Detached, or ended by the client.
     pub const NORMAL: u16 = 1000;
+    /// The client sent what is not a WebSocket frame.
+    pub const PROTOCOL: u16 = 1002;
+    /// The client sent text that is not UTF-8.
+    pub const NOT_TEXT: u16 = 1007;
     /// A message was too large.
     pub const TOO_LARGE: u16 = 1009;
     /// Something that should not have happened.

@@ -268,7 +268,7 @@ impl Bench {
         what: &str,
         enough: impl Fn(&[u8]) -> bool,
     ) -> Check<Vec<u8>> {
-        let mut view = View::open(session.clone(), Some(0), None);
+        let mut view = View::open(session.clone(), Some(0), None).await;
         let mut seen = Vec::new();
         let watching = async {
             while !enough(&seen) {

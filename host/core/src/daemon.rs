@@ -4,6 +4,7 @@ use tokio::sync::watch;
 
 use crate::doors::Doors;
 use crate::session::Sessions;
+use crate::sockets::Sockets;
 
 /// What distinguishes one service from the other.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Daemon {
     pub doors: Doors,
     /// All sessions.
     pub sessions: Sessions,
+    /// The open WebSockets.
+    pub(crate) sockets: Sockets,
     /// True once answers without an end of their own have to end.
     pub(crate) shutdown: watch::Receiver<bool>,
 }

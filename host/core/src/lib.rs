@@ -24,6 +24,7 @@ mod process_end;
 mod server;
 mod services;
 mod signals;
+mod sockets;
 mod start_call;
 mod start_error;
 mod state_file;

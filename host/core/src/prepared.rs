@@ -19,6 +19,7 @@ use crate::loader::{self, SearchPath, Trust};
 use crate::server::Server;
 use crate::services::Services;
 use crate::session::{Observer, ScreenThreads, Sessions};
+use crate::sockets::Sockets;
 use crate::start_call;
 use crate::start_error::StartError;
 
@@ -136,6 +137,7 @@ impl Prepared {
             address: self.address,
             doors: self.doors,
             sessions,
+            sockets: Sockets::default(),
             shutdown,
         });
         Server {

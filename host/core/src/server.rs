@@ -64,7 +64,8 @@ impl Server {
             }
         }
         self.stop.send_replace(true);
-        if timeout(CONNECTIONS_LIMIT, connections).await.is_err() {
+        let ends = async { tokio::join!(connections, self.daemon.sockets.closed()) };
+        if timeout(CONNECTIONS_LIMIT, ends).await.is_err() {
             tracing::debug!("some connections did not end in time");
         }
     }

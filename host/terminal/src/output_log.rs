@@ -5,6 +5,9 @@ use bytes::{Buf, Bytes, BytesMut};
 const SMALLEST_BLOCK: usize = 256;
 const LARGEST_BLOCK: usize = 64 * 1024;
 
+/// What a reader holds beyond the capacity, at most, in bytes.
+const MOST_HELD: usize = 4 << 20;
+
 /// Shorter reads of the newest bytes are copied instead of shared: sharing costs a piece, and
 /// a viewer that follows a program writing byte by byte would make one of every byte.
 const SHORTEST_SHARED: usize = 1024;
@@ -23,6 +26,7 @@ pub struct OutputLog {
     /// The newest bytes, and the free rest of their block.
     open: BytesMut,
     next_block: usize,
+    held_from: u64,
 }
 
 #[derive(Debug)]
@@ -46,6 +50,7 @@ impl OutputLog {
             pieces: VecDeque::new(),
             open: BytesMut::new(),
             next_block: SMALLEST_BLOCK,
+            held_from: u64::MAX,
         }
     }
 
@@ -78,6 +83,12 @@ impl OutputLog {
             self.trim();
             rest = later;
         }
+    }
+
+    /// Holds what follows this position, for a reader that has to see everything: it is kept
+    /// beyond the capacity, up to 4 MiB more.
+    pub fn hold(&mut self, from: u64) {
+        self.held_from = from;
     }
 
     /// Up to `max` bytes from position `from` on; fewer where a block ends, so read until it
@@ -121,6 +132,8 @@ impl OutputLog {
 
     fn trim(&mut self) {
         let oldest = self.head.saturating_sub(self.capacity as u64);
+        let held = oldest.saturating_sub(MOST_HELD as u64).max(self.held_from);
+        let oldest = oldest.min(held);
         while let Some(piece) = self.pieces.front_mut() {
             if piece.end() > oldest {
                 if piece.start < oldest {
@@ -175,6 +188,19 @@ mod tests {
         let mut log = OutputLog::new(0);
         log.append(b"abc");
         assert_eq!((log.tail(), log.head()), (3, 3));
+    }
+
+    #[test]
+    fn what_is_held_is_kept_beyond_the_capacity() {
+        let mut log = OutputLog::new(4);
+        log.hold(2);
+        log.append(b"abcdefghij");
+        assert_eq!(log.tail(), 2);
+        log.hold(8);
+        log.append(b"k");
+        assert_eq!(log.tail(), 7);
+        log.append(&vec![b'x'; 2 * MOST_HELD]);
+        assert_eq!(log.head() - log.tail(), MOST_HELD as u64 + 4);
     }
 
     #[test]

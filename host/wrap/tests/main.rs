@@ -9,6 +9,7 @@ mod doors;
 mod engine;
 mod environment;
 mod execution;
+mod hostile;
 mod info;
 mod limits;
 mod logs;

@@ -1,6 +1,7 @@
 //! The terminal WebSocket: binary frames are output and keyboard input, text frames are
 //! [`ServerFrame`] and [`ClientFrame`].
 
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +13,11 @@ use agentd_api::{Size, State};
 use agentd_plugin_api::Capability;
 use agentd_terminal::LARGEST_SNAPSHOT;
 use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Error as Cause;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderMap;
 use warp::ws::{Message, WebSocket, Ws};
@@ -36,8 +39,17 @@ const MAX_WAITING: u32 = MAX_MESSAGE_BYTES as u32;
 /// A message counts as so many bytes at least.
 const MIN_SHARE: u32 = 64;
 
-/// How long a viewer may take for the last frames.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a viewer may take for what is on its way to it and for the reason of the close.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the program may take for what a viewer typed before it left.
+const LAST_INPUT: Duration = Duration::from_secs(1);
+
+/// How long the exit of a session that is deleted may take to reach its viewers.
+const EXIT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The same when the service ends, which waits less for its connections.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_millis(400);
 
 /// GET /{collection}/{id}/terminal?mode=&seq=&epoch=&ack=&ticket=
 pub(super) fn route<C: Collection>(
@@ -87,14 +99,19 @@ fn upgrade(
             "this path is a WebSocket",
         )
     })?;
+    let open = daemon.sockets.open();
     let upgraded = ws
         .max_message_size(MAX_MESSAGE_BYTES)
         .max_frame_size(MAX_MESSAGE_BYTES)
         .max_write_buffer_size(MAX_WRITE_BUFFER)
-        .on_upgrade(|socket| serve(socket, session, daemon, query));
+        .on_upgrade(async move |socket| {
+            serve(socket, session, daemon, query).await;
+            drop(open);
+        });
     Ok(upgraded.into_response())
 }
 
+/// However it ends, the viewer is sent the reason, unless it left or does not take it.
 async fn serve(
     socket: WebSocket,
     session: Arc<Session>,
@@ -102,15 +119,29 @@ async fn serve(
     query: TerminalQuery,
 ) {
     let (mut sink, stream) = socket.split();
+    let watched = AssertUnwindSafe(watch(&mut sink, stream, &session, &daemon, &query));
+    let end = tokio::select! {
+        end = watched.catch_unwind() => end.unwrap_or(INTERNAL),
+        end = closed_from_here(&session, &daemon) => end,
+    };
+    // Fails when the viewer has gone.
+    let _ = timeout(PATIENCE, close_with(&mut sink, end)).await;
+}
+
+/// Shows the session and takes what the viewer types, until one of the two ends.
+async fn watch(
+    sink: &mut Sink,
+    stream: SplitStream<WebSocket>,
+    session: &Arc<Session>,
+    daemon: &Daemon,
+    query: &TerminalQuery,
+) -> End {
     let (queue, messages) = mpsc::unbounded_channel();
     let mut reading = pin!(read(stream, queue));
     // A viewer may leave before the session has started.
     tokio::select! {
         () = session.started() => {}
-        end = &mut reading => {
-            let _ = timeout(PATIENCE, close_with(&mut sink, end)).await;
-            return;
-        }
+        end = &mut reading => return end,
     }
     let interactive = daemon.sessions.backend().has(&Capability::Interactive);
     let viewer = Viewer::join(session.clone(), query.mode == Mode::Rw && interactive);
@@ -119,21 +150,19 @@ async fn serve(
         .filter(|_| query.epoch.as_deref() == Some(session.id.as_str()));
     let acknowledged = watch::Sender::new(0);
     let acknowledges = query.ack == Some(1);
-    let view = View::open(
-        session.clone(),
-        resumed,
-        acknowledges.then(|| acknowledged.subscribe()),
-    );
+    let acknowledgements = acknowledges.then(|| acknowledged.subscribe());
+    let view = View::open(session.clone(), resumed, acknowledgements);
+    let view = tokio::select! {
+        view = view => view,
+        end = &mut reading => return end,
+    };
     acknowledged.send_replace(view.cursor().seq);
 
     let (refusals, refused) = mpsc::channel(16);
-    let end = tokio::select! {
-        end = send(&mut sink, &session, view, &viewer, refused) => end,
+    tokio::select! {
+        end = send(sink, session, view, &viewer, refused) => end.unwrap_or_else(|end| end),
         end = receive(reading, messages, &viewer, &acknowledged, refusals) => end,
-        end = closed_from_here(&session, &daemon) => end,
-    };
-    // Fails when the viewer has gone.
-    let _ = timeout(PATIENCE, close_with(&mut sink, end)).await;
+    }
 }
 
 /// Says why, or answers the viewer's own close.
@@ -149,27 +178,35 @@ async fn close_with(sink: &mut Sink, end: End) {
 /// Why the socket is closed; none when the connection is gone.
 type End = Option<(u16, &'static str)>;
 
+const INTERNAL: End = Some((
+    close::INTERNAL,
+    "something went wrong inside of the service",
+));
+
 type Sink = SplitSink<WebSocket, Message>;
 
 /// A viewer is shown the end that it is just being sent, if it takes it.
 async fn closed_from_here(session: &Session, daemon: &Daemon) -> End {
-    let end = tokio::select! {
-        () = daemon.shutting_down() => (close::BACKEND_GONE, "the service is shutting down"),
-        () = session.forgotten() => (close::DELETED, "the session was deleted"),
+    let (end, patience) = tokio::select! {
+        () = daemon.shutting_down() => {
+            ((close::BACKEND_GONE, "the service is shutting down"), SHUTDOWN_PATIENCE)
+        }
+        () = session.forgotten() => ((close::DELETED, "the session was deleted"), EXIT_PATIENCE),
     };
     if session.record().state == State::Exited {
-        tokio::time::sleep(PATIENCE).await;
+        tokio::time::sleep(patience).await;
     }
     Some(end)
 }
 
+/// Sends what there is to see, to its end; or up to where it cannot be sent.
 async fn send(
     sink: &mut Sink,
     session: &Session,
     mut view: View,
     viewer: &Viewer,
     mut refused: mpsc::Receiver<Error>,
-) -> End {
+) -> Result<End, End> {
     let cursor = view.cursor();
     let hello = ServerFrame::Hello {
         session: session.name.to_string(),
@@ -179,13 +216,13 @@ async fn send(
         epoch: session.id.clone(),
         seq: cursor.seq,
     };
-    sink.send(text(&hello)).await.ok()?;
+    sink.send(text(&hello)).await.map_err(unsent)?;
     loop {
         let frame = tokio::select! {
             frame = view.next() => frame,
             Some(error) = refused.recv() => {
                 let frame = ServerFrame::Error { code: error.code.into(), detail: error.message };
-                sink.send(text(&frame)).await.ok()?;
+                sink.send(text(&frame)).await.map_err(unsent)?;
                 continue;
             }
         };
@@ -197,29 +234,56 @@ async fn send(
                     seq: cursor.seq,
                     bytes: bytes.len() as u64,
                 };
-                sink.feed(text(&frame)).await.ok()?;
+                sink.feed(text(&frame)).await.map_err(unsent)?;
                 Message::binary(bytes)
             }
             Frame::End => return send_exit(sink, session).await,
         };
-        sink.send(message).await.ok()?;
+        sink.send(message).await.map_err(unsent)?;
     }
 }
 
-async fn send_exit(sink: &mut Sink, session: &Session) -> End {
+async fn send_exit(sink: &mut Sink, session: &Session) -> Result<End, End> {
     let exit = session.record().exit.unwrap_or_default();
     if exit.code.is_none() && exit.signal.is_none() {
-        return Some((close::BACKEND_GONE, "the session is lost"));
+        return Ok(Some((close::BACKEND_GONE, "the session is lost")));
     }
     let frame = ServerFrame::Exit {
         code: exit.code,
         signal: exit.signal,
     };
-    sink.send(text(&frame)).await.ok()?;
+    sink.send(text(&frame)).await.map_err(unsent)?;
     if session.is_delete_requested() {
-        return Some((close::DELETED, "the session was deleted"));
+        return Ok(Some((close::DELETED, "the session was deleted")));
     }
-    Some((close::EXITED, "the process exited"))
+    Ok(Some((close::EXITED, "the process exited")))
+}
+
+/// What follows from a message that could not be sent.
+fn unsent(error: warp::Error) -> End {
+    match cause(&error) {
+        Some(Cause::Io(_) | Cause::ConnectionClosed | Cause::AlreadyClosed) => None,
+        _ => {
+            tracing::error!(%error, "a message for a viewer could not be sent");
+            INTERNAL
+        }
+    }
+}
+
+/// What follows from a message that could not be read (RFC 6455 §7.4.1).
+fn unread(error: &warp::Error) -> End {
+    match cause(error) {
+        Some(Cause::Capacity(_)) => Some((close::TOO_LARGE, "the message is too large")),
+        Some(Cause::Utf8(_)) => Some((close::NOT_TEXT, "the text is not UTF-8")),
+        // The connection is gone.
+        Some(Cause::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => None,
+        Some(Cause::Protocol(_)) => Some((close::PROTOCOL, "not a WebSocket frame")),
+        _ => None,
+    }
+}
+
+fn cause(error: &warp::Error) -> Option<&Cause> {
+    std::error::Error::source(error)?.downcast_ref()
 }
 
 /// What a viewer has sent, with its share of what may wait.
@@ -232,10 +296,7 @@ async fn read(mut stream: SplitStream<WebSocket>, queue: mpsc::UnboundedSender<W
     while let Some(message) = stream.next().await {
         let message = match message {
             Ok(message) => message,
-            Err(error) if is_too_large(&error) => {
-                return Some((close::TOO_LARGE, "the message is too large"));
-            }
-            Err(_) => return None,
+            Err(error) => return unread(&error),
         };
         if message.is_close() {
             return Some((close::NORMAL, ""));
@@ -263,7 +324,7 @@ async fn receive(
         () = &mut taking => return None,
     };
     // What was typed before the viewer left is typed, if the program reads it.
-    let _ = timeout(PATIENCE, taking).await;
+    let _ = timeout(LAST_INPUT, taking).await;
     end
 }
 
@@ -310,15 +371,6 @@ async fn take(message: &Message, viewer: &Viewer, acknowledged: &watch::Sender<u
             format!("no frame: {error}"),
         )),
     }
-}
-
-fn is_too_large(error: &warp::Error) -> bool {
-    use tokio_tungstenite::tungstenite::Error;
-    let source = std::error::Error::source(error);
-    matches!(
-        source.and_then(|source| source.downcast_ref()),
-        Some(Error::Capacity(_))
-    )
 }
 
 fn text(frame: &ServerFrame) -> Message {

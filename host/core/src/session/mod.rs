@@ -1,6 +1,7 @@
 //! Sessions: one run of one agent each, independent of how a client asks for them.
 
 mod agent_kind;
+mod answers;
 mod label;
 mod life;
 mod logs;
@@ -32,6 +33,7 @@ use tokio::time::timeout;
 use crate::backend::Backend;
 use crate::{Error, ErrorKind, Result};
 
+use answers::Answers;
 use life::{Asked, Life};
 
 pub use label::Label;
@@ -73,6 +75,8 @@ pub struct Session {
     backend: Arc<Backend>,
     life: Life<RemoteSession>,
     viewers: viewers::Viewers,
+    answers: Answers,
+    screens: Arc<ScreenThreads>,
 }
 
 impl Session {
@@ -81,7 +85,8 @@ impl Session {
         name: SessionName,
         label: Label,
         backend: Arc<Backend>,
-        history: usize,
+        terminal: Terminal,
+        screens: Arc<ScreenThreads>,
         observer: Arc<dyn Observer>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|this: &Weak<Session>| {
@@ -94,11 +99,13 @@ impl Session {
             Session {
                 id,
                 name,
-                terminal: Terminal::new(label.size, history),
+                terminal,
                 label,
                 backend,
                 life: Life::new(changed),
                 viewers: viewers::Viewers::default(),
+                answers: Answers::default(),
+                screens,
             }
         })
     }
@@ -202,21 +209,58 @@ impl Session {
         Ok(resized?)
     }
 
-    /// A program may ask before its start has returned.
-    async fn answer(&self, replies: &[u8]) {
-        let Some(remote) = self.life.call_over().await else {
-            return;
-        };
-        if let Err(error) = remote.write(replies).await {
-            tracing::debug!(session = %self.name, %error, "the terminal's answer was not taken");
+    /// The state for a viewer that begins anew, with all output that there is now, if that can be
+    /// had soon; none while there is nothing to restore.
+    async fn snapshot(self: &Arc<Self>) -> Option<Snapshot> {
+        if self.terminal.log().has_ended() {
+            self.terminal.caught_up().await;
+        }
+        let session = self.clone();
+        self.screens.run(move || session.terminal.snapshot()).await
+    }
+
+    /// [`Terminal::snapshot_after`], made where nobody else waits for it.
+    async fn snapshot_after(self: &Arc<Self>, seq: u64) -> Option<Snapshot> {
+        if self.terminal.log().has_ended() {
+            self.terminal.caught_up().await;
+        }
+        let session = self.clone();
+        let snapshot = move || session.terminal.snapshot_after(seq);
+        self.screens.run(snapshot).await
+    }
+
+    /// Whether the program wants pastes marked, as of now.
+    async fn wants_marked_pastes(self: &Arc<Self>) -> bool {
+        self.terminal.caught_up().await;
+        let session = self.clone();
+        let wants = move || session.terminal.wants_marked_pastes();
+        self.screens.run(wants).await
+    }
+
+    /// Puts the screen away when nobody needed it for so long. False when it is still awake.
+    async fn put_away(self: &Arc<Self>, idle: Duration) -> bool {
+        let session = self.clone();
+        let put_away = move || session.terminal.put_away(idle);
+        self.screens.run(put_away).await
+    }
+
+    /// Delivers the answers. A program may ask before its start has returned.
+    async fn deliver_answers(self: Arc<Self>) {
+        let remote = self.life.call_over().await;
+        while let Some(answers) = self.answers.next() {
+            let Some(remote) = &remote else { continue };
+            if let Err(error) = remote.write(&answers).await {
+                tracing::debug!(session = %self.name, %error, "the terminal's answer was not taken");
+            }
         }
     }
 
     /// Reads on for the screen, and answers what the program asks its terminal.
     async fn read(self: Arc<Self>, mut step: ReadStep) {
         loop {
-            if !step.replies.is_empty() && self.backend.has(&Capability::Interactive) {
-                self.answer(&step.replies).await;
+            let answers = !step.replies.is_empty() && self.backend.has(&Capability::Interactive);
+            if answers && self.answers.add(&step.replies) {
+                self.screens.spawn(self.clone().deliver_answers());
             }
             if !step.more {
                 return;
@@ -264,7 +308,6 @@ impl Session {
 /// reporting end for ever does not keep the session.
 pub(crate) struct Reports {
     session: Weak<Session>,
-    screens: Arc<ScreenThreads>,
     /// Notified when the session's screen may have woken up.
     activity: Arc<Notify>,
     /// Closed when the backend has let go of this.
@@ -275,15 +318,10 @@ pub(crate) struct Reports {
 type Released = oneshot::Receiver<Infallible>;
 
 impl Reports {
-    pub fn of(
-        session: &Arc<Session>,
-        screens: &Arc<ScreenThreads>,
-        activity: &Arc<Notify>,
-    ) -> (Arc<Self>, Released) {
+    pub fn of(session: &Arc<Session>, activity: &Arc<Notify>) -> (Arc<Self>, Released) {
         let (held, released) = oneshot::channel();
         let reports = Reports {
             session: Arc::downgrade(session),
-            screens: screens.clone(),
             activity: activity.clone(),
             _held: held,
         };
@@ -304,7 +342,7 @@ impl Receiver for Reports {
                 _ => ReadStep::untaken(),
             };
             if step.more {
-                self.screens.spawn(session.clone().read(step));
+                session.screens.spawn(session.clone().read(step));
             }
         }
         PushStatus {

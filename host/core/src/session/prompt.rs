@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use agentd_api::Input;
 use agentd_plugin_api::Capability;
 
@@ -12,7 +14,7 @@ const PASTE_END: &str = "\u{1b}[201~";
 
 impl Session {
     /// Types a prompt, and Enter as a keystroke of its own.
-    pub async fn prompt(&self, input: &Input) -> Result<()> {
+    pub async fn prompt(self: &Arc<Self>, input: &Input) -> Result<()> {
         let text = without_paste_end(&input.text);
         if !self.backend.has(&Capability::Interactive) {
             return self
@@ -26,7 +28,7 @@ impl Session {
                     _ => error.into(),
                 });
         }
-        if self.terminal.wants_marked_pastes() {
+        if self.wants_marked_pastes().await {
             self.write(format!("{PASTE_BEGIN}{text}{PASTE_END}").as_bytes())
                 .await?;
         } else {
@@ -39,13 +41,16 @@ impl Session {
     }
 }
 
-/// Removing one marker may join the ends of another, so it is repeated.
+/// Removing one marker may join the ends of another, so each is looked for in what is kept.
 fn without_paste_end(text: &str) -> String {
-    let mut text = text.to_owned();
-    while text.contains(PASTE_END) {
-        text = text.replace(PASTE_END, "");
+    let mut kept = String::with_capacity(text.len());
+    for part in text.split_inclusive('~') {
+        kept.push_str(part);
+        if kept.ends_with(PASTE_END) {
+            kept.truncate(kept.len() - PASTE_END.len());
+        }
     }
-    text
+    kept
 }
 
 #[cfg(test)]
@@ -56,5 +61,14 @@ mod tests {
     fn no_paste_end_survives() {
         assert_eq!(without_paste_end("a\u{1b}[201~b"), "ab");
         assert_eq!(without_paste_end("\u{1b}[20\u{1b}[201~1~rm"), "rm");
+        assert_eq!(without_paste_end("~a~\u{1b}[200~b"), "~a~\u{1b}[200~b");
+    }
+
+    #[test]
+    fn nested_paste_ends_are_removed_in_one_pass() {
+        // Removed layer by layer, this would take 100,000 passes over a megabyte.
+        let layers = 100_000;
+        let text = "\u{1b}[20".repeat(layers) + &"1~".repeat(layers);
+        assert_eq!(without_paste_end(&text), "");
     }
 }

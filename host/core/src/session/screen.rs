@@ -10,8 +10,15 @@ use super::terminal::{Cursor, Log, Next, ReadStep};
 /// Lines above the screen that a snapshot restores.
 const SCROLLBACK: usize = 1000;
 
-/// So much is read at a time, at most, before others get a turn, in bytes.
-const STEP: usize = 16 * 1024;
+/// So much work is done at a time before others get a turn, see [`Emulator::work`]: of plain text
+/// 32 KiB, of the rest less.
+const STEP: u64 = 32 * 1024;
+
+/// So much of it is done by whoever brings the output.
+const SMALL_STEP: u64 = 4 * 1024;
+
+/// On a larger screen a single sequence may be too much for that, in cells.
+const SMALL_SCREEN: u32 = 32 * 1024;
 
 /// The state that a session's output has made of its terminal. It reads the log like a viewer, a
 /// little behind the head, so that viewers never wait for it.
@@ -45,8 +52,10 @@ enum Held {
 /// Lines that are known of a screen that was put away.
 const LAST_LINES: usize = 5;
 
-/// Viewers that jump anyway may share a snapshot that is so old.
+/// Viewers that jump anyway may share a snapshot that is so old, or so many times as old as it took
+/// to make.
 const SHARED_FOR: Duration = Duration::from_millis(50);
+const SHARED_TIMES: u32 = 10;
 
 /// Bytes that bring a fresh terminal to the state of a position.
 #[derive(Clone, Debug)]
@@ -56,6 +65,7 @@ pub struct Snapshot {
     /// Drawn at once by terminals that know synchronized updates.
     pub bytes: Bytes,
     made_at: Instant,
+    shared_for: Duration,
 }
 
 impl Screen {
@@ -87,35 +97,30 @@ impl Screen {
 
     /// Reads a step on.
     pub fn advance(&self, log: &Log) -> ReadStep {
-        self.step(&mut self.lock(), log)
+        self.step(&mut self.lock(), log, STEP)
     }
 
     /// The same, where it takes little: not while somebody else is at it, nor when the emulator
     /// has been put away.
     pub fn try_advance(&self, log: &Log) -> Option<ReadStep> {
         let mut state = self.state.try_lock().ok()?;
-        if !matches!(state.emulator, Held::Awake(_)) {
+        let size = state.cursor.size;
+        let is_small = u32::from(size.cols) * u32::from(size.rows) <= SMALL_SCREEN;
+        if !is_small || !matches!(state.emulator, Held::Awake(_)) {
             return None;
         }
-        Some(self.step(&mut state, log))
+        Some(self.step(&mut state, log, SMALL_STEP))
     }
 
-    fn step(&self, state: &mut State, log: &Log) -> ReadStep {
-        let more = state.read_step(log);
+    fn step(&self, state: &mut State, log: &Log, work: u64) -> ReadStep {
+        let more = state.read_step(log, work);
         let replies = state.awake().take_replies();
-        self.tell(state);
+        self.report_position(state);
         ReadStep { more, replies }
     }
 
-    /// Reads all there is at the moment; the answers are for the next [`advance`](Self::advance).
-    pub fn catch_up(&self, log: &Log) {
-        let mut state = self.lock();
-        while state.read_step(log) {}
-        self.tell(&state);
-    }
-
     /// While the state is held, so that the position never goes back.
-    fn tell(&self, state: &State) {
+    fn report_position(&self, state: &State) {
         self.read.send_replace(state.cursor.seq);
     }
 
@@ -123,9 +128,9 @@ impl Screen {
     pub fn snapshot(&self) -> Snapshot {
         let mut state = self.lock();
         state.used_at = Instant::now();
-        match &state.snapshot {
-            Some(snapshot) if snapshot.cursor == state.cursor => snapshot.clone(),
-            _ => state.make_snapshot(),
+        match state.present_snapshot() {
+            Some(snapshot) => snapshot,
+            None => state.make_snapshot(),
         }
     }
 
@@ -134,7 +139,7 @@ impl Screen {
         let mut state = self.lock();
         state.used_at = Instant::now();
         let shared = state.snapshot.as_ref().filter(|snapshot| {
-            snapshot.cursor == state.cursor || snapshot.made_at.elapsed() < SHARED_FOR
+            snapshot.cursor == state.cursor || snapshot.made_at.elapsed() < snapshot.shared_for
         });
         match shared {
             Some(snapshot) if snapshot.cursor.seq > seq => Some(snapshot.clone()),
@@ -145,7 +150,11 @@ impl Screen {
 
     /// Whether the program wants pastes marked.
     pub fn wants_marked_pastes(&self) -> bool {
-        self.lock().awake().bracketed_paste()
+        match &self.lock().emulator {
+            Held::Awake(emulator) => emulator.bracketed_paste(),
+            Held::Away(away) => away.bracketed_paste(),
+            Held::Nothing => false,
+        }
     }
 
     /// The last lines that are not empty, and the position at which the screen shows them. None
@@ -183,7 +192,13 @@ impl Screen {
 }
 
 impl State {
+    fn present_snapshot(&self) -> Option<Snapshot> {
+        let snapshot = self.snapshot.as_ref();
+        snapshot.filter(|one| one.cursor == self.cursor).cloned()
+    }
+
     fn make_snapshot(&mut self) -> Snapshot {
+        let began = Instant::now();
         let bytes = match &self.emulator {
             Held::Away(away) => away.snapshot().into(),
             _ => self.awake().snapshot().into(),
@@ -193,6 +208,7 @@ impl State {
             cursor,
             bytes,
             made_at,
+            shared_for: SHARED_FOR.max(began.elapsed() * SHARED_TIMES),
         };
         self.snapshot = Some(snapshot.clone());
         snapshot
@@ -212,22 +228,29 @@ impl State {
         }
     }
 
-    fn read_step(&mut self, log: &Log) -> bool {
+    fn read_step(&mut self, log: &Log, work: u64) -> bool {
         self.used_at = Instant::now();
-        let mut read = 0;
-        while read < STEP {
+        let end = self.awake().work() + work;
+        while let Some(left) = end.checked_sub(self.awake().work())
+            && left > 0
+        {
             let mut cursor = self.cursor;
             match log.next(&mut cursor) {
                 Next::Output(bytes) => {
-                    read += bytes.len();
-                    self.awake().advance(&bytes);
+                    let read = self.awake().advance_within(&bytes, left);
+                    cursor.seq = self.cursor.seq + read as u64;
                 }
                 Next::Resize(new) => self.awake().resize(size(new)),
                 Next::Nothing | Next::Ended => return false,
                 Next::Lost => {
-                    // The log keeps what was not read yet, see `Terminal::push`.
-                    tracing::error!(seq = self.cursor.seq, "output was lost before it was read");
+                    // The log holds much more than a backend has credit for.
+                    let seq = self.cursor.seq;
+                    tracing::error!(seq, "output was lost, as the backend ignores its credit");
                     cursor = log.cursor(None);
+                    let anew = Emulator::new(size(cursor.size), SCROLLBACK);
+                    self.emulator = Held::Awake(Box::new(anew));
+                    self.cursor = cursor;
+                    return true;
                 }
             }
             self.cursor = cursor;

@@ -17,6 +17,16 @@ impl ScreenThreads {
         Threads::for_floods("agentd-screen", MOST).map(ScreenThreads)
     }
 
+    /// Does there what may have to wait for a screen or take long. A panic goes on in the caller.
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        match self.0.handle().spawn(async move { work() }).await {
+            Ok(done) => done,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The threads have ended, and so does the service.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// Runs a task there.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.handle().spawn(task);

@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 use super::life::Asked;
 use super::sweeper::sweep;
 use super::{
-    Change, Label, Pending, Released, Reports, ScreenThreads, Session, SessionName, agent_kind,
-    size,
+    Change, Label, Pending, Released, Reports, ScreenThreads, Session, SessionName, Terminal,
+    agent_kind, size,
 };
 use crate::backend::Backend;
 use crate::error::BACKEND_OVERDUE;
@@ -259,7 +259,9 @@ impl Sessions {
         let spec = label.spec(id.clone(), env)?;
         let shared = &self.shared;
         let (backend, observer) = (shared.backend.clone(), shared.observer.clone());
-        let session = Session::new(id, name, label, backend, shared.history, observer);
+        let terminal = Terminal::new(label.size, shared.history);
+        let screens = shared.screens.clone();
+        let session = Session::new(id, name, label, backend, terminal, screens, observer);
 
         let mut registry = self.lock();
         if registry.closed {
@@ -276,7 +278,7 @@ impl Sessions {
     }
 
     pub(super) fn reports(&self, session: &Arc<Session>) -> (Arc<Reports>, Released) {
-        Reports::of(session, &self.shared.screens, &self.shared.activity)
+        Reports::of(session, &self.shared.activity)
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -18,10 +18,13 @@ pub async fn sweep(
         loop {
             tokio::time::sleep(idle).await;
             let Some(sessions) = list() else { return };
-            let awake = sessions
-                .iter()
-                .filter(|session| session.viewer_count() > 0 || !session.terminal.put_away(idle));
-            if awake.count() == 0 {
+            let mut awake = 0;
+            for session in sessions {
+                if session.viewer_count() > 0 || !session.put_away(idle).await {
+                    awake += 1;
+                }
+            }
+            if awake == 0 {
                 break;
             }
         }

@@ -1,11 +1,13 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use agentd_api::Size;
 use agentd_terminal::OutputLog;
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::screen::{Screen, Snapshot};
 
@@ -18,6 +20,9 @@ const MIN_HISTORY: usize = 2 * MAX_FRAME;
 /// The screen may be so far behind the output before the backend is asked to wait, in bytes.
 const BACKLOG: u64 = 4 * MAX_FRAME as u64;
 
+/// How long a screen is waited for that has much to read.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The output of a session and the screen that it makes.
 #[derive(Debug)]
 pub struct Terminal {
@@ -27,7 +32,6 @@ pub struct Terminal {
     /// Whether somebody is about to read on for the screen.
     reading: AtomicBool,
     initial_size: Size,
-    capacity: usize,
 }
 
 impl Terminal {
@@ -39,7 +43,6 @@ impl Terminal {
             screen: OnceLock::new(),
             reading: AtomicBool::new(false),
             initial_size: size,
-            capacity,
         }
     }
 
@@ -48,16 +51,10 @@ impl Terminal {
         &self.log
     }
 
-    /// Appends output. What the screen has not read yet never falls off the log: a backend that
-    /// does not mind its credit pays for the reading here.
+    /// Appends output. What the screen has not read yet is held in the log, also for a backend that
+    /// does not mind its credit; see [`OutputLog::hold`].
     pub fn push(&self, bytes: &[u8]) {
-        let screen = self.screen();
-        for part in bytes.chunks(self.capacity / 2) {
-            if self.unread(screen) + part.len() as u64 > self.capacity as u64 {
-                screen.catch_up(&self.log);
-            }
-            self.log.append(part);
-        }
+        self.log.append(bytes, self.screen().position());
     }
 
     /// How many more bytes may come before the screen has read some.
@@ -87,7 +84,7 @@ impl Terminal {
     }
 
     /// The same for whoever [`begin_reading`](Self::begin_reading) said true to, where it takes
-    /// little; else there is all of it to do.
+    /// little and nobody has to be waited for; else there is all of it to do.
     pub fn try_read_step(&self) -> ReadStep {
         match self.screen().try_advance(&self.log) {
             Some(step) => self.taken(step),
@@ -108,21 +105,13 @@ impl Terminal {
     /// The state for a viewer that begins anew, a little behind the head; none while there is
     /// nothing to restore.
     pub fn snapshot(&self) -> Option<Snapshot> {
-        let screen = self.screen.get()?;
-        if self.log.has_ended() {
-            screen.catch_up(&self.log);
-        }
-        Some(screen.snapshot())
+        Some(self.screen.get()?.snapshot())
     }
 
     /// A recent state beyond the position `seq`, for a viewer that jumps there; none while the
     /// screen has read no further.
     pub fn snapshot_after(&self, seq: u64) -> Option<Snapshot> {
-        let screen = self.screen.get()?;
-        if self.log.has_ended() {
-            screen.catch_up(&self.log);
-        }
-        screen.snapshot_after(seq)
+        self.screen.get()?.snapshot_after(seq)
     }
 
     /// The last lines on the screen that are not empty, at most five once nobody needed the screen
@@ -132,16 +121,26 @@ impl Terminal {
         self.screen.get()?.last_lines(count)
     }
 
-    /// Whether the program wants pastes marked, as of now.
+    /// Whether the program wants pastes marked, as far as the screen has read.
     pub fn wants_marked_pastes(&self) -> bool {
-        self.screen.get().is_some_and(|screen| {
-            screen.catch_up(&self.log);
-            screen.wants_marked_pastes()
-        })
+        let screen = self.screen.get();
+        screen.is_some_and(Screen::wants_marked_pastes)
+    }
+
+    /// Waits until the screen has read what there is now; no longer than [`PATIENCE`] if that is
+    /// much work.
+    pub async fn caught_up(&self) {
+        if let Some(screen) = self.screen.get() {
+            let head = self.log.head();
+            let mut position = screen.subscribe();
+            let read = position.wait_for(|position| *position >= head);
+            // Who goes on without it sees an earlier state, and what follows it.
+            let _ = timeout(PATIENCE, read).await;
+        }
     }
 
     /// Puts the screen away when nobody needed it for so long. False when it is still awake.
-    pub fn put_away(&self, idle: std::time::Duration) -> bool {
+    pub fn put_away(&self, idle: Duration) -> bool {
         self.screen.get().is_none_or(|screen| screen.put_away(idle))
     }
 
@@ -239,8 +238,9 @@ impl Log {
         }
     }
 
-    fn append(&self, bytes: &[u8]) {
+    fn append(&self, bytes: &[u8], held_from: u64) {
         let mut state = self.lock();
+        state.output.hold(held_from);
         state.output.append(bytes);
         let tail = state.output.tail();
         while let Some((at, size)) = state.resizes.front().copied()
@@ -303,10 +303,11 @@ impl Log {
         let seq = seq
             .filter(|seq| kept.contains(seq))
             .unwrap_or(*kept.start());
-        let before = state.resizes.iter().rev().find(|(at, _)| *at <= seq);
+        let after = state.resizes.partition_point(|(at, _)| *at <= seq);
+        let before = after.checked_sub(1).map(|index| state.resizes[index].1);
         Cursor {
             seq,
-            size: before.map_or(state.size_before, |(_, size)| *size),
+            size: before.unwrap_or(state.size_before),
         }
     }
 
@@ -320,10 +321,9 @@ impl Log {
     pub fn next(&self, cursor: &mut Cursor) -> Next {
         let mut state = self.lock();
         let mut limit = MAX_FRAME;
-        let due = state
-            .resizes
-            .iter()
-            .find(|(at, size)| *at > cursor.seq || (*at == cursor.seq && *size != cursor.size));
+        let first = state.resizes.partition_point(|(at, _)| *at < cursor.seq);
+        let mut ahead = state.resizes.range(first..);
+        let due = ahead.find(|(at, size)| *at > cursor.seq || *size != cursor.size);
         if let Some((at, size)) = due.copied() {
             if at == cursor.seq {
                 cursor.size = size;
@@ -408,6 +408,7 @@ mod tests {
         terminal.push(&[b'x'; 3 * MIN_HISTORY]);
         terminal.push(b"\x1b[2J\x1b[Hhello");
         terminal.log().end();
+        while terminal.read_step().more {}
         let snapshot = terminal.snapshot().unwrap();
         assert_eq!(snapshot.cursor.seq, terminal.log().head());
         assert!(String::from_utf8_lossy(&snapshot.bytes).contains("hello"));

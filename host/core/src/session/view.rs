@@ -60,7 +60,7 @@ pub struct View {
 
 impl View {
     /// Begins at `resumed`, where that is still kept, else with a snapshot.
-    pub fn open(
+    pub async fn open(
         session: Arc<Session>,
         resumed: Option<u64>,
         acknowledged: Option<watch::Receiver<u64>>,
@@ -69,10 +69,9 @@ impl View {
         // Told before the first look, so that nothing is missed in between.
         let changes = terminal.log().subscribe();
         let resumed = resumed.filter(|seq| terminal.log().keeps(*seq));
-        let snapshot = if resumed.is_none() {
-            terminal.snapshot()
-        } else {
-            None
+        let snapshot = match resumed {
+            None => session.snapshot().await,
+            Some(_) => None,
         };
         let cursor = match &snapshot {
             Some(snapshot) => snapshot.cursor,
@@ -105,14 +104,14 @@ impl View {
             if self.is_window_full() {
                 self.acknowledgement().await;
                 if self.backlog() > WINDOW {
-                    self.jump();
+                    self.jump().await;
                 }
                 continue;
             }
             if self.has_had_its_share() {
                 tokio::time::sleep_until(self.pace_since + PACE).await;
                 self.begin_pace();
-                if self.backlog() > LEAST && self.jump() {
+                if self.backlog() > LEAST && self.jump().await {
                     continue;
                 }
             }
@@ -125,7 +124,7 @@ impl View {
                 Next::Resize(size) => return Frame::Resize(size),
                 Next::Ended => return Frame::End,
                 Next::Lost => {
-                    self.jump();
+                    self.jump().await;
                 }
                 // The sender lives as long as the session.
                 Next::Nothing => drop(self.changes.changed().await),
@@ -134,8 +133,8 @@ impl View {
     }
 
     /// Goes to a state that the screen knows, if that is ahead.
-    fn jump(&mut self) -> bool {
-        let Some(snapshot) = self.session.terminal.snapshot_after(self.cursor.seq) else {
+    async fn jump(&mut self) -> bool {
+        let Some(snapshot) = self.session.snapshot_after(self.cursor.seq).await else {
             return false;
         };
         if snapshot.cursor.size != self.cursor.size {
