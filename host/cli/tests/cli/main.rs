@@ -3,6 +3,7 @@
 
 mod attach;
 mod detach;
+mod first_start;
 #[cfg(test)]
 mod harness;
 mod local;
