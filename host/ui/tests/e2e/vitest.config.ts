@@ -5,7 +5,8 @@ export default defineConfig({
     include: ['tests/e2e/**/*.test.ts'],
     // One browser at a time: the machine is small and some tests measure.
     fileParallelism: false,
-    testTimeout: 60_000,
+    // A deadline, with room for a machine that others use as well.
+    testTimeout: 180_000,
     hookTimeout: 60_000,
   },
 });
