@@ -60,7 +60,7 @@ pub trait Backend: Sized + Send + Sync + 'static {
 /// One agent. What a backend cannot do it leaves to the default, which refuses.
 pub trait Session: Send + Sync + 'static {
     /// Ends the agent with everything that it started, and answers once nothing of it is left:
-    /// politely first, by force when `grace` is over. Ending twice is no error.
+    /// politely first, by force when `grace` is over. Ending twice is not an error.
     ///
     /// A session that has already ended still gets this call before it is forgotten, so that
     /// remains (a stopped container, a dead pane) can be removed.

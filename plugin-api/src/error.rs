@@ -19,7 +19,7 @@ pub struct Error {
     pub hint: Option<String>,
 }
 
-/// The kinds that the host tells apart.
+/// The kinds that the host distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

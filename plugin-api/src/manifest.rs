@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What a library says of itself before it is connected. Crosses the boundary as JSON.
+/// How a library describes itself before it is connected. Crosses the boundary as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The `<name>` of `libagentd_backend_<name>.so`: `[a-z][a-z0-9_]{0,31}`.

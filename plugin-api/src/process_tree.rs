@@ -204,7 +204,7 @@ fn send(processes: &Processes, pids: &[i32], signals: &[Signal]) -> io::Result<(
     for pid in pids {
         if let Some(pidfd) = open(processes, *pid)? {
             for signal in signals {
-                // Gone already, or not ours to signal: the next look tells.
+                // Gone already, or not ours to signal: the next look shows which.
                 let _ = pidfd_send_signal(&pidfd, *signal);
             }
         }

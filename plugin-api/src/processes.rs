@@ -172,7 +172,7 @@ pub struct Stat {
     pub parent: i32,
     /// The process id of the session's leader.
     pub session: i32,
-    /// When it began, in ticks since the machine did; tells it from others with its number.
+    /// When it began, in ticks since the machine did; distinguishes it from others that had its number.
     pub started: u64,
     /// It has no environment yet, not even an empty one: it is in the middle of an exec.
     pub starting: bool,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What the daemon tells a backend when it connects. Crosses the boundary as JSON.
+/// What a backend gets from the daemon when it connects. Crosses the boundary as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// Names this daemon among all others, the same after a restart. Everything that outlives the

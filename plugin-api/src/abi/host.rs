@@ -27,7 +27,7 @@ pub fn root_symbol() -> &'static [u8] {
     ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()
 }
 
-/// Why a library that could be opened is no usable backend.
+/// Why a library that could be opened is not a usable backend.
 #[derive(Debug)]
 pub enum HeaderError {
     /// Made with another abi_stable, or the root symbol points to something else.

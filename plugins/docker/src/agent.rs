@@ -151,7 +151,7 @@ pub(crate) fn end(state: &ContainerState) -> ExitStatus {
     )
 }
 
-/// An engine tells a death by signal only as the exit code 128 + signal, as shells do, so a
+/// An engine reports a death by signal only as the exit code 128 + signal, as shells do, so a
 /// program that exits with such a code by itself is taken for killed.
 ///
 /// `oom`: the kernel killed some process of the container for its memory limit. An agent that

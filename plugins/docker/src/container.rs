@@ -220,7 +220,7 @@ fn environment(env: &BTreeMap<String, String>) -> Result<Vec<String>> {
         .find(|name| name.is_empty() || name.contains(['=', '\0']))
     {
         return Err(Error::refused(format!(
-            "`{name}` is no name of an environment variable"
+            "`{name}` is not a name of an environment variable"
         )));
     }
     Ok(environment::for_container(env)

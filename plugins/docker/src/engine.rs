@@ -20,12 +20,12 @@ pub(crate) struct Engine {
     address: String,
 }
 
-/// What the engine says of itself.
+/// What the engine reports about itself.
 pub(crate) struct Facts {
     pub(crate) cpus: i64,
     /// Containers go on while the engine restarts.
     pub(crate) live_restore: bool,
-    /// The engine's clock in nanoseconds since 1970: its events are told by that.
+    /// The engine's clock in nanoseconds since 1970: its events have their times from it.
     pub(crate) now: i64,
 }
 
@@ -102,7 +102,7 @@ impl Engine {
         }
     }
 
-    /// What the host is told of a failed request. `doing` is a participle: `creating the …`.
+    /// A failed request, as the host reports it. `doing` is a participle: `creating the …`.
     pub(crate) fn error(&self, doing: &str, error: ClientError) -> Error {
         match error {
             ClientError::DockerResponseServerError {

@@ -28,7 +28,7 @@ pub(crate) async fn send(
         Stage::Preparing => Ok(()),
         Stage::Failed(failure) => {
             if query.tail != Some(0) {
-                sink.line(&told(&failure)).await;
+                sink.line(&report(&failure)).await;
             }
             Ok(())
         }
@@ -36,7 +36,7 @@ pub(crate) async fn send(
     }
 }
 
-fn told(failure: &Failure) -> LogLine {
+fn report(failure: &Failure) -> LogLine {
     LogLine {
         ts: Some(failure.at.to_string()),
         stream: Some(LogStream::Stderr),

@@ -96,7 +96,7 @@ pub(crate) fn check_target(target: &str) -> Result<()> {
         .components()
         .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     let why = if !path.is_absolute() || !plain || path.parent().is_none() {
-        "is no absolute path below `/`"
+        "is not an absolute path below `/`"
     } else if path == Path::new(WORKSPACE) {
         "is where the working directory goes"
     } else if ["/proc", "/sys", "/dev"]

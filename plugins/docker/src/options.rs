@@ -27,7 +27,7 @@ pub(crate) enum NetworkPolicy {
     /// The engine's own bridge.
     #[default]
     Internet,
-    /// No network at all. An internal network is no substitute: on engines before 28 it reaches
+    /// No network at all. An internal network is not a substitute: on engines before 28 it reaches
     /// the machine's own services through the bridge's address.
     Isolated,
     /// The network of the machine.
@@ -82,7 +82,7 @@ impl Options {
         if let Some(image) = &self.image
             && (image.is_empty() || image.contains(|c: char| c.is_whitespace() || c.is_control()))
         {
-            return Err(refused("image", "this is no name of an image"));
+            return Err(refused("image", "this is not a name of an image"));
         }
         if self.cpu_limit.is_some_and(|cpus| cpus < 0.01) {
             return Err(refused("cpu_limit", "at least 0.01 is needed"));

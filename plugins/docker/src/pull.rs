@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use crate::engine::{Engine, status};
 use crate::options::PullPolicy;
 
-/// A pull that says nothing for so long is given up.
+/// A pull without progress for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Whether `image` has to be pulled, or why it cannot be used.

@@ -1,6 +1,6 @@
 //! What becomes of the containers: one stream of the engine's events for all of them.
 //!
-//! An engine that is being stopped ends its containers first and still tells so on open
+//! An engine that is being stopped ends its containers first and still reports that on open
 //! connections, so an exit counts only after a ping on a new connection. Otherwise the agents are
 //! `unknown` until the engine is back, and then:
 //!
@@ -32,7 +32,7 @@ use crate::Shared;
 use crate::agent::{self, Agent, ENGINE_STOPPED, Stage};
 use crate::container::{INSTANCE, SESSION};
 
-/// How often an engine that says nothing is asked whether it is there.
+/// How often an engine that reports nothing is asked whether it is there.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -299,11 +299,11 @@ impl Watcher {
 
     /// Reports what an inspection found. `own`: if it has ended, that was not the engine's doing.
     fn settle(&mut self, container: &str, state: Option<ContainerState>, own: bool) {
-        let told = self.exits.remove(container);
+        let reported = self.exits.remove(container);
         let Some(agent) = self.shared.watch.get(container) else {
             return;
         };
-        let mut status = match (state, told) {
+        let mut status = match (state, reported) {
             (Some(state), _) if agent::is_alive(&state) => return agent.alive(container, &state),
             // Being started at this very moment.
             (Some(state), _) if agent::is_new(&state) => return,
@@ -332,7 +332,7 @@ impl Watcher {
                 vec![format!("{INSTANCE}={}", self.shared.instance)],
             ),
         ]);
-        // An end that is not reported yet has to be told again.
+        // An end that is not reported yet has to be reported again.
         let unsettled = self.exits.values().map(|exit| exit.at).min();
         let options = EventsOptionsBuilder::new().filters(&filters);
         match until {
@@ -349,7 +349,7 @@ impl Watcher {
     }
 }
 
-/// The engine is there, and this is what it says of the container.
+/// The engine is there, and this is what it reports about the container.
 async fn confirm(shared: Arc<Shared>, container: String) -> Inspected {
     shared.engine.ping_anew().await?;
     inspect(&shared, container).await

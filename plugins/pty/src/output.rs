@@ -25,7 +25,7 @@ use tokio::time::timeout;
 /// kernel gives 1 to 4 KiB at a time.
 const CHUNK: usize = 8 * 1024;
 
-/// More than [`FLOOD`] bytes in this time are a flood; drawing a screen anew is none.
+/// More than [`FLOOD`] bytes in this time are a flood; drawing a screen anew is less than that.
 const WINDOW: Duration = Duration::from_millis(100);
 const FLOOD: usize = 64 * 1024;
 
@@ -165,7 +165,7 @@ impl Reader {
                 (_, Some(PushStatus { credit: 0, .. })) => Next::Taken,
                 (Ok(()), _) => Next::Now,
                 (Err(error), _) if error.kind() == io::ErrorKind::WouldBlock => Next::Readable,
-                // The kernel tells the end with EIO after the last byte.
+                // The kernel reports the end with EIO after the last byte.
                 (Err(_), _) => Next::Never,
             };
             (count, next)

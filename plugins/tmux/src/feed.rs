@@ -19,7 +19,7 @@ use crate::terminals::{Terminals, Watch};
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// How often a quiet pane's terminal is asked for the time of the last output, which costs a
-/// system call. It tells of what a program writes by way of `/dev/tty`: the kernel does not notify
+/// system call. It reports what a program writes by way of `/dev/tty`: the kernel does not notify
 /// of that.
 const LATE: Duration = Duration::from_secs(10);
 

@@ -174,7 +174,7 @@ impl Launch {
     }
 
     /// Removes the session of a launcher that nobody waits for any more: a server that gave no
-    /// answer in time may still do as it was told.
+    /// answer in time may still run the command.
     fn give_up(&self, target: &str, is_ours: &str) -> impl Future<Output = ()> + use<> {
         let server = self.server.clone();
         let mut kill = Script::default();

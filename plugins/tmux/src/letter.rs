@@ -1,4 +1,4 @@
-//! What a launcher is told to run.
+//! What a launcher gets to run.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;

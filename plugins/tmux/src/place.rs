@@ -131,7 +131,7 @@ impl Place {
         }
     }
 
-    /// Removes the session if it is the one of this `id`. That it is gone is no error.
+    /// Removes the session if it is the one of this `id`. A session that is gone is not an error.
     pub async fn remove(&self, server: &Server, id: &str) -> Result<()> {
         // One command, so that nothing can come between the look and the deed.
         let is_ours = format!("#{{==:#{{{ID}}},{id}}}");

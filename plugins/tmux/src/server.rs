@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// The oldest version that tells which signal ended a pane (`#{pane_dead_signal}`).
+/// The oldest version that reports which signal ended a pane (`#{pane_dead_signal}`).
 const OLDEST: (u32, u32) = (3, 3);
 
 /// How long tmux may take for an answer.
@@ -28,7 +28,7 @@ pub struct Server {
     environment: BTreeMap<OsString, OsString>,
 }
 
-/// Why tmux did not do what it was told.
+/// Why tmux did not run a command.
 #[derive(Debug)]
 pub enum Failure {
     /// No server runs, or it ended meanwhile.

@@ -140,7 +140,7 @@ impl Session for TmuxSession {
         if !self.has_ended() {
             let tree = self.place.tree(&self.server, &self.id).await?;
             tree.end(grace).await?;
-            // The end is reported before the pane that tells of it is removed.
+            // The end is reported before the pane that shows it is removed.
             let mut ended = self.ended.clone();
             if timeout(NOTICE, ended.wait_for(|ended| *ended))
                 .await

@@ -12,7 +12,7 @@ use crate::letter::Letter;
 /// What tmux prints of a pane that is made for one.
 pub const FORMAT: &str = "#{pane_pid} #{default-shell}";
 
-/// As long as nobody has told it what to run.
+/// A pane whose launcher does not know yet what to run.
 #[derive(Debug)]
 pub struct Shell {
     pub handover: Handover,

@@ -1,7 +1,7 @@
 //! Noticing that an agent ended, and how.
 //!
 //! The agent's process and the server's are watched through descriptors (pidfd_open(2)): the
-//! kernel tells when one of them ends, so nothing is polled while the agent runs, and no hook of
+//! kernel reports when one of them ends, so nothing is polled while the agent runs, and no hook of
 //! tmux's is needed. Only how the agent ended has to be asked of tmux, whose child it is.
 
 use std::os::fd::OwnedFd;
@@ -155,7 +155,7 @@ async fn ask(server: &Server, place: &Place, events: &SessionEvents) -> Result<E
 }
 
 /// tmux 3.3a under load now and then misses that a child ended, and leaves it a zombie until it is
-/// told of the next one. This tells it once more; when there is nothing to learn, it does nothing.
+/// notified of the next one. This notifies it once more, which does nothing if nothing was missed.
 fn remind(place: &Place) {
     if let Some(tmux) = Pid::from_raw(place.server.cast_signed())
         && let Err(error) = kill_process(tmux, Signal::CHILD)
