@@ -115,7 +115,10 @@ mod tests {
             .collect();
         let sent = [
             close::NORMAL,
+            close::PROTOCOL,
+            close::NOT_TEXT,
             close::TOO_LARGE,
+            close::INTERNAL,
             close::EXITED,
             close::DELETED,
             close::BACKEND_GONE,
