@@ -30,8 +30,10 @@ async fn of_several_writers_the_one_who_typed_last_sets_the_size() {
     first.type_keys("a").await;
     first.shows("a").await;
     let mut second = session.terminal("").await;
-    second.hello().await;
-    assert_eq!(second.size, (100, 30));
+    // What it is shown first may be from before the resize.
+    second
+        .wait_for("the size", |second| second.size == (100, 30))
+        .await;
 
     // It did not type, so nothing happens; an answer to what it does wrong afterwards shows it.
     second.resize(50, 20).await;
