@@ -152,7 +152,7 @@ async function faults(page: Page, size: number): Promise<string[]> {
   const { left, right, top, bottom } = area(BLOCK, 2, 2, 2);
   const block = pixels(ink, { left: left + 1, right: right - 1, top: top + 1, bottom: bottom - 1 });
   const [filled, palest] = [sum(block) / block.length, Math.min(...block)];
-  if (filled < 0.85) wrong.push(`${size} px: ${Math.round(filled * 100)} % of the blocks is filled`);
+  if (filled < 0.8) wrong.push(`${size} px: ${Math.round(filled * 100)} % of the blocks is filled`);
   if (size === DEFAULT && palest < 0.45) wrong.push(`${size} px: a gap between blocks, ${Math.round(palest * 100)} %`);
   // Lines go on from cell to cell.
   const rows = (column: number) => {
