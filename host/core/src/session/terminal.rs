@@ -397,6 +397,7 @@ mod tests {
         terminal.log().resize(LARGE);
         for _ in 0..10 {
             terminal.push(&[b'x'; MAX_FRAME]);
+            while terminal.read_step().more {}
         }
         assert_eq!(script(&terminal), "[lost]");
         assert_eq!(terminal.log().cursor(None).size, LARGE);
