@@ -95,6 +95,10 @@ async fn no_threads_at_all() {
 /// The service runs, the library gets no thread: each has a standard library of its own, which
 /// reads the variable when it makes its first thread.
 #[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the process is this test's own, and the host must have its threads before"
+)]
 async fn no_threads_for_the_backend() {
     const VARIABLE: &str = "TEST_OF_A_BACKEND_WITHOUT_THREADS";
     if std::env::var_os(VARIABLE).is_some() {
