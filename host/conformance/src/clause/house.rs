@@ -218,8 +218,15 @@ impl Watch {
 }
 
 pub(super) async fn marker(bench: &Bench) -> Check {
-    let script = r#"printf '%s\n' "$AGENTD_SESSION" >&3"#;
+    let script =
+        r#"readlink /proc/self/ns/pid >&3 || echo >&3; printf '%s\n' "$AGENTD_SESSION" >&3"#;
     let mut agent = bench.script(script).await?;
+    let namespace = agent.line.next().await?;
+    let own = fs::read_link("/proc/self/ns/pid")?;
+    if !namespace.is_empty() && own.to_str() != Some(&namespace) {
+        let why = "the agent has a PID namespace of its own, and its processes end with that";
+        return Err(Fault::NotApplicable(why.to_owned()));
+    }
     let marker = agent.line.next().await?;
     let id = &agent.session.id;
     ensure!(

@@ -236,8 +236,8 @@ fn docker() -> Result<(), Failed> {
     let library = cargo::backend("docker")?;
     let engine = docker::Engine::start()?;
     let report = test(&library, &engine.settings())?;
-    let no_terminal = ["resize", "size", ATTACH_TMUX];
-    conforms(&report, &[&TERMINAL[..], &no_terminal].concat())
+    let of_the_machine = ["marker", "resize", "size", ATTACH_TMUX];
+    conforms(&report, &[&TERMINAL[..], &of_the_machine].concat())
 }
 
 fn unknown_clause() -> Result<(), Failed> {
