@@ -1,24 +1,32 @@
 //! Clients that leave, and clients that speak something else than HTTP.
 
+use std::net::SocketAddr;
+
 use agentd_host::testing::{RunningProgram, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::program;
 
-/// Open descriptors of the service.
-fn descriptors(daemon: &RunningProgram) -> usize {
-    let path = format!("/proc/{}/fd", daemon.pid());
-    std::fs::read_dir(path).unwrap().count()
+/// Whether the service holds its end of the connection from this address: the kernel's table has
+/// an inode only for a socket that a process has open. See proc_net(5).
+fn is_open(daemon: &RunningProgram, client: SocketAddr) -> bool {
+    let local = format!(":{:04X}", daemon.address.port());
+    let remote = format!(":{:04X}", client.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    table.lines().any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields[1].ends_with(&local) && fields[2].ends_with(&remote) && fields[9] != "0"
+    })
 }
 
 /// Sends these bytes, reads the answer where `waits` says so, leaves, and waits until the service
 /// has noticed that.
 async fn visit(daemon: &RunningProgram, bytes: &[u8], waits: bool) {
-    let before = descriptors(daemon);
     let mut stream = TcpStream::connect(daemon.address).await.unwrap();
+    let client = stream.local_addr().unwrap();
     eventually("the connection is accepted", async || {
-        (descriptors(daemon) > before).then_some(())
+        is_open(daemon, client).then_some(())
     })
     .await;
     stream.write_all(bytes).await.unwrap();
@@ -28,7 +36,7 @@ async fn visit(daemon: &RunningProgram, bytes: &[u8], waits: bool) {
     }
     drop(stream);
     eventually("the connection is closed", async || {
-        (descriptors(daemon) <= before).then_some(())
+        (!is_open(daemon, client)).then_some(())
     })
     .await;
 }
