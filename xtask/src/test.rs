@@ -53,12 +53,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result {
     name_missing_tools()?;
     for part in Part::value_variants() {
-        // Only where it is named, until it ends without leaks on every backend.
-        let is_wanted = match options.only {
-            None => *part != Part::Soak,
-            Some(only) => only == *part,
-        };
-        if is_wanted {
+        if options.only.is_none_or(|only| only == *part) {
             say(&format!("--- {part:?}"));
             run_part(*part, options)?;
         }

@@ -8,12 +8,15 @@
 )]
 
 mod answer;
+mod backend;
 mod client;
+mod docker_engine;
 mod libraries;
 mod program;
 mod server;
 mod session;
 mod terminal;
+mod tmux_server;
 
 use std::time::Duration;
 
@@ -21,12 +24,15 @@ use tokio::time::{Instant, sleep};
 
 pub use agentd_terminal::hostile;
 pub use answer::Answer;
+pub use backend::TestBackend;
 pub use client::{TestClient, TestRequest};
+pub use docker_engine::DockerEngine;
 pub use libraries::{build_library, example_libraries, libraries};
 pub use program::{Ended, RunningProgram, SpawnedProgram, TestProgram};
 pub use server::TestServer;
 pub use session::TestSession;
 pub use terminal::{Hello, TestTerminal};
+pub use tmux_server::TmuxServer;
 
 /// How long a test waits for anything before it fails. Generous: the machine may be busy.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -43,21 +49,26 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
     }
 }
 
+/// Says what keeps a test from running here; in CI that is a failure.
+#[expect(clippy::print_stderr, reason = "for the people who run the tests")]
+pub fn leave_out(missing: &str) {
+    let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    assert!(!in_ci, "left out, and this is CI: {missing}");
+    eprintln!("left out: {missing}");
+}
+
 /// Whether a test may make namespaces, which takes root, and `ip` and `unshare`. Says what is left
 /// out if not; in CI that is a failure.
-#[expect(clippy::print_stderr, reason = "for the people who run the tests")]
 pub fn may_make_namespaces() -> bool {
     let probe = [
         "--mount", "--net", "--pid", "--fork", "ip", "link", "set", "lo", "up",
     ];
     let probed = std::process::Command::new("unshare").args(probe).output();
     let may = probed.is_ok_and(|output| output.status.success());
-    let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(may || !in_ci, "the tests cannot make namespaces");
     if !may {
-        eprintln!(
-            "left out: this test makes namespaces, which takes root outside of a container, and \
-             `ip` (Debian: apt-get install iproute2)"
+        leave_out(
+            "this test makes namespaces, which takes root outside of a container, and `ip` \
+             (Debian: apt-get install iproute2)",
         );
     }
     may

@@ -2,145 +2,57 @@
 //! `host/ui/tests/e2e`. Needs Node.js and Chromium, tmux, and root for the Docker engine.
 //! `cargo xtask test --only browser` builds the UI first.
 
-#![allow(
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "what fails here fails the test, and what is left out is said"
-)]
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
-use agentd_host::testing::{TestProgram, build_library};
+use agentd_host::testing::{TestBackend, TestProgram, leave_out};
 
 const UI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ui");
 
 #[test]
 fn pty() {
-    let directory = tempfile::tempdir().unwrap();
-    run(orchestrator("pty"), directory.path());
+    run("pty");
 }
 
 #[test]
 fn tmux() {
-    if is_left_out("tmux", Path::new("/usr/bin/tmux").exists()) {
-        return;
-    }
-    let server = TmuxServer(format!("agentd-browser-{}", std::process::id()));
-    let directory = tempfile::tempdir().unwrap();
-    run(
-        orchestrator("tmux").env("AGENTD_TMUX_SOCKET", &server.0),
-        directory.path(),
-    );
+    run("tmux");
 }
 
 #[test]
 fn docker() {
-    let is_here = rustix::process::geteuid().is_root() && Path::new("/usr/sbin/dockerd").exists();
-    if is_left_out("Debian's docker.io, or root", is_here) {
-        return;
-    }
-    let engine = Engine::start();
-    let program = orchestrator("docker")
-        .env("DOCKER_HOST", &engine.docker_host)
-        .env("AGENTD_DOCKER_IMAGE", &engine.image);
-    // The directory of a container is never root's.
-    let directory = tempfile::tempdir().unwrap();
-    std::os::unix::fs::chown(directory.path(), Some(1000), Some(1000)).unwrap();
-    run(program, directory.path());
+    run("docker");
 }
 
-fn orchestrator(backend: &str) -> TestProgram {
-    build_library(&format!("agentd-backend-{backend}"));
+/// Runs the browser's tests on a backend.
+fn run(backend: &str) {
+    let node_modules = Path::new(UI).join("node_modules");
+    for (needed, path) in [
+        ("chromium", Path::new("/usr/bin/chromium")),
+        ("`npm ci` in host/ui", &node_modules),
+    ] {
+        if !path.exists() {
+            return leave_out(needed);
+        }
+    }
+    let backend = match TestBackend::start(backend) {
+        Ok(backend) => backend,
+        Err(missing) => return leave_out(&missing),
+    };
     let executable = env!("CARGO_BIN_EXE_agentd-orchestrator");
-    TestProgram::new("agentd-orchestrator", executable)
-        .env("AGENTD_BACKEND", backend)
-        .env("LANG", "C.UTF-8")
-}
-
-/// Runs the browser's tests against the program, in a directory for its agents.
-fn run(program: TestProgram, directory: &Path) {
-    let chromium = Path::new("/usr/bin/chromium").exists();
-    let node_modules = Path::new(UI).join("node_modules").exists();
-    if is_left_out("chromium", chromium) || is_left_out("`npm ci` in host/ui", node_modules) {
-        return;
-    }
-    let service = program.start();
+    let program = TestProgram::new("agentd-orchestrator", executable).env("LANG", "C.UTF-8");
+    let directory = tempfile::tempdir().unwrap();
+    backend.give(directory.path());
+    let service = backend.configure(program).start();
     let status = Command::new("npm")
         .args(["run", "e2e"])
         .current_dir(UI)
         .env("AGENTD_E2E_URL", format!("http://{}", service.address))
         .env("AGENTD_E2E_TOKEN", &service.token)
-        .env("AGENTD_E2E_DIRECTORY", directory)
+        .env("AGENTD_E2E_DIRECTORY", directory.path())
         .status()
         .unwrap();
     assert!(status.success(), "{status}\n{}", service.log());
-}
-
-/// A missing tool is a failure in CI, and said elsewhere.
-fn is_left_out(tool: &str, is_here: bool) -> bool {
-    assert!(
-        is_here || std::env::var_os("CI").is_none(),
-        "missing: {tool}"
-    );
-    if !is_here {
-        eprintln!("left out, as this is missing: {tool}");
-    }
-    !is_here
-}
-
-/// Ends the server of its name when it is dropped.
-struct TmuxServer(String);
-
-impl Drop for TmuxServer {
-    fn drop(&mut self) {
-        let _ = Command::new("tmux")
-            .args(["-L", &self.0, "kill-server"])
-            .output();
-    }
-}
-
-/// The engine of the docker backend's own tests; ends with its standard input.
-struct Engine {
-    process: Child,
-    docker_host: String,
-    image: String,
-}
-
-impl Engine {
-    fn start() -> Self {
-        let mut process = Command::new(env!("CARGO"))
-            .args([
-                "run",
-                "--quiet",
-                "--package",
-                "agentd-backend-docker",
-                "--example",
-                "engine",
-            ])
-            .current_dir(PathBuf::from(UI).join("../.."))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let address: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let text = |name: &str| address[name].as_str().unwrap().to_owned();
-        Engine {
-            docker_host: text("docker_host"),
-            image: text("image"),
-            process,
-        }
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        drop(self.process.stdin.take());
-        let _ = self.process.wait();
-    }
 }

@@ -6,8 +6,9 @@
 //! {"docker_host":"unix:///tmp/agentd-engine-x/docker.sock","image":"agentd-test:plain","checked_image":"agentd-test:checked"}
 //! ```
 //!
-//! Needs root. When it ends, or whoever holds the other end of its standard input does, the engine
-//! and all its containers are gone. Further arguments go to `dockerd`.
+//! Needs root and what `missing` names; without that it answers `{"missing": …}`. When it ends, or
+//! whoever holds the other end of its standard input does, the engine and all its containers are
+//! gone. Further arguments go to `dockerd`.
 
 #![allow(clippy::print_stderr)]
 
@@ -18,7 +19,7 @@ mod image;
 
 fn main() {
     if let Some(missing) = engine::missing() {
-        panic!("{missing}");
+        return answer(&serde_json::json!({"missing": missing}));
     }
     let flags: Vec<String> = std::env::args().skip(1).collect();
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
@@ -26,16 +27,15 @@ fn main() {
     tokio::runtime::Runtime::new()
         .expect("a runtime")
         .block_on(image::build(&engine));
-    #[expect(clippy::print_stdout, reason = "the answer to whoever started this")]
-    {
-        println!(
-            "{}",
-            serde_json::json!({
-                "docker_host": engine.docker_host(),
-                "image": image::PLAIN,
-                "checked_image": image::CHECKED,
-            })
-        );
-    }
+    answer(&serde_json::json!({
+        "docker_host": engine.docker_host(),
+        "image": image::PLAIN,
+        "checked_image": image::CHECKED,
+    }));
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).expect("reading standard input");
+}
+
+#[expect(clippy::print_stdout, reason = "for whoever started this")]
+fn answer(answer: &serde_json::Value) {
+    println!("{answer}");
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::backend::{Backend, Tool};
+use agentd_host::testing::TestBackend;
+
+use crate::backend::Backend;
 
 /// Set in every agent's environment, so that its processes are found wherever they went.
 pub const MARK: &str = "SOAK_MARK";
@@ -45,13 +47,16 @@ impl Inventory {
                 true => "process of an agent",
                 false => "process",
             };
-            inventory.add(kind, &command_line(pid));
+            // Not one that has ended meanwhile.
+            if let Some(command_line) = command_line(pid) {
+                inventory.add(kind, &command_line);
+            }
         }
         let state_dir = backend.service.state_dir();
         inventory.add_files(&state_dir, &state_dir);
         match &backend.tool {
-            Tool::Kernel => {}
-            Tool::Tmux(server) => {
+            TestBackend::Pty => {}
+            TestBackend::Tmux(server) => {
                 for session in server.list(&["list-sessions", "-F", "#{session_name}"]) {
                     inventory.add("tmux session", &session);
                 }
@@ -59,11 +64,10 @@ impl Inventory {
                     inventory.add("tmux client", &client);
                 }
             }
-            Tool::Docker(engine) => {
-                for container in engine.list(&["ps", "--all", "--format", "{{.Names}} {{.Status}}"])
+            TestBackend::Docker(engine) => {
+                for container in engine.list(&["ps", "--all", "--format", "{{.Names}} {{.State}}"])
                 {
-                    let name = container.split(" (").next().unwrap_or_default();
-                    inventory.add("container", name);
+                    inventory.add("container", &container);
                 }
                 for kind in ["network", "volume"] {
                     for name in engine.list(&[kind, "ls", "--format", "{{.Name}}"]) {
@@ -180,15 +184,19 @@ fn processes(service: u32, mark: &str) -> Vec<(u32, bool)> {
         .collect()
 }
 
-fn command_line(pid: u32) -> String {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+/// None for a process that has ended.
+fn command_line(pid: u32) -> Option<String> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let line = String::from_utf8_lossy(&line).replace('\0', " ");
     match line.trim() {
-        "" => fs::read_to_string(format!("/proc/{pid}/comm"))
-            .unwrap_or_default()
-            .trim()
-            .to_owned(),
-        line => line.chars().take(100).collect(),
+        // A zombie, or a kernel thread.
+        "" => Some(
+            fs::read_to_string(format!("/proc/{pid}/comm"))
+                .ok()?
+                .trim()
+                .to_owned(),
+        ),
+        line => Some(line.chars().take(100).collect()),
     }
 }
 

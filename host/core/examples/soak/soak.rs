@@ -100,7 +100,10 @@ impl<'a> Soak<'a> {
         self.busy(&everything, time / 2, 2).await;
         self.delete_all().await;
         left.extend(self.settled(&begin).await);
+        // Nor does a timer bring anything back.
+        sleep(IDLE).await;
         let end = self.inventory();
+        left.extend(end.more_than(&begin));
         left.extend(end.grown(&begin));
         println!(
             "memory of the service: {} KiB before, {} after",
@@ -112,26 +115,16 @@ impl<'a> Soak<'a> {
 
     /// Agents that stay are visited: when all visitors have left, it is as before they came.
     async fn visited(&self, time: Duration) -> Vec<String> {
-        let mut host = self.visitor(VISITORS, 1);
-        for number in 0..STAYING {
-            if let Err(error) = host.create(program::that_stays(number)).await {
-                self.tally.failed(format!("create: {error}"));
-            }
-        }
+        self.host(1, program::that_stays).await;
         sleep(IDLE).await;
         let before = self.inventory();
         self.busy(VISITS, time, 1).await;
         let mut left = self.settled(&before).await;
-        let listed = self
-            .backend
-            .service
-            .get("/agents?limit=200")
-            .await
-            .expect(200)
-            .json();
-        let watched = |agent: &&serde_json::Value| agent["session"]["viewers"] != 0;
-        let watched = listed["items"].as_array().unwrap().iter().filter(watched);
-        left.extend(watched.map(|agent| format!("left: a viewer of {}", agent["name"])));
+        for agent in self.listed().await {
+            if agent["session"]["viewers"] != 0 {
+                left.push(format!("left: a viewer of {}", agent["name"]));
+            }
+        }
         let pid = self.backend.service.pid();
         let faults = faults_of_children(pid);
         sleep(Duration::from_secs(3)).await;
@@ -139,6 +132,16 @@ impl<'a> Soak<'a> {
             left.push("left: processes are still started, with nobody there".to_owned());
         }
         left
+    }
+
+    /// Starts some agents.
+    async fn host(&self, phase: u64, mut program: impl FnMut(usize) -> Vec<String>) {
+        let mut host = self.visitor(VISITORS, phase);
+        for number in 0..STAYING {
+            if let Err(error) = host.create(program(number)).await {
+                self.tally.failed(format!("create: {error}"));
+            }
+        }
     }
 
     /// Visitors do what `operations` says, all at once, for so long.
@@ -191,14 +194,7 @@ impl<'a> Soak<'a> {
         self.agents.lock().unwrap().clear();
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let listed = self
-                .backend
-                .service
-                .get("/agents?limit=200")
-                .await
-                .expect(200)
-                .json();
-            let items = listed["items"].as_array().unwrap();
+            let items = self.listed().await;
             if items.is_empty() {
                 return;
             }
@@ -219,6 +215,11 @@ impl<'a> Soak<'a> {
         }
     }
 
+    async fn listed(&self) -> Vec<serde_json::Value> {
+        let list = self.backend.service.get("/agents?limit=200").await;
+        list.expect(200).json()["items"].as_array().unwrap().clone()
+    }
+
     /// Waits until there is no more than before; what there still is after a while.
     async fn settled(&self, before: &Inventory) -> Vec<String> {
         let deadline = Instant::now() + SETTLING;
@@ -231,8 +232,11 @@ impl<'a> Soak<'a> {
         }
     }
 
-    /// Ends the service; what it leaves, and what it reported as an error while it ran.
+    /// Ends the service while agents of all kinds run; what it leaves, and what it reported as an
+    /// error while it ran.
     async fn stopped(mut self) -> Vec<String> {
+        let mut random = Random::new(self.seed, VISITORS);
+        self.host(3, |_| program::any(&mut random)).await;
         self.backend.service.signal(Signal::TERM);
         let status = self.backend.service.ended().await;
         let mut left = Vec::new();

@@ -4,6 +4,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use agentd_host::testing::TestTerminal;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -12,7 +14,7 @@ use crate::soak::{Result, Visitor};
 /// The operations, by the names that `--only` takes.
 pub const VISITS: &[&str] = &[
     "view", "cut", "stall", "resume", "type", "resize", "logs", "follow", "read", "events",
-    "refused", "prompt", "attach",
+    "refused", "half", "prompt", "attach",
 ];
 
 impl Visitor {
@@ -34,6 +36,7 @@ impl Visitor {
                 self.get(&format!("/agents/{agent}")).await
             }
             "refused" => self.be_refused(agent).await,
+            "half" => self.send_half(agent).await,
             "prompt" => {
                 let body = serde_json::json!({"text": "hello\nthere"});
                 // A program that does not read makes the prompt wait.
@@ -141,6 +144,22 @@ impl Visitor {
             (401, 404) => Ok(()),
             other => Err(format!("a wrong token and an unknown agent: {other:?}")),
         }
+    }
+
+    /// Leaves in the middle of a request.
+    async fn send_half(&mut self, agent: &str) -> Result {
+        let bearer = self.client.bearer();
+        let request = format!(
+            "POST /agents/{agent}/input HTTP/1.1\r\nhost: localhost\r\nauthorization: {bearer}\r\n\
+             content-type: application/json\r\ncontent-length: 1000\r\n\r\n{{\"text\": "
+        );
+        let sent = self.random.below(request.len() as u64) as usize;
+        let connected = TcpStream::connect(self.client.address).await;
+        let mut stream = connected.map_err(|error| format!("connect: {error}"))?;
+        let written = stream.write_all(&request.as_bytes()[..sent]).await;
+        written.map_err(|error| format!("write: {error}"))?;
+        sleep(self.random.pause(300)).await;
+        Ok(())
     }
 
     async fn get(&self, path: &str) -> Result {

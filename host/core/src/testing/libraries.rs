@@ -23,7 +23,7 @@ pub fn libraries() -> PathBuf {
     profile_dir()
 }
 
-/// Where the backends are that only tests need.
+/// Where the backends and programs are that only tests need.
 pub fn example_libraries() -> PathBuf {
     libraries().join("examples")
 }
@@ -31,6 +31,11 @@ pub fn example_libraries() -> PathBuf {
 /// Builds one more backend, beside the others.
 pub fn build_library(package: &str) {
     cargo(&[&format!("-p={package}"), "--lib"]);
+}
+
+/// Builds an example of another package, into [`example_libraries`].
+pub(super) fn build_example(package: &str, example: &str) {
+    cargo(&[&format!("-p={package}"), &format!("--example={example}")]);
 }
 
 /// The directory that cargo puts what it builds into; the running test is in its `deps`.

@@ -1,0 +1,49 @@
+use std::os::unix::fs::chown;
+use std::path::Path;
+
+use super::{DockerEngine, TestProgram, TmuxServer, build_library};
+
+/// A real backend, with the test's own tool below it, which ends when this is dropped.
+#[derive(Debug)]
+pub enum TestBackend {
+    /// Stands on the kernel.
+    Pty,
+    /// Stands on a tmux server.
+    Tmux(TmuxServer),
+    /// Stands on a Docker engine.
+    Docker(DockerEngine),
+}
+
+impl TestBackend {
+    /// Builds the backend of that name and starts its tool; what is missing for that.
+    pub fn start(name: &str) -> Result<Self, String> {
+        build_library(&format!("agentd-backend-{name}"));
+        match name {
+            "pty" => Ok(TestBackend::Pty),
+            "tmux" => TmuxServer::start().map(TestBackend::Tmux),
+            "docker" => DockerEngine::start().map(TestBackend::Docker),
+            other => Err(format!("no such backend: {other}")),
+        }
+    }
+
+    /// The program, with the settings that the backend takes.
+    pub fn configure(&self, program: TestProgram) -> TestProgram {
+        match self {
+            TestBackend::Pty => program.env("AGENTD_BACKEND", "pty"),
+            TestBackend::Tmux(server) => program
+                .env("AGENTD_BACKEND", "tmux")
+                .env("AGENTD_TMUX_SOCKET", server.socket()),
+            TestBackend::Docker(engine) => program
+                .env("AGENTD_BACKEND", "docker")
+                .env("DOCKER_HOST", engine.docker_host())
+                .env("AGENTD_DOCKER_IMAGE", engine.image()),
+        }
+    }
+
+    /// Makes a directory one that agents may work in: a container's is never root's.
+    pub fn give(&self, directory: &Path) {
+        if let TestBackend::Docker(_) = self {
+            chown(directory, Some(1000), Some(1000)).unwrap();
+        }
+    }
+}
