@@ -1,3 +1,5 @@
+use std::process::Command;
+
 use clap::ValueEnum;
 
 use crate::Result;
@@ -15,10 +17,21 @@ pub enum Bench {
     Terminal,
     /// Creating agents through each backend, beside the bare tool
     Backends,
+    /// How many states of a terminal other emulators restore, beside ours
+    Emulators,
 }
 
-/// Builds a release and measures.
+/// Builds a release and measures. The emulators are only compared, in a build for tests.
 pub fn run(what: Bench, json: bool) -> Result {
+    let (package, example) = match what {
+        Bench::Abi => ("agentd-host", "bench_abi"),
+        Bench::Start => ("agentd-wrap", "bench_start"),
+        Bench::Terminal => ("agentd-wrap", "bench_terminal"),
+        Bench::Backends => ("agentd-wrap", "bench_backends"),
+        Bench::Emulators => {
+            return tool::run(oracle().args(["--", "--ignored", "--nocapture"]));
+        }
+    };
     let packages = ["tmux", "docker", "pty", "echo"].map(|name| format!("agentd-backend-{name}"));
     let mut packages: Vec<&str> = packages.iter().map(String::as_str).collect();
     packages.extend(["agentd-orchestrator", "agentd-wrap"]);
@@ -29,12 +42,6 @@ pub fn run(what: Bench, json: bool) -> Result {
         engine.args(["build", "--release", "--package", "agentd-backend-docker"]);
         tool::run(engine.args(["--example", "engine"]))?;
     }
-    let (package, example) = match what {
-        Bench::Abi => ("agentd-host", "bench_abi"),
-        Bench::Start => ("agentd-wrap", "bench_start"),
-        Bench::Terminal => ("agentd-wrap", "bench_terminal"),
-        Bench::Backends => ("agentd-wrap", "bench_backends"),
-    };
     let mut command = cargo();
     command.args([
         "run",
@@ -59,12 +66,17 @@ pub fn run(what: Bench, json: bool) -> Result {
 
 /// How many states a snapshot restores as the oracle has them, of how many.
 fn restored_states() -> Result<String> {
-    let mut oracle = cargo();
-    oracle.args(["test", "--package", "agentd-terminal", "--test", "oracle"]);
-    let printed = tool::output(oracle.args(["--", "--nocapture"]))?;
+    let printed = tool::output(oracle().args(["--", "--nocapture"]))?;
     let score = |line: &str| Some(line.split_once("restored-state score: ")?.1.to_owned());
     printed
         .lines()
         .find_map(score)
         .ok_or_else(|| "the oracle printed no score: install Node.js, which it needs".to_owned())
+}
+
+/// The test that compares snapshots with xterm.js.
+fn oracle() -> Command {
+    let mut command = cargo();
+    command.args(["test", "--package", "agentd-terminal", "--test", "oracle"]);
+    command
 }

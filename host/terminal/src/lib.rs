@@ -11,9 +11,22 @@
 //!
 //! Viewers look at xterm.js. A snapshot is right when a viewer that gets it ends up with the
 //! screen of a viewer that saw every byte, so the emulator has to agree with xterm.js in what
-//! terminals do differently, and has to show all of its state. The crates that could be used
-//! do neither: what they keep private can be recorded beside them, but not what they do
-//! otherwise. `tests/oracle` compares the two, cell by cell.
+//! terminals do differently, and has to show all of its state. `tests/oracle.rs` compares the
+//! two in 796 states, cell by cell and mode by mode. Given the same bytes and judged the same way,
+//! alacritty_terminal 0.26, avt 0.19 and vt100 0.18 restore:
+//!
+//! | emulator | states | grammar | recordings | restored | text and cursor |
+//! |---|---|---|---|---|---|
+//! | ours | 112 of 112 | 600 of 600 | 84 of 84 | 796 of 796 | 796 of 796 |
+//! | alacritty_terminal | 29 of 112 | 31 of 600 | 0 of 84 | 60 of 796 | 546 of 796 |
+//! | avt | 16 of 112 | 61 of 600 | 1 of 84 | 78 of 796 | 551 of 796 |
+//! | vt100 | 19 of 112 | 24 of 600 | 0 of 84 | 43 of 796 | 431 of 796 |
+//!
+//! The last column asks only for the text and the cursor that are shown at once. avt and vt100
+//! give their own snapshots; alacritty_terminal has none, so one is written from what it shows
+//! (`peers/src/alacritty.rs`). They lose the scroll region, tab stops, an unfinished sequence or
+//! the other screen, which could be recorded beside them, but they also put other text into other
+//! cells than xterm.js. `cargo xtask bench emulators` measures this again and checks the table.
 #![forbid(unsafe_code)]
 
 mod answer_filter;

@@ -1,5 +1,5 @@
 // Reads cases from the file named first, a JSON object a line, and answers each with a line:
-// {"name", "differences": [...]}. A case is {name, cols, rows, scrollback, steps, cut, at, snapshot}:
+// {"name", "differences": [...], "shown": whether the text and the cursor are right at once}. A case is {name, cols, rows, scrollback, steps, cut, at, snapshot}:
 // one terminal is given all steps; another one, of the size `at`, the snapshot taken before step
 // `cut` and the steps from there on. A step is {"write": hex} or {"resize": [cols, rows]}.
 'use strict';
@@ -153,6 +153,14 @@ function differences(one, two, path = '') {
   return [...keys].flatMap((key) => differences(one[key] ?? 'nothing', two[key] ?? 'nothing', `${path} ${key}`));
 }
 
+// What a person sees at once, without its colours.
+function shown(terminal) {
+  const { active } = terminal.buffer;
+  const rows = Array.from({ length: terminal.rows }, (_, y) => active.getLine(active.baseY + y));
+  const text = rows.map((row) => row?.translateToString().trimEnd());
+  return JSON.stringify([text, Math.min(active.cursorX, terminal.cols - 1), active.cursorY]);
+}
+
 async function judge(test) {
   const { cols, rows, scrollback, steps, cut, at, snapshot } = test;
   const whole = open(cols, rows, scrollback);
@@ -162,17 +170,19 @@ async function judge(test) {
   await put(restored, snapshot);
   const lines = () => Math.min(...[whole, restored].map((t) => t._core._bufferService.buffers.normal.lines.length));
   const before = differences(dump(whole, lines()), dump(restored, lines()), 'at once,');
+  const isShown = shown(whole) === shown(restored);
   await run(whole, steps.slice(cut));
   await run(restored, steps.slice(cut));
   const after = differences(dump(whole, lines()), dump(restored, lines()), 'then,');
-  return [...before, ...after];
+  return { found: [...before, ...after], isShown };
 }
 
 async function main() {
   for (const line of fs.readFileSync(process.argv[2], 'utf8').split('\n').filter(Boolean)) {
     const test = JSON.parse(line);
-    const found = await judge(test).catch((error) => [String(error.stack)]);
-    console.log(JSON.stringify({ name: test.name, differences: found.slice(0, 12) }));
+    const failed = (error) => ({ found: [String(error.stack)], isShown: false });
+    const { found, isShown } = await judge(test).catch(failed);
+    console.log(JSON.stringify({ name: test.name, differences: found.slice(0, 12), shown: isShown }));
   }
 }
 
