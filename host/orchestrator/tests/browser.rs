@@ -13,21 +13,21 @@ const UI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ui");
 
 #[test]
 fn pty() {
-    run("pty");
+    run(|| Ok(TestBackend::pty()));
 }
 
 #[test]
 fn tmux() {
-    run("tmux");
+    run(TestBackend::tmux);
 }
 
 #[test]
 fn docker() {
-    run("docker");
+    run(TestBackend::docker);
 }
 
 /// Runs the browser's tests on a backend.
-fn run(backend: &str) {
+fn run(start: impl FnOnce() -> Result<TestBackend, String>) {
     let node_modules = Path::new(UI).join("node_modules");
     for (needed, path) in [
         ("chromium", Path::new("/usr/bin/chromium")),
@@ -37,7 +37,7 @@ fn run(backend: &str) {
             return leave_out(needed);
         }
     }
-    let backend = match TestBackend::start(backend) {
+    let backend = match start() {
         Ok(backend) => backend,
         Err(missing) => return leave_out(&missing),
     };

@@ -15,15 +15,22 @@ pub enum TestBackend {
 }
 
 impl TestBackend {
-    /// Builds the backend of that name and starts its tool; what is missing for that.
-    pub fn start(name: &str) -> Result<Self, String> {
-        build_library(&format!("agentd-backend-{name}"));
-        match name {
-            "pty" => Ok(TestBackend::Pty),
-            "tmux" => TmuxServer::start().map(TestBackend::Tmux),
-            "docker" => DockerEngine::start().map(TestBackend::Docker),
-            other => Err(format!("no such backend: {other}")),
-        }
+    /// Builds the library.
+    pub fn pty() -> Self {
+        build_library("agentd-backend-pty");
+        TestBackend::Pty
+    }
+
+    /// Builds the library; what is missing for it.
+    pub fn tmux() -> Result<Self, String> {
+        build_library("agentd-backend-tmux");
+        TmuxServer::start().map(TestBackend::Tmux)
+    }
+
+    /// Builds the library and starts an engine; what is missing for that.
+    pub fn docker() -> Result<Self, String> {
+        build_library("agentd-backend-docker");
+        DockerEngine::start().map(TestBackend::Docker)
     }
 
     /// The program, with the settings that the backend takes.
