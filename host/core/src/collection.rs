@@ -19,13 +19,13 @@ pub trait Collection: Send + Sync + 'static {
     /// Starts a new one.
     fn create(&self, new: NewSession) -> impl Future<Output = Result<Self::Item>> + Send;
     /// Those that the query asks for, and how many there are without its limits.
-    fn list(&self, query: Self::Query) -> Result<Page<Self::Item>>;
+    fn list(&self, query: Self::Query) -> impl Future<Output = Result<Page<Self::Item>>> + Send;
     /// The one that the second segment of a path names.
-    fn show(&self, id: &str) -> Result<Self::Item>;
+    fn show(&self, id: &str) -> impl Future<Output = Result<Self::Item>> + Send;
     /// Ends and forgets it.
     fn delete(&self, id: &str) -> impl Future<Output = Result<()>> + Send;
     /// Its session, or its newest one.
-    fn session(&self, id: &str) -> Result<Arc<Session>>;
+    fn session(&self, id: &str) -> impl Future<Output = Result<Arc<Session>>> + Send;
     /// For `GET /health`, where the service counts agents.
     fn agents_active(&self) -> Option<u64> {
         None

@@ -2,7 +2,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, RangedU64ValueParser};
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
@@ -132,6 +132,31 @@ pub struct Config {
     )]
     pub shutdown_leave_running: bool,
 
+    /// Events that the orchestrator keeps at most, for clients that come back
+    #[arg(
+        long,
+        env = "AGENTD_EVENTS_KEPT",
+        default_value = "4096",
+        value_name = "COUNT",
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000)
+    )]
+    pub events_kept: usize,
+
+    /// How long the orchestrator keeps them at most
+    #[arg(
+        long,
+        env = "AGENTD_EVENTS_KEPT_HOURS",
+        default_value = "168",
+        value_name = "HOURS",
+        value_parser = clap::value_parser!(u64).range(1..=87_600)
+    )]
+    pub events_kept_hours: u64,
+
+    /// Whether the orchestrator keeps the values of agents' variables, which a restart after its
+    /// own end needs
+    #[arg(long, env = "AGENTD_STORE_ENV", value_enum, default_value = "on")]
+    pub store_env: StoreEnv,
+
     /// What is logged to standard error, such as `info` or `agentd_host=debug`
     #[arg(
         long,
@@ -149,6 +174,15 @@ pub enum Auth {
     /// Clients must send the token.
     Token,
     /// Everybody on this machine may do everything.
+    Off,
+}
+
+/// `AGENTD_STORE_ENV`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StoreEnv {
+    /// In the database, which only the daemon's user can read.
+    On,
+    /// Only the names are kept.
     Off,
 }
 

@@ -33,7 +33,7 @@ mod text;
 pub use backend::Backend;
 pub use clock::now;
 pub use collection::Collection;
-pub use config::{Auth, Config, PluginTrust};
+pub use config::{Auth, Config, PluginTrust, StoreEnv};
 pub use daemon::{Daemon, Service};
 pub use error::{Error, ErrorKind, Result};
 pub use prepared::Prepared;

@@ -1,5 +1,6 @@
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub struct Prepared {
     address: SocketAddr,
     doors: Doors,
     instance: Instance,
+    state_dir: PathBuf,
 }
 
 impl Prepared {
@@ -80,7 +82,7 @@ impl Prepared {
             Instance::claim(&state_dir, service.name, name.as_str()).map_err(in_state_dir)?;
         let backend_config = BackendConfig {
             instance: instance.id.clone(),
-            state_dir,
+            state_dir: state_dir.clone(),
             settings: config.backend_settings(),
         };
         let services = Arc::new(Services);
@@ -107,8 +109,19 @@ impl Prepared {
             address,
             doors: Doors::new(addresses, token, address.port()),
             instance,
+            state_dir,
             config,
         })
+    }
+
+    /// What the operator has set.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where the service keeps what outlives it.
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
     }
 
     /// An empty registry of sessions on the backend.
@@ -146,6 +159,7 @@ impl Prepared {
             listener: self.listener,
             stop,
             leave_running,
+            at_end: None,
             _instance: self.instance,
         }
     }

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use crate::instance::Instance;
 /// Together with what `service.rs` adds these stay below the 12 seconds that a shutdown may take.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(10_500);
-const CONNECTIONS_LIMIT: Duration = Duration::from_millis(700);
+const CONNECTIONS_LIMIT: Duration = Duration::from_millis(500);
+const AT_END_LIMIT: Duration = Duration::from_millis(400);
 
 /// A service that is ready to run.
 pub struct Server {
@@ -24,6 +26,7 @@ pub struct Server {
     pub(crate) listener: TcpListener,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) leave_running: bool,
+    pub(crate) at_end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Held until the sessions have ended.
     pub(crate) _instance: Instance,
 }
@@ -32,6 +35,13 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.daemon.address
+    }
+
+    /// Does this at the end, when nothing changes any more.
+    #[must_use]
+    pub fn at_end(mut self, end: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.at_end = Some(Box::pin(end));
+        self
     }
 
     /// Serves until `shutdown`, then ends the sessions (or leaves them, where that was asked for
@@ -67,6 +77,11 @@ impl Server {
         let ends = async { tokio::join!(connections, self.daemon.sockets.closed()) };
         if timeout(CONNECTIONS_LIMIT, ends).await.is_err() {
             tracing::debug!("some connections did not end in time");
+        }
+        if let Some(end) = self.at_end
+            && timeout(AT_END_LIMIT, end).await.is_err()
+        {
+            tracing::warn!("what happened last is not on the disk");
         }
     }
 }

@@ -1,9 +1,10 @@
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 use agentd_api::{AgentStatus, NewAgent, PastSession, State};
 use agentd_host::session::{Record, Session};
+use agentd_host::{Error, Result};
 
-/// What the store keeps of an agent.
+/// What is kept of an agent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentRecord {
     /// A UUID.
@@ -12,36 +13,112 @@ pub struct AgentRecord {
     pub name: String,
     /// RFC 3339.
     pub created_at: String,
+    /// What somebody wants of it.
+    pub wish: Wish,
+    /// What was last known of it.
+    pub status: AgentStatus,
     /// How often it was restarted.
     pub restarts: u64,
-    /// What it is started with, secrets included; never shown.
+    /// What it is started with, without the variables.
     pub spec: NewAgent,
+    /// Its variables; never shown. None is a value that is not kept.
+    pub env: BTreeMap<String, Option<String>>,
+    /// The id of its newest session.
+    pub session_id: Option<String>,
+    /// The newest session as it was last seen.
+    pub session: Option<agentd_api::Session>,
     /// The sessions that have ended, oldest first.
-    pub history: VecDeque<PastSession>,
+    pub history: Vec<PastSession>,
 }
 
-/// So many ended sessions are remembered.
-const REMEMBERED: usize = 20;
+/// What somebody wants of an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// That it runs.
+    Running,
+    /// That it does not run.
+    Stopped,
+    /// That it is ended and forgotten.
+    Deleted,
+}
+
+impl Wish {
+    /// The word in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Wish::Running => "running",
+            Wish::Stopped => "stopped",
+            Wish::Deleted => "deleted",
+        }
+    }
+}
 
 impl AgentRecord {
     /// An agent that is about to be started for the first time.
-    pub fn new(id: String, created_at: String, spec: NewAgent) -> Self {
+    pub fn new(id: String, created_at: String, mut spec: NewAgent) -> Self {
+        let env = std::mem::take(&mut spec.env);
         AgentRecord {
             id,
             name: spec.name.clone(),
             created_at,
+            wish: Wish::Running,
+            status: AgentStatus::Pending,
             restarts: 0,
             spec,
-            history: VecDeque::new(),
+            env: env
+                .into_iter()
+                .map(|(name, value)| (name, Some(value)))
+                .collect(),
+            session_id: None,
+            session: None,
+            history: Vec::new(),
         }
     }
 
-    /// The agent as clients see it. `session` is its newest one.
+    /// An agent that was found running, and of which nothing but its session is known.
+    pub fn found(id: String, session: &Session) -> Self {
+        let label = &session.label;
+        let mut record = AgentRecord::new(id, label.created_at.clone(), label.request());
+        record.env = label.env.iter().map(|name| (name.clone(), None)).collect();
+        record.take(session);
+        record
+    }
+
+    /// A request for the same once more.
+    pub fn request(&self) -> Result<NewAgent> {
+        let missing: Vec<&str> = self
+            .env
+            .iter()
+            .filter(|(_, value)| value.is_none())
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if !missing.is_empty() {
+            let (name, missing) = (&self.name, missing.join("`, `"));
+            let message = format!("`{name}` needs the values of `{missing}`, which are not kept");
+            return Err(Error::conflict("env-missing", message)
+                .hint("delete the agent and create it again with its variables"));
+        }
+        let value =
+            |(name, value): (&String, &Option<String>)| Some((name.clone(), value.clone()?));
+        Ok(NewAgent {
+            env: self.env.iter().filter_map(value).collect(),
+            ..self.spec.clone()
+        })
+    }
+
+    /// Keeps what is known of its newest session now.
+    pub fn take(&mut self, session: &Session) {
+        let known = session.record();
+        self.session_id = Some(session.id.clone());
+        self.status = status(&known);
+        self.session = Some(session.describe_as(known));
+    }
+
+    /// The agent as clients see it. `session` is its newest one, if the service has it.
     pub fn describe(&self, session: Option<&Session>) -> agentd_api::Agent {
         match session {
             Some(session) => self.describe_as(session, session.record()),
-            // Only a start that failed leaves an agent without a session.
-            None => self.with(AgentStatus::Failed, None),
+            None => self.with(self.status, self.session.clone()),
         }
     }
 
@@ -58,20 +135,13 @@ impl AgentRecord {
             restarts: self.restarts,
             created_at: self.created_at.clone(),
             session,
-            history: self.history.iter().cloned().collect(),
-        }
-    }
-
-    /// Remembers a session that has ended.
-    pub fn remember(&mut self, ended: PastSession) {
-        self.history.push_back(ended);
-        if self.history.len() > REMEMBERED {
-            self.history.pop_front();
+            history: self.history.clone(),
         }
     }
 }
 
-fn status(known: &Record) -> AgentStatus {
+/// What a session's record means for its agent.
+pub fn status(known: &Record) -> AgentStatus {
     match known.state {
         State::Starting => AgentStatus::Pending,
         State::Running | State::Unknown => AgentStatus::Running,

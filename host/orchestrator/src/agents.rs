@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use agentd_api::{Agent, AgentStatus, NewAgent};
+use agentd_api::{Agent, AgentQuery, AgentStatus, NewAgent, Page, State};
 use agentd_host::session::{Session, Sessions, finish};
 use agentd_host::{Error, Result, now};
 use tokio::runtime::Handle;
 
-use crate::agent::AgentRecord;
+use crate::agent::{AgentRecord, Wish};
 use crate::events::Events;
 use crate::previews::Previews;
 use crate::store::Store;
@@ -13,30 +13,29 @@ use crate::store::Store;
 /// All agents. The owner on the label of an agent's session is the agent's id, by which the
 /// session is listed.
 ///
-/// A session is registered for an agent, and an agent is removed, under the lock of the store: no
-/// session is ever without its agent.
+/// What is wanted of an agent is on the disk before anything is done about it, and what came of it
+/// before it is answered. No session is ever without its agent: one that is started is registered
+/// before the agent's record names it, and a record that is to be deleted names no more sessions.
 #[derive(Clone)]
 pub struct Agents {
     store: Arc<Store>,
     sessions: Sessions,
-    events: Arc<Events>,
     previews: Arc<Previews>,
 }
 
 impl Agents {
     /// The agents that `store` keeps, run by `sessions`.
-    pub fn new(store: Arc<Store>, sessions: Sessions, events: Arc<Events>) -> Self {
+    pub fn new(store: Arc<Store>, sessions: Sessions) -> Self {
         Agents {
             store,
             previews: Arc::new(Previews::new(sessions.clone())),
             sessions,
-            events,
         }
     }
 
     /// What happens to them.
     pub fn events(&self) -> &Arc<Events> {
-        &self.events
+        self.store.events()
     }
 
     /// What they show.
@@ -44,131 +43,251 @@ impl Agents {
         &self.previews
     }
 
-    /// Adopts the agents whose sessions outlived an earlier service; their secrets did not.
-    pub async fn adopt(&self) -> Result<()> {
+    /// Brings the records of an earlier service and the sessions that outlived it together.
+    pub async fn reconcile(&self) -> Result<()> {
         for session in self.sessions.adopt().await? {
-            let label = &session.label;
-            let adopted = match label.owner.clone() {
-                Some(id) => {
-                    let created_at = label.created_at.clone();
-                    let record = AgentRecord::new(id, created_at, label.request());
-                    self.store.insert(record, || Ok(()))
-                }
-                None => Err(Error::internal("its label names no agent")),
-            };
-            if let Err(error) = adopted {
-                tracing::warn!(session = %session.name, %error, "not listed as an agent");
+            self.adopt(session).await?;
+        }
+        for record in self.store.all().await? {
+            if self.newest(&record.id).is_none() {
+                self.without_session(record).await?;
             }
         }
         Ok(())
+    }
+
+    /// Lists a session that outlived an earlier service under its agent, or ends it where that is
+    /// what was wanted of the agent.
+    async fn adopt(&self, session: Arc<Session>) -> Result<()> {
+        let Some(id) = session.label.owner.clone() else {
+            tracing::warn!(session = %session.name, "not listed as an agent: its label names none");
+            return Ok(());
+        };
+        let (agent, adopted) = (id.clone(), session.clone());
+        let wish = self.store.write(move |transaction| {
+            let record = match transaction.get(&agent)? {
+                Some(record) => record,
+                None => {
+                    let found = AgentRecord::found(agent.clone(), &adopted);
+                    if !transaction.insert(&found)? {
+                        return Ok(None);
+                    }
+                    found
+                }
+            };
+            transaction.adopt(&agent, &adopted)?;
+            transaction.event("adopted", &record.describe(Some(&adopted)))?;
+            Ok(Some(record.wish))
+        });
+        match wish.await? {
+            Some(Wish::Running) => {}
+            Some(Wish::Stopped) => self.sessions.stop(&session).await?,
+            Some(Wish::Deleted) => self.end_and_remove(&id).await?,
+            None => tracing::warn!(
+                session = %session.name,
+                "not listed as an agent: the name is another's"
+            ),
+        }
+        Ok(())
+    }
+
+    /// Explains a record whose session the backend does not have.
+    async fn without_session(&self, record: AgentRecord) -> Result<()> {
+        let ended = [AgentStatus::Stopped, AgentStatus::Failed, AgentStatus::Lost];
+        if record.wish == Wish::Deleted {
+            return self.end_and_remove(&record.id).await;
+        }
+        if ended.contains(&record.status) {
+            return Ok(());
+        }
+        self.store
+            .write(move |transaction| {
+                let mut lost = record;
+                lost.status = AgentStatus::Lost;
+                if let Some(session) = &mut lost.session {
+                    end_unseen(session);
+                    let id = lost.session_id.as_deref().unwrap_or_default();
+                    transaction.note_as(&lost.id, id, lost.status, session)?;
+                }
+                transaction.event("exited", &lost.describe(None))
+            })
+            .await
     }
 
     /// Starts a new agent. When the client goes away meanwhile, nothing is left of it.
     pub async fn create(&self, spec: NewAgent) -> Result<Agent> {
         let id = uuid::Uuid::new_v4().to_string();
         let request = self.sessions.check(spec.clone(), Some(id.clone()))?;
-        let record = AgentRecord::new(id.clone(), now(), spec);
-        let pending = self
-            .store
-            .insert(record.clone(), || self.sessions.register(request, None))?;
-        let created = record.describe(Some(pending.session()));
-        self.events.changed("created", &created);
+        let mut record = AgentRecord::new(id.clone(), now(), spec);
+        let pending = self.sessions.register(request, None)?;
+        let session = pending.session().clone();
+        record.take(&session);
         let unfinished = Unfinished {
             agents: self,
             id: &id,
         };
-        pending.start().await?;
+        let inserted = self.store.write({
+            let session = session.clone();
+            move |transaction| {
+                let inserted = transaction.insert(&record)?;
+                if inserted {
+                    transaction.event("created", &record.describe(Some(&session)))?;
+                }
+                Ok(inserted)
+            }
+        });
+        if !inserted.await? {
+            let message = format!("the name `{}` is taken", session.name);
+            return Err(Error::conflict("name-taken", message)
+                .hint("delete the agent of that name, or choose another name"));
+        }
+        if let Err(error) = pending.start().await {
+            self.end_and_remove(&id).await?;
+            std::mem::forget(unfinished);
+            return Err(error);
+        }
+        let agent = self.noted(&id, &session).await?;
         std::mem::forget(unfinished);
-        self.get(&id)
+        Ok(agent)
     }
 
-    /// All agents that pass `filter`, oldest first.
-    pub fn list(&self, filter: impl Fn(&Agent) -> bool) -> Vec<Agent> {
-        let agents = self.store.list().into_iter();
-        agents
-            .map(|record| self.describe(&record))
-            .filter(filter)
-            .collect()
+    /// The agents that the query asks for, oldest first.
+    pub async fn list(&self, query: AgentQuery) -> Result<Page<Agent>> {
+        let (records, total) = self.store.list(query).await?;
+        let items = records.iter().map(|record| self.describe(record)).collect();
+        Ok(Page { items, total })
     }
 
     /// The agent with that id.
-    pub fn get(&self, id: &str) -> Result<Agent> {
-        Ok(self.describe(&self.record(id)?))
+    pub async fn get(&self, id: &str) -> Result<Agent> {
+        Ok(self.describe(&self.record(id).await?))
     }
 
     /// The newest session of the agent with that id.
-    pub fn session(&self, id: &str) -> Result<Arc<Session>> {
-        let record = self.record(id)?;
-        self.newest(id).ok_or_else(|| {
-            Error::conflict(
-                "no-session",
-                format!("agent `{}` has no session", record.name),
-            )
-            .hint("restart the agent")
-        })
+    pub async fn session(&self, id: &str) -> Result<Arc<Session>> {
+        if let Some(session) = self.newest(id) {
+            return Ok(session);
+        }
+        let name = self.record(id).await?.name;
+        let message = format!("agent `{name}` has no session");
+        Err(Error::conflict("no-session", message).hint("restart the agent"))
     }
 
     /// How many agents are pending or running.
     pub fn active(&self) -> u64 {
-        let active = [AgentStatus::Pending, AgentStatus::Running];
-        self.list(|agent| active.contains(&agent.status)).len() as u64
+        let sessions = self.sessions.list().into_iter();
+        let active = sessions.filter(|session| session.record().state != State::Exited);
+        active.count() as u64
     }
 
     /// Ends the agent's session and keeps it.
     pub async fn stop(&self, id: &str) -> Result<Agent> {
-        let session = self.session(id)?;
+        let session = self.session(id).await?;
+        self.wish(id, Wish::Stopped).await?;
         self.sessions.stop(&session).await?;
-        self.get(id)
+        self.noted(id, &session).await
     }
 
     /// Ends the agent's session, where there is one, and starts a new one. When the client goes
     /// away during the end, the agent is stopped; during the start, that is undone and has failed.
     pub async fn restart(&self, id: &str) -> Result<Agent> {
-        let record = self.record(id)?;
-        let request = self.sessions.check(record.spec, Some(record.id))?;
+        let request = self.record(id).await?.request()?;
+        let request = self.sessions.check(request, Some(id.to_owned()))?;
         let old = self.newest(id);
         if let Some(old) = &old {
             self.sessions.end_for_another(old).await?;
         }
-        let register = |_: &mut AgentRecord| self.sessions.register(request, old);
-        let pending = self.store.update(id, register);
-        let session = pending.ok_or_else(|| gone(id))??.start().await?;
-        let restarted = self.store.update(id, |record| {
-            record.restarts += 1;
-            record.describe(Some(&session))
+        let pending = self.sessions.register(request, old)?;
+        let session = pending.session().clone();
+        let unstarted = Unstarted {
+            agents: self,
+            id,
+            session: &session,
+        };
+        let begun = self.store.write({
+            let (id, session) = (id.to_owned(), session.clone());
+            move |transaction| transaction.begin(&id, &session)
         });
-        let agent = restarted.ok_or_else(|| gone(id))?;
-        self.events.changed("restarted", &agent);
+        if !begun.await? {
+            return Err(gone(id));
+        }
+        if let Err(error) = pending.start().await {
+            let (id, session) = (id.to_owned(), session.id.clone());
+            let fail = self
+                .store
+                .write(move |transaction| transaction.fail(&id, &session));
+            fail.await?;
+            std::mem::forget(unstarted);
+            return Err(error);
+        }
+        let restarted = self.store.write({
+            let (id, session) = (id.to_owned(), session.clone());
+            move |transaction| {
+                transaction.count_restart(&id)?;
+                transaction.note(&id, &session)?;
+                let Some(record) = transaction.get(&id)? else {
+                    return Ok(None);
+                };
+                let agent = record.describe(Some(&session));
+                transaction.event("restarted", &agent)?;
+                Ok(Some(agent))
+            }
+        });
+        let agent = restarted.await?.ok_or_else(|| gone(id))?;
+        std::mem::forget(unstarted);
         Ok(agent)
     }
 
     /// Ends the agent and forgets it; also when the client goes away meanwhile.
     pub async fn delete(&self, id: &str) -> Result<()> {
-        self.record(id)?;
         let (agents, id) = (self.clone(), id.to_owned());
-        finish(async move { agents.end_and_remove(&id).await }).await
-    }
-
-    async fn end_and_remove(&self, id: &str) -> Result<()> {
-        while self.store.get(id).is_some() {
-            if let Some(session) = self.newest(id) {
-                self.sessions.delete(&session).await?;
+        finish(async move {
+            agents.wish(&id, Wish::Deleted).await?;
+            let removed = agents.end_and_remove(&id).await;
+            if removed.is_err() {
+                // The client knows that it is still there, and may go on with it.
+                agents.wish(&id, Wish::Stopped).await?;
             }
-            // Unless it was restarted just now.
-            self.remove_without_session(id);
-        }
-        Ok(())
+            removed
+        })
+        .await
     }
 
-    fn remove_without_session(&self, id: &str) {
-        let removed = self.store.remove(id, || self.newest(id).is_none());
-        if let Some(record) = removed {
-            self.events.deleted(id, &record.name);
+    async fn wish(&self, id: &str, wish: Wish) -> Result<()> {
+        let agent = id.to_owned();
+        let set = self
+            .store
+            .write(move |transaction| transaction.set_wish(&agent, wish));
+        match set.await? {
+            true => Ok(()),
+            false => Err(gone(id)),
         }
     }
 
-    fn record(&self, id: &str) -> Result<AgentRecord> {
-        self.store.get(id).ok_or_else(|| gone(id))
+    /// No session is started for the agent any more, as its record says.
+    async fn end_and_remove(&self, id: &str) -> Result<()> {
+        while let Some(session) = self.newest(id) {
+            self.sessions.delete(&session).await?;
+        }
+        let id = id.to_owned();
+        self.store
+            .write(move |transaction| transaction.remove(&id))
+            .await
+    }
+
+    /// The agent, after what is known of its session is on the disk.
+    async fn noted(&self, id: &str, session: &Arc<Session>) -> Result<Agent> {
+        let (agent, session) = (id.to_owned(), session.clone());
+        let noted = self.store.write(move |transaction| {
+            transaction.note(&agent, &session)?;
+            transaction.get(&agent)
+        });
+        let record = noted.await?.ok_or_else(|| gone(id))?;
+        Ok(self.describe(&record))
+    }
+
+    async fn record(&self, id: &str) -> Result<AgentRecord> {
+        self.store.get(id).await?.ok_or_else(|| gone(id))
     }
 
     fn describe(&self, record: &AgentRecord) -> Agent {
@@ -184,6 +303,20 @@ fn gone(id: &str) -> Error {
     Error::not_found("agent", id)
 }
 
+/// The session as it is when nobody saw its end.
+fn end_unseen(session: &mut agentd_api::Session) {
+    session.state = State::Exited;
+    session.health = agentd_api::Health::Unknown;
+    session.pid = None;
+    session.progress = None;
+    session.viewers = 0;
+    session.attach_command = None;
+    session.exit = Some(agentd_api::Exit {
+        reason: Some("the service ended first".to_owned()),
+        ..agentd_api::Exit::default()
+    });
+}
+
 /// An agent that is forgotten again unless its first start succeeds.
 struct Unfinished<'a> {
     agents: &'a Agents,
@@ -192,16 +325,34 @@ struct Unfinished<'a> {
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        self.agents.remove_without_session(self.id);
-        // What is not removed yet is still being undone.
-        if self.agents.store.get(self.id).is_some()
-            && let Ok(runtime) = Handle::try_current()
-        {
+        if let Ok(runtime) = Handle::try_current() {
             let (agents, id) = (self.agents.clone(), self.id.to_owned());
             runtime.spawn(async move {
                 if let Err(error) = agents.end_and_remove(&id).await {
                     tracing::warn!(agent = id, %error, "a start that was given up");
                 }
+            });
+        }
+    }
+}
+
+/// A session that leaves its agent failed unless its start succeeds.
+struct Unstarted<'a> {
+    agents: &'a Agents,
+    id: &'a str,
+    session: &'a Arc<Session>,
+}
+
+impl Drop for Unstarted<'_> {
+    fn drop(&mut self) {
+        if let Ok(runtime) = Handle::try_current() {
+            let (agents, id) = (self.agents.clone(), self.id.to_owned());
+            let session = self.session.clone();
+            runtime.spawn(async move {
+                session.forgotten().await;
+                agents
+                    .store
+                    .write_later(move |transaction| transaction.fail(&id, &session.id));
             });
         }
     }

@@ -20,7 +20,7 @@ impl Collection for Agents {
         self.create(new).await
     }
 
-    fn list(&self, query: AgentQuery) -> Result<Page<Agent>> {
+    async fn list(&self, mut query: AgentQuery) -> Result<Page<Agent>> {
         let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
             return Err(
@@ -28,26 +28,20 @@ impl Collection for Agents {
                     .hint(format!("a page has 1 to {MAX_LIMIT} agents")),
             );
         }
-        let all = self.list(|agent| {
-            query.name.as_ref().is_none_or(|name| agent.name == *name)
-                && query.status.is_none_or(|status| agent.status == status)
-        });
-        let total = all.len() as u64;
-        let offset = usize::try_from(query.offset.unwrap_or(0)).unwrap_or(usize::MAX);
-        let items = all.into_iter().skip(offset).take(limit as usize).collect();
-        Ok(Page { items, total })
+        query.limit = Some(limit);
+        self.list(query).await
     }
 
-    fn show(&self, id: &str) -> Result<Agent> {
-        self.get(id)
+    async fn show(&self, id: &str) -> Result<Agent> {
+        self.get(id).await
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
         self.delete(id).await
     }
 
-    fn session(&self, id: &str) -> Result<Arc<Session>> {
-        self.session(id)
+    async fn session(&self, id: &str) -> Result<Arc<Session>> {
+        self.session(id).await
     }
 
     fn agents_active(&self) -> Option<u64> {

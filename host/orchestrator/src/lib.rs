@@ -3,19 +3,23 @@
 mod agent;
 mod agents;
 mod collection;
+mod database;
 mod events;
 mod previews;
+mod records;
 mod routes;
 mod store;
+mod transaction;
 mod ui;
 mod watch;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use agentd_host::{Prepared, Server, Service, StartError, http};
+use agentd_host::{Prepared, Server, Service, StartError, StoreEnv, http};
 
 use agents::Agents;
-use events::Events;
+use events::Keep;
 use store::Store;
 use watch::Watch;
 
@@ -26,23 +30,28 @@ pub static SERVICE: Service = Service {
     default_port: 17006,
 };
 
-/// The service, with the agents that outlived an earlier one.
+/// The service, with the agents of an earlier one.
 pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
-    let store = Arc::new(Store::default());
-    let events = Arc::new(Events::new());
+    let config = prepared.config();
+    let keep = Keep {
+        count: config.events_kept,
+        age: Duration::from_secs(config.events_kept_hours * 60 * 60),
+    };
+    let keeps_env = config.store_env == StoreEnv::On;
+    let store = Arc::new(Store::open(prepared.state_dir(), keep, keeps_env).await?);
     let observer = Watch {
         store: store.clone(),
-        events: events.clone(),
     };
     let sessions = prepared.sessions(Arc::new(observer));
-    let agents = Arc::new(Agents::new(store, sessions.clone(), events));
-    agents.adopt().await?;
-    Ok(prepared.server(sessions, |daemon| {
+    let agents = Arc::new(Agents::new(store.clone(), sessions.clone()));
+    agents.reconcile().await?;
+    let server = prepared.server(sessions, |daemon| {
         http::service(
             daemon,
             &agents,
             ui::routes(),
             routes::routes(daemon, &agents),
         )
-    }))
+    });
+    Ok(server.at_end(async move { store.flush().await }))
 }

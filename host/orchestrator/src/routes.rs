@@ -12,6 +12,7 @@ use warp::filters::BoxedFilter;
 use warp::{Filter, Reply, sse};
 
 use crate::agents::Agents;
+use crate::events::Resumed;
 use crate::previews;
 
 /// All of them.
@@ -68,12 +69,18 @@ fn events(daemon: &Arc<Daemon>, agents: &Arc<Agents>) -> BoxedFilter<(Response,)
         .boxed()
 }
 
+/// The data of a `gap`: what the listener missed is no longer kept, and what there is now can be
+/// had there.
+const RESYNCHRONIZE: &str = r#"{"resynchronize":"/agents"}"#;
+
 /// One who hears what happens to agents, and what they show.
 struct Listener {
     daemon: Arc<Daemon>,
     agents: Arc<Agents>,
     /// The number of the last event.
     last: u64,
+    /// Whether the listener missed some before that.
+    gap: bool,
     changes: watch::Receiver<()>,
     previews: previews::Listener,
     outputs: VecDeque<String>,
@@ -81,11 +88,16 @@ struct Listener {
 
 impl Listener {
     fn new(daemon: &Arc<Daemon>, agents: &Arc<Agents>, last: Option<u64>) -> Self {
+        let (last, gap) = match agents.events().resume(last) {
+            Resumed::After(last) => (last, false),
+            Resumed::Gap(last) => (last, true),
+        };
         Listener {
             daemon: daemon.clone(),
             agents: agents.clone(),
             changes: agents.events().subscribe(),
-            last: last.unwrap_or_else(|| agents.events().last()),
+            last,
+            gap,
             previews: agents.previews().listen(),
             outputs: VecDeque::new(),
         }
@@ -96,10 +108,21 @@ impl Listener {
     async fn next(&mut self) -> Option<sse::Event> {
         loop {
             self.changes.mark_unchanged();
-            if let Some(event) = self.agents.events().after(self.last) {
-                self.last = event.id;
-                let numbered = sse::Event::default().id(event.id.to_string());
-                return Some(numbered.event(event.kind).data(event.data));
+            if std::mem::take(&mut self.gap) {
+                let numbered = sse::Event::default().id(self.last.to_string());
+                return Some(numbered.event("gap").data(RESYNCHRONIZE));
+            }
+            match self.agents.events().after(self.last) {
+                Ok(Some(event)) => {
+                    self.last = event.id;
+                    let numbered = sse::Event::default().id(event.id.to_string());
+                    return Some(numbered.event(event.kind).data(event.data));
+                }
+                Ok(None) => {}
+                Err(last) => {
+                    (self.last, self.gap) = (last, true);
+                    continue;
+                }
             }
             if self.outputs.is_empty() {
                 self.outputs.extend(self.previews.take());

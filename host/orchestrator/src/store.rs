@@ -1,57 +1,106 @@
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 
-use agentd_host::{Error, Result};
+use agentd_api::AgentQuery;
+use agentd_host::{Result, StartError};
+use rusqlite::Connection;
 
 use crate::agent::AgentRecord;
+use crate::database::Database;
+use crate::events::{Event, Events, Keep};
+use crate::records;
+use crate::transaction::Transaction;
 
-/// Agents in memory: they are forgotten when the service ends, except for those whose sessions
-/// live on in a persistent backend.
-#[derive(Debug, Default)]
+/// The durable records of all agents, and the events of their lives.
+#[derive(Debug)]
 pub struct Store {
-    agents: Mutex<Vec<AgentRecord>>,
+    database: Database,
+    events: Arc<Events>,
+    keeps_env: bool,
 }
 
 impl Store {
-    /// Adds an agent whose name is free, if `register` succeeds.
-    pub fn insert<T>(&self, agent: AgentRecord, register: impl FnOnce() -> Result<T>) -> Result<T> {
-        let mut agents = self.lock();
-        let same = |other: &AgentRecord| other.name == agent.name || other.id == agent.id;
-        if agents.iter().any(same) {
-            let message = format!("the name `{}` is taken", agent.name);
-            return Err(Error::conflict("name-taken", message)
-                .hint("delete the agent of that name, or choose another name"));
-        }
-        let registered = register()?;
-        agents.push(agent);
-        Ok(registered)
+    /// The records in `state_dir`. `keeps_env` says whether the values of variables are kept.
+    pub async fn open(state_dir: &Path, keep: Keep, keeps_env: bool) -> Result<Self, StartError> {
+        let database = Database::open(state_dir)?;
+        let (kept, last) = database
+            .read(move |connection| records::kept_events(connection, keep))
+            .await?;
+        Ok(Store {
+            database,
+            events: Arc::new(Events::new(keep, kept, last)),
+            keeps_env,
+        })
+    }
+
+    /// What happened to agents.
+    pub fn events(&self) -> &Arc<Events> {
+        &self.events
+    }
+
+    /// Does this as one transaction.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let work = self.in_transaction(work);
+        Ok(self.database.call(work, self.publish()).await?.result)
+    }
+
+    /// As [`write`](Self::write), for those that cannot wait.
+    pub fn write_later(
+        &self,
+        work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<()> + Send + 'static,
+    ) {
+        let work = self.in_transaction(work);
+        self.database.call_later(work, self.publish());
     }
 
     /// The agent with that id.
-    pub fn get(&self, id: &str) -> Option<AgentRecord> {
-        self.lock().iter().find(|agent| agent.id == id).cloned()
+    pub async fn get(&self, id: &str) -> Result<Option<AgentRecord>> {
+        let id = id.to_owned();
+        let look = move |connection: &Connection| records::get(connection, &id);
+        self.database.read(look).await
     }
 
-    /// All agents, oldest first.
-    pub fn list(&self) -> Vec<AgentRecord> {
-        self.lock().clone()
+    /// The agents that the query asks for, oldest first, and how many there are without its limits.
+    pub async fn list(&self, query: AgentQuery) -> Result<(Vec<AgentRecord>, u64)> {
+        let look = move |connection: &Connection| records::list(connection, &query);
+        self.database.read(look).await
     }
 
-    /// Does something to an agent, which nobody removes meanwhile; none when there is no such
-    /// agent.
-    pub fn update<T>(&self, id: &str, change: impl FnOnce(&mut AgentRecord) -> T) -> Option<T> {
-        let mut agents = self.lock();
-        let agent = agents.iter_mut().find(|agent| agent.id == id)?;
-        Some(change(agent))
+    /// All agents, oldest first, without their histories.
+    pub async fn all(&self) -> Result<Vec<AgentRecord>> {
+        self.database.read(records::all).await
     }
 
-    /// Removes an agent if `may` says so then, and returns it.
-    pub fn remove(&self, id: &str, may: impl FnOnce() -> bool) -> Option<AgentRecord> {
-        let mut agents = self.lock();
-        let index = agents.iter().position(|agent| agent.id == id)?;
-        may().then(|| agents.remove(index))
+    /// Waits until everything that was asked for is on the disk.
+    pub async fn flush(&self) {
+        // An error is logged by whoever asked for it.
+        let _ = self.write(|_| Ok(())).await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<AgentRecord>> {
-        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
+    fn in_transaction<T>(
+        &self,
+        work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> impl FnOnce(&Connection) -> rusqlite::Result<Done<T>> + Send + 'static {
+        let (keep, keeps_env) = (self.events.keep(), self.keeps_env);
+        move |connection| {
+            let mut transaction = Transaction::new(connection, keep, keeps_env);
+            let result = work(&mut transaction)?;
+            let events = transaction.into_events();
+            Ok(Done { result, events })
+        }
     }
+
+    fn publish<T>(&self) -> impl FnOnce(&Done<T>) + Send + 'static {
+        let events = self.events.clone();
+        move |done| events.extend(&done.events)
+    }
+}
+
+/// What a transaction came to.
+struct Done<T> {
+    result: T,
+    events: Vec<Event>,
 }

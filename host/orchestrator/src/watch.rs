@@ -4,15 +4,12 @@ use agentd_api::{PastSession, State};
 use agentd_host::now;
 use agentd_host::session::{Change, Observer, Session};
 
-use crate::events::Events;
 use crate::store::Store;
 
-/// Makes events of what happens to sessions.
+/// Keeps what happens to sessions, and makes events of it.
 pub struct Watch {
     /// Where the agents are kept.
     pub store: Arc<Store>,
-    /// Where the events go.
-    pub events: Arc<Events>,
 }
 
 impl Observer for Watch {
@@ -23,21 +20,24 @@ impl Observer for Watch {
             _ if before.health != after.health => "health",
             _ => "progress",
         };
-        let Some(owner) = &session.label.owner else {
+        let Some(owner) = session.label.owner.clone() else {
             return;
         };
-        let agent = self.store.update(owner, |record| {
-            if kind == "exited" {
-                record.remember(PastSession {
-                    started_at: session.label.created_at.clone(),
-                    ended_at: now(),
-                    exit: after.exit.clone(),
-                });
-            }
-            record.describe_as(session, after.clone())
+        let ended = (kind == "exited").then(|| PastSession {
+            started_at: session.label.created_at.clone(),
+            ended_at: now(),
+            exit: after.exit.clone(),
         });
-        if let Some(agent) = agent {
-            self.events.changed(kind, &agent);
-        }
+        let (session, after) = (session.clone(), after.clone());
+        self.store.write_later(move |transaction| {
+            if let Some(ended) = &ended {
+                transaction.remember(&owner, &session.id, ended)?;
+            }
+            transaction.note(&owner, &session)?;
+            match transaction.get(&owner)? {
+                Some(record) => transaction.event(kind, &record.describe_as(&session, after)),
+                None => Ok(()),
+            }
+        });
     }
 }

@@ -6,6 +6,7 @@
 
 mod agents;
 mod doors;
+mod durable;
 mod events;
 mod life;
 mod program;

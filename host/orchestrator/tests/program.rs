@@ -4,7 +4,8 @@ use agentd_host::testing::{DEADLINE, TestProgram, eventually, is_alive};
 use rustix::process::Signal;
 use tokio::time::timeout;
 
-fn program() -> TestProgram {
+/// The program, with the pty backend unless it is given another.
+pub fn program() -> TestProgram {
     TestProgram::new(
         "agentd-orchestrator",
         env!("CARGO_BIN_EXE_agentd-orchestrator"),

@@ -39,14 +39,14 @@ impl Collection for ByName {
         Ok(self.0.create(new, None).await?.describe())
     }
 
-    fn list(&self, NoFilter {}: NoFilter) -> Result<Page<Self::Item>> {
+    async fn list(&self, NoFilter {}: NoFilter) -> Result<Page<Self::Item>> {
         let sessions = self.0.list();
         let items: Vec<_> = sessions.iter().map(|session| session.describe()).collect();
         let total = items.len() as u64;
         Ok(Page { items, total })
     }
 
-    fn show(&self, name: &str) -> Result<Self::Item> {
+    async fn show(&self, name: &str) -> Result<Self::Item> {
         Ok(self.0.get(name)?.describe())
     }
 
@@ -55,7 +55,7 @@ impl Collection for ByName {
         self.0.delete(&session).await
     }
 
-    fn session(&self, name: &str) -> Result<Arc<Session>> {
+    async fn session(&self, name: &str) -> Result<Arc<Session>> {
         self.0.get(name)
     }
 }

@@ -52,8 +52,9 @@ fn list<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
         .and(warp::get())
         .and(with(collection))
         .and(warp::query())
-        .map(|collection: Arc<C>, query: C::Query| {
-            respond(collection.list(query).map(|page| warp::reply::json(&page)))
+        .then(async |collection: Arc<C>, query: C::Query| {
+            let page = collection.list(query).await;
+            respond(page.map(|page| warp::reply::json(&page)))
         })
         .boxed()
 }
@@ -64,8 +65,9 @@ fn show<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
         .and(warp::path!(String))
         .and(warp::get())
         .and(with(collection))
-        .map(|id: String, collection: Arc<C>| {
-            respond(collection.show(&id).map(|item| warp::reply::json(&item)))
+        .then(async |id: String, collection: Arc<C>| {
+            let item = collection.show(&id).await;
+            respond(item.map(|item| warp::reply::json(&item)))
         })
         .boxed()
 }
@@ -91,7 +93,7 @@ fn input<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
         .and(with(collection))
         .and(body())
         .then(async |id: String, collection: Arc<C>, input: Input| {
-            let prompt = async { collection.session(&id)?.prompt(&input).await };
+            let prompt = async { collection.session(&id).await?.prompt(&input).await };
             respond(prompt.await.map(|()| StatusCode::ACCEPTED))
         })
         .boxed()
@@ -107,7 +109,7 @@ fn read_logs<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedF
         .and(warp::query())
         .then(
             async |id: String, daemon: Arc<Daemon>, collection: Arc<C>, query: LogQuery| {
-                let lines = async { logs(daemon, collection.session(&id)?, query).await };
+                let lines = async { logs(daemon, collection.session(&id).await?, query).await };
                 respond(lines.await)
             },
         )

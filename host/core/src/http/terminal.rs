@@ -64,18 +64,20 @@ pub(super) fn route<C: Collection>(
         .and(warp::header::headers_cloned())
         .and(warp::query())
         .and(warp::ws().map(Some).or(warp::any().map(|| None)).unify())
-        .map(
-            |id: String,
-             daemon: Arc<Daemon>,
-             collection: Arc<C>,
-             headers: HeaderMap,
-             query: TerminalQuery,
-             ws: Option<Ws>| {
-                let checked = daemon
-                    .doors
-                    .check_credentials(&headers, query.ticket.as_deref())
-                    .and_then(|()| collection.session(&id));
-                respond(checked.and_then(|session| upgrade(daemon, session, query, ws)))
+        .then(
+            async |id: String,
+                   daemon: Arc<Daemon>,
+                   collection: Arc<C>,
+                   headers: HeaderMap,
+                   query: TerminalQuery,
+                   ws: Option<Ws>| {
+                let upgraded = async {
+                    let ticket = query.ticket.as_deref();
+                    daemon.doors.check_credentials(&headers, ticket)?;
+                    let session = collection.session(&id).await?;
+                    upgrade(daemon, session, query, ws)
+                };
+                respond(upgraded.await)
             },
         )
         .boxed()

@@ -99,6 +99,13 @@ impl TestProgram {
         self.start_in(&state_dir)
     }
 
+    /// Starts it with the directories of one that has ended.
+    pub fn start_after(mut self, ended: RunningProgram) -> RunningProgram {
+        self.directory = ended.program.directory;
+        self.command.env("HOME", self.directory.path());
+        self.start()
+    }
+
     /// Starts it beside others in a state directory.
     pub fn start_in(mut self, state_dir: &Path) -> RunningProgram {
         self.command

@@ -1,0 +1,368 @@
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use agentd_host::{Error, Result, StartError};
+use rusqlite::{Connection, ErrorCode};
+use rustix::fs::{FlockOperation, flock};
+use tokio::sync::oneshot;
+
+/// The schema, a step for each version of it. A step is never changed once it was released.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/1.sql")];
+
+/// Jobs of one transaction, at most.
+const BATCH: usize = 256;
+
+/// The orchestrator's SQLite file, with a thread that changes it and one that reads it, so that
+/// whoever reads does not wait for the disk.
+///
+/// Changes that come while the thread is busy are made in one transaction: the disk is waited for
+/// once. A job that fails undoes what it did, and nothing of the others.
+#[derive(Debug)]
+pub struct Database {
+    jobs: Sender<Job>,
+    looks: Sender<Look>,
+}
+
+/// Does its work, and gives what is to be called once the work is on the disk, or is not.
+type Job = Box<dyn FnOnce(&Connection) -> Answer + Send>;
+type Answer = Box<dyn FnOnce(&rusqlite::Result<()>)>;
+
+/// Reads, and answers.
+type Look = Box<dyn FnOnce(&mut Connection) + Send>;
+
+impl Database {
+    /// Opens the file in `state_dir`, or makes it, and brings its schema up to date. No other
+    /// process has it open as long as this lives.
+    pub fn open(state_dir: &Path) -> Result<Self, StartError> {
+        let lock = lock(&state_dir.join("orchestrator.lock"))?;
+        let path = state_dir.join("orchestrator.db");
+        let connection = connect(&path).map_err(|error| refused(&path, &error))?;
+        migrate(&connection, &path)?;
+        let mut reader = open(&path).map_err(|error| refused(&path, &error))?;
+
+        let (jobs, queued_jobs) = channel();
+        thread("database", move || {
+            run(&connection, &queued_jobs);
+            drop(lock);
+        })?;
+        let (looks, queued_looks) = channel::<Look>();
+        thread("database reads", move || {
+            queued_looks.iter().for_each(|look| look(&mut reader));
+        })?;
+        Ok(Database { jobs, looks })
+    }
+
+    /// Reads what is on the disk, as of one moment.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (sender, receiver) = oneshot::channel();
+        let look: Look = Box::new(move |connection| {
+            let seen = connection
+                .transaction()
+                .and_then(|transaction| look(&transaction));
+            // An error means that nobody waits any more.
+            let _ = sender.send(seen);
+        });
+        // An error means that the thread has panicked; the receiver notices that.
+        let _ = self.looks.send(look);
+        let failed = |error| Error::internal(format!("the database cannot be read: {error}"));
+        receiver.await.map_err(ended)?.map_err(failed)
+    }
+
+    /// Does this after what was asked for before. What it returns is on the disk; `then` is called
+    /// with it before the next job is done, and only if it is.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T> {
+        let (sender, receiver) = oneshot::channel();
+        self.push(work, then, move |result| {
+            // An error means that nobody waits any more.
+            let _ = sender.send(result);
+        });
+        receiver.await.map_err(ended)?
+    }
+
+    /// As [`call`](Self::call), for those that cannot wait. What fails is logged.
+    pub fn call_later<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) {
+        self.push(work, then, |result| {
+            if let Err(error) = result {
+                tracing::warn!(%error, "a change of an agent is not on the disk");
+            }
+        });
+    }
+
+    fn push<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+        answer: impl FnOnce(Result<T>) + Send + 'static,
+    ) {
+        let job: Job = Box::new(move |connection| {
+            let result = in_savepoint(connection, work);
+            Box::new(move |committed| {
+                let saved = match committed {
+                    Ok(()) => result.map_err(|error| not_saved(&error)),
+                    Err(error) => Err(not_saved(error)),
+                };
+                if let Ok(value) = &saved {
+                    then(value);
+                }
+                answer(saved);
+            })
+        });
+        // An error means that the thread has panicked; the answer's receiver notices that.
+        let _ = self.jobs.send(job);
+    }
+}
+
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map(drop)
+        .map_err(|error| StartError::failure(format!("starting threads: {error}")))
+}
+
+fn ended(_: oneshot::error::RecvError) -> Error {
+    Error::internal("the database's thread has ended")
+}
+
+fn run(connection: &Connection, queue: &Receiver<Job>) {
+    while let Ok(first) = queue.recv() {
+        let begun = connection.execute_batch("BEGIN IMMEDIATE");
+        let mut answers = vec![first(connection)];
+        // A full disk ends the transaction at once.
+        while begun.is_ok() && !connection.is_autocommit() && answers.len() < BATCH {
+            match queue.try_recv() {
+                Ok(job) => answers.push(job(connection)),
+                Err(_) => break,
+            }
+        }
+        let committed = begun.and_then(|()| connection.execute_batch("COMMIT"));
+        if committed.is_err() && !connection.is_autocommit() {
+            // An error means that there is no transaction, which is what is wanted.
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+        for answer in answers {
+            answer(&committed);
+        }
+    }
+}
+
+fn in_savepoint<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    // Outside of a transaction a savepoint would begin one, and commit it.
+    if connection.is_autocommit() {
+        return Err(rusqlite::Error::InvalidQuery);
+    }
+    connection.execute_batch("SAVEPOINT job")?;
+    let result = work(connection);
+    if result.is_err() && !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK TO job")?;
+    }
+    if !connection.is_autocommit() {
+        connection.execute_batch("RELEASE job")?;
+    }
+    result
+}
+
+fn not_saved(error: &rusqlite::Error) -> Error {
+    let failed = Error::unavailable("not-saved", format!("the database failed: {error}"));
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => failed.hint("free space on the disk of the state directory"),
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
+            failed.hint("make the state directory writable for the service")
+        }
+        _ => failed,
+    }
+}
+
+/// Held until the process ends, whatever ends it. The file holds the process id.
+fn lock(path: &Path) -> Result<File, StartError> {
+    let failed = |error: io::Error| {
+        StartError::failure(format!("`{}`: {error}", path.display()))
+            .hint("AGENTD_STATE_DIR chooses another state directory")
+    };
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let mut file = options.mode(0o600).open(path).map_err(failed)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder).map_err(failed)?;
+            let directory = path.parent().unwrap_or(path).display();
+            let message = format!(
+                "another agentd-orchestrator, process {}, uses the state directory `{directory}`",
+                holder.trim()
+            );
+            return Err(StartError::failure(message)
+                .hint("end that one first, or set AGENTD_STATE_DIR to a directory of its own"));
+        }
+        Err(error) => return Err(failed(error.into())),
+    }
+    let write = |file: &mut File| {
+        file.set_len(0)?;
+        file.write_all(std::process::id().to_string().as_bytes())
+    };
+    write(&mut file).map_err(failed)?;
+    Ok(file)
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    private(path);
+    let connection = open(path)?;
+    let checked: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    match checked.as_str() {
+        "ok" => Ok(connection),
+        _ => Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
+            Some(checked),
+        )),
+    }
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    Ok(connection)
+}
+
+/// Makes the file readable by its owner alone; SQLite gives the files beside it the same mode.
+fn private(path: &Path) {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    // An error comes again when the file is opened as a database.
+    let _ = options.open(path);
+}
+
+fn migrate(connection: &Connection, path: &Path) -> Result<(), StartError> {
+    let newest = MIGRATIONS.len();
+    let version = connection
+        .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+        .map_err(|error| refused(path, &error))?;
+    let version = usize::try_from(version).unwrap_or(usize::MAX);
+    let Some(missing) = MIGRATIONS.get(version..) else {
+        let message = format!(
+            "the database `{}` was made by a newer agentd: its schema is {version}, and this \
+             version knows {newest}",
+            path.display()
+        );
+        return Err(StartError::config(message)
+            .hint("run the newer version, or set AGENTD_STATE_DIR to another directory"));
+    };
+    for (step, version) in missing.iter().zip(version + 1..) {
+        let script = format!("BEGIN IMMEDIATE; {step}; PRAGMA user_version = {version}; COMMIT;");
+        connection
+            .execute_batch(&script)
+            .map_err(|error| refused(path, &error))?;
+    }
+    Ok(())
+}
+
+fn refused(path: &Path, error: &rusqlite::Error) -> StartError {
+    let shown = path.display();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            let aside = PathBuf::from(format!("{shown}.damaged"));
+            StartError::config(format!("the database `{shown}` is damaged: {error}"))
+                .hint("it was left as it is; restore it from a copy, or begin without its agents:")
+                .hint(format!("mv {shown} {}", aside.display()))
+        }
+        _ => StartError::failure(format!("the database `{shown}`: {error}"))
+            .hint("make the state directory writable, and free space on its disk"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn refusal(state_dir: &Path) -> StartError {
+        Database::open(state_dir).expect_err("it is refused")
+    }
+
+    #[test]
+    fn only_its_owner_can_read_it() {
+        let state = tempfile::tempdir().unwrap();
+        let _database = Database::open(state.path()).unwrap();
+        for entry in fs::read_dir(state.path()).unwrap() {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{:?}", entry.path());
+        }
+    }
+
+    #[test]
+    fn a_second_one_is_refused_with_the_process_that_holds_it() {
+        let state = tempfile::tempdir().unwrap();
+        let _first = Database::open(state.path()).unwrap();
+        let message = refusal(state.path()).message;
+        let holder = format!("process {}", std::process::id());
+        assert!(message.contains(&holder), "{message}");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_fails_undoes_nothing_of_the_others() {
+        let state = tempfile::tempdir().unwrap();
+        let database = Database::open(state.path()).unwrap();
+        let insert = |table: &'static str| {
+            move |connection: &Connection| {
+                connection.execute_batch("CREATE TABLE IF NOT EXISTS t (n INTEGER) STRICT")?;
+                connection.execute_batch("INSERT INTO t VALUES (1)")?;
+                connection.execute_batch(&format!("INSERT INTO {table} VALUES (2)"))
+            }
+        };
+        let (first, failed, last) = tokio::join!(
+            database.call(insert("t"), |()| {}),
+            database.call(insert("nowhere"), |()| {}),
+            database.call(insert("t"), |()| {}),
+        );
+        first.unwrap();
+        assert_eq!(failed.unwrap_err().code, "not-saved");
+        last.unwrap();
+        let sum = |connection: &Connection| {
+            connection.query_row("SELECT sum(n) FROM t", [], |row| row.get::<_, i64>(0))
+        };
+        assert_eq!(database.read(sum).await.unwrap(), 6);
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let state = tempfile::tempdir().unwrap();
+        let connection = connect(&state.path().join("orchestrator.db")).unwrap();
+        connection.pragma_update(None, "user_version", 99).unwrap();
+        drop(connection);
+        let refusal = refusal(state.path());
+        assert!(refusal.message.contains("its schema is 99"), "{refusal:?}");
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_and_kept() {
+        let state = tempfile::tempdir().unwrap();
+        let path = state.path().join("orchestrator.db");
+        fs::write(&path, [7; 8192]).unwrap();
+        let refusal = refusal(state.path());
+        assert!(refusal.message.contains("is damaged"), "{refusal:?}");
+        assert_eq!(fs::read(&path).unwrap(), [7; 8192]);
+    }
+}

@@ -1,0 +1,148 @@
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use agentd_api::{AgentQuery, AgentStatus, PastSession};
+use rusqlite::types::{FromSqlError, Type};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::agent::{AgentRecord, Wish};
+use crate::events::{Event, Keep};
+
+/// The agent with that id.
+pub fn get(connection: &Connection, id: &str) -> rusqlite::Result<Option<AgentRecord>> {
+    let query = format!("SELECT {COLUMNS} FROM agents WHERE id = ?");
+    let mut statement = connection.prepare_cached(&query)?;
+    let record = statement.query_row([id], record).optional()?;
+    record
+        .map(|record| with_history(connection, record))
+        .transpose()
+}
+
+/// All agents, oldest first.
+pub fn all(connection: &Connection) -> rusqlite::Result<Vec<AgentRecord>> {
+    let query = format!("SELECT {COLUMNS} FROM agents ORDER BY number");
+    let mut statement = connection.prepare_cached(&query)?;
+    statement.query_map([], record)?.collect()
+}
+
+/// The agents that the query asks for, oldest first, and how many there are without its limits.
+pub fn list(
+    connection: &Connection,
+    query: &AgentQuery,
+) -> rusqlite::Result<(Vec<AgentRecord>, u64)> {
+    let mut filters = String::from("true");
+    let status = query.status.map(AgentStatus::as_str);
+    let mut values: Vec<&dyn ToSql> = Vec::new();
+    if let Some(status) = &status {
+        filters += " AND status = ?";
+        values.push(status);
+    }
+    if let Some(name) = &query.name {
+        filters += " AND name = ?";
+        values.push(name);
+    }
+    let count = format!("SELECT count(*) FROM agents WHERE {filters}");
+    let mut count = connection.prepare_cached(&count)?;
+    let total = count.query_row(&values[..], |row| row.get(0))?;
+
+    let page =
+        format!("SELECT {COLUMNS} FROM agents WHERE {filters} ORDER BY number LIMIT ? OFFSET ?");
+    let limit = query.limit.and_then(|limit| i64::try_from(limit).ok());
+    let limit = limit.unwrap_or(-1);
+    let offset = i64::try_from(query.offset.unwrap_or(0)).unwrap_or(i64::MAX);
+    values.extend([&limit as &dyn ToSql, &offset]);
+    let mut page = connection.prepare_cached(&page)?;
+    let records = page.query_map(&values[..], record)?;
+    let records = records.map(|record| with_history(connection, record?));
+    Ok((records.collect::<rusqlite::Result<_>>()?, total))
+}
+
+fn with_history(connection: &Connection, mut record: AgentRecord) -> rusqlite::Result<AgentRecord> {
+    let query = "SELECT started_at, ended_at, exit FROM ended_sessions
+        WHERE agent = ? ORDER BY number";
+    let mut statement = connection.prepare_cached(query)?;
+    let past = |row: &Row<'_>| {
+        Ok(PastSession {
+            started_at: row.get(0)?,
+            ended_at: row.get(1)?,
+            exit: from_json(row, 2)?,
+        })
+    };
+    record.history = statement
+        .query_map([&record.id], past)?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(record)
+}
+
+const COLUMNS: &str =
+    "id, name, created_at, wish, status, restarts, spec, env, session_id, session";
+
+fn record(row: &Row<'_>) -> rusqlite::Result<AgentRecord> {
+    let wish = match row.get_ref(3)?.as_str()? {
+        "running" => Wish::Running,
+        "stopped" => Wish::Stopped,
+        "deleted" => Wish::Deleted,
+        _ => return Err(FromSqlError::InvalidType.into()),
+    };
+    let session: Option<String> = row.get(9)?;
+    Ok(AgentRecord {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        created_at: row.get(2)?,
+        wish,
+        status: parse(4, &json!(row.get_ref(4)?.as_str()?).to_string())?,
+        restarts: row.get(5)?,
+        spec: from_json(row, 6)?,
+        env: from_json(row, 7)?,
+        session_id: row.get(8)?,
+        session: session.map(|json| parse(9, &json)).transpose()?,
+        history: Vec::new(),
+    })
+}
+
+/// The events that are kept, oldest first, and the number of the last one that there ever was.
+pub fn kept_events(connection: &Connection, keep: Keep) -> rusqlite::Result<(Vec<Event>, u64)> {
+    let last = "SELECT seq FROM sqlite_sequence WHERE name = 'events'";
+    let last = connection
+        .query_row(last, [], |row| row.get(0))
+        .optional()?
+        .unwrap_or(0);
+    let query = "SELECT id, at, kind, data FROM
+        (SELECT * FROM events WHERE at >= ? ORDER BY id DESC LIMIT ?) ORDER BY id";
+    let mut statement = connection.prepare(query)?;
+    let event = |row: &Row<'_>| {
+        Ok(Event {
+            id: row.get(0)?,
+            at: row.get(1)?,
+            kind: row.get(2)?,
+            data: row.get(3)?,
+        })
+    };
+    let count = i64::try_from(keep.count).unwrap_or(i64::MAX);
+    let kept = statement.query_map(params![oldest(now_millis(), keep), count], event)?;
+    Ok((kept.collect::<rusqlite::Result<_>>()?, last))
+}
+
+/// Events from before this are not kept, in milliseconds since 1970.
+pub fn oldest(at: i64, keep: Keep) -> i64 {
+    let age = i64::try_from(keep.age.as_millis()).unwrap_or(i64::MAX);
+    at.saturating_sub(age)
+}
+
+/// Milliseconds since 1970.
+pub fn now_millis() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    let millis = since_1970.unwrap_or_default().as_millis();
+    i64::try_from(millis).unwrap_or(i64::MAX)
+}
+
+fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    parse(column, row.get_ref(column)?.as_str()?)
+}
+
+fn parse<T: DeserializeOwned>(column: usize, json: &str) -> rusqlite::Result<T> {
+    serde_json::from_str(json).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
+    })
+}

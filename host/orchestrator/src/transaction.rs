@@ -1,0 +1,196 @@
+use std::collections::BTreeMap;
+
+use agentd_api::{Agent, AgentStatus, PastSession};
+use agentd_host::session::Session;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::agent::{AgentRecord, Wish};
+use crate::events::{Event, Keep};
+use crate::records::{self, now_millis, oldest};
+
+/// So many ended sessions of an agent are remembered.
+const REMEMBERED: i64 = 20;
+
+/// A transaction: all of it is on the disk when it has been answered, or nothing of it is there.
+pub struct Transaction<'a> {
+    connection: &'a Connection,
+    keep: Keep,
+    keeps_env: bool,
+    events: Vec<Event>,
+}
+
+impl<'a> Transaction<'a> {
+    /// Of which `keep` is kept of the events, and the values of variables if `keeps_env`.
+    pub fn new(connection: &'a Connection, keep: Keep, keeps_env: bool) -> Self {
+        Transaction {
+            connection,
+            keep,
+            keeps_env,
+            events: Vec::new(),
+        }
+    }
+
+    /// What has happened in it.
+    pub fn into_events(self) -> Vec<Event> {
+        self.events
+    }
+
+    /// The agent with that id.
+    pub fn get(&self, id: &str) -> rusqlite::Result<Option<AgentRecord>> {
+        records::get(self.connection, id)
+    }
+
+    /// Adds an agent. False when its name is taken.
+    pub fn insert(&self, agent: &AgentRecord) -> rusqlite::Result<bool> {
+        let keeps = |value: &Option<String>| value.clone().filter(|_| self.keeps_env);
+        let env: BTreeMap<_, _> = agent
+            .env
+            .iter()
+            .map(|(name, value)| (name, keeps(value)))
+            .collect();
+        let insert = "INSERT INTO agents
+            (id, name, created_at, spec, env, wish, status, session_id, session)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+        let inserted = self.connection.prepare_cached(insert)?.execute(params![
+            agent.id,
+            agent.name,
+            agent.created_at,
+            to_json(&agent.spec)?,
+            to_json(&env)?,
+            agent.wish.as_str(),
+            agent.status.as_str(),
+            agent.session_id,
+            agent.session.as_ref().map(to_json).transpose()?,
+        ])?;
+        Ok(inserted == 1)
+    }
+
+    /// Sets what is wanted of an agent. False when there is none.
+    pub fn set_wish(&self, id: &str, wish: Wish) -> rusqlite::Result<bool> {
+        let update = "UPDATE agents SET wish = ? WHERE id = ?";
+        let mut update = self.connection.prepare_cached(update)?;
+        Ok(update.execute([wish.as_str(), id])? == 1)
+    }
+
+    /// A session of the agent is about to be started. False when there is no such agent, or it is
+    /// being deleted.
+    pub fn begin(&self, id: &str, session: &Session) -> rusqlite::Result<bool> {
+        let update = "UPDATE agents SET wish = 'running', session_id = ?
+            WHERE id = ? AND wish <> 'deleted'";
+        let mut update = self.connection.prepare_cached(update)?;
+        let begun = update.execute([session.id.as_str(), id])? == 1;
+        self.note(id, session)?;
+        Ok(begun)
+    }
+
+    /// The start of a session has failed, and nothing is left of it.
+    pub fn fail(&self, id: &str, session_id: &str) -> rusqlite::Result<()> {
+        let update = "UPDATE agents SET status = 'failed', session = NULL
+            WHERE id = ? AND session_id = ?";
+        let mut update = self.connection.prepare_cached(update)?;
+        update.execute([id, session_id])?;
+        Ok(())
+    }
+
+    /// One more restart.
+    pub fn count_restart(&self, id: &str) -> rusqlite::Result<()> {
+        let update = "UPDATE agents SET restarts = restarts + 1 WHERE id = ?";
+        self.connection.prepare_cached(update)?.execute([id])?;
+        Ok(())
+    }
+
+    /// Keeps what is known of the agent's session now, if it is the newest one.
+    pub fn note(&self, id: &str, session: &Session) -> rusqlite::Result<()> {
+        let known = session.record();
+        let status = crate::agent::status(&known);
+        self.note_as(id, &session.id, status, &session.describe_as(known))
+    }
+
+    /// Keeps this of the agent's session, if it is the newest one.
+    pub fn note_as(
+        &self,
+        id: &str,
+        session_id: &str,
+        status: AgentStatus,
+        session: &agentd_api::Session,
+    ) -> rusqlite::Result<()> {
+        let update = "UPDATE agents SET status = ?, session = ? WHERE id = ? AND session_id = ?";
+        let mut update = self.connection.prepare_cached(update)?;
+        update.execute(params![status.as_str(), to_json(session)?, id, session_id])?;
+        Ok(())
+    }
+
+    /// Makes a session that was found the agent's newest one.
+    pub fn adopt(&self, id: &str, session: &Session) -> rusqlite::Result<()> {
+        let update = "UPDATE agents SET session_id = ? WHERE id = ?";
+        let mut update = self.connection.prepare_cached(update)?;
+        update.execute([session.id.as_str(), id])?;
+        self.note(id, session)
+    }
+
+    /// Remembers a session of the agent that has ended, once.
+    pub fn remember(
+        &self,
+        id: &str,
+        session_id: &str,
+        ended: &PastSession,
+    ) -> rusqlite::Result<()> {
+        let insert = "INSERT INTO ended_sessions (agent, id, started_at, ended_at, exit)
+            SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM agents WHERE id = ?1)
+            ON CONFLICT DO NOTHING";
+        self.connection.prepare_cached(insert)?.execute(params![
+            id,
+            session_id,
+            ended.started_at,
+            ended.ended_at,
+            to_json(&ended.exit)?
+        ])?;
+        let forget = "DELETE FROM ended_sessions WHERE agent = ?1 AND number <=
+            (SELECT number FROM ended_sessions WHERE agent = ?1
+             ORDER BY number DESC LIMIT 1 OFFSET ?2)";
+        let mut forget = self.connection.prepare_cached(forget)?;
+        forget.execute(params![id, REMEMBERED])?;
+        Ok(())
+    }
+
+    /// Forgets an agent, and notes that as an event, unless it is not there any more.
+    pub fn remove(&mut self, id: &str) -> rusqlite::Result<()> {
+        let delete = "DELETE FROM agents WHERE id = ? RETURNING name";
+        let mut delete = self.connection.prepare_cached(delete)?;
+        let name: Option<String> = delete.query_row([id], |row| row.get(0)).optional()?;
+        match name {
+            Some(name) => self.push("deleted", json!({ "id": id, "name": name }).to_string()),
+            None => Ok(()),
+        }
+    }
+
+    /// Something happened to `agent`.
+    pub fn event(&mut self, kind: &str, agent: &Agent) -> rusqlite::Result<()> {
+        self.push(kind, json!({ "agent": agent }).to_string())
+    }
+
+    fn push(&mut self, kind: &str, data: String) -> rusqlite::Result<()> {
+        let at = now_millis();
+        let insert = "INSERT INTO events (at, kind, data) VALUES (?, ?, ?)";
+        let mut insert = self.connection.prepare_cached(insert)?;
+        let id = insert.insert(params![at, kind, data])?;
+        let count = i64::try_from(self.keep.count).unwrap_or(i64::MAX);
+        let forget = "DELETE FROM events WHERE id <= ? OR (id < ? AND at < ?)";
+        let mut forget = self.connection.prepare_cached(forget)?;
+        forget.execute(params![id - count, id, oldest(at, self.keep)])?;
+        self.events.push(Event {
+            id: id.unsigned_abs(),
+            at,
+            kind: kind.to_owned(),
+            data,
+        });
+        Ok(())
+    }
+}
+
+fn to_json(value: &impl Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
