@@ -16,6 +16,11 @@ pub enum Change {
         /// As it is now.
         agent: Box<Agent>,
     },
+    /// Its session outlived an earlier service.
+    Adopted {
+        /// As it is now.
+        agent: Box<Agent>,
+    },
     /// Its session ended.
     Exited {
         /// As it is now.
@@ -43,6 +48,11 @@ pub enum Change {
         /// Its name, free again.
         name: String,
     },
+    /// Some changes before this one are no longer kept.
+    Gap {
+        /// The path where to read what there is now.
+        resynchronize: String,
+    },
 }
 
 impl Change {
@@ -63,6 +73,9 @@ mod tests {
         let change = Change::from_event("deleted", r#"{"id":"7","name":"demo"}"#);
         let (id, name) = ("7".to_owned(), "demo".to_owned());
         assert_eq!(change, Some(Change::Deleted { id, name }));
+        let resynchronize = "/agents".to_owned();
+        let gap = Change::from_event("gap", r#"{"resynchronize":"/agents"}"#);
+        assert_eq!(gap, Some(Change::Gap { resynchronize }));
     }
 
     #[test]

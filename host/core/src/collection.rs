@@ -4,8 +4,8 @@ use agentd_api::{NewSession, Page};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Result;
 use crate::session::Session;
+use crate::{IdempotencyKey, Result};
 
 /// What a service keeps under one path, such as sessions by name or agents by id.
 pub trait Collection: Send + Sync + 'static {
@@ -16,8 +16,12 @@ pub trait Collection: Send + Sync + 'static {
     /// What a list can be filtered by.
     type Query: DeserializeOwned + Send;
 
-    /// Starts a new one.
-    fn create(&self, new: NewSession) -> impl Future<Output = Result<Self::Item>> + Send;
+    /// Starts a new one. A request with a key may be a repetition.
+    fn create(
+        &self,
+        new: NewSession,
+        key: Option<IdempotencyKey>,
+    ) -> impl Future<Output = Result<Self::Item>> + Send;
     /// Those that the query asks for, and how many there are without its limits.
     fn list(&self, query: Self::Query) -> impl Future<Output = Result<Page<Self::Item>>> + Send;
     /// The one that the second segment of a path names.

@@ -2,11 +2,12 @@ use std::sync::Arc;
 
 use agentd_api::{Agent, AgentQuery, AgentStatus, NewAgent, Page, State};
 use agentd_host::session::{Session, Sessions, finish};
-use agentd_host::{Error, Result, now};
+use agentd_host::{Error, ErrorKind, IdempotencyKey, Result, now};
 use tokio::runtime::Handle;
 
 use crate::agent::{AgentRecord, Wish};
 use crate::events::Events;
+use crate::keyed::{KeyedRequest, Known, Turns};
 use crate::previews::Previews;
 use crate::store::Store;
 
@@ -21,6 +22,7 @@ pub struct Agents {
     store: Arc<Store>,
     sessions: Sessions,
     previews: Arc<Previews>,
+    turns: Arc<Turns>,
 }
 
 impl Agents {
@@ -30,6 +32,7 @@ impl Agents {
             store,
             previews: Arc::new(Previews::new(sessions.clone())),
             sessions,
+            turns: Arc::default(),
         }
     }
 
@@ -114,12 +117,55 @@ impl Agents {
             .await
     }
 
-    /// Starts a new agent. When the client goes away meanwhile, nothing is left of it.
-    pub async fn create(&self, spec: NewAgent) -> Result<Agent> {
+    /// Starts a new agent. When the client goes away meanwhile, nothing is left of it, unless the
+    /// request has a key: then the client may come back for the answer.
+    pub async fn create(&self, spec: NewAgent, key: Option<IdempotencyKey>) -> Result<Agent> {
+        let Some(key) = key else {
+            return self.start_new(spec, None).await;
+        };
+        let request = KeyedRequest::new(key, "create", &spec)?;
+        self.once(request, async move |agents: Agents, request, begun| {
+            if let Some(begun) = begun {
+                // Nobody was answered that it is there.
+                agents.end_and_remove(&begun).await?;
+            }
+            agents.start_new(spec, Some(request)).await
+        })
+        .await
+    }
+
+    /// Does what a request with a key asks for, unless that was done before. `act` is given the id
+    /// of the agent with which it was begun and not finished, if it was.
+    async fn once<F>(
+        &self,
+        request: KeyedRequest,
+        act: impl FnOnce(Agents, KeyedRequest, Option<String>) -> F + Send + 'static,
+    ) -> Result<Agent>
+    where
+        F: Future<Output = Result<Agent>> + Send,
+    {
+        let agents = self.clone();
+        finish(async move {
+            let _turn = agents.turns.take(&request.key).await;
+            match agents.store.known(&request).await? {
+                Known::New => act(agents, request, None).await,
+                Known::Begun(agent) => act(agents, request, Some(agent)).await,
+                Known::Answered(agent) => Ok(*agent),
+                Known::Another => {
+                    let message = "this `Idempotency-Key` was used for another request";
+                    Err(Error::new(ErrorKind::Refused, "key-reused", message)
+                        .hint("use a new key for each request that is not a repetition"))
+                }
+            }
+        })
+        .await
+    }
+
+    async fn start_new(&self, spec: NewAgent, request: Option<KeyedRequest>) -> Result<Agent> {
         let id = uuid::Uuid::new_v4().to_string();
-        let request = self.sessions.check(spec.clone(), Some(id.clone()))?;
+        let checked = self.sessions.check(spec.clone(), Some(id.clone()))?;
         let mut record = AgentRecord::new(id.clone(), now(), spec);
-        let pending = self.sessions.register(request, None)?;
+        let pending = self.sessions.register(checked, None)?;
         let session = pending.session().clone();
         record.take(&session);
         let unfinished = Unfinished {
@@ -127,10 +173,13 @@ impl Agents {
             id: &id,
         };
         let inserted = self.store.write({
-            let session = session.clone();
+            let (session, request) = (session.clone(), request.clone());
             move |transaction| {
                 let inserted = transaction.insert(&record)?;
                 if inserted {
+                    if let Some(request) = &request {
+                        transaction.begin_request(request, &record.id)?;
+                    }
                     transaction.event("created", &record.describe(Some(&session)))?;
                 }
                 Ok(inserted)
@@ -146,7 +195,7 @@ impl Agents {
             std::mem::forget(unfinished);
             return Err(error);
         }
-        let agent = self.noted(&id, &session).await?;
+        let agent = self.noted(&id, &session, request).await?;
         std::mem::forget(unfinished);
         Ok(agent)
     }
@@ -182,22 +231,36 @@ impl Agents {
 
     /// Ends the agent's session and keeps it.
     pub async fn stop(&self, id: &str) -> Result<Agent> {
-        let session = self.session(id).await?;
         self.wish(id, Wish::Stopped).await?;
+        let Some(session) = self.newest(id) else {
+            return self.get(id).await;
+        };
         self.sessions.stop(&session).await?;
-        self.noted(id, &session).await
+        self.noted(id, &session, None).await
     }
 
     /// Ends the agent's session, where there is one, and starts a new one. When the client goes
     /// away during the end, the agent is stopped; during the start, that is undone and has failed.
-    pub async fn restart(&self, id: &str) -> Result<Agent> {
-        let request = self.record(id).await?.request()?;
-        let request = self.sessions.check(request, Some(id.to_owned()))?;
+    pub async fn restart(&self, id: &str, key: Option<IdempotencyKey>) -> Result<Agent> {
+        let Some(key) = key else {
+            return self.start_again(id, None).await;
+        };
+        let id = id.to_owned();
+        let request = KeyedRequest::new(key, "restart", &id)?;
+        self.once(request, async move |agents: Agents, request, _| {
+            agents.start_again(&id, Some(request)).await
+        })
+        .await
+    }
+
+    async fn start_again(&self, id: &str, request: Option<KeyedRequest>) -> Result<Agent> {
+        let spec = self.record(id).await?.request()?;
+        let checked = self.sessions.check(spec, Some(id.to_owned()))?;
         let old = self.newest(id);
         if let Some(old) = &old {
             self.sessions.end_for_another(old).await?;
         }
-        let pending = self.sessions.register(request, old)?;
+        let pending = self.sessions.register(checked, old)?;
         let session = pending.session().clone();
         let unstarted = Unstarted {
             agents: self,
@@ -205,8 +268,13 @@ impl Agents {
             session: &session,
         };
         let begun = self.store.write({
-            let (id, session) = (id.to_owned(), session.clone());
-            move |transaction| transaction.begin(&id, &session)
+            let (id, session, request) = (id.to_owned(), session.clone(), request.clone());
+            move |transaction| {
+                if let Some(request) = &request {
+                    transaction.begin_request(request, &id)?;
+                }
+                transaction.begin(&id, &session)
+            }
         });
         if !begun.await? {
             return Err(gone(id));
@@ -230,6 +298,9 @@ impl Agents {
                 };
                 let agent = record.describe(Some(&session));
                 transaction.event("restarted", &agent)?;
+                if let Some(request) = &request {
+                    transaction.answer_request(request, &agent)?;
+                }
                 Ok(Some(agent))
             }
         });
@@ -275,15 +346,27 @@ impl Agents {
             .await
     }
 
-    /// The agent, after what is known of its session is on the disk.
-    async fn noted(&self, id: &str, session: &Arc<Session>) -> Result<Agent> {
+    /// The agent, after what is known of its session is on the disk, and that this is the answer to
+    /// `request`.
+    async fn noted(
+        &self,
+        id: &str,
+        session: &Arc<Session>,
+        request: Option<KeyedRequest>,
+    ) -> Result<Agent> {
         let (agent, session) = (id.to_owned(), session.clone());
         let noted = self.store.write(move |transaction| {
             transaction.note(&agent, &session)?;
-            transaction.get(&agent)
+            let Some(record) = transaction.get(&agent)? else {
+                return Ok(None);
+            };
+            let agent = record.describe(Some(&session));
+            if let Some(request) = &request {
+                transaction.answer_request(request, &agent)?;
+            }
+            Ok(Some(agent))
         });
-        let record = noted.await?.ok_or_else(|| gone(id))?;
-        Ok(self.describe(&record))
+        noted.await?.ok_or_else(|| gone(id))
     }
 
     async fn record(&self, id: &str) -> Result<AgentRecord> {

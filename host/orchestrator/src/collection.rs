@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use agentd_api::{Agent, AgentQuery, NewAgent, Page};
 use agentd_host::session::Session;
-use agentd_host::{Collection, Error, Result};
+use agentd_host::{Collection, Error, IdempotencyKey, Result};
 
 use crate::agents::Agents;
 
@@ -16,8 +16,8 @@ impl Collection for Agents {
     type Item = Agent;
     type Query = AgentQuery;
 
-    async fn create(&self, new: NewAgent) -> Result<Agent> {
-        self.create(new).await
+    async fn create(&self, new: NewAgent, key: Option<IdempotencyKey>) -> Result<Agent> {
+        self.create(new, key).await
     }
 
     async fn list(&self, mut query: AgentQuery) -> Result<Page<Agent>> {

@@ -5,6 +5,7 @@ mod agents;
 mod collection;
 mod database;
 mod events;
+mod keyed;
 mod previews;
 mod records;
 mod routes;

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::agent::{AgentRecord, Wish};
 use crate::events::{Event, Keep};
+use crate::keyed::{KeyedRequest, Known};
 
 /// The agent with that id.
 pub fn get(connection: &Connection, id: &str) -> rusqlite::Result<Option<AgentRecord>> {
@@ -99,6 +100,24 @@ fn record(row: &Row<'_>) -> rusqlite::Result<AgentRecord> {
         session: session.map(|json| parse(9, &json)).transpose()?,
         history: Vec::new(),
     })
+}
+
+/// What is known of a request.
+pub fn known(connection: &Connection, request: &KeyedRequest) -> rusqlite::Result<Known> {
+    let query = "SELECT fingerprint, agent, answer FROM requests WHERE key = ?";
+    let mut statement = connection.prepare_cached(query)?;
+    let known = |row: &Row<'_>| {
+        let answer: Option<String> = row.get(2)?;
+        Ok(match answer {
+            _ if row.get_ref(0)?.as_str()? != request.fingerprint => Known::Another,
+            Some(answer) => Known::Answered(parse(2, &answer)?),
+            None => Known::Begun(row.get(1)?),
+        })
+    };
+    let known = statement
+        .query_row([request.key.as_str()], known)
+        .optional()?;
+    Ok(known.unwrap_or(Known::New))
 }
 
 /// The events that are kept, oldest first, and the number of the last one that there ever was.

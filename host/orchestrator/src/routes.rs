@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use agentd_host::Daemon;
-use agentd_host::http::{Response, respond, with};
+use agentd_host::http::{Response, idempotency_key, respond, with};
+use agentd_host::{Daemon, IdempotencyKey, Result};
 use futures_util::stream;
 use tokio::sync::watch;
 use warp::filters::BoxedFilter;
@@ -42,10 +42,13 @@ fn restart(agents: &Arc<Agents>) -> BoxedFilter<(Response,)> {
     warp::path!("agents" / String / "restart")
         .and(warp::post())
         .and(with(agents))
-        .then(async |id: String, agents: Arc<Agents>| {
-            let agent = agents.restart(&id).await;
-            respond(agent.map(|agent| warp::reply::json(&agent)))
-        })
+        .and(idempotency_key())
+        .then(
+            async |id: String, agents: Arc<Agents>, key: Result<Option<IdempotencyKey>>| {
+                let agent = async { agents.restart(&id, key?).await };
+                respond(agent.await.map(|agent| warp::reply::json(&agent)))
+            },
+        )
         .boxed()
 }
 

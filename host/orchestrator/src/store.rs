@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use crate::agent::AgentRecord;
 use crate::database::Database;
 use crate::events::{Event, Events, Keep};
+use crate::keyed::{KeyedRequest, Known};
 use crate::records;
 use crate::transaction::Transaction;
 
@@ -66,6 +67,13 @@ impl Store {
     /// The agents that the query asks for, oldest first, and how many there are without its limits.
     pub async fn list(&self, query: AgentQuery) -> Result<(Vec<AgentRecord>, u64)> {
         let look = move |connection: &Connection| records::list(connection, &query);
+        self.database.read(look).await
+    }
+
+    /// What is known of a request.
+    pub async fn known(&self, request: &KeyedRequest) -> Result<Known> {
+        let request = request.clone();
+        let look = move |connection: &Connection| records::known(connection, &request);
         self.database.read(look).await
     }
 

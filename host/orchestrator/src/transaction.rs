@@ -8,10 +8,14 @@ use serde_json::json;
 
 use crate::agent::{AgentRecord, Wish};
 use crate::events::{Event, Keep};
+use crate::keyed::KeyedRequest;
 use crate::records::{self, now_millis, oldest};
 
 /// So many ended sessions of an agent are remembered.
 const REMEMBERED: i64 = 20;
+
+/// Answers to requests with a key are kept for a day, in milliseconds.
+const KEPT_ANSWERS: i64 = 24 * 60 * 60 * 1000;
 
 /// A transaction: all of it is on the disk when it has been answered, or nothing of it is there.
 pub struct Transaction<'a> {
@@ -160,10 +164,38 @@ impl<'a> Transaction<'a> {
         let delete = "DELETE FROM agents WHERE id = ? RETURNING name";
         let mut delete = self.connection.prepare_cached(delete)?;
         let name: Option<String> = delete.query_row([id], |row| row.get(0)).optional()?;
+        let forget = "DELETE FROM requests WHERE agent = ? AND answer IS NULL";
+        self.connection.prepare_cached(forget)?.execute([id])?;
         match name {
             Some(name) => self.push("deleted", json!({ "id": id, "name": name }).to_string()),
             None => Ok(()),
         }
+    }
+
+    /// This request is begun with the agent of that id.
+    pub fn begin_request(&self, request: &KeyedRequest, agent: &str) -> rusqlite::Result<()> {
+        let now = now_millis();
+        let forget = "DELETE FROM requests WHERE at < ?";
+        let mut forget = self.connection.prepare_cached(forget)?;
+        forget.execute([now - KEPT_ANSWERS])?;
+        let begin = "INSERT INTO requests (key, fingerprint, at, agent) VALUES (?, ?, ?, ?)
+            ON CONFLICT (key) DO UPDATE SET agent = excluded.agent, at = excluded.at";
+        let mut begin = self.connection.prepare_cached(begin)?;
+        begin.execute(params![
+            request.key.as_str(),
+            request.fingerprint,
+            now,
+            agent
+        ])?;
+        Ok(())
+    }
+
+    /// The answer to the request.
+    pub fn answer_request(&self, request: &KeyedRequest, agent: &Agent) -> rusqlite::Result<()> {
+        let update = "UPDATE requests SET answer = ? WHERE key = ?";
+        let mut update = self.connection.prepare_cached(update)?;
+        update.execute(params![to_json(agent)?, request.key.as_str()])?;
+        Ok(())
     }
 
     /// Something happened to `agent`.

@@ -50,6 +50,9 @@ async fn an_agent_of_a_killed_service_is_lost_and_can_be_restarted() {
     assert_eq!(lost.status, AgentStatus::Lost);
     let exit = lost.session.clone().unwrap().exit.unwrap();
     assert_eq!(exit.reason.as_deref(), Some("the service ended first"));
+    let stop = format!("/agents/{}/stop", created.id);
+    let stopped: Agent = next.request(Method::POST, &stop).await.expect(200).parse();
+    assert_eq!(stopped.status, AgentStatus::Lost);
     let restarted: Agent = restart(&next, &created.id).await.expect(200).parse();
     assert_eq!(
         (restarted.status, restarted.restarts),

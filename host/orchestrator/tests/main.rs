@@ -8,6 +8,7 @@ mod agents;
 mod doors;
 mod durable;
 mod events;
+mod idempotency;
 mod life;
 mod program;
 mod terminal;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use agentd_api::{NewSession, Page};
 use agentd_host::session::{Session, Sessions, Unobserved};
-use agentd_host::{Collection, Prepared, Result, Server, Service, StartError, http};
+use agentd_host::{
+    Collection, IdempotencyKey, Prepared, Result, Server, Service, StartError, http,
+};
 use serde::Deserialize;
 
 /// What distinguishes this service from the other.
@@ -35,7 +37,8 @@ impl Collection for ByName {
     type Item = agentd_api::Session;
     type Query = NoFilter;
 
-    async fn create(&self, new: NewSession) -> Result<Self::Item> {
+    /// A key is not needed: a repetition finds that the name is taken.
+    async fn create(&self, new: NewSession, _: Option<IdempotencyKey>) -> Result<Self::Item> {
         Ok(self.0.create(new, None).await?.describe())
     }
 

@@ -76,6 +76,10 @@ impl List {
                 }
             };
             match next {
+                Ok(Some(Change::Gap { .. })) if live => {
+                    agents = self.by_id(connection).await?;
+                    output.raw(screen(&agents).as_bytes())?;
+                }
                 Ok(Some(change)) if live => {
                     self.apply(&mut agents, change);
                     output.raw(screen(&agents).as_bytes())?;
@@ -107,9 +111,11 @@ impl List {
 
     fn apply(&self, agents: &mut BTreeMap<String, Agent>, change: Change) {
         let (id, agent) = match change {
+            Change::Gap { .. } => return,
             Change::Deleted { id, .. } => (id, None),
             Change::Created { agent }
             | Change::Started { agent }
+            | Change::Adopted { agent }
             | Change::Exited { agent }
             | Change::Restarted { agent }
             | Change::Health { agent }
@@ -167,11 +173,13 @@ fn line(change: &Change) -> String {
     let (event, name, agent) = match change {
         Change::Created { agent } => ("created", &agent.name, Some(agent)),
         Change::Started { agent } => ("started", &agent.name, Some(agent)),
+        Change::Adopted { agent } => ("adopted", &agent.name, Some(agent)),
         Change::Exited { agent } => ("exited", &agent.name, Some(agent)),
         Change::Restarted { agent } => ("restarted", &agent.name, Some(agent)),
         Change::Health { agent } => ("health", &agent.name, Some(agent)),
         Change::Progress { agent } => ("progress", &agent.name, Some(agent)),
         Change::Deleted { name, .. } => ("deleted", name, None),
+        Change::Gap { .. } => return "gap: some changes are no longer kept".to_owned(),
     };
     let session = agent.and_then(|agent| agent.session.as_ref());
     let more = session.map(|session| {

@@ -9,9 +9,10 @@ use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 
 use super::logs::logs;
-use super::{Response, body, created, respond, with};
+use super::{Response, body, created, idempotency_key, respond, with};
 use crate::collection::Collection;
 use crate::daemon::Daemon;
+use crate::{IdempotencyKey, Result};
 
 /// All of them but the terminal.
 pub fn routes<C: Collection>(
@@ -38,10 +39,14 @@ fn create<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
         .and(warp::path::end())
         .and(warp::post())
         .and(with(collection))
+        .and(idempotency_key())
         .and(body())
-        .then(async |collection: Arc<C>, new: NewSession| {
-            respond(collection.create(new).await.map(|item| created(&item)))
-        })
+        .then(
+            async |collection: Arc<C>, key: Result<Option<IdempotencyKey>>, new: NewSession| {
+                let item = async { collection.create(new, key?).await };
+                respond(item.await.map(|item| created(&item)))
+            },
+        )
         .boxed()
 }
 

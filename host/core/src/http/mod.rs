@@ -16,7 +16,7 @@ use warp::{Filter, Rejection, Reply};
 
 use crate::collection::Collection;
 use crate::daemon::Daemon;
-use crate::{Error, Result};
+use crate::{Error, IdempotencyKey, Result};
 
 pub(crate) use connections::serve_connections;
 
@@ -38,6 +38,13 @@ pub fn with<T: Send + Sync + 'static>(
 pub fn body<T: serde::de::DeserializeOwned + Send>()
 -> impl Filter<Extract = (T,), Error = Rejection> + Copy {
     warp::body::content_length_limit(MAX_BODY).and(warp::body::json())
+}
+
+/// The header by which a repetition of the request is known.
+pub fn idempotency_key()
+-> impl Filter<Extract = (Result<Option<IdempotencyKey>>,), Error = Rejection> + Copy {
+    warp::header::optional("idempotency-key")
+        .map(|key: Option<String>| key.as_deref().map(IdempotencyKey::parse).transpose())
 }
 
 /// The only way into a service: all routes behind the doors, and every error as a problem.

@@ -314,10 +314,12 @@ impl Shared {
     }
 }
 
-/// Runs what ends something to its end, also when the caller goes away meanwhile.
-pub async fn finish(end: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
-    let done = tokio::spawn(end).await;
-    done.unwrap_or_else(|error| Err(Error::internal(format!("ending the session: {error}"))))
+/// Does all of this, also when the caller goes away meanwhile.
+pub async fn finish<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|error| Err(Error::internal(format!("it was not finished: {error}"))))
 }
 
 fn checked_directory(directory: &str) -> Result<String> {

@@ -38,3 +38,15 @@ CREATE TABLE events (
     -- JSON.
     data TEXT NOT NULL
 ) STRICT
+;
+
+-- Requests with an `Idempotency-Key`.
+CREATE TABLE requests (
+    key TEXT PRIMARY KEY,
+    fingerprint TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    -- The agent's id.
+    agent TEXT NOT NULL,
+    -- JSON, once it has been answered.
+    answer TEXT
+) STRICT

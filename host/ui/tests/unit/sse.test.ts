@@ -58,6 +58,7 @@ test('a line reader gives the rest at the end', () => {
 test('changes are understood, anything else is left alone', () => {
   const change = (event: string, data: string) => parseChange({ id: '1', event, data });
   expect(change('started', '{"agent":{"id":"a"}}')).toEqual({ type: 'started', agent: { id: 'a' } });
+  expect(change('adopted', '{"agent":{"id":"a"}}')).toEqual({ type: 'adopted', agent: { id: 'a' } });
   expect(change('deleted', '{"id":"a","name":"n"}')).toEqual({ type: 'deleted', id: 'a', name: 'n' });
   expect(change('started', '{}')).toBeNull();
   expect(change('started', 'nonsense')).toBeNull();

@@ -5,7 +5,7 @@ import { type ServerEvent, SseParser } from './sse.ts';
 import type { Agent, Change, Output } from './wire.ts';
 
 export interface EventsListener {
-  /** Connected: `change` is called for what happens from now on. */
+  /** Connected, or some changes were missed: `change` is called for what happens from now on. */
   open(): void;
   change(change: Change): void;
   /** An agent's screen shows something else. */
@@ -31,6 +31,7 @@ export async function follow(listener: EventsListener, stop: AbortSignal): Promi
       if (response.body) {
         for await (const bytes of chunks(response.body)) {
           for (const event of parser.push(bytes)) {
+            if (event.event === 'gap') listener.open();
             const change = parseChange(event);
             if (change) listener.change(change);
             const output = parseOutput(event);
@@ -63,6 +64,7 @@ export function parseChange(event: ServerEvent): Change | null {
   switch (event.event) {
     case 'created':
     case 'started':
+    case 'adopted':
     case 'exited':
     case 'restarted':
     case 'health':

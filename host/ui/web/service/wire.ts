@@ -110,7 +110,7 @@ export interface LogLine {
 }
 
 export type Change =
-  | { type: 'created' | 'started' | 'exited' | 'restarted' | 'health' | 'progress'; agent: Agent }
+  | { type: 'created' | 'started' | 'adopted' | 'exited' | 'restarted' | 'health' | 'progress'; agent: Agent }
   | { type: 'deleted'; id: string; name: string };
 
 /** What an agent's screen shows last; the event `output`. */
