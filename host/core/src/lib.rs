@@ -20,6 +20,7 @@ mod error;
 mod idempotency_key;
 mod instance;
 mod listener;
+mod memory;
 mod prepared;
 mod process_end;
 mod server;

@@ -14,6 +14,7 @@ mod info;
 mod limits;
 mod logs;
 mod manifest;
+mod memory;
 mod panics;
 mod processes;
 mod sessions;

@@ -6,11 +6,6 @@ use clap::ValueEnum;
 /// After so long without use a screen is put away.
 const SCREEN_IDLE_MS: &str = "700";
 
-/// Lets the allocator give back what is free (malloc(3), "Tunables"), so that the memory of a service
-/// is what it uses, and not the most that it ever used.
-const GIVES_BACK: &str = "glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=32768:\
-                          glibc.malloc.trim_threshold=32768";
-
 /// A backend that can be soaked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum BackendName {
@@ -54,7 +49,6 @@ impl Backend {
         };
         let program = TestProgram::new("agentd-orchestrator", executable)
             .env("AGENTD_SCREEN_IDLE_MS", SCREEN_IDLE_MS)
-            .env("GLIBC_TUNABLES", GIVES_BACK)
             .env("LANG", "C.UTF-8");
         let service = tool.configure(program).start();
         tool.give(service.work_dir());

@@ -87,12 +87,12 @@ impl Sessions {
             history,
             observer,
             registry: Mutex::default(),
-            screens,
+            screens: screens.clone(),
             activity: activity.clone(),
         });
         let all = Arc::downgrade(&shared);
         let list = move || Some(all.upgrade()?.list());
-        tokio::spawn(sweep(list, activity, screen_idle));
+        tokio::spawn(sweep(list, activity, screen_idle, screens));
         Sessions { shared }
     }
 
