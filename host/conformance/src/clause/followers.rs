@@ -64,7 +64,8 @@ pub(super) async fn leave(bench: &Bench) -> Check {
     Ok(())
 }
 
-/// Following a session that says nothing starts no process.
+/// Following a session that says nothing starts no process. A library that looks again and again
+/// without a process is not noticed: a timer of its own costs it next to nothing.
 pub(super) async fn quiet(bench: &Bench) -> Check {
     let session = quiet_session(bench).await?;
     follow(bench, &session, FOLLOWERS, async || {

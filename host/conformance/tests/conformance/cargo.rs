@@ -11,11 +11,15 @@ pub const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// The library of a backend of this workspace.
 pub fn backend(name: &str) -> Result<PathBuf, Failed> {
-    let package = format!("agentd-backend-{name}");
+    built(&format!("libagentd_backend_{name}.so"))
+}
+
+/// A file that this workspace builds. All of it is built at once, as `cargo build --workspace`
+/// does: a package by itself has other features, for which its dependencies are compiled again.
+pub fn built(file: &str) -> Result<PathBuf, Failed> {
     let mut build = command(Path::new(WORKSPACE));
-    build.args(["--package", &package, "--lib"]);
-    let file = format!("libagentd_backend_{name}.so");
-    artifact(build, |path| path.ends_with(&file))
+    build.arg("--workspace");
+    artifact(build, |path| path.ends_with(file))
 }
 
 /// `cargo build` in the folder of a workspace.

@@ -28,7 +28,7 @@ struct Address {
 impl Engine {
     pub fn start() -> Result<Engine, Failed> {
         let mut build = cargo::command(Path::new(cargo::WORKSPACE));
-        build.args(["--package", "agentd-backend-docker", "--example", "engine"]);
+        build.args(["--workspace", "--example", "engine"]);
         let program = cargo::artifact(build, |path| path.ends_with("examples/engine"))?;
         let mut process = Command::new(program)
             .stdin(Stdio::piped())

@@ -253,9 +253,7 @@ fn unknown_clause() -> Result<(), Failed> {
 
 /// `agent backend test` runs itself again for each clause, and its exit code tells the result.
 fn command_line() -> Result<(), Failed> {
-    let mut build = cargo::command(Path::new(cargo::WORKSPACE));
-    build.args(["--package", "agentd-cli", "--bin", "agent"]);
-    let agent = cargo::artifact(build, |path| path.ends_with("agent"))?;
+    let agent = cargo::built("agent")?;
     let library = cargo::backend("echo")?;
     let run = |options: &str| {
         let mut command = Command::new(&agent);
