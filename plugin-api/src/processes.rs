@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_is_placed() {
+    fn this_process_is_found_in_the_listing() {
         let own = std::process::id().cast_signed();
         let stat = Stat::read(own).unwrap().unwrap();
         assert!(!stat.dead && !stat.starting && stat.started > 0);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_picture_is_never_older_than_the_question() {
+    async fn a_listing_of_processes_is_never_older_than_the_call() {
         let first = Processes::now().await.unwrap();
         let mut child = std::process::Command::new("sleep")
             .arg("60")

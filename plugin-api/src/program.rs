@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_found_where_execvp_finds_it() {
+    fn a_program_is_found_where_execvp_finds_it() {
         let sh = |path| find(OsStr::new("sh"), Some(OsStr::new(path)), Path::new("/"));
         assert_eq!(sh("/nowhere:/bin"), Some("/bin/sh".into()));
         assert_eq!(sh("bin"), Some("/bin/sh".into()));
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said() {
+    fn a_missing_program_is_named() {
         let refusal = |name| {
             let error = require(name, Some(OsStr::new("/bin")), Path::new("/")).unwrap_err();
             (error.message, error.hint.unwrap_or_default())

@@ -28,7 +28,7 @@ fn an_old_manifest_has_fewer_fields_and_a_new_one_has_more() {
 }
 
 #[test]
-fn unknown_words_have_a_meaning() {
+fn unknown_words_have_a_fallback() {
     let event = json!({"type": "paused", "since": 7});
     assert_eq!(from_value::<Event>(event).unwrap(), Event::Unrecognised);
     let health: Health = from_value(json!("sleepy")).unwrap();
@@ -38,7 +38,7 @@ fn unknown_words_have_a_meaning() {
 }
 
 #[test]
-fn requests_may_grow() {
+fn unknown_fields_of_requests_are_ignored() {
     let config = json!({"instance": "i", "state_dir": "/s", "new": true});
     assert_eq!(from_value::<Config>(config).unwrap().instance, "i");
     let spec = json!({

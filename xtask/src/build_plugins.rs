@@ -39,8 +39,8 @@ pub fn library(release: bool, plugin: &str) -> PathBuf {
 fn check(library: &Path) -> Result {
     let failed = |what: &str| format!("`{}` {what}", library.display());
     let bytes = fs::read(library).map_err(|error| failed(&format!("cannot be read: {error}")))?;
-    let file =
-        object::File::parse(&*bytes).map_err(|error| failed(&format!("is no library: {error}")))?;
+    let file = object::File::parse(&*bytes)
+        .map_err(|error| failed(&format!("is not a library: {error}")))?;
     let exported: Vec<&str> = file
         .dynamic_symbols()
         .filter(|symbol| symbol.is_definition() && symbol.is_global())

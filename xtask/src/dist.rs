@@ -21,6 +21,6 @@ pub fn run(dest: &Path) -> Result {
     for program in ["agentd-orchestrator", "agentd-wrap", "agent"] {
         copy(program)?;
     }
-    say(&format!("laid out in {}", dest.display()));
+    say(&format!("installed in {}", dest.display()));
     Ok(())
 }

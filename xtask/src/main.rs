@@ -67,7 +67,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Builds a release and lays it out as it is installed
+    /// Builds a release and copies it to where it is installed from
     Dist {
         #[arg(long, value_name = "DIR", default_value = "target/dist")]
         dest: PathBuf,

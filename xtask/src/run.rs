@@ -34,7 +34,7 @@ pub fn run(service: Service, release: bool, flags: &[String]) -> Result {
     let programs = out_dir(release);
     if service == Service::Orchestrator && flags.is_empty() {
         let port = std::env::var("AGENTD_PORT").unwrap_or_else(|_| port.to_owned());
-        // The shell ends at once and leaves the loop behind, so that it is no child of the
+        // The shell ends at once and leaves the loop behind, so that it is not a child of the
         // service that this process becomes.
         let mut link = Command::new("sh");
         link.args(["-c", &format!("({PRINT_LINK}) &")])

@@ -5,7 +5,7 @@ use crate::Result;
 
 /// The root of the repository.
 pub fn root() -> &'static Path {
-    // xtask lies directly below it.
+    // xtask is directly below it.
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .unwrap_or(Path::new("."))

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn events_of_a_newer_service_are_nothing() {
+    fn unknown_events_are_ignored() {
         assert_eq!(Change::from_event("renamed", r#"{"id":"7"}"#), None);
         assert_eq!(Change::from_event("deleted", "[]"), None);
     }

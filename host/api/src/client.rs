@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_go_behind_the_base_and_are_encoded() {
+    fn paths_are_appended_to_the_base_and_encoded() {
         let client = Client::new("http://localhost:17005/proxied/", None).unwrap();
         let request = client.request(Method::GET, &["sessions", "a/b?c"]);
         let url = request.build().unwrap().url().to_string();

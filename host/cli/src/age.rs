@@ -33,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_disagree_and_words_that_are_no_time() {
+    fn future_times_count_as_now_and_malformed_ones_as_unknown() {
         check("2026-11-23T12:00:05Z", "0s");
         check("yesterday", "?");
     }

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_and_lines_have_no_tails() {
+    fn columns_line_up_without_trailing_spaces() {
         let rows = [["a".into(), "1".into()], ["longer".into(), "".into()]];
         assert_eq!(
             table(["NAME", "PID"], rows),

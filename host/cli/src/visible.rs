@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_has_nothing_to_obey() {
+    fn control_characters_are_made_visible() {
         assert_eq!(visible("a\u{1b}[2J\nb\u{9b}ä"), r"a\u{1b}[2J\nb\u{9b}ä");
         assert_eq!(visible_lines("a\u{1b}\nb\r"), "a\\u{1b}\nb\\r");
     }

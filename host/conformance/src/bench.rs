@@ -33,7 +33,7 @@ pub(crate) const GRACE: Duration = Duration::from_secs(2);
 /// How long the library may take to connect.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often something is looked at that cannot tell of itself.
+/// How often something is looked at that cannot notify.
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// A connected backend with the host around it, for one clause.

@@ -283,7 +283,7 @@ pub const CLAUSES: &[Clause] = &[
     ),
     clause(
         "terminate-twice",
-        "ending a session twice, also at once, is no error",
+        "ending a session twice, also at once, is not an error",
         &[],
         |bench| Box::pin(end::terminate_twice(bench)),
     ),

@@ -167,7 +167,7 @@ impl Worker<'_> {
             .spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
             match stdin.write_all(&serde_json::to_vec(&job)?) {
-                // It ended before it read; its exit tells why.
+                // It ended before it read; its exit says why.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
                 other => other?,
             }

@@ -52,7 +52,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The defaults, with what a daemon that is started here would tell its backend.
+    /// The defaults, with what a daemon that is started here would pass to its backend.
     pub fn from_environment() -> Self {
         let is_setting = |name: &str| name.starts_with("AGENTD_") && name != "AGENTD_TOKEN";
         Settings {

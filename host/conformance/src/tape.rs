@@ -15,7 +15,7 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    /// Whether it tells the session's end.
+    /// Whether it is the session's end.
     pub(crate) fn is_end(&self) -> bool {
         matches!(
             self,

@@ -23,7 +23,7 @@ pub struct Error {
     pub hint: Option<String>,
 }
 
-/// The kinds of failure that clients tell apart by status.
+/// The kinds of failure that clients distinguish by status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The request is malformed.

@@ -16,7 +16,7 @@ pub struct StartError {
     pub exit_code: ExitCode,
 }
 
-/// The exit codes of the services besides 0 (sysexits.h), so that a service manager can tell "never
+/// The exit codes of the services besides 0 (sysexits.h), so that a service manager can distinguish "never
 /// restart" from "try again".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

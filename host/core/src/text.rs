@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_left_for_a_terminal_to_obey() {
+    fn control_characters_are_escaped() {
         let text = "a\u{1b}[2J\nb\u{9b}c\u{202e}d\u{7f}ä€😀";
         assert_eq!(line(text), r"a\u{1b}[2J\nb\u{9b}c\u{202e}d\u{7f}ä€😀");
     }

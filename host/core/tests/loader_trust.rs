@@ -91,7 +91,7 @@ fn a_directory_further_up_counts_too() {
     let error = plugins.load("echo").unwrap_err();
     assert_eq!(distrust(error, &above), Distrust::WorldWritable);
 
-    // A sticky one may lie above, as /tmp does, but not hold the library.
+    // A sticky directory, such as /tmp, may be above the library, but not hold it.
     set_mode(&above, 0o1777);
     plugins.load("echo").unwrap();
     set_mode(&below, 0o1777);

@@ -23,7 +23,7 @@ async fn ask(client: &TestClient, agent: &TestSession, what: &str) -> agentd_hos
 }
 
 #[tokio::test]
-async fn an_agent_lives_and_is_forgotten() {
+async fn an_agent_is_created_listed_stopped_and_deleted() {
     let server = orchestrator("pty");
     let body = server.new_session("demo", &["cat"]);
     let created = server.create(&body).await.expect(201).json();
@@ -99,7 +99,7 @@ async fn a_requested_stop_is_not_a_failure() {
     let stopped: Agent = ask(&server, &agent, "stop").await.expect(200).parse();
     assert_eq!(stopped.status, AgentStatus::Stopped);
     assert_eq!(stopped.session.unwrap().exit.unwrap().code, Some(9));
-    // Stopping twice is no error.
+    // Stopping twice is not an error.
     let again: Agent = ask(&server, &agent, "stop").await.expect(200).parse();
     assert_eq!(again.status, AgentStatus::Stopped);
 }

@@ -99,7 +99,7 @@ fn kinds(events: &[Event]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn events_report_a_life_as_it_happens() {
+async fn events_are_reported_as_they_happen() {
     let server = orchestrator("pty");
     let mut listener = Listener::new(&server, None).await;
     let agent = server.script("demo", "read line; exit 7").await;
@@ -165,7 +165,7 @@ async fn a_listener_resumes_after_the_last_event_that_it_saw() {
     assert_eq!(missed_names, expected);
     let ids: Vec<u64> = seen.iter().chain(&missed).map(|event| event.id).collect();
     assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
-    // Every listener is told the same.
+    // Every listener gets the same.
     let again = Listener::new(&server, Some(last))
         .await
         .until("deleted")
@@ -198,7 +198,7 @@ async fn events_have_no_secrets() {
 }
 
 #[tokio::test]
-async fn a_last_event_id_that_is_none_is_refused() {
+async fn an_invalid_last_event_id_is_refused() {
     let server = orchestrator("fixture");
     let answer = server
         .get("/events")

@@ -13,7 +13,7 @@ pub fn program() -> TestProgram {
 }
 
 #[tokio::test]
-async fn an_unknown_backend_is_the_first_thing_said() {
+async fn an_unknown_backend_is_reported_first() {
     let ended = program().env("AGENTD_BACKEND", "badvalue").ends().await;
     assert_eq!(
         ended.stderr.lines().next(),
@@ -23,7 +23,7 @@ async fn an_unknown_backend_is_the_first_thing_said() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_has_its_exit_code() {
+async fn each_failure_has_its_exit_code() {
     let flag = program().arg("--nonsense").ends().await;
     assert_eq!(flag.code, Some(78), "{}", flag.stderr);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

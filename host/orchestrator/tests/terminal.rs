@@ -3,7 +3,7 @@ use agentd_api::Exit;
 use crate::orchestrator;
 
 #[tokio::test]
-async fn an_agent_is_watched_typed_to_and_left() {
+async fn a_viewer_watches_types_and_leaves() {
     let server = orchestrator("pty");
     let agent = server
         .script("demo", "read line; echo got $line; exit 7")

@@ -1,4 +1,4 @@
-/// Sequences longer than this are no answers; what was held back is let through.
+/// Sequences longer than this are not answers; what was held back is passed on.
 const LONGEST_ANSWER: usize = 4096;
 
 /// Takes a viewer terminal's own answers out of what it sends.
@@ -20,7 +20,7 @@ pub struct AnswerFilter {
 }
 
 enum Verdict {
-    /// Not an answer, or one that cannot be told from a key.
+    /// Not an answer, or one that cannot be distinguished from a key.
     Input,
     /// An answer of this many bytes.
     Answer(usize),
@@ -171,7 +171,7 @@ mod tests {
         "\x1b[?997;1n",
     ];
 
-    /// As terminals send them, in the ways they are told to.
+    /// As terminals send them, in each of the encodings.
     const KEYS: &[&str] = &[
         "a",
         "é",
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_go() {
+    fn answers_of_the_terminal_are_removed() {
         for answer in ANSWERS {
             assert_eq!(filtered(answer), "", "{answer:?}");
             assert_eq!(
@@ -221,14 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn keys_pass_at_once() {
+    fn keys_are_passed_on_at_once() {
         for key in KEYS {
             assert_eq!(filtered(key), *key, "{key:?}");
         }
     }
 
     #[test]
-    fn keys_beside_answers_pass() {
+    fn keys_next_to_answers_are_kept() {
         for key in ["a", "\x1b[A", "\x1b[1;2R", "\x1b[<0;1;1M", "\x1b[97;5u"] {
             for answer in ANSWERS {
                 assert_eq!(
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_may_be_cut_behind_their_introducer() {
+    fn answers_may_be_cut_after_their_introducer() {
         // Those that begin with a number could be keys up to their last byte.
         let like_a_key =
             |answer: &str| answer.as_bytes()[2].is_ascii_digit() && answer.as_bytes()[1] == b'[';
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_is_let_through() {
+    fn a_sequence_without_an_end_is_passed_on() {
         let mut filter = AnswerFilter::new();
         let endless = format!("\x1b]11;{}", "x".repeat(2 * LONGEST_ANSWER));
         assert_eq!(filter.filter(endless.as_bytes()), endless.as_bytes());
@@ -272,7 +272,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn typing_is_never_changed(keys in prop::collection::vec("[ -~é漢]|\r|\t|\x1b|\x1b\\[[A-HZ]|\x1b\\[1;[2-8][A-HPQRS]|\x1b\\[[0-9]{1,2}~|\x1bO[A-S]", 0..30)) {
+        fn typed_text_is_not_changed(keys in prop::collection::vec("[ -~é漢]|\r|\t|\x1b|\x1b\\[[A-HZ]|\x1b\\[1;[2-8][A-HPQRS]|\x1b\\[[0-9]{1,2}~|\x1bO[A-S]", 0..30)) {
             // An answer can be typed character by character; it then arrives that way.
             let mut filter = AnswerFilter::new();
             for key in &keys {

@@ -106,7 +106,7 @@ impl Style {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Cell {
     /// A code point or, marked by the top bit, the index of a cluster; 0 when empty.
-    /// Two bits below the mark tell the halves of a wide character.
+    /// Two bits below the mark distinguish the halves of a wide character.
     text: u32,
     pub style: Style,
 }

@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_seen() {
+    fn text_title_cursor_and_modes_are_reported() {
         let mut emulator = Emulator::new(Size::new(10, 3).unwrap(), 10);
         emulator.advance("one\r\n漢e\u{301} x\x1b]2;title\x07\x1b[?2004h".as_bytes());
         assert_eq!(emulator.screen_text(), ["one", "漢e\u{301} x", ""]);

@@ -103,7 +103,7 @@ impl Default for Modes {
 }
 
 impl Modes {
-    /// The DEC private modes that are no more than a flag.
+    /// The DEC private modes that are only a flag.
     pub fn flag(&mut self, mode: i32) -> Option<&mut bool> {
         Some(match mode {
             1 => &mut self.cursor_keys,

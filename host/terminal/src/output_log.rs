@@ -94,7 +94,7 @@ impl OutputLog {
     /// Up to `max` bytes from position `from` on; fewer where a block ends, so read until it
     /// answers an empty slice, which it does at the head.
     ///
-    /// `None` when `from` has fallen off the tail or lies beyond the head.
+    /// `None` when `from` has fallen off the tail or is beyond the head.
     pub fn read(&mut self, from: u64, max: usize) -> Option<Bytes> {
         if from < self.tail() || from > self.head {
             return None;
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn ends() {
+    fn readers_are_notified_of_the_end() {
         let mut log = OutputLog::new(4);
         assert_eq!((log.tail(), log.head()), (0, 0));
         assert_eq!(log.read(0, 10).unwrap(), Bytes::new());

@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn notations() {
+    fn colours_are_read_in_every_notation() {
         for text in [
             "#f80",
             "#f08000",

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed() {
+    fn prefixes_and_intermediates_are_validated() {
         assert!(Params::parse(b"1?").is_none());
         assert!(Params::parse(b"$1").is_none());
         let params = Params::parse(b"?25$").unwrap();

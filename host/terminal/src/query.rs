@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn who_are_you() {
+    fn device_attributes_are_answered() {
         check("\x1b[c\x1b[0c\x1bZ", "\x1b[?62;22c\x1b[?62;22c\x1b[?62;22c");
         check("\x1b[>c", "\x1b[>0;276;0c");
         check("\x1b[=c", "\x1bP!|00000000\x1b\\");
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn where_is_the_cursor() {
+    fn the_cursor_position_is_answered() {
         check("\x1b[5n", "\x1b[0n");
         check("\x1b[3;7H\x1b[6n", "\x1b[3;7R");
         check("\x1b[3;7H\x1b[?6n", "\x1b[?3;7R");
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn which_modes_are_set() {
+    fn modes_are_answered() {
         check(
             "\x1b[?2004$p\x1b[?2004h\x1b[?2004$p",
             "\x1b[?2004;2$y\x1b[?2004;1$y",
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn which_settings_are_made() {
+    fn settings_are_answered() {
         check(
             "\x1b[1;38;5;9;4:3m\x1bP$qm\x1b\\",
             "\x1bP1$r0;1;4:3;38;5;9m\x1b\\",
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn which_colours() {
+    fn colours_are_answered() {
         check("\x1b]4;1;?\x07", "\x1b]4;1;rgb:cccc/0000/0000\x1b\\");
         check(
             "\x1b]11;#102030\x07\x1b]11;?\x1b\\",
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_written_comes_back() {
+    fn answers_contain_no_text_of_the_program_and_are_bounded() {
         check(
             "\x1b]2;rm -rf\x07\x1b[21t\x1b[20t\x1b]52;c;?\x07\x1b]l\x1b\\",
             "",

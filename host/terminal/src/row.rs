@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use crate::cell::{Attributes, Cell};
 
-/// One line of cells. What lies beyond the cells that it holds is blank, so an empty line
+/// One line of cells. What is beyond the cells that it holds is blank, so an empty line
 /// costs nothing and a short one little.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Row {

@@ -13,7 +13,7 @@ impl Size {
     /// The largest number of columns, and of rows.
     pub const MAX: u16 = 1000;
 
-    /// Refuses what lies outside 1..=1000 in either direction.
+    /// Refuses what is outside 1..=1000 in either direction.
     pub fn new(cols: u16, rows: u16) -> Result<Self, SizeError> {
         let valid = 1..=Self::MAX;
         if valid.contains(&cols) && valid.contains(&rows) {
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits() {
+    fn sizes_outside_the_limits_are_refused() {
         assert!(Size::new(1, 1).is_ok());
         assert!(Size::new(1000, 1000).is_ok());
         for (cols, rows) in [(0, 24), (80, 0), (1001, 24), (80, 1001)] {

@@ -264,7 +264,7 @@ proptest! {
     }
 
     #[test]
-    fn pieces_make_no_difference(bytes in stream(), cuts in prop::collection::vec(0..200_usize, 0..10)) {
+    fn output_may_be_cut_anywhere(bytes in stream(), cuts in prop::collection::vec(0..200_usize, 0..10)) {
         let mut whole = Emulator::new(small(), 50);
         whole.advance(&bytes);
         let mut pieced = Emulator::new(small(), 50);
@@ -279,7 +279,7 @@ proptest! {
     }
 
     #[test]
-    fn no_size_is_too_small(
+    fn the_smallest_sizes_are_accepted(
         bytes in stream(),
         sizes in prop::collection::vec((1..5_u16, 1..5_u16), 1..5),
     ) {

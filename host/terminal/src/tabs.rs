@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stops() {
+    fn tab_stops_are_set_and_cleared() {
         let mut tabs = Tabs::new(20);
         assert_eq!([tabs.next(0), tabs.next(8), tabs.next(16)], [8, 16, 19]);
         assert_eq!(

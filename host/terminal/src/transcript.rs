@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn sequences_go() {
+    fn escape_sequences_are_removed() {
         assert_eq!(
             lines("\x1b[1;31mred\x1b[0m \x1b]0;title\x07text\n"),
             ["red text"]
@@ -199,7 +199,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cuts_make_no_difference(text in "(é|漢|[a-z]|\x1b\\[3[0-7]m|\r|\n|\x08){0,60}", cut in 0..200_usize) {
+        fn output_may_be_cut_anywhere(text in "(é|漢|[a-z]|\x1b\\[3[0-7]m|\r|\n|\x08){0,60}", cut in 0..200_usize) {
             let bytes = text.as_bytes();
             let (first, second) = bytes.split_at(cut.min(bytes.len()));
             let mut transcript = Transcript::new();

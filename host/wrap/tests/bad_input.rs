@@ -50,7 +50,7 @@ async fn names_that_some_backend_could_not_use() {
 }
 
 #[tokio::test]
-async fn names_in_paths_lead_nowhere() {
+async fn names_in_paths_are_not_file_paths() {
     let server = wrap("pty");
     let bystander = bystander(&server).await;
     let too_long = "a".repeat(300);
@@ -77,7 +77,7 @@ async fn a_working_directory_that_is_missing() {
 }
 
 #[tokio::test]
-async fn a_working_directory_that_is_none() {
+async fn a_working_directory_that_is_a_file() {
     refused(
         json!({"working_dir": "/bin/sh"}),
         400,
@@ -98,7 +98,7 @@ async fn a_program_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_none_is_named() {
+async fn a_file_that_cannot_be_executed_is_named() {
     let server = wrap("pty");
     let bystander = bystander(&server).await;
     std::fs::write(server.work_dir().join("notes"), "no program").unwrap();
@@ -126,7 +126,7 @@ async fn an_agent_whose_program_is_not_there_is_refused_alike() {
 }
 
 #[tokio::test]
-async fn an_agent_of_no_known_kind() {
+async fn an_unknown_kind_of_agent() {
     let unknown = json!({"command": null, "agent": "hal"});
     let problem = refused(unknown, 400, "unknown-agent").await;
     assert!(problem.hint.unwrap().contains("claude-code"));
@@ -140,7 +140,7 @@ async fn a_command_without_a_program() {
 }
 
 #[tokio::test]
-async fn variables_that_cannot_be() {
+async fn invalid_variables() {
     for env in [json!({"A=B": "c"}), json!({"": "c"}), json!({"A": "b\0c"})] {
         let problem = refused(json!({"env": env}), 400, "invalid-env").await;
         assert!(!problem.detail.contains("b\0c"));
@@ -184,7 +184,7 @@ async fn of_many_who_want_a_name_one_gets_it() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_none() {
+async fn invalid_bodies() {
     let server = wrap("pty");
     let bystander = bystander(&server).await;
     let json = "application/json";
@@ -224,7 +224,7 @@ async fn bodies_that_are_none() {
 }
 
 #[tokio::test]
-async fn paths_and_methods_that_are_none() {
+async fn unknown_paths_and_methods() {
     let server = wrap("pty");
     server.get("/nothing").await.problem(404, "not-found");
     let put = server.request(Method::PUT, "/sessions").await;
@@ -277,7 +277,7 @@ async fn resizes_to_what_no_terminal_has() {
 }
 
 #[tokio::test]
-async fn text_frames_that_are_none() {
+async fn invalid_text_frames() {
     let server = wrap("pty");
     let bystander = bystander(&server).await;
     let mut terminal = bystander.terminal("").await;
@@ -307,7 +307,7 @@ async fn text_frames_that_are_none() {
 }
 
 #[tokio::test]
-async fn a_text_frame_of_bytes_that_are_no_text() {
+async fn a_text_frame_that_is_not_utf8() {
     let server = wrap("pty");
     let bystander = bystander(&server).await;
     let bearer = server.bearer();

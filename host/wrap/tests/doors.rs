@@ -63,7 +63,7 @@ async fn without_the_token_unknown_paths_look_like_known_ones() {
 }
 
 #[tokio::test]
-async fn a_token_in_the_query_opens_nothing() {
+async fn a_token_in_the_query_is_refused() {
     let server = wrap("pty");
     server.start("demo", &["cat"]).await;
     let token = &server.token;
@@ -77,7 +77,7 @@ async fn a_token_in_the_query_opens_nothing() {
 }
 
 #[tokio::test]
-async fn other_schemes_than_bearer_open_nothing() {
+async fn other_schemes_than_bearer_are_refused() {
     let server = wrap("pty");
     let token = &server.token;
     for value in [
@@ -302,7 +302,7 @@ async fn a_browser_signs_in_with_the_token() {
 }
 
 #[tokio::test]
-async fn one_half_of_a_sign_in_is_worth_nothing() {
+async fn one_half_of_a_sign_in_is_refused() {
     let server = wrap("pty");
     let (first, second) = (
         Browser::sign_in(&server).await,
@@ -401,7 +401,7 @@ async fn a_ticket_opens_one_terminal_once() {
 }
 
 #[tokio::test]
-async fn a_ticket_opens_nothing_but_terminals() {
+async fn a_ticket_is_accepted_only_by_terminals() {
     let server = wrap("pty");
     let made = server
         .request(Method::POST, "/tickets")

@@ -86,7 +86,7 @@ async fn a_thousand_cuts_lose_no_byte_and_bring_none_twice() {
 }
 
 #[tokio::test]
-async fn who_comes_back_too_late_gets_the_whole_state() {
+async fn a_viewer_behind_the_log_gets_a_snapshot() {
     let server = wrap_with("pty", &["--history-bytes", "131072"]);
     let session = server
         .script("demo", &format!("read go; {FLOOD}; cat"))
@@ -106,7 +106,7 @@ async fn who_comes_back_too_late_gets_the_whole_state() {
 }
 
 #[tokio::test]
-async fn nobody_watching_holds_nobody_up() {
+async fn a_session_without_viewers_is_not_held_up() {
     let server = wrap("pty");
     let session = server.script("demo", FLOOD).await;
     has_exited(&session).await;
@@ -150,7 +150,7 @@ async fn many_floods_take_turns_and_keep_nobody_from_typing() {
 }
 
 #[tokio::test]
-async fn single_bytes_are_no_single_frames() {
+async fn single_bytes_are_sent_together() {
     let server = wrap("pty");
     let script = "stty -opost; read go; dd if=/dev/zero bs=1 count=100000 2>/dev/null; echo end";
     let session = server.script("demo", script).await;
@@ -260,7 +260,7 @@ async fn many_join_at_once_and_all_see_the_same() {
     }
 }
 
-/// Asks twice, and tells what came between the two answers' ends.
+/// Asks twice, and returns what came between the ends of the two answers.
 const ASK: &str = "stty raw -echo; printf '\\033[c'; IFS= read -r -s -d c first; \
                    printf '\\033[5n'; IFS= read -r -s -d n second; \
                    printf 'first:%q second:%q.' \"$first\" \"$second\"; cat";

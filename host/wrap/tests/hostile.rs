@@ -85,7 +85,7 @@ async fn a_colorful_screen_that_was_put_away_can_be_watched() {
 }
 
 #[tokio::test]
-async fn hostile_output_holds_up_nobody_else() {
+async fn hostile_output_does_not_delay_other_sessions() {
     let server = wrap("pty");
     let other = server.start("other", &["cat"]).await;
     let mut typed = 0;
@@ -154,7 +154,7 @@ async fn a_program_that_only_asks_goes_on() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_breaks_the_protocol_is_told_so() {
+async fn a_viewer_that_breaks_the_protocol_gets_the_close_code() {
     let server = wrap("pty");
     let session = server.start("demo", &["cat"]).await;
     let text = OpCode::Data(Data::Text);

@@ -32,7 +32,7 @@ async fn health_says_which_service_this_is_to_everybody() {
 }
 
 #[tokio::test]
-async fn the_backend_tells_more_to_those_who_may_ask() {
+async fn details_of_the_backend_need_the_token() {
     let server = wrap("fixture");
     let backend = server.get("/backend").await.expect(200).json();
     assert_eq!(backend["name"], "fixture");

@@ -95,7 +95,7 @@ async fn followed_logs_of_a_deleted_session_end() {
 }
 
 #[tokio::test]
-async fn nobody_has_no_log() {
+async fn the_log_of_an_unknown_session_is_not_found() {
     let server = wrap("pty");
     server
         .get("/sessions/nobody/logs")

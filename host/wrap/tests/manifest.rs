@@ -22,7 +22,7 @@ fn manifest(name: &str, version: &str, capabilities: Vec<String>) -> Value {
 }
 
 #[tokio::test]
-async fn a_manifest_that_lies_is_refused_in_a_sentence() {
+async fn an_invalid_manifest_is_refused_with_the_reason() {
     let mega = "x".repeat(1 << 20);
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let many = (0..100_000).map(|number| format!("c{number}")).collect();
@@ -64,7 +64,7 @@ async fn a_manifest_that_lies_is_refused_in_a_sentence() {
 }
 
 #[tokio::test]
-async fn a_librarys_error_and_log_lines_do_nothing_to_a_terminal() {
+async fn control_characters_in_errors_and_logs_of_a_library_are_escaped() {
     let ended = start_with(&manifest("liar", "1.0.0", vec![])).await;
     let text = &ended.stderr;
     assert_eq!(ended.code, Some(69), "{text}");

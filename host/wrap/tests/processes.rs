@@ -55,7 +55,7 @@ async fn gone(pids: &[i32]) {
 }
 
 #[tokio::test]
-async fn exits_are_exact() {
+async fn exit_codes_and_signals_are_reported() {
     let server = wrap("pty");
     let scripts = (0..=255)
         .step_by(15)
@@ -130,7 +130,7 @@ async fn deleting_a_session_leaves_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn others_are_left_alone() {
+async fn processes_of_others_are_not_ended() {
     let server = wrap("pty");
     let other = server.start("other", &["cat"]).await;
     let pid = other.show().await.pid.unwrap();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::wrap;
 
 #[tokio::test]
-async fn a_session_lives_ends_and_is_forgotten() {
+async fn a_session_is_created_listed_ended_and_deleted() {
     let server = wrap("pty");
     let mut body = server.new_session("demo", &["sh", "-c", "read line; exit 7"]);
     body["size"] = json!({"cols": 100, "rows": 30});
@@ -72,7 +72,7 @@ async fn a_session_is_80_by_24_by_default() {
 }
 
 #[tokio::test]
-async fn it_works_in_its_directory() {
+async fn the_working_directory_is_used() {
     let server = wrap("pty");
     let session = server.script("demo", "pwd; echo $PWD").await;
     session.ended().await;

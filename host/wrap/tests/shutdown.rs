@@ -4,7 +4,7 @@ use tokio::time::timeout;
 
 use crate::program;
 
-/// Leaves its session, ignores what is polite, and tells its process ids.
+/// Leaves its session, ignores SIGHUP and SIGTERM, and prints its process ids.
 const STUBBORN: &str = "setsid sh -c 'trap \"\" HUP TERM; echo $$; while :; do sleep 1; done' & \
                         trap '' HUP TERM; echo $$; while :; do sleep 1; done";
 
@@ -27,7 +27,7 @@ async fn ends_well(daemon: &mut RunningProgram, signal: Signal) {
 }
 
 #[tokio::test]
-async fn without_sessions_both_signals_end_it() {
+async fn both_signals_end_a_service_without_sessions() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut daemon = program().start();
         daemon.get("/info").await.expect(200);
@@ -36,7 +36,7 @@ async fn without_sessions_both_signals_end_it() {
 }
 
 #[tokio::test]
-async fn agents_end_with_it() {
+async fn agents_end_with_the_service() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut daemon = program().start();
         let script = "setsid sleep 1000 & echo $!; nohup sleep 1000 >/dev/null 2>&1 </dev/null & echo $!; \
@@ -53,7 +53,7 @@ async fn agents_end_with_it() {
 }
 
 #[tokio::test]
-async fn agents_that_do_not_want_to_end_with_it_do() {
+async fn agents_that_ignore_signals_end_with_the_service() {
     let mut daemon = program().start();
     let session = daemon.script("demo", STUBBORN).await;
     let mut all = pids(&session, 2).await;

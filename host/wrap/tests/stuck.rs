@@ -120,7 +120,7 @@ async fn a_library_that_blocks_the_dynamic_linker_does_not_keep_the_service() {
 }
 
 #[tokio::test]
-async fn a_deadline_of_nothing_is_refused() {
+async fn a_deadline_of_zero_is_refused() {
     let ended = crate::program()
         .env("AGENTD_BACKEND_START_TIMEOUT_SECS", "0")
         .ends()

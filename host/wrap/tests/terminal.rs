@@ -5,7 +5,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::wrap;
 
 #[tokio::test]
-async fn a_viewer_is_greeted_sees_and_types() {
+async fn a_viewer_gets_a_hello_and_output_and_types() {
     let server = wrap("pty");
     let session = server.script("demo", "echo ready; cat").await;
     let mut terminal = session.terminal("").await;
@@ -243,7 +243,7 @@ async fn a_viewer_that_vanishes_is_no_longer_counted() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_leaves_is_let_go_with_1000() {
+async fn the_connection_of_a_viewer_that_leaves_is_closed_with_1000() {
     let server = wrap("pty");
     let session = server.start("demo", &["cat"]).await;
     let mut terminal = session.terminal("").await;
@@ -252,14 +252,14 @@ async fn a_viewer_that_leaves_is_let_go_with_1000() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_leaves_while_the_session_is_starting_is_let_go() {
+async fn the_connection_of_a_viewer_that_leaves_during_the_start_ends() {
     let server = wrap("slow");
     let session = server.start("demo", &["never"]).await;
     session.terminal("").await.detach().await;
 }
 
 #[tokio::test]
-async fn a_viewer_that_leaves_is_let_go_while_the_program_does_not_read() {
+async fn the_connection_of_a_viewer_that_leaves_ends_while_the_program_does_not_read() {
     let server = wrap("pty");
     let session = server
         .script("deaf", "stty raw -echo; echo ready; sleep 1000")

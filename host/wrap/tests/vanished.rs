@@ -87,7 +87,7 @@ async fn a_viewer_that_vanished_is_noticed() {
     let (mut socket, _) = client_async(request, stream).await.unwrap();
     let hello = socket.next().await.unwrap().unwrap();
     assert!(hello.is_text(), "{hello:?}");
-    // What is sent now tells the service that the hello arrived: nothing is on its way any more.
+    // By what is sent now the service knows that the hello arrived: nothing is on its way any more.
     let nothing = Message::text(r#"{"type":"ack","seq":0}"#);
     socket.send(nothing).await.unwrap();
     assert_eq!(session.show().await.viewers, 1);

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_that_outlived_a_killed_child_was_not_killed() {
+    fn a_killed_child_does_not_count_as_a_killed_agent() {
         let killed = exit_status(137, true);
         assert_eq!(
             (killed.signal, killed.reason.as_deref()),

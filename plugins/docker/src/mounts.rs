@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_shows_a_guarded_thing_is_refused() {
+    fn mounts_that_contain_a_guarded_path_are_refused() {
         let (_directory, root, guarded) = machine();
         symlink(root.join("state"), root.join("link")).unwrap();
         symlink("/", root.join("slash")).unwrap();

@@ -97,7 +97,7 @@ impl Options {
         if let Some(user) = &self.user
             && !is_user(user)
         {
-            return Err(refused("user", "this is no `user`, `uid` or `uid:gid`"));
+            return Err(refused("user", "this is not a `user`, `uid` or `uid:gid`"));
         }
         Ok(())
     }
@@ -157,7 +157,7 @@ pub(crate) fn schema() -> Value {
             },
             "network_policy": {
                 "enum": ["internet", "isolated", "host_network"], "default": "internet",
-                "description": "`isolated` is no network at all"
+                "description": "`isolated` is without any network"
             },
             "mounts": {
                 "type": "array", "default": [],

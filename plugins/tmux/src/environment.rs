@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_may_insist_on_a_terminal() {
+    fn a_request_may_set_term() {
         let env = BTreeMap::from([("TERM".to_owned(), "vt100".to_owned())]);
         let environment = Environment::new("id", &env).unwrap();
         assert_eq!(environment.get("TERM"), Some(OsStr::new("vt100")));

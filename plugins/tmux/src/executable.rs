@@ -11,7 +11,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 /// See `launcher.rs`.
 static LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
 
-/// The launcher in memory: nothing of it lies on a disk, and it is gone with the daemon.
+/// The launcher in memory: nothing of it is on a disk, and it is gone with the daemon.
 #[derive(Debug)]
 pub struct Executable {
     file: std::fs::File,
@@ -57,7 +57,7 @@ impl Executable {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
     }
 
-    /// What the launcher takes for a proof that a letter is ours.
+    /// By this the launcher knows that a request comes from this library.
     pub fn key(&self) -> &[u8] {
         &self.key
     }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_runs_and_cannot_be_changed() {
+    fn the_launcher_in_memory_runs_and_is_sealed() {
         let mut executable = Executable::new().unwrap();
         let output = Command::new(executable.path()).output().unwrap();
         assert_eq!(output.status.code(), Some(126));

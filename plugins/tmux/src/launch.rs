@@ -1,9 +1,9 @@
 //! Making a session with an agent in it.
 //!
-//! The session is made with a launcher as the program of its first pane, which waits for its
-//! letter. Meanwhile the same client, knowing the exact ids by then, sets the session up: options,
-//! labels, hooks that could interfere, the panes beside the agent. The letter is given when
-//! `remain-on-exit` is set, so nothing can end before. tmux, whose message log keeps the arguments
+//! The session is made with a launcher as the program of its first pane, which waits for the
+//! request to run the agent. Meanwhile the same client, knowing the exact ids by then, sets the
+//! session up: options, labels, hooks that could interfere, the panes beside the agent. The request
+//! is sent when `remain-on-exit` is set, so nothing can end before. tmux, whose message log keeps the arguments
 //! of all commands, never has a value of the environment.
 
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::environment::Environment;
+use crate::exec_request::ExecRequest;
 use crate::executable::Executable;
-use crate::handover::Handover;
-use crate::letter::Letter;
+use crate::launcher_socket::LauncherSocket;
 use crate::new_session::{self, NewSession};
 use crate::options::Layout;
 use crate::place::{ID, INSTANCE, LABEL, PANE, PID, Place, WINDOW, encode};
@@ -74,10 +74,10 @@ impl Launch {
     }
 
     async fn run(self) -> Result<Running> {
-        let letter = self.letter()?;
-        let agent = Handover::open(&self.spec.id)?;
+        let request = self.request()?;
+        let agent = LauncherSocket::open(&self.spec.id)?;
         let (mut client, new) = self.make_session(&agent).await?;
-        let launched = self.set_up(&mut client, &new, agent, &letter).await;
+        let launched = self.set_up(&mut client, &new, agent, &request).await;
         // It has done all that it is there for, and ends by itself.
         tokio::spawn(client.finish(&[]));
         if launched.is_err() {
@@ -87,12 +87,12 @@ impl Launch {
     }
 
     /// What the agent is.
-    fn letter(&self) -> Result<Letter> {
+    fn request(&self) -> Result<ExecRequest> {
         let environment = Environment::new(&self.spec.id, &self.spec.env)?;
         let name = &self.spec.command[0];
         let path = environment.get("PATH");
         let program = program::require(name, path, &self.spec.working_dir)?;
-        Ok(Letter {
+        Ok(ExecRequest {
             // A script gets it as its name, which is to be as it is written.
             program: if name.contains('/') {
                 name.into()
@@ -107,7 +107,7 @@ impl Launch {
     /// Makes the session with a launcher in it. The client that did so waits for a script. A server
     /// that is just ending with its last session takes the client with it; the next one starts
     /// another.
-    async fn make_session(&self, agent: &Handover) -> Result<(Client, NewSession)> {
+    async fn make_session(&self, agent: &LauncherSocket) -> Result<(Client, NewSession)> {
         let name = self.spec.name.as_str();
         let target = format!("={name}:");
         let cols = self.spec.size.cols.to_string();
@@ -227,10 +227,10 @@ impl Launch {
         &self,
         client: &mut Client,
         new: &NewSession,
-        agent: Handover,
-        letter: &Letter,
+        agent: LauncherSocket,
+        request: &ExecRequest,
     ) -> Result<Running> {
-        let beside = (1..self.layout.panes).map(|_| Handover::open(&self.spec.id));
+        let beside = (1..self.layout.panes).map(|_| LauncherSocket::open(&self.spec.id));
         let beside = beside.collect::<Result<Vec<_>>>()?;
         let explain = |failure| self.explain(failure);
         let line = client.line().await.map_err(explain)?;
@@ -240,25 +240,25 @@ impl Launch {
         client.send(&script).await.map_err(explain)?;
         let key = self.launcher.key();
         if intact && beside.is_empty() {
-            let give = agent.give(new.place.pid, letter, key);
+            let send = agent.send(new.place.pid, request, key);
             let done = async { client.line().await.map_err(explain) };
-            let (process, _) = tokio::try_join!(give, done)?;
+            let (process, _) = tokio::try_join!(send, done)?;
             return Ok(Running {
                 place: new.place.clone(),
                 process,
             });
         }
         let mut shells = Vec::new();
-        for handover in beside {
+        for socket in beside {
             let line = client.line().await.map_err(explain)?;
-            shells.extend(Shell::parse(&line, handover));
+            shells.extend(Shell::parse(&line, socket));
         }
         let line = client.line().await.map_err(explain)?;
         let place = new
             .place(&line)
             .ok_or_else(|| Error::internal(format!("tmux made a window and printed `{line}`")))?;
-        let shells = self.start(shells, &letter.environment);
-        let process = agent.give(place.pid, letter, key).await?;
+        let shells = self.start(shells, &request.environment);
+        let process = agent.send(place.pid, request, key).await?;
         for result in shells.join_all().await {
             if let Err(error) = result {
                 tracing::warn!(session = self.spec.id, %error, "a shell beside an agent");
@@ -272,8 +272,8 @@ impl Launch {
         &self,
         new: &NewSession,
         intact: bool,
-        agent: &Handover,
-        beside: &[Handover],
+        agent: &LauncherSocket,
+        beside: &[LauncherSocket],
     ) -> Script {
         let launcher = self.launcher.path();
         let session = new.place.session.as_str();
@@ -326,11 +326,10 @@ impl Launch {
         let environment = agents.clone().marked(&beside(&self.spec.id));
         let mut starts = JoinSet::new();
         for shell in shells {
-            let letter = shell.letter(environment.clone());
+            let request = shell.request(environment.clone());
             let launcher = self.launcher.clone();
-            let (handover, pid) = (shell.handover, shell.pid);
-            starts
-                .spawn(async move { handover.give(pid, &letter, launcher.key()).await.map(drop) });
+            let (socket, pid) = (shell.socket, shell.pid);
+            starts.spawn(async move { socket.send(pid, &request, launcher.key()).await.map(drop) });
         }
         starts
     }
@@ -358,7 +357,7 @@ impl Launch {
         match failure {
             // The words of tmux's cmd-split-window.c.
             Failure::Refused(words) if words.contains("no space") => Error::refused(format!(
-                "{} panes cannot be laid out in {} columns and {} rows: {words}",
+                "{} panes do not fit into {} columns and {} rows: {words}",
                 self.layout.panes, self.spec.size.cols, self.spec.size.rows
             )),
             Failure::Refused(words) => {

@@ -33,16 +33,16 @@ fn main() -> ExitCode {
 fn become_program() -> Result<Infallible, String> {
     let refused = "this pane has been started by agentd, which starts it only once; \
         create a new agent instead";
-    // Before the wait for the letter, which is over when somebody waits for the program.
+    // Before the wait for the request, which is over when somebody waits for the program.
     let key = key().map_err(|_| refused)?;
     let mut library = connect(&key).map_err(|_| refused)?;
-    let mut letter = Vec::new();
+    let mut request = Vec::new();
     let mut program = library
-        .read_to_end(&mut letter)
+        .read_to_end(&mut request)
         .ok()
-        .and_then(|_| read(&letter))
+        .and_then(|_| read(&request))
         .ok_or(refused)?;
-    // The connection is closed as the program begins: that is how the library learns of it.
+    // `execve` closes the connection, by which the library notices it.
     let error = program.exec();
     let number = error.raw_os_error().unwrap_or_default();
     let _ = write!(library, "{number}");
@@ -70,9 +70,9 @@ fn key() -> io::Result<[u8; KEY]> {
     Ok(key)
 }
 
-/// Reads what `Letter` writes; none if it was cut short.
-pub fn read(letter: &[u8]) -> Option<Command> {
-    let mut words = letter.strip_suffix(b"\0")?.split(|byte| *byte == 0);
+/// Reads what `ExecRequest` writes; none if it is truncated.
+pub fn read(request: &[u8]) -> Option<Command> {
+    let mut words = request.strip_suffix(b"\0")?.split(|byte| *byte == 0);
     let mut word = || words.next().map(OsStr::from_bytes);
     let mut command = Command::new(word()?);
     let arguments: usize = word()?.to_str()?.parse().ok()?;

@@ -1,11 +1,11 @@
 //! Agents in sessions of the user's own tmux server, one session each.
 //!
 //! How it is done, in the order of a session's life: `options` are checked, `launch` makes the
-//! session with a `launcher` (carried as an `executable`) in it and by `handover` gives it the
-//! `letter` that says what to become, with which `environment`; `watch` waits for the agent's end,
-//! `session` is what can be done in between (`prompt`, `log`). Those who follow a log share a `feed`,
-//! which looks at the pane when `terminals` notices something. `server` runs the tmux program and
-//! `script` writes what it reads.
+//! session with a `launcher` (carried as an `executable`) in it and sends it through a
+//! `launcher_socket` the `exec_request`: what to run, with which `environment`; `watch` waits for the
+//! agent's end, `session` is what can be done in between (`prompt`, `log`). Those who follow a log
+//! share a `feed`, which looks at the pane when `terminals` notices something. `server` runs the tmux
+//! program and `script` writes what it reads.
 //!
 //! Why there is no control mode (`tmux -C`): a control client has to be attached to a session.
 //! There it is seen in `tmux ls`, counts as a viewer, runs the user's `client-attached` hooks, and
@@ -14,9 +14,9 @@
 //! no client at all.
 
 mod environment;
+mod exec_request;
 mod executable;
 mod feed;
-mod handover;
 mod launch;
 #[cfg(test)]
 #[allow(
@@ -24,7 +24,7 @@ mod launch;
     reason = "it is a program of its own; the tests call a part of it"
 )]
 mod launcher;
-mod letter;
+mod launcher_socket;
 mod log;
 mod new_session;
 mod options;

@@ -38,7 +38,7 @@ pub fn schema() -> Value {
     })
 }
 
-/// How many panes the agent's window has, and how they lie.
+/// How many panes the agent's window has, and how they are arranged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// tmux's own name for the arrangement; none for a single pane.

@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_text_is_one_word() {
+    fn any_text_is_quoted_as_one_word() {
         for text in ["", "plain", "two words\n{\"ü\": \"#{pid}\"}"] {
             assert_eq!(decode(&encode(text)).as_deref(), Some(text));
         }

@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_leaves_the_paste() {
+    fn paste_ends_in_a_prompt_are_removed() {
         for (text, cleaned) in [
             ("plain ü\tx", "plain ü\tx"),
             ("a\r\nb\rc\nd", "a\nb\nc\nd"),

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_might_mean_something_is_escaped() {
+    fn special_characters_are_escaped() {
         let mut script = Script::default();
         script
             .command(["display-message", "#{x} $HOME; \"ü\""])

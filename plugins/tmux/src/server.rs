@@ -55,7 +55,7 @@ impl Server {
             return Err(Error::invalid(format!(
                 "AGENTD_TMUX_SOCKET is `{label}`, which is a path"
             ))
-            .hint("give a name, as `tmux -L` takes it; TMUX_TMPDIR says where it lies"));
+            .hint("give a name, as `tmux -L` takes it; TMUX_TMPDIR is its directory"));
         }
         let mut environment = environment::inherited();
         let directory = config
@@ -271,7 +271,7 @@ impl From<Error> for Failure {
 fn version(printed: &str) -> Option<(u32, u32)> {
     let number = printed
         .strip_prefix("tmux ")?
-        .trim_start_matches(|letter: char| !letter.is_ascii_digit());
+        .trim_start_matches(|character: char| !character.is_ascii_digit());
     let (major, rest) = number.split_once('.')?;
     let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
     Some((major.parse().ok()?, minor.parse().ok()?))

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use agentd_plugin_api::program;
 
 use crate::environment::Environment;
-use crate::handover::Handover;
-use crate::letter::Letter;
+use crate::exec_request::ExecRequest;
+use crate::launcher_socket::LauncherSocket;
 
 /// What tmux prints of a pane that is made for one.
 pub const FORMAT: &str = "#{pane_pid} #{default-shell}";
@@ -15,7 +15,7 @@ pub const FORMAT: &str = "#{pane_pid} #{default-shell}";
 /// A pane whose launcher does not know yet what to run.
 #[derive(Debug)]
 pub struct Shell {
-    pub handover: Handover,
+    pub socket: LauncherSocket,
     pub pid: u32,
     /// What tmux would run in the pane.
     default: PathBuf,
@@ -23,24 +23,24 @@ pub struct Shell {
 
 impl Shell {
     /// From a line of [`FORMAT`].
-    pub fn parse(line: &str, handover: Handover) -> Option<Self> {
+    pub fn parse(line: &str, socket: LauncherSocket) -> Option<Self> {
         let (pid, default) = line.split_once(' ')?;
         Some(Shell {
-            handover,
+            socket,
             pid: pid.parse().ok()?,
             default: default.into(),
         })
     }
 
     /// A login shell, as tmux starts them: that of the environment, if there is one.
-    pub fn letter(&self, environment: Environment) -> Letter {
+    pub fn request(&self, environment: Environment) -> ExecRequest {
         let own = environment.get("SHELL").map(PathBuf::from);
         let program = own
             .filter(|shell| is_shell(shell))
             .unwrap_or_else(|| self.default.clone());
         let mut name = OsString::from("-");
         name.push(program.file_name().unwrap_or_default());
-        Letter {
+        ExecRequest {
             program,
             arguments: vec![name],
             environment,

@@ -2,7 +2,7 @@
 //!
 //! The kernel says so (inotify(7)), so that nothing is asked of tmux, and started, while a pane is
 //! quiet. tmux itself would say so through `pipe-pane`, of which a pane has one, the user's, or to
-//! a client in control mode, of which the crate's description tells why there is none.
+//! a client in control mode, and the description of the crate says why there is none.
 
 use std::collections::HashMap;
 use std::io;

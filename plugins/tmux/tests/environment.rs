@@ -147,7 +147,7 @@ async fn the_servers_own_variables_do_not_leak_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn values_are_nowhere_to_be_seen() {
+async fn values_are_in_no_argument_and_not_in_tmux() {
     let Some(scene) = Scene::plain().await else {
         return;
     };

@@ -103,7 +103,7 @@ async fn a_long_prompt_arrives_whole() {
 
 /// Pasting into a dead pane crashes tmux 3.3a, with all that runs in it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_prompt_at_the_moment_of_the_end_harms_nobody() {
+async fn a_prompt_at_the_moment_of_the_end_reaches_no_other_session() {
     let Some(scene) = Scene::plain().await else {
         return;
     };

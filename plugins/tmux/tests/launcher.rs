@@ -125,7 +125,7 @@ async fn a_script_without_a_first_line_is_run_by_the_shell() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_who_asks_gets_nothing() {
+async fn a_process_that_is_not_the_launcher_gets_nothing() {
     let Some(scene) = Scene::plain().await else {
         return;
     };
@@ -183,7 +183,7 @@ async fn a_pane_that_is_respawned_says_that_it_will_not_start_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_letter_of_somebody_else_is_not_obeyed() {
+async fn a_request_without_the_key_is_refused() {
     let Some(scene) = Scene::plain().await else {
         return;
     };
@@ -197,8 +197,8 @@ async fn a_letter_of_somebody_else_is_not_obeyed() {
     let listener = std::os::unix::net::UnixListener::bind_addr(&address).unwrap();
     let forger = std::thread::spawn(move || {
         let (mut launcher, _) = listener.accept().unwrap();
-        let letter = [&[0; 32][..], b"/bin/touch\x002\x00touch\x00oops\x00\x00"].concat();
-        std::io::Write::write_all(&mut launcher, &letter).unwrap();
+        let request = [&[0; 32][..], b"/bin/touch\x002\x00touch\x00oops\x00\x00"].concat();
+        std::io::Write::write_all(&mut launcher, &request).unwrap();
     });
     scene.ask(&["respawn-pane", "-t", "=forged:"]);
     forger.join().unwrap();

@@ -48,7 +48,7 @@ async fn exit_codes_and_the_last_screen_survive_the_agent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_by_a_signal_is_told_apart() {
+async fn an_end_by_a_signal_is_reported_as_such() {
     let Some(scene) = Scene::plain().await else {
         return;
     };
@@ -127,7 +127,7 @@ async fn terminate_removes_a_session_that_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_of_one_word_is_no_shell_string() {
+async fn a_command_of_one_word_is_not_run_by_a_shell() {
     let Some(scene) = Scene::plain().await else {
         return;
     };
@@ -182,7 +182,7 @@ async fn arguments_arrive_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_is_no_format() {
+async fn a_directory_is_not_expanded_as_a_format() {
     let Some(scene) = Scene::plain().await else {
         return;
     };
@@ -252,7 +252,7 @@ async fn a_name_that_is_taken_is_a_conflict() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_start_of_a_name_is_not_the_name() {
+async fn a_prefix_of_a_name_is_not_the_name() {
     let Some(scene) = Scene::plain().await else {
         return;
     };
@@ -368,7 +368,7 @@ async fn a_start_that_is_given_up_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_at_once() {
+async fn fifty_agents_start_at_once() {
     let Some(scene) = Scene::plain().await else {
         return;
     };

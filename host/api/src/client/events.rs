@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_unknown_fields_are_nothing() {
+    fn comments_and_unknown_fields_are_ignored() {
         check(
             ": still here\n\nretry: 3\nevent:e\ndata:d\n\n",
             &[("e", "d")],

@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_question_is_removed_whatever_the_cuts() {
+    fn only_the_question_is_removed_however_it_is_cut() {
         check(b"a\x1b[6nb", b"ab");
         check(b"\x1b[6n\x1b[6n", b"");
         check(

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dockers_notation_goes_in_and_out() {
+    fn dockers_notation_is_read_and_written() {
         for text in [
             "ctrl-p,ctrl-q",
             "ctrl-@",

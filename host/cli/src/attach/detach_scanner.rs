@@ -19,7 +19,7 @@ pub(super) struct DetachScanner {
 
 struct Held {
     bytes: Vec<u8>,
-    /// None: a part that does not count, as a key that was let go.
+    /// None: a part that does not count, such as the release of a key.
     key: Option<Key>,
 }
 
@@ -28,7 +28,7 @@ struct Held {
 pub(super) struct Scanned {
     /// For the program.
     pub(super) input: Vec<u8>,
-    /// The detach keys were pressed; what came behind them is dropped.
+    /// The detach keys were pressed; what came after them is dropped.
     pub(super) detached: bool,
 }
 
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_beginning_may_begin_again() {
+    fn an_overlapping_beginning_is_found() {
         check(DEFAULT, &[b"\x10\x10\x11"], b"\x10!");
         check("a,a,b", &[b"aaab"], b"a!");
         check("a,b,a,c", &[b"ababac"], b"ab!");
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_in_the_kitty_form_detach_and_letting_go_does_not_break_it() {
+    fn keys_in_the_kitty_form_detach_and_a_release_does_not_break_it() {
         check(DEFAULT, &[b"\x1b[112;5u\x1b[113;5u"], b"!");
         check(
             DEFAULT,
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_cuts_nothing_is_lost() {
+    fn nothing_is_lost_however_the_input_is_cut() {
         let input =
             b"\x10a\x1b[200~\x10\x11\x1b[201~\x1b[112;5u\x1bOA\xc3\xa4\x1b[<0;1;1M\x1b\x1b[Bq";
         for first in 0..input.len() {

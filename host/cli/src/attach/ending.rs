@@ -29,7 +29,7 @@ pub(super) enum Ending {
 }
 
 impl Ending {
-    /// Tells how it ended; the exit code is the program's own.
+    /// Reports how it ended; the exit code is the program's own.
     pub(super) fn report(self, service: Service, name: &str) -> Outcome {
         let (noun, what) = match service {
             Service::Wrap => ("wrap", "session"),

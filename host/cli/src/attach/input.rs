@@ -12,7 +12,7 @@ use super::keyboard::Keyboard;
 /// How long the beginning of the detach keys waits for the rest.
 const HOLD: Duration = Duration::from_millis(500);
 
-/// What a person types: the program's part of it, and the wish to leave.
+/// What a person types: the program's input, and the detach keys.
 pub(super) struct Input {
     /// None after its end.
     keyboard: Option<Keyboard>,

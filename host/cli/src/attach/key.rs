@@ -29,7 +29,7 @@ pub(super) fn of_byte(byte: u8) -> Meaning {
     }
 }
 
-/// A control sequence, from behind its `ESC [` to its last byte. Programs can ask the terminal to
+/// A control sequence, from after its `ESC [` to its last byte. Programs can ask the terminal to
 /// send keys in this form: <https://sw.kovidgoyal.net/kitty/keyboard-protocol/> and xterm's
 /// modifyOtherKeys.
 pub(super) fn of_control_sequence(body: &[u8]) -> Meaning {
@@ -59,7 +59,7 @@ pub(super) fn of_control_sequence(body: &[u8]) -> Meaning {
     }
 }
 
-/// `held`: one more than the bits of the modifiers. `event`: 1 pressed, 2 repeated, 3 let go.
+/// `held`: one more than the bits of the modifiers. `event`: 1 pressed, 2 repeated, 3 released.
 fn of_code(code: Option<u32>, base_layout: Option<u32>, held: &str, event: &str) -> Meaning {
     const CTRL: u32 = 4;
     const LOCKS: u32 = 64 | 128;
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_let_go_and_modifiers_alone_are_nothing() {
+    fn releases_and_modifiers_alone_are_ignored() {
         check("112;5:3u", Meaning::Nothing);
         check("57442;5u", Meaning::Nothing);
         check("1;1:3A", Meaning::Nothing);

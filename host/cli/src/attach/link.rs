@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 /// How many pieces of input may wait for a service that does not read.
 const WAITING: usize = 64;
-/// How long saying goodbye may take.
+/// How long closing the connection may take.
 const GOODBYE: Duration = Duration::from_millis(500);
 
 /// One connection to a terminal. Input, size and acknowledgements go out beside what comes in.
@@ -80,7 +80,7 @@ impl Link {
         self.acknowledged.send_replace(seq);
     }
 
-    /// Says goodbye, if the service still listens.
+    /// Closes the connection, if the service still listens.
     pub(super) async fn close(mut self) {
         drop(self.input);
         if timeout(GOODBYE, &mut self.outgoing).await.is_err() {

@@ -19,7 +19,7 @@ use super::screen_state::{ScreenState, ScreenWatch};
 /// missing acknowledgements.
 const WAITING: usize = 4;
 /// The beginning of a snapshot. Many terminals forget their scrollback at it, which is the person's
-/// own, so they get something milder.
+/// own, so they get a reset that keeps it.
 const FULL_RESET: &[u8] = b"\x1bc";
 /// How long a terminal that takes nothing may hold up the exit.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -39,7 +39,7 @@ pub(super) struct Piece {
     pub(super) bytes: Bytes,
     /// Whether it is the whole screen.
     pub(super) snapshot: bool,
-    /// Where the viewer is behind it.
+    /// The viewer's position after it.
     pub(super) mark: Mark,
 }
 
@@ -69,7 +69,7 @@ impl Screen {
         self.waiting.send(piece).await.map_err(|_| OutputGone)
     }
 
-    /// Waits until everything is on the terminal, within reason.
+    /// Waits until everything is on the terminal, but not for ever.
     pub(super) async fn finish(self, mut written: Written) {
         drop(self.waiting);
         let ended = async { while written.0.changed().await.is_ok() {} };

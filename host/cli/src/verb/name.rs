@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_ids_pass() {
+    fn names_and_ids_are_accepted() {
         for name in [
             "a",
             "9lives",
@@ -29,7 +29,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_another_path_does_not() {
+    fn names_that_would_be_another_path_are_refused() {
         for name in [
             "",
             ".",

@@ -3,7 +3,7 @@
 use crate::harness::{Agent, Canned, OuterTerminal, Service};
 
 #[test]
-fn a_shell_is_typed_into_resized_left_and_ended() {
+fn a_shell_takes_input_and_sizes_is_detached_from_and_ends() {
     let service = Service::wrap("pty");
     let Some(outer) = OuterTerminal::open(&service) else {
         return;
@@ -36,7 +36,7 @@ fn a_shell_is_typed_into_resized_left_and_ended() {
     outer.wait_for("code 7");
 }
 
-/// tmux takes its time to tell a new size.
+/// tmux waits a while before it reports a new size.
 #[track_caller]
 fn wait_for_size(outer: &OuterTerminal, size: &str) {
     outer.wait_until(size, |screen| {
@@ -145,7 +145,7 @@ fn a_signal_to_the_command_restores_the_terminal_too() {
 }
 
 #[test]
-fn one_that_only_watches_types_nothing_and_resizes_nothing() {
+fn a_read_only_viewer_neither_types_nor_resizes() {
     let service = Service::wrap("pty");
     let Some(outer) = OuterTerminal::open(&service) else {
         return;
@@ -281,7 +281,7 @@ fn a_tmux_session_is_attached_to_by_tmux() {
 }
 
 #[test]
-fn without_any_way_to_attach_the_backend_is_named_and_the_logs_are_shown_the_way_to() {
+fn a_backend_without_attaching_is_named_with_the_logs_as_hint() {
     let service = Canned::open(
         r#"{"backend_type":"docker","version":"0.1.0","capabilities":["health-check","logs"]}"#,
     );

@@ -57,7 +57,7 @@ fn other_keys_can_be_chosen() {
 }
 
 #[test]
-fn end_of_file_and_interrupt_are_the_programs() {
+fn end_of_file_and_interrupt_go_to_the_program() {
     let service = Service::wrap("pty");
     let Some(outer) = OuterTerminal::open(&service) else {
         return;

@@ -103,7 +103,7 @@ fn lists_can_be_limited_to_a_status() {
 }
 
 #[test]
-fn a_watched_list_tells_changes_as_they_happen() {
+fn a_watched_list_prints_changes_as_they_happen() {
     let service = Service::orchestrator("pty");
     let mut watch = service.agent(&["list", "--watch", "--json"]).spawn();
     let mut changes = BufReader::new(watch.stdout.take().unwrap()).lines();
@@ -184,7 +184,7 @@ fn prompts_and_logs_work_by_name() {
 }
 
 #[test]
-fn one_that_is_missing_does_not_keep_the_verb_from_the_others() {
+fn a_missing_agent_does_not_stop_the_verb_for_the_others() {
     let service = Service::orchestrator("pty");
     service.launch("demo", &["cat"]);
     let run = service.agent(&["delete", "missing", "demo"]).run();

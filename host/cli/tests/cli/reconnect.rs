@@ -68,7 +68,7 @@ fn a_person_can_leave_while_the_connection_is_lost() {
 }
 
 #[test]
-fn a_service_that_comes_back_without_the_session_is_the_end() {
+fn a_service_that_comes_back_without_the_session_ends_the_attachment() {
     let Some((service, proxy, outer)) = behind_proxy() else {
         return;
     };

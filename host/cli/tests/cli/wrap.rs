@@ -6,7 +6,7 @@ use crate::harness::{Agent, Canned, Service, wait_for};
 use serde_json::json;
 
 #[test]
-fn info_is_these_three_lines() {
+fn info_prints_type_version_and_capabilities() {
     let service = Service::wrap("pty");
     let text = service.agent(&["info"]).run().succeeded();
     assert_eq!(
@@ -312,7 +312,7 @@ fn another_program_at_the_address_is_reported() {
 }
 
 #[test]
-fn what_a_service_says_does_nothing_to_the_terminal() {
+fn control_characters_from_a_service_are_escaped() {
     let lies = Canned::open(
         r#"{"backend_type":"a\u001b[2J","version":"1\n2","capabilities":["logs\u0007","b"]}"#,
     );

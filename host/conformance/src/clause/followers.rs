@@ -161,7 +161,7 @@ async fn nothing_is_started(bench: &Bench) -> Check {
         Ok((faults_of_children()?, children()?) == before)
     });
     quiet.await.map_err(|fault| {
-        fault.during("processes are started; hint: let the system tell of changes, never ask")
+        fault.during("processes are started; hint: wait for a notification of the system instead of asking again and again")
     })
 }
 

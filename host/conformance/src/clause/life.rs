@@ -154,7 +154,7 @@ pub(super) async fn list(bench: &Bench) -> Check {
     found(bench, &[&two.id]).await
 }
 
-/// What the backend itself would tell the next daemon.
+/// What the backend itself would report to the next daemon.
 async fn found(bench: &Bench, ids: &[&str]) -> Check {
     if !bench.manifest().persistent {
         return Ok(());

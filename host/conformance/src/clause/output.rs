@@ -134,7 +134,7 @@ pub(super) async fn logs(bench: &Bench) -> Check {
         ensure!(
             line.ts.is_some() == has_streams && line.stream.is_some() == has_streams,
             "time and stream have to be {}: {line:?}",
-            if has_streams { "told" } else { "null" }
+            if has_streams { "set" } else { "null" }
         );
     }
     let tail: Vec<String> = tail.into_iter().map(|line| line.line).collect();

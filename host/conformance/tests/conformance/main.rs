@@ -251,7 +251,7 @@ fn unknown_clause() -> Result<(), Failed> {
     }
 }
 
-/// `agent backend test` runs itself again for each clause, and its exit code tells the result.
+/// `agent backend test` runs itself again for each clause, and its exit code is the result.
 fn command_line() -> Result<(), Failed> {
     let agent = cargo::built("agent")?;
     let library = cargo::backend("echo")?;

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_services_own_names_are_answered() {
+    fn only_listed_hosts_are_allowed() {
         for host in [
             "localhost:17006",
             "127.0.0.1:17006",
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_services_own_pages_may_ask() {
+    fn only_listed_origins_are_allowed() {
         let host = Some("localhost:17006");
         check(host, Some("http://localhost:17006"), true);
         check(host, Some("https://agents.example"), true);

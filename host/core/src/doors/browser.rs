@@ -12,12 +12,12 @@ const CODE_LIFETIME: Duration = Duration::from_secs(600);
 /// How long a browser stays signed in.
 const SIGN_IN_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// At most so many of each are valid; the oldest give way.
+/// At most so many of each are valid; then the oldest is dropped.
 const MOST: usize = 1000;
 
 /// Browsers cannot keep a token from other pages of this machine: cookies ignore ports. So a
-/// sign-in has two halves, a cookie and a key that stays in the page's own origin, and either is
-/// worth nothing without the other.
+/// sign-in has two halves, a cookie and a key that stays in the page's own origin, and neither is
+/// accepted without the other.
 #[derive(Debug)]
 pub struct Browsers {
     cookie_name: String,
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn one_half_is_worth_nothing() {
+    fn both_halves_are_needed() {
         let browsers = Browsers::new(17006);
         let (first, second) = (browsers.sign_in(), browsers.sign_in());
         let cookie = |sign_in: &SignIn| {

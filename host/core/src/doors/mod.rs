@@ -1,4 +1,4 @@
-//! Who may ask at all: every request passes here before a route sees it.
+//! Who may send requests: each is checked here before a route gets it.
 
 mod address;
 mod browser;

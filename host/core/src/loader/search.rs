@@ -36,7 +36,7 @@ impl SearchPath {
     }
 
     /// As [`from_environment`](Self::from_environment), for a program that is `executable` and a
-    /// user whose data lies in `data_home`.
+    /// user whose data is in `data_home`.
     pub fn new(
         plugin_dirs: Option<&OsStr>,
         executable: Option<&Path>,

@@ -28,7 +28,7 @@ pub type Lines = mpsc::Receiver<LogLine>;
 
 impl Session {
     /// The session's log. Structured lines come from the backend; without them what the backend
-    /// can tell, and else the text of the output that is kept.
+    /// has them, and else the text of the output that is kept.
     ///
     /// Whoever drops the lines ends what reads them, also inside of the backend.
     pub async fn logs(self: &Arc<Self>, query: LogQuery) -> Result<Lines> {

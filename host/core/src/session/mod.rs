@@ -188,7 +188,7 @@ impl Session {
         Ok(self.remote()?.write(input).await?)
     }
 
-    /// Changes the size for the program and all viewers; the present size is no change.
+    /// Changes the size for the program and all viewers; the same size changes nothing.
     ///
     /// The change is noted first, so that what the program draws for it comes after it.
     pub async fn resize(&self, size: agentd_api::Size) -> Result<()> {
@@ -371,7 +371,7 @@ impl Receiver for Reports {
         };
         let (mut position, needed) = session.terminal.credit_again();
         Box::pin(async move {
-            // An error means that the session is gone, which the next push will tell.
+            // An error means that the session is gone, which the next push reports.
             let _ = position.wait_for(|position| *position >= needed).await;
         })
     }

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_checked_at_the_door() {
+    fn names_are_validated() {
         let longest = "a".repeat(63);
         for name in ["a", "7", "my-agent_1", longest.as_str()] {
             assert_eq!(SessionName::parse(name).unwrap().as_str(), name);

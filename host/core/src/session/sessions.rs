@@ -347,7 +347,7 @@ fn check_environment(new: &NewSession) -> Result<()> {
     let usable = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
     let name = new.env.keys().find(|name| !usable(name));
     if let Some(name) = name {
-        let message = format!("`{}` is no name of a variable", name.escape_debug());
+        let message = format!("`{}` is not a name of a variable", name.escape_debug());
         return Err(Error::invalid("invalid-env", message));
     }
     match new.env.iter().find(|(_, value)| value.contains('\0')) {

@@ -14,9 +14,10 @@ pub fn parse_size(cols: u32, rows: u32) -> Result<Size> {
     };
     match (side(cols), side(rows)) {
         (Some(cols), Some(rows)) => Ok(Size { cols, rows }),
-        _ => Err(
-            Error::invalid("invalid-size", format!("{cols}x{rows} is no usable size"))
-                .hint("columns and rows are 1 to 1000 each"),
-        ),
+        _ => Err(Error::invalid(
+            "invalid-size",
+            format!("{cols}x{rows} is not a usable size"),
+        )
+        .hint("columns and rows are 1 to 1000 each")),
     }
 }

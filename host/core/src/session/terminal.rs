@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resize_stands_where_it_happened() {
+    fn a_resize_is_applied_at_its_position_in_the_output() {
         let terminal = Terminal::new(SMALL, 1 << 20);
         terminal.push(b"one");
         assert!(terminal.log().resize(LARGE));

@@ -49,7 +49,7 @@ pub struct View {
     cursor: Cursor,
     /// What goes before anything else.
     due: VecDeque<Frame>,
-    /// How far the viewer has parsed, where it tells.
+    /// How far the viewer has parsed, if it reports that.
     acknowledged: Option<watch::Receiver<u64>>,
     /// The position of the last jump: what was passed over needs no acknowledgement.
     jumped_to: u64,

@@ -17,7 +17,7 @@ pub struct Viewers {
 struct State {
     next: u64,
     readers: u64,
-    /// The writers, each with the size of its window where it has told one.
+    /// The writers, each with the size of its window if it has sent one.
     writers: BTreeMap<u64, Option<Size>>,
     typed_last: Option<u64>,
 }

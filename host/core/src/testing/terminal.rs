@@ -26,7 +26,7 @@ pub struct TestTerminal {
     pub output_frames: usize,
     /// Output and snapshots in their order.
     pub shown: Vec<u8>,
-    /// The last size that was told.
+    /// The last size that the service sent.
     pub size: (u16, u16),
     /// Why the server closed the socket; 1006 when it did not say (RFC 6455 §7.4.1).
     pub close: Option<u16>,

@@ -8,7 +8,7 @@ import type { Agent } from './wire.ts';
 export const lastLines = signal<ReadonlyMap<string, string>>(new Map());
 
 const EVERY_MS = 10_000;
-/** A few questions at a time, so that a long list is no burden on the service. */
+/** A few questions at a time, so that a long list does not burden the service. */
 const AT_ONCE = 3;
 
 /** The session that an agent's last line was read from, once it has ended: such a line stays. */

@@ -203,7 +203,7 @@ function LinkChip({ session }: { session: TerminalSession | null }) {
   );
 }
 
-/** What lies over the screen while it is not live. */
+/** What covers the screen while it is not live. */
 function Cover({ session, agent }: { session: TerminalSession; agent: Agent }) {
   const state = session.state.value;
   if (state.kind === 'lost') {

@@ -11,7 +11,7 @@ pub trait Bare {
     /// How many times as long the backend may take.
     const MOST: f64;
 
-    /// What the service must be told to work in the same place.
+    /// The settings with which the service works in the same place.
     fn variables(&self) -> Vec<(&'static str, String)>;
 
     /// Runs the program under a name, and is back when it runs.

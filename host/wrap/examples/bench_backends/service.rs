@@ -14,7 +14,7 @@ use crate::program::Program;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The real service in a process of its own; told to end, and awaited, when this is dropped.
+/// The real service in a process of its own; ended, and awaited, when this is dropped.
 pub struct Service {
     process: Child,
     /// A client of it.
@@ -83,7 +83,7 @@ impl Service {
         Ok(self.client.create_agent(&new).await?.id)
     }
 
-    /// Waits until the service has told that all of these run.
+    /// Waits until the service has reported that all of these run.
     pub async fn wait_for_start(&mut self, ids: &[String]) -> Result {
         while !ids.iter().all(|id| self.started.contains(id)) {
             self.next_event().await?;
@@ -94,7 +94,7 @@ impl Service {
         Ok(())
     }
 
-    /// Waits until the service has told that all of these ended.
+    /// Waits until the service has reported that all of these ended.
     pub async fn wait_for_exit(&mut self, ids: &[String]) -> Result {
         while !ids.iter().all(|id| self.exited.contains(id)) {
             self.next_event().await?;
@@ -104,7 +104,7 @@ impl Service {
 
     async fn next_event(&mut self) -> Result {
         let next = tokio::time::timeout(PATIENCE, self.events.next()).await;
-        let change = next.map_err(|_| "the service tells nothing any more")??;
+        let change = next.map_err(|_| "the service reports nothing any more")??;
         match change.ok_or("the service has ended its events")? {
             Change::Created { agent } if agent.status == AgentStatus::Running => {
                 self.started.insert(agent.id);

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Result;
 
-/// A program that runs; told to end, and awaited, when this is dropped.
+/// A program that runs; ended, and awaited, when this is dropped.
 pub struct Program(Child);
 
 impl Program {

@@ -62,7 +62,11 @@ pub fn trials(trials: &mut Vec<Trial>) {
         "life::created_without_an_answer",
         created_without_an_answer,
     );
-    trial(trials, "life::fifty_at_once", fifty_at_once);
+    trial(
+        trials,
+        "life::fifty_agents_start_at_once",
+        fifty_agents_start_at_once,
+    );
     trial(trials, "life::no_engine", no_engine);
 }
 
@@ -261,10 +265,13 @@ async fn health() {
     let unchecked = world.start(&["sleep", "600"], json!({})).await;
     unchecked.terminate().await;
     let events = unchecked.events.recorded().events;
-    let told = events
+    let reported = events
         .iter()
         .any(|event| matches!(event, Event::Health { .. }));
-    assert!(!told, "without a check the health is unknown: {events:?}");
+    assert!(
+        !reported,
+        "without a check the health is unknown: {events:?}"
+    );
 }
 
 async fn adopt() {
@@ -457,7 +464,7 @@ async fn forward(
     }
 }
 
-async fn fifty_at_once() {
+async fn fifty_agents_start_at_once() {
     let world = World::shared().await;
     let agents = (0..50).map(|_| world.start(&["sleep", "600"], json!({"cpu_limit": 0.5})));
     let agents = join_all(agents).await;

@@ -76,7 +76,7 @@ fn engine_stopped_status(status: ExitStatus) -> ExitStatus {
     }
 }
 
-/// It tells on its open connections that its containers ended with 143: they did not end by
+/// It reports on its open connections that its containers ended with 143: they did not end by
 /// themselves.
 async fn engine_stopped() {
     let (engine, world) = own_engine(&[]).await;

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use crate::engine::Engine;
 use crate::image;
 
-/// Enough for everything that stops when told to.
+/// Enough for everything that stops when asked to.
 pub const GRACE: Duration = Duration::from_secs(10);
 
 /// The user of the images.
@@ -176,7 +176,7 @@ impl Workspace {
     }
 }
 
-/// An agent, with what the host would have been told of it.
+/// An agent, with what was reported of it to the host.
 pub struct Agent {
     pub id: String,
     pub session: DockerSession,

@@ -112,7 +112,7 @@ impl OuterTerminal {
         })
     }
 
-    /// A variable of tmux's formats, which tell the terminal's modes.
+    /// A variable of tmux's formats, which have the terminal's modes.
     pub fn state(&self, format: &str) -> String {
         self.tmux(&["display-message", "-p", format])
             .trim_end()

@@ -120,7 +120,7 @@ fn check_changes(changes: &[Change], last: &Record) {
 
 proptest! {
     #[test]
-    fn a_life_follows_its_table(inputs in vec(input(), 0..40)) {
+    fn transitions_follow_the_table(inputs in vec(input(), 0..40)) {
         let (life, changes) = observed();
         let (mut model, mut asked) = (Model::Starting, Asked::Nothing);
         let mut exit: Option<(Option<Exit>, bool)> = None;
@@ -202,7 +202,7 @@ fn an_end_that_came_before_it_was_asked_for_is_not_on_request() {
 }
 
 #[test]
-fn an_observer_that_panics_misses_one_change_only() {
+fn a_panic_of_an_observer_loses_only_that_change() {
     let (sender, changes) = mpsc::channel();
     let life = Life::<Remote>::new(move |change: &Change| {
         assert_ne!(change.after.pid, Some(1), "the observer panics");

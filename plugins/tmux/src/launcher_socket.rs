@@ -1,4 +1,4 @@
-//! Where a launcher asks what to run.
+//! The socket through which a launcher gets what to run.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
-use crate::letter::Letter;
+use crate::exec_request::ExecRequest;
 use crate::watch::{self, Process};
 
 /// How long a launcher may take for all that it does.
@@ -20,12 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A socket for one pane's launcher.
 #[derive(Debug)]
-pub struct Handover {
+pub struct LauncherSocket {
     listener: UnixListener,
     address: String,
 }
 
-impl Handover {
+impl LauncherSocket {
     /// Opens it under a name that nobody can guess.
     pub fn open(id: &str) -> Result<Self> {
         let mut random = [0; 16];
@@ -34,7 +34,7 @@ impl Handover {
         let name = std_net::SocketAddr::from_abstract_name(&address)?;
         let listener = std_net::UnixListener::bind_addr(&name)?;
         listener.set_nonblocking(true)?;
-        Ok(Handover {
+        Ok(LauncherSocket {
             listener: UnixListener::from_std(listener)?,
             address,
         })
@@ -45,11 +45,11 @@ impl Handover {
         &self.address
     }
 
-    /// Gives the letter to the launcher that runs as `pid`, and answers when it has become the
-    /// program: that process.
-    pub async fn give(self, pid: u32, letter: &Letter, key: &[u8]) -> Result<Process> {
+    /// Sends the request to the launcher that runs as `pid`, and returns the process when it has
+    /// become the program.
+    pub async fn send(self, pid: u32, request: &ExecRequest, key: &[u8]) -> Result<Process> {
         let process = watch::open(pid)?.ok_or_else(never_asked)?;
-        let give = async {
+        let send = async {
             // While it waits for an answer, no other process can have its number.
             let mut launcher = tokio::select! {
                 launcher = self.accept(pid) => launcher?,
@@ -57,7 +57,7 @@ impl Handover {
             };
             let mut reason = String::new();
             let talk = async {
-                launcher.write_all(&letter.encode(key)).await?;
+                launcher.write_all(&request.encode(key)).await?;
                 launcher.shutdown().await?;
                 launcher.read_to_string(&mut reason).await
             };
@@ -65,7 +65,7 @@ impl Handover {
             talk.await.map_err(|_| never_asked())?;
             match reason.parse() {
                 Ok(number) => {
-                    let name = letter.arguments[0].to_string_lossy();
+                    let name = request.arguments[0].to_string_lossy();
                     let error = io::Error::from_raw_os_error(number);
                     Err(program::cannot_run(&name, &error))
                 }
@@ -73,7 +73,7 @@ impl Handover {
                 Err(_) => Ok(()),
             }
         };
-        match timeout(PATIENCE, give).await {
+        match timeout(PATIENCE, send).await {
             Ok(result) => result.map(|()| process),
             Err(_) => Err(
                 Error::unavailable(format!("the program did not start in {PATIENCE:?}"))
@@ -82,7 +82,7 @@ impl Handover {
         }
     }
 
-    /// Others that connect are sent away with nothing.
+    /// Closes the connections of others.
     async fn accept(&self, pid: u32) -> Result<UnixStream> {
         loop {
             let (launcher, _) = self.listener.accept().await?;

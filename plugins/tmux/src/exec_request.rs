@@ -1,4 +1,4 @@
-//! What a launcher gets to run.
+//! What a launcher is asked to run.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -8,7 +8,7 @@ use crate::environment::Environment;
 
 /// A program with all that it gets; nothing in it has a zero byte.
 #[derive(Debug)]
-pub struct Letter {
+pub struct ExecRequest {
     /// The file, from the pane's directory.
     pub program: PathBuf,
     /// From its own name on.
@@ -16,14 +16,14 @@ pub struct Letter {
     pub environment: Environment,
 }
 
-impl Letter {
+impl ExecRequest {
     /// After the key: the program, the number of arguments, these, the variables, and an empty
     /// word; each ends with a zero byte. A variable without a value is the launcher's own.
     pub fn encode(&self, key: &[u8]) -> Vec<u8> {
-        let mut letter = key.to_vec();
+        let mut request = key.to_vec();
         let mut word = |parts: &[&OsStr]| {
-            letter.extend(parts.iter().flat_map(|part| part.as_bytes()));
-            letter.push(0);
+            request.extend(parts.iter().flat_map(|part| part.as_bytes()));
+            request.push(0);
         };
         word(&[self.program.as_os_str()]);
         word(&[OsStr::new(&self.arguments.len().to_string())]);
@@ -37,7 +37,7 @@ impl Letter {
             word(&[OsStr::new(name)]);
         }
         word(&[]);
-        letter
+        request
     }
 }
 
@@ -48,9 +48,9 @@ mod tests {
     use super::*;
     use crate::launcher;
 
-    fn letter(arguments: &[&str]) -> Letter {
+    fn request(arguments: &[&str]) -> ExecRequest {
         let env = BTreeMap::from([("A".to_owned(), "1=2\n".to_owned())]);
-        Letter {
+        ExecRequest {
             program: "/bin/x".into(),
             arguments: arguments.iter().map(OsString::from).collect(),
             environment: Environment::new("id", &env).unwrap(),
@@ -58,21 +58,21 @@ mod tests {
     }
 
     #[test]
-    fn the_launcher_reads_it() {
-        let letter = letter(&["x", "", "two words\n"]);
-        let command = launcher::read(&letter.encode(b"")).unwrap();
+    fn the_launcher_reads_what_is_encoded() {
+        let request = request(&["x", "", "two words\n"]);
+        let command = launcher::read(&request.encode(b"")).unwrap();
         assert_eq!(command.get_program(), "/bin/x");
         assert!(command.get_args().eq(["", "two words\n"]));
         let found: Vec<_> = command.get_envs().collect();
-        for (name, value) in &letter.environment.variables {
+        for (name, value) in &request.environment.variables {
             let variable = (name.as_os_str(), Some(value.as_os_str()));
             assert!(found.contains(&variable), "{variable:?}");
         }
     }
 
     #[test]
-    fn a_part_of_it_is_nothing() {
-        let whole = letter(&["x", ""]).encode(b"");
+    fn a_truncated_request_is_refused() {
+        let whole = request(&["x", ""]).encode(b"");
         for end in 0..whole.len() {
             assert!(launcher::read(&whole[..end]).is_none(), "{end}");
         }
