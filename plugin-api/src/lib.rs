@@ -1,13 +1,13 @@
 //! What an author of an agentd execution backend uses.
 //!
 //! A backend is an ordinary async trait and one macro; everything that crosses the library
-//! boundary is generated here. The smallest legal backend:
+//! boundary is generated here. The smallest legal backend, whose agents end at once:
 //!
 //! ```
 //! use agentd_plugin_api::prelude::*;
 //!
 //! struct Null;
-//! struct NullSession(SessionEvents);
+//! struct NullSession;
 //!
 //! impl Backend for Null {
 //!     type Session = NullSession;
@@ -21,13 +21,13 @@
 //!     }
 //!
 //!     async fn start(&self, _spec: SessionSpec, events: SessionEvents) -> Result<NullSession> {
-//!         Ok(NullSession(events))
+//!         events.exited(ExitStatus::code(0));
+//!         Ok(NullSession)
 //!     }
 //! }
 //!
 //! impl Session for NullSession {
 //!     async fn terminate(&self, _grace: Duration) -> Result<()> {
-//!         self.0.exited(ExitStatus::code(0));
 //!         Ok(())
 //!     }
 //! }
