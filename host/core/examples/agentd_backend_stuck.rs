@@ -1,6 +1,7 @@
 //! A backend for the tests of the services that never returns from the call that `FIXTURE_STUCK`
 //! names (`load`, `manifest`, `connect`, `list`, `adopt` or `terminate`): with `FIXTURE_BLOCKS` it
-//! blocks the thread, else its future is never ready.
+//! blocks the thread, else its future is never ready. With `FIXTURE_UNREACHABLE` it cannot list its
+//! sessions.
 
 use std::env;
 use std::thread;
@@ -63,6 +64,9 @@ impl Backend for Stuck {
 
     async fn list(&self) -> Result<Vec<Found>> {
         stuck_at("list").await;
+        if env::var_os("FIXTURE_UNREACHABLE").is_some() {
+            return Err(Error::unavailable("it is out of reach"));
+        }
         let label = json!({
             "name": "left",
             "working_dir": "/",

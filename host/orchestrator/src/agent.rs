@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use agentd_api::{AgentStatus, NewAgent, PastSession, State};
+use agentd_api::{AgentStatus, Exit, Health, NewAgent, PastSession, State};
 use agentd_host::session::{Record, Session};
 use agentd_host::{Error, Result};
 
@@ -40,6 +40,15 @@ pub enum Wish {
     Stopped,
     /// That it is ended and forgotten.
     Deleted,
+}
+
+/// What became of a session that an earlier service had, and why that is all that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unseen {
+    /// It has ended, and nobody knows how.
+    Ended(&'static str),
+    /// It may run.
+    Unknown(&'static str),
 }
 
 impl Wish {
@@ -112,6 +121,43 @@ impl AgentRecord {
         self.session_id = Some(session.id.clone());
         self.status = status(&known);
         self.session = Some(session.describe_as(known));
+    }
+
+    /// Whether its last session has ended, as far as is known.
+    pub fn has_ended(&self) -> bool {
+        let ended = [AgentStatus::Stopped, AgentStatus::Failed, AgentStatus::Lost];
+        self.wish != Wish::Deleted && ended.contains(&self.status)
+    }
+
+    /// Keeps what is known of a session that this service does not have.
+    pub fn take_unseen(&mut self, unseen: Unseen) {
+        let wanted = self.wish == Wish::Running;
+        match unseen {
+            Unseen::Ended(_) if !wanted => self.status = AgentStatus::Stopped,
+            Unseen::Ended(_) => self.status = AgentStatus::Lost,
+            Unseen::Unknown(_) => {}
+        }
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        session.health = Health::Unknown;
+        session.pid = None;
+        session.progress = None;
+        session.viewers = 0;
+        session.attach_command = None;
+        match unseen {
+            Unseen::Ended(reason) => {
+                session.state = State::Exited;
+                session.exit = Some(Exit {
+                    reason: Some(reason.to_owned()),
+                    ..Exit::default()
+                });
+            }
+            Unseen::Unknown(reason) => {
+                session.state = State::Unknown;
+                session.progress = Some(reason.to_owned());
+            }
+        }
     }
 
     /// The agent as clients see it. `session` is its newest one, if the service has it.

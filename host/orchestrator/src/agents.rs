@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use agentd_api::{Agent, AgentQuery, AgentStatus, NewAgent, Page, State};
-use agentd_host::session::{Session, Sessions, finish};
+use agentd_api::{Agent, AgentQuery, NewAgent, Page, State};
+use agentd_host::session::{Adoption, Session, Sessions, finish};
 use agentd_host::{Error, ErrorKind, IdempotencyKey, Result, now};
 use tokio::runtime::Handle;
 
-use crate::agent::{AgentRecord, Wish};
+use crate::agent::{AgentRecord, Unseen, Wish};
 use crate::events::Events;
 use crate::keyed::{KeyedRequest, Known, Turns};
 use crate::previews::Previews;
@@ -48,12 +48,22 @@ impl Agents {
 
     /// Brings the records of an earlier service and the sessions that outlived it together.
     pub async fn reconcile(&self) -> Result<()> {
-        for session in self.sessions.adopt().await? {
+        let (adopted, left_alone) = match self.sessions.adopt().await? {
+            Adoption::Known {
+                adopted,
+                left_alone,
+            } => (adopted, Some(left_alone)),
+            Adoption::Unknown => (Vec::new(), None),
+        };
+        for session in adopted {
             self.adopt(session).await?;
         }
         for record in self.store.all().await? {
-            if self.newest(&record.id).is_none() {
-                self.without_session(record).await?;
+            let listed = |id: &String| left_alone.as_ref().is_none_or(|left| left.contains(id));
+            match record.session_id.as_ref().is_some_and(listed) {
+                _ if self.newest(&record.id).is_some() || record.has_ended() => {}
+                true => self.out_of_reach(record).await?,
+                false => self.without_session(record).await?,
             }
         }
         Ok(())
@@ -94,26 +104,22 @@ impl Agents {
         Ok(())
     }
 
+    /// Keeps an agent whose session cannot be reached, and of which is not known whether it runs.
+    async fn out_of_reach(&self, record: AgentRecord) -> Result<()> {
+        let reason = "its backend cannot be reached";
+        self.store
+            .write(move |transaction| transaction.note_unseen(record, Unseen::Unknown(reason)))
+            .await
+    }
+
     /// Explains a record whose session the backend does not have.
     async fn without_session(&self, record: AgentRecord) -> Result<()> {
-        let ended = [AgentStatus::Stopped, AgentStatus::Failed, AgentStatus::Lost];
         if record.wish == Wish::Deleted {
             return self.end_and_remove(&record.id).await;
         }
-        if ended.contains(&record.status) {
-            return Ok(());
-        }
+        let reason = "the service ended first";
         self.store
-            .write(move |transaction| {
-                let mut lost = record;
-                lost.status = AgentStatus::Lost;
-                if let Some(session) = &mut lost.session {
-                    end_unseen(session);
-                    let id = lost.session_id.as_deref().unwrap_or_default();
-                    transaction.note_as(&lost.id, id, lost.status, session)?;
-                }
-                transaction.event("exited", &lost.describe(None))
-            })
+            .write(move |transaction| transaction.note_unseen(record, Unseen::Ended(reason)))
             .await
     }
 
@@ -384,20 +390,6 @@ impl Agents {
 
 fn gone(id: &str) -> Error {
     Error::not_found("agent", id)
-}
-
-/// The session as it is when nobody saw its end.
-fn end_unseen(session: &mut agentd_api::Session) {
-    session.state = State::Exited;
-    session.health = agentd_api::Health::Unknown;
-    session.pid = None;
-    session.progress = None;
-    session.viewers = 0;
-    session.attach_command = None;
-    session.exit = Some(agentd_api::Exit {
-        reason: Some("the service ended first".to_owned()),
-        ..agentd_api::Exit::default()
-    });
 }
 
 /// An agent that is forgotten again unless its first start succeeds.

@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 
-use agentd_api::{Agent, AgentStatus, PastSession};
+use agentd_api::{Agent, PastSession};
 use agentd_host::session::Session;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::agent::{AgentRecord, Wish};
+use crate::agent::{AgentRecord, Unseen, Wish, status};
 use crate::events::{Event, Keep};
 use crate::keyed::KeyedRequest;
 use crate::records::{self, now_millis, oldest};
@@ -108,22 +108,26 @@ impl<'a> Transaction<'a> {
     /// Keeps what is known of the agent's session now, if it is the newest one.
     pub fn note(&self, id: &str, session: &Session) -> rusqlite::Result<()> {
         let known = session.record();
-        let status = crate::agent::status(&known);
-        self.note_as(id, &session.id, status, &session.describe_as(known))
-    }
-
-    /// Keeps this of the agent's session, if it is the newest one.
-    pub fn note_as(
-        &self,
-        id: &str,
-        session_id: &str,
-        status: AgentStatus,
-        session: &agentd_api::Session,
-    ) -> rusqlite::Result<()> {
+        let status = status(&known).as_str();
+        let described = to_json(&session.describe_as(known))?;
         let update = "UPDATE agents SET status = ?, session = ? WHERE id = ? AND session_id = ?";
         let mut update = self.connection.prepare_cached(update)?;
-        update.execute(params![status.as_str(), to_json(session)?, id, session_id])?;
+        update.execute(params![status, described, id, session.id])?;
         Ok(())
+    }
+
+    /// Keeps what is known of a session that this service does not have, and notes that as an event.
+    pub fn note_unseen(&mut self, mut agent: AgentRecord, unseen: Unseen) -> rusqlite::Result<()> {
+        agent.take_unseen(unseen);
+        let session = agent.session.as_ref().map(to_json).transpose()?;
+        let update = "UPDATE agents SET status = ?, session = ? WHERE id = ?";
+        let mut update = self.connection.prepare_cached(update)?;
+        update.execute(params![agent.status.as_str(), session, agent.id])?;
+        let kind = match unseen {
+            Unseen::Ended(_) => "exited",
+            Unseen::Unknown(_) => "progress",
+        };
+        self.event(kind, &agent.describe(None))
     }
 
     /// Makes a session that was found the agent's newest one.

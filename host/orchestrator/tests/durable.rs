@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use agentd_api::{Agent, AgentStatus};
-use agentd_host::testing::{RunningProgram, TestProgram, eventually};
+use agentd_api::{Agent, AgentStatus, State};
+use agentd_host::testing::{RunningProgram, TestProgram, eventually, example_libraries};
 use rustix::process::Signal;
 use serde_json::json;
 use warp::http::Method;
@@ -210,4 +210,27 @@ async fn a_damaged_database_is_refused_with_the_way_on() {
     for word in ["is damaged", "hint: mv "] {
         assert!(ended.stderr.contains(word), "{}", ended.stderr);
     }
+}
+
+#[tokio::test]
+async fn an_agent_that_cannot_be_reached_is_not_called_lost() {
+    let fixture = || {
+        program()
+            .env("AGENTD_BACKEND", "stuck")
+            .env("AGENTD_PLUGIN_DIR", example_libraries())
+    };
+    let daemon = fixture().start();
+    let created = create(&daemon, "demo", "cat").await;
+    let unreachable = fixture().env("FIXTURE_UNREACHABLE", "1");
+    let daemon = again(daemon, Signal::KILL, unreachable).await;
+    let agent = agents(&daemon).await.remove(0);
+    assert_eq!(
+        (&agent.id, agent.status),
+        (&created.id, AgentStatus::Running)
+    );
+    let session = agent.session.unwrap();
+    assert_eq!(session.state, State::Unknown);
+    assert!(session.progress.unwrap().contains("cannot be reached"));
+    let daemon = again(daemon, Signal::KILL, fixture()).await;
+    assert_eq!(agents(&daemon).await[0].status, AgentStatus::Lost);
 }

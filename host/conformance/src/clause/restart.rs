@@ -1,11 +1,12 @@
 //! What the daemon's next life finds.
 
 use agentd_api::{Input, State};
+use agentd_host::session::Adoption;
 
 use super::end;
 use crate::agent::AWAIT;
 use crate::bench::Bench;
-use crate::fault::{Check, ensure};
+use crate::fault::{Check, Fault, ensure};
 use crate::line::Line;
 
 /// Ends while the daemon lives.
@@ -43,6 +44,10 @@ pub(super) async fn after(bench: &Bench) -> Check {
     let adopted = bench
         .within("the adoption", bench.sessions.adopt())
         .await??;
+    let Adoption::Known { adopted, .. } = adopted else {
+        let reason = "the sessions of before the restart cannot be listed";
+        return Err(Fault::Failed(reason.to_owned()));
+    };
     let mut names: Vec<String> = adopted
         .iter()
         .map(|session| session.name.to_string())

@@ -43,7 +43,7 @@ pub use pending::Pending;
 pub use record::Record;
 pub use screen::Snapshot;
 pub use screen_threads::ScreenThreads;
-pub use sessions::{Observer, Request, Sessions, Unobserved, finish};
+pub use sessions::{Adoption, Observer, Request, Sessions, Unobserved, finish};
 pub use size::parse_size;
 pub use terminal::{Cursor, Log, Next, ReadStep, Terminal};
 pub use view::{Frame, View};

@@ -45,6 +45,20 @@ pub struct Request {
     env: BTreeMap<String, String>,
 }
 
+/// What outlived an earlier daemon.
+#[derive(Debug)]
+pub enum Adoption {
+    /// The backend cannot say.
+    Unknown,
+    /// All that the backend has.
+    Known {
+        /// What this daemon has now.
+        adopted: Vec<Arc<Session>>,
+        /// The ids of those that it has not.
+        left_alone: Vec<String>,
+    },
+}
+
 /// All sessions of one service, by key: the owner on a session's label, or else its name. Clones
 /// are the same registry.
 #[derive(Clone)]
@@ -145,30 +159,36 @@ impl Sessions {
         self.list_as(id, request, replaced)
     }
 
-    /// Adopts what outlived an earlier daemon, and returns it. What cannot be adopted is logged and
-    /// left alone; an error means that the backend is stuck.
-    pub async fn adopt(&self) -> Result<Vec<Arc<Session>>> {
+    /// Adopts what outlived an earlier daemon. What cannot be adopted is logged and left alone; an
+    /// error means that the backend is stuck.
+    pub async fn adopt(&self) -> Result<Adoption> {
         let all = match self.backend().list().await {
             Err(error) if error.code == BACKEND_OVERDUE => return Err(error),
             Err(error) => {
                 tracing::warn!(%error, "sessions of an earlier run cannot be listed");
-                return Ok(Vec::new());
+                return Ok(Adoption::Unknown);
             }
             Ok(all) => all,
         };
-        let mut adopted = Vec::new();
+        let (mut adopted, mut left_alone) = (Vec::new(), Vec::new());
         for found in all {
-            let id = quoted(&found.id);
+            let id = found.id.clone();
             match self.adopt_one(found).await {
                 Ok(session) => {
                     tracing::info!(session = %session.name, "adopted");
                     adopted.push(session);
                 }
                 Err(error) if error.code == BACKEND_OVERDUE => return Err(error),
-                Err(error) => tracing::warn!(session = id, %error, "not adopted"),
+                Err(error) => {
+                    tracing::warn!(session = quoted(&id), %error, "not adopted");
+                    left_alone.push(id);
+                }
             }
         }
-        Ok(adopted)
+        Ok(Adoption::Known {
+            adopted,
+            left_alone,
+        })
     }
 
     async fn adopt_one(&self, found: Found) -> Result<Arc<Session>> {
