@@ -23,11 +23,11 @@ pub enum Bench {
 
 /// Builds a release and measures. The emulators are only compared, in a build for tests.
 pub fn run(what: Bench, json: bool) -> Result {
-    let (package, example) = match what {
-        Bench::Abi => ("agentd-host", "bench_abi"),
-        Bench::Start => ("agentd-wrap", "bench_start"),
-        Bench::Terminal => ("agentd-wrap", "bench_terminal"),
-        Bench::Backends => ("agentd-wrap", "bench_backends"),
+    let example = match what {
+        Bench::Abi => "bench_abi",
+        Bench::Start => "bench_start",
+        Bench::Terminal => "bench_terminal",
+        Bench::Backends => "bench_backends",
         Bench::Emulators => {
             return tool::run(oracle().args(["--", "--ignored", "--nocapture"]));
         }
@@ -43,15 +43,8 @@ pub fn run(what: Bench, json: bool) -> Result {
         tool::run(engine.args(["--example", "engine"]))?;
     }
     let mut command = cargo();
-    command.args([
-        "run",
-        "--release",
-        "--package",
-        package,
-        "--example",
-        example,
-        "--",
-    ]);
+    command.args(["run", "--release", "--package", "agentd-host"]);
+    command.args(["--features", "testing", "--example", example, "--"]);
     if json {
         command.arg("--json");
     }

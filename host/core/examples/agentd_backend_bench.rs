@@ -13,7 +13,7 @@ impl Backend for Bench {
     type Session = BenchSession;
 
     fn manifest() -> Manifest {
-        Manifest::new("bench", env!("CARGO_PKG_VERSION"))
+        Manifest::new("bench", env!("CARGO_PKG_VERSION")).capabilities([Capability::Interactive])
     }
 
     async fn connect(_host: Host, _config: Config) -> Result<Self> {

@@ -1,5 +1,5 @@
-//! Measures what the library boundary costs: a backend's calls into the daemon by way of a `dyn`
-//! trait object of this program, and the same out of a loaded library. Run by
+//! Measures what the library boundary costs: a backend's calls into the daemon's own receiver of a
+//! session's output, from this program and out of a loaded library. Run by
 //! `cargo xtask bench abi`; builds its libraries itself. Exit code 1 when a ratio is above its
 //! target.
 
@@ -13,21 +13,26 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::process::{Command, ExitCode};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use agentd_api::NewSession;
 use agentd_host::loader::{BackendName, SearchPath, Trust, load};
-use agentd_plugin_api::abi::host::RemoteSession;
-use agentd_plugin_api::host::HostServices;
-use agentd_plugin_api::sink::Receiver;
-use agentd_plugin_api::{Config, PushStatus, SessionEvents, SessionSpec, Size};
+use agentd_host::session::{ScreenThreads, Session, Sessions, Unobserved};
+use agentd_host::{Backend, Services};
+use agentd_plugin_api::{Config, SessionEvents};
 
 #[path = "bench/pushes.rs"]
 mod pushes;
 
 const ROUNDS: u32 = 15;
 const CHUNK: usize = 4096;
+
+/// What a daemon keeps of a session's output unless it is told otherwise, in bytes.
+const HISTORY: usize = 512 * 1024;
+
+/// How long a library may take to connect.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -44,41 +49,24 @@ fn main() -> ExitCode {
 
 fn run() -> Result<bool> {
     let plugins = build()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
     runtime.block_on(async {
         println!("best of {ROUNDS}, ns per call       direct    library     ratio    target");
-        let calls = push_row(
-            &plugins,
-            "synchronous call",
-            Arc::new(Counter::default()),
-            0,
-            2.0,
-        );
-        let calls = calls.await?;
-        let chunks = push_row(
-            &plugins,
-            "4 KiB chunk pushed",
-            Arc::new(Ring::new()),
-            CHUNK,
-            1.2,
-        );
-        let chunks = chunks.await?;
+        let calls = push_row(&plugins, "call without output", 0, 1.2).await?;
+        let chunks = push_row(&plugins, "4 KiB chunk pushed", CHUNK, 1.2).await?;
         echo_row(&plugins).await?;
         Ok(calls && chunks)
     })
 }
 
-/// One row: `receiver` is pushed to from here, and from the library.
-async fn push_row<R: Receiver + 'static>(
-    plugins: &[PathBuf],
-    what: &str,
-    receiver: Arc<R>,
-    size: usize,
-    target: f64,
-) -> Result<bool> {
-    let count = if size == 0 { 5_000_000 } else { 200_000 };
-    let direct_events = SessionEvents::new(receiver.clone());
-    let session = session(plugins, "bench", receiver).await?;
+/// One row: a session is pushed to from here, and from the library. A chunk's figure includes
+/// reading it for the screen, which whoever pushes more than fits does.
+async fn push_row(plugins: &[PathBuf], what: &str, size: usize, target: f64) -> Result<bool> {
+    let count = if size == 0 { 500_000 } else { 5_000 };
+    let (sessions, session) = session(plugins, "bench").await?;
+    let direct_events = SessionEvents::new(sessions.receiver(&session));
     let command = format!("{count} {size}");
     let (mut direct, mut library) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..ROUNDS {
@@ -90,6 +78,7 @@ async fn push_row<R: Receiver + 'static>(
         session.write(command.as_bytes()).await?;
         library = library.min(nanoseconds(begin, count));
     }
+    sessions.delete(&session).await?;
     println!("{}   {target:>7.1}", row(what, direct, library));
     Ok(library / direct <= target)
 }
@@ -113,11 +102,10 @@ impl Typed for Echo {
 /// For comparison, without a target: a chunk as input of the echo backend and back as its output.
 /// Two asynchronous calls and the copies of the input are in it.
 async fn echo_row(plugins: &[PathBuf]) -> Result<()> {
-    const COUNT: u32 = 100_000;
-    let receiver = Arc::new(Ring::new());
+    const COUNT: u32 = 2_000;
     let chunk = [b'x'; CHUNK];
-    let here: Box<dyn Typed> = Box::new(Echo(SessionEvents::new(receiver.clone())));
-    let there = session(plugins, "echo", receiver).await?;
+    let (sessions, there) = session(plugins, "echo").await?;
+    let here: Box<dyn Typed> = Box::new(Echo(SessionEvents::new(sessions.receiver(&there))));
     let (mut direct, mut library) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..ROUNDS {
         let begin = Instant::now();
@@ -132,6 +120,7 @@ async fn echo_row(plugins: &[PathBuf]) -> Result<()> {
         }
         library = library.min(nanoseconds(begin, COUNT));
     }
+    sessions.delete(&there).await?;
     println!("{}         -", row("4 KiB chunk echoed", direct, library));
     Ok(())
 }
@@ -145,27 +134,30 @@ fn nanoseconds(begin: Instant, count: u32) -> f64 {
     begin.elapsed().as_secs_f64() * 1e9 / f64::from(count)
 }
 
-async fn session<R: Receiver + 'static>(
-    plugins: &[PathBuf],
-    name: &str,
-    receiver: Arc<R>,
-) -> Result<RemoteSession> {
+/// A session of the library, kept as a daemon keeps it.
+async fn session(plugins: &[PathBuf], name: &str) -> Result<(Sessions, Arc<Session>)> {
     let search = SearchPath::new(Some(&std::env::join_paths(plugins)?), None, None)?;
     let name = BackendName::parse(name.as_ref())?;
     let library = load(&name, &search, Trust::Off)?;
     let config = Config::default();
-    let backend = library.module.connect(Arc::new(Quiet), &config).await?;
-    let spec = SessionSpec {
-        id: "bench".to_owned(),
+    let connecting = Backend::connect(&library, Arc::new(Services), &config, START_TIMEOUT);
+    let backend = connecting.await.map_err(|error| error.message)?;
+    let screens = Arc::new(ScreenThreads::start()?);
+    let sessions = Sessions::new(
+        Arc::new(backend),
+        HISTORY,
+        Duration::from_secs(60),
+        screens,
+        Arc::new(Unobserved),
+    );
+    let new = NewSession {
         name: "bench".to_owned(),
-        working_dir: "/".into(),
-        command: vec!["bench".to_owned()],
-        env: Default::default(),
-        size: Size { cols: 80, rows: 24 },
-        options: Default::default(),
-        label: String::new(),
+        working_dir: "/".to_owned(),
+        command: Some(vec!["bench".to_owned()]),
+        ..NewSession::default()
     };
-    Ok(backend.start(&spec, receiver).await?)
+    let session = sessions.create(new, None).await?;
+    Ok((sessions, session))
 }
 
 /// Builds both libraries in the profile of this program and gives their directories.
@@ -188,73 +180,4 @@ fn build() -> Result<[PathBuf; 2]> {
         }
     }
     Ok([examples.to_owned(), target.to_owned()])
-}
-
-/// Does next to nothing, so that the call is what is measured.
-#[derive(Default)]
-struct Counter(AtomicU64);
-
-impl Receiver for Counter {
-    fn push(&self, _bytes: &[u8]) -> PushStatus {
-        // Not one instruction, since there is one thread: that would cost more than the call.
-        let calls = self.0.load(Ordering::Relaxed);
-        self.0.store(calls + 1, Ordering::Relaxed);
-        OPEN
-    }
-
-    fn message(&self, _json: &str) -> PushStatus {
-        OPEN
-    }
-
-    fn ready(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(std::future::ready(()))
-    }
-}
-
-/// Keeps the last 64 KiB, as a session's output log does.
-struct Ring(Mutex<(usize, Box<[u8]>)>);
-
-impl Ring {
-    fn new() -> Self {
-        Ring(Mutex::new((0, vec![0; 16 * CHUNK].into())))
-    }
-}
-
-impl Receiver for Ring {
-    fn push(&self, bytes: &[u8]) -> PushStatus {
-        let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (position, kept) = &mut *ring;
-        if let Some(place) = kept.get_mut(*position..*position + bytes.len()) {
-            place.copy_from_slice(bytes);
-        }
-        *position = (*position + bytes.len()) % (16 * CHUNK);
-        OPEN
-    }
-
-    fn message(&self, _json: &str) -> PushStatus {
-        OPEN
-    }
-
-    fn ready(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(std::future::ready(()))
-    }
-}
-
-const OPEN: PushStatus = PushStatus {
-    credit: u64::MAX,
-    closed: false,
-};
-
-struct Quiet;
-
-impl HostServices for Quiet {
-    fn enabled(&self, _level: u8, _target: &str) -> bool {
-        false
-    }
-
-    fn log(&self, _level: u8, _target: &str, _message: &str) {}
-
-    fn hold_reaping(&self) {}
-
-    fn release_reaping(&self, _owned: Option<u32>) {}
 }

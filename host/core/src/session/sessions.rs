@@ -269,6 +269,12 @@ impl Sessions {
         finish(async move { session.end(asked, GRACE).await }).await
     }
 
+    /// What a backend gets to report on the session with: for benchmarks.
+    #[cfg(feature = "testing")]
+    pub fn receiver(&self, session: &Arc<Session>) -> Arc<dyn agentd_plugin_api::sink::Receiver> {
+        self.reports(session).0
+    }
+
     fn list_as(
         &self,
         id: String,

@@ -29,7 +29,7 @@ pub async fn measure(table: &mut Table) -> Result {
             }
         }
         times.push(begin.elapsed().as_secs_f64() * 1e3);
-        sizes.push(late.bytes as f64 / 1024.0);
+        sizes.push((late.output + late.snapshot_bytes) as f64 / 1024.0);
         if late.screen()? != seen.screen()? {
             return Err("the late viewer sees another screen".into());
         }

@@ -3,6 +3,7 @@
 use std::io::{Read, Write, stdin, stdout};
 use std::time::{Duration, Instant};
 
+use agentd_host::testing::hostile;
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use crate::Result;
@@ -17,6 +18,7 @@ pub fn run(role: &str, arguments: &[String]) -> Result {
     };
     match role {
         "flood" => flood(number(0)?, arguments.get(1)),
+        "hostile" => hostile(usize::try_from(number(0)?)?),
         "echo" => echo(),
         "words" => words(number(0)?, number(1)?),
         "sleep" => sleep(),
@@ -46,6 +48,20 @@ fn flood(mebibytes: u64, gap_file: Option<&String>) -> Result {
         std::fs::write(file, longest.as_micros().to_string())?;
     }
     Ok(())
+}
+
+/// Waits for a key, then writes the hostile input of that number, without end.
+fn hostile(number: usize) -> Result {
+    let inputs = hostile::inputs();
+    let input = inputs.get(number).ok_or("there is no such input")?;
+    let bytes = input.bytes(CHUNK);
+    raw()?;
+    stdin().read_exact(&mut [0])?;
+    let mut out = stdout().lock();
+    loop {
+        out.write_all(&bytes)?;
+        out.flush()?;
+    }
 }
 
 /// What the flood ends with.

@@ -14,6 +14,10 @@ pub struct Server {
     process: Child,
     /// A client of it.
     pub client: Client,
+    /// Such as `127.0.0.1:1234`.
+    pub address: String,
+    /// What opens its doors.
+    pub token: String,
     _state: TempDir,
 }
 
@@ -37,15 +41,18 @@ impl Server {
         let mut line = String::new();
         let stdout = process.stdout.take().ok_or("no standard output")?;
         BufReader::new(stdout).read_line(&mut line)?;
-        let url = line
+        let address = line
             .trim()
-            .strip_prefix("listening on ")
+            .strip_prefix("listening on http://")
             .ok_or("the service did not start")?;
         let token = std::fs::read_to_string(state.path().join("token"))?;
-        let client = Client::new(url, Some(token.trim()))?;
+        let token = token.trim().to_owned();
+        let client = Client::new(&format!("http://{address}"), Some(&token))?;
         Ok(Server {
             process,
             client,
+            address: address.to_owned(),
+            token,
             _state: state,
         })
     }
@@ -116,10 +123,11 @@ impl Drop for Server {
 /// What a viewer saw in all.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// Output and snapshots, in bytes.
-    pub bytes: u64,
-    /// How often it was brought to the present.
+    /// Output, in bytes.
+    pub output: u64,
+    /// How often it was brought to the present, and the bytes of that.
     pub snapshots: u64,
+    pub snapshot_bytes: u64,
     /// What came since the last snapshot, itself included; the last 64 KiB of it.
     pub last: Vec<u8>,
     /// The exit code.
@@ -130,9 +138,13 @@ impl Seen {
     /// Takes in what the server sent; true at the end.
     pub fn take(&mut self, event: &TerminalEvent) -> bool {
         match event {
-            TerminalEvent::Output(bytes) => self.add(bytes),
+            TerminalEvent::Output(bytes) => {
+                self.output += bytes.len() as u64;
+                self.add(bytes);
+            }
             TerminalEvent::Snapshot(bytes) => {
                 self.snapshots += 1;
+                self.snapshot_bytes += bytes.len() as u64;
                 self.last.clear();
                 self.add(bytes);
             }
@@ -145,7 +157,6 @@ impl Seen {
 
     fn add(&mut self, bytes: &[u8]) {
         const KEPT: usize = 64 * 1024;
-        self.bytes += bytes.len() as u64;
         self.last.extend_from_slice(bytes);
         if self.last.len() > 2 * KEPT {
             self.last.drain(..self.last.len() - KEPT);

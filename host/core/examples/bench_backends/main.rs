@@ -20,13 +20,15 @@ mod service;
 mod table;
 mod tmux;
 
+use std::process::ExitCode;
+
 use bare::Bare;
 use table::Table;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[tokio::main]
-async fn main() -> Result {
+async fn main() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().collect();
     let only = arguments.iter().position(|argument| argument == "--only");
     let only = only.and_then(|index| arguments.get(index + 1));
@@ -44,8 +46,7 @@ async fn main() -> Result {
             Err(error) => eprintln!("docker is left out: {error}"),
         }
     }
-    table.print(arguments.iter().any(|argument| argument == "--json"));
-    Ok(())
+    Ok(table.print(arguments.iter().any(|argument| argument == "--json")))
 }
 
 async fn measure(bare: &impl Bare, table: &mut Table) -> Result {

@@ -11,6 +11,8 @@ use crate::{Result, reference};
 
 /// One flood, in MiB.
 const FLOOD: u64 = 64;
+/// The same in bytes.
+const TOTAL: f64 = (FLOOD * 1024 * 1024) as f64;
 /// Each figure is the middle one of so many.
 const ROUNDS: usize = 5;
 
@@ -27,11 +29,10 @@ pub async fn measure(table: &mut Table, terminado: Option<&Terminado>) -> Result
     }
     let bare = median(bare);
     let speed = median(one.iter().map(|flood| flood.speed).collect());
-    let delivered = median(one.iter().map(|flood| flood.delivered).collect());
     let value = format!(
-        "{:.2} ({speed:.0} MB/s of {bare:.0}; {:.0} % of it shown byte by byte)",
+        "{:.2} ({speed:.0} MB/s of {bare:.0}; {})",
         speed / bare,
-        delivered * 100.0
+        one[0].shown(1)
     );
     table.row(
         "one viewer over the bare PTY",
@@ -62,7 +63,11 @@ pub async fn measure(table: &mut Table, terminado: Option<&Terminado>) -> Result
             .map(|flood| flood.right_screens)
             .min()
             .unwrap_or(0);
-        let value = format!("{ratio:.2}, {growth} MiB, {right} of {viewers} screens right");
+        let value = format!(
+            "{ratio:.2} up to the end of the slowest, {growth} MiB, {right} of {viewers} screens \
+             right; {}",
+            many[0].shown(viewers)
+        );
         let reached = ratio >= least && right == viewers && growth < 48;
         let figure = if viewers == 10 {
             "10 viewers over one"
@@ -84,13 +89,29 @@ pub async fn measure(table: &mut Table, terminado: Option<&Terminado>) -> Result
 }
 
 struct Flood {
-    /// MB/s on the side of the PTY.
+    /// MB/s on the side of the PTY, from the key to when the last viewer has the end.
     speed: f64,
-    /// The part of the output that viewers got as output.
-    delivered: f64,
+    /// What all viewers were shown as output, in bytes.
+    output: u64,
+    /// How often they were brought to the present in all, and the bytes of that.
+    snapshots: u64,
+    snapshot_bytes: u64,
     /// Bytes of memory.
     growth: u64,
     right_screens: usize,
+}
+
+impl Flood {
+    /// How much of the flood each viewer was shown, and how.
+    fn shown(&self, viewers: usize) -> String {
+        let viewers = viewers as f64;
+        format!(
+            "{:.0} % of it byte by byte, {:.0} snapshots of {:.1} MiB in all for each",
+            self.output as f64 / TOTAL / viewers * 100.0,
+            self.snapshots as f64 / viewers,
+            self.snapshot_bytes as f64 / viewers / 1024.0 / 1024.0
+        )
+    }
 }
 
 async fn flood(viewers: usize) -> Result<Flood> {
@@ -104,40 +125,41 @@ async fn flood(viewers: usize) -> Result<Flood> {
         writer.get_or_insert(own_writer);
         tasks.push(tokio::spawn(async move {
             let mut seen = Seen::default();
-            let mut begin = None;
             loop {
                 let event = reader.next().await?;
-                if begin.is_none() && matches!(event, TerminalEvent::Output(_)) {
-                    begin = Some(Instant::now());
-                }
                 let exited = matches!(event, TerminalEvent::Frame(ServerFrame::Exit { .. }));
                 if seen.take(&event) || exited {
-                    let seconds = begin.map(|begin| begin.elapsed().as_secs_f64());
-                    return Result::Ok((seen, seconds.unwrap_or(f64::INFINITY)));
+                    return Result::Ok((seen, Instant::now()));
                 }
             }
         }));
     }
+    let begin = Instant::now();
     writer
         .as_mut()
         .ok_or("nobody types")?
         .input(Bytes::from_static(b"g"))
         .await?;
-    let (mut seconds, mut delivered, mut right_screens) = (f64::INFINITY, 0.0, 0);
-    let total = FLOOD as f64 * 1024.0 * 1024.0;
+    let mut last = begin;
+    let mut flood = Flood {
+        speed: 0.0,
+        output: 0,
+        snapshots: 0,
+        snapshot_bytes: 0,
+        growth: 0,
+        right_screens: 0,
+    };
     for task in tasks {
-        let (seen, took) = task.await??;
-        seconds = seconds.min(took);
-        delivered += seen.bytes as f64 / total / viewers as f64;
-        right_screens += usize::from(is_right(&seen)?);
+        let (seen, end) = task.await??;
+        last = last.max(end);
+        flood.output += seen.output;
+        flood.snapshots += seen.snapshots;
+        flood.snapshot_bytes += seen.snapshot_bytes;
+        flood.right_screens += usize::from(is_right(&seen)?);
     }
-    let growth = server.memory()?.saturating_sub(before);
-    Ok(Flood {
-        speed: total / seconds / 1e6,
-        delivered,
-        growth,
-        right_screens,
-    })
+    flood.speed = TOTAL / (last - begin).as_secs_f64() / 1e6;
+    flood.growth = server.memory()?.saturating_sub(before);
+    Ok(flood)
 }
 
 fn is_right(seen: &Seen) -> Result<bool> {
@@ -200,5 +222,5 @@ async fn beside(slow: bool) -> Result<(f64, f64)> {
     let seconds = begin.ok_or("nothing came")?.elapsed().as_secs_f64();
     other.abort();
     let gap: f64 = std::fs::read_to_string(gap_file)?.parse()?;
-    Ok((FLOOD as f64 * 1024.0 * 1024.0 / seconds / 1e6, gap / 1e3))
+    Ok((TOTAL / seconds / 1e6, gap / 1e3))
 }

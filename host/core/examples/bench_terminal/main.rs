@@ -14,23 +14,27 @@ mod echo;
 mod exits;
 mod flood;
 mod idle;
+mod peers;
 mod reference;
 mod server;
 mod table;
 mod terminado;
 
+use std::process::ExitCode;
+
+use peers::Peers;
 use table::Table;
 use terminado::Terminado;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-fn main() -> Result {
+fn main() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some(role) = arguments
         .first()
         .filter(|argument| !argument.starts_with("--"))
     {
-        return child::run(role, &arguments[1..]);
+        return child::run(role, &arguments[1..]).map(|()| ExitCode::SUCCESS);
     }
     let value = |flag: &str| {
         let index = arguments.iter().position(|argument| argument == flag)?;
@@ -49,6 +53,14 @@ fn main() -> Result {
             if is_due("echo") {
                 echo::measure(&mut table, terminado.as_ref()).await?;
             }
+            if is_due("hostile") {
+                echo::beside_hostile(&mut table).await?;
+            }
+            if is_due("peers")
+                && let Some(peers) = Peers::build()
+            {
+                peers.measure(&mut table).await?;
+            }
             if is_due("attach") {
                 attach::measure(&mut table).await?;
             }
@@ -64,7 +76,6 @@ fn main() -> Result {
                 let reached = numbers.is_some_and(|(right, all)| right == all);
                 table.row("restored-state score", score.to_owned(), "all", reached);
             }
-            table.print(arguments.iter().any(|argument| argument == "--json"));
-            Ok(())
+            Ok(table.print(arguments.iter().any(|argument| argument == "--json")))
         })
 }

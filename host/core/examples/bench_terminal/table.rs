@@ -1,3 +1,5 @@
+use std::process::ExitCode;
+
 use serde_json::json;
 
 /// Figures in the order in which they were measured.
@@ -32,8 +34,16 @@ impl Table {
         });
     }
 
-    /// Prints all of them.
-    pub fn print(&self, json: bool) {
+    /// Prints all of them. Fails when one is not what it must be.
+    pub fn print(&self, json: bool) -> ExitCode {
+        self.print_rows(json);
+        match self.rows.iter().any(|row| row.reached == Some(false)) {
+            true => ExitCode::FAILURE,
+            false => ExitCode::SUCCESS,
+        }
+    }
+
+    fn print_rows(&self, json: bool) {
         if json {
             let rows = self.rows.iter().map(|row| {
                 json!({"figure": row.figure, "value": row.value, "must": row.must,

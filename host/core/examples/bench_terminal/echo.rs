@@ -1,6 +1,7 @@
 use std::time::Instant;
 
 use agentd_api::client::{TerminalEvent, TerminalReader, TerminalWriter};
+use agentd_host::testing::hostile;
 use bytes::Bytes;
 
 use crate::server::Server;
@@ -10,6 +11,7 @@ use crate::{Result, reference};
 
 const KEYS: usize = 2000;
 const FLOODING: usize = 10;
+const HOSTILE_KEYS: usize = 200;
 
 /// Seconds from key to echo, idle and under load.
 pub async fn measure(table: &mut Table, terminado: Option<&Terminado>) -> Result {
@@ -52,9 +54,7 @@ pub async fn measure(table: &mut Table, terminado: Option<&Terminado>) -> Result
     for number in 0..FLOODING {
         let name = format!("flood{number}");
         // More than can be written meanwhile.
-        server.run(&name, &["flood", "100000"]).await?;
-        let (_, mut flood) = server.watch(&name).await?;
-        flood.input(Bytes::from_static(b"g")).await?;
+        begin_beside(&server, &name, &["flood", "100000"]).await?;
     }
     let mut busy = echo(&mut reader, &mut writer, KEYS / 4).await?;
     let busy_p99 = percentile(&mut busy, 99.0);
@@ -70,6 +70,47 @@ pub async fn measure(table: &mut Table, terminado: Option<&Terminado>) -> Result
         "≤ 5",
         ratio <= 5.0,
     );
+    Ok(())
+}
+
+/// Seconds from key to echo while another session prints what is much work for a terminal.
+pub async fn beside_hostile(table: &mut Table) -> Result {
+    let server = Server::start()?;
+    server.run("echo", &["echo"]).await?;
+    let (mut reader, mut writer) = server.watch("echo").await?;
+    wait_for(&mut reader, b"ready").await?;
+    let mut idle = echo(&mut reader, &mut writer, KEYS).await?;
+    let idle = percentile(&mut idle, 99.0);
+    for (number, input) in hostile::inputs().iter().enumerate() {
+        let number = number.to_string();
+        begin_beside(&server, "hostile", &["hostile", &number]).await?;
+        let mut busy = echo(&mut reader, &mut writer, HOSTILE_KEYS).await?;
+        server.delete("hostile").await?;
+        let busy = percentile(&mut busy, 99.0);
+        let ratio = busy / idle;
+        table.row(
+            format!("echo p99 beside {}, over idle p99", input.name),
+            format!("{ratio:.1} (p99 {:.2} ms)", busy * 1e3),
+            "≤ 5",
+            ratio <= 5.0,
+        );
+    }
+    Ok(())
+}
+
+/// Runs a session that prints from its first key on, with a viewer who reads everything.
+async fn begin_beside(server: &Server, name: &str, role: &[&str]) -> Result {
+    server.run(name, role).await?;
+    let (mut reader, mut writer) = server.watch(name).await?;
+    writer.input(Bytes::from_static(b"g")).await?;
+    tokio::spawn(async move {
+        // Dropping it would end the viewer.
+        let _writer = writer;
+        while !matches!(
+            reader.next().await,
+            Ok(TerminalEvent::Closed { .. }) | Err(_)
+        ) {}
+    });
     Ok(())
 }
 
