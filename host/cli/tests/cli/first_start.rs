@@ -24,7 +24,9 @@ fn both_services_start_together_on_a_new_state_directory() {
     for round in 0..10 {
         let parent = tempfile::tempdir().unwrap();
         let state_dir = parent.path().join("state");
-        let programs = ["agentd-wrap", "agentd-orchestrator"].repeat(2);
+        // A second orchestrator would be refused.
+        let wrap = "agentd-wrap";
+        let programs = [wrap, "agentd-orchestrator", wrap, wrap];
         let started: Vec<Child> = programs
             .iter()
             .map(|program| start(program, &state_dir))
