@@ -280,6 +280,18 @@ async fn the_connection_of_a_viewer_that_leaves_ends_while_the_program_does_not_
 }
 
 #[tokio::test]
+async fn what_is_typed_by_a_viewer_that_leaves_at_once_is_typed() {
+    let server = wrap("pty");
+    for number in 0..20 {
+        let session = server
+            .script(&format!("demo{number}"), "read -r line; exit 7")
+            .await;
+        session.terminal("").await.type_keys("first\r").await;
+        session.ended().await;
+    }
+}
+
+#[tokio::test]
 async fn what_is_typed_before_leaving_is_typed() {
     let server = wrap("pty");
     let session = server

@@ -142,6 +142,7 @@ async fn watch(
     let mut reading = pin!(read(stream, queue));
     // A viewer may leave before the session has started.
     tokio::select! {
+        biased;
         () = session.started() => {}
         end = &mut reading => return end,
     }
@@ -154,16 +155,28 @@ async fn watch(
     let acknowledges = query.ack == Some(1);
     let acknowledgements = acknowledges.then(|| acknowledged.subscribe());
     let view = View::open(session.clone(), resumed, acknowledgements);
+    let (refusals, refused) = mpsc::channel(16);
     let view = tokio::select! {
         view = view => view,
-        end = &mut reading => return end,
+        end = &mut reading => {
+            let taking = take_all(messages, &viewer, &acknowledged, refusals);
+            let _ = timeout(LAST_INPUT, taking).await;
+            return end;
+        }
     };
     acknowledged.send_replace(view.cursor().seq);
 
-    let (refusals, refused) = mpsc::channel(16);
+    let mut receiving = pin!(receive(reading, messages, &viewer, &acknowledged, refusals));
     tokio::select! {
-        end = send(sink, session, view, &viewer, refused) => end.unwrap_or_else(|end| end),
-        end = receive(reading, messages, &viewer, &acknowledged, refusals) => end,
+        sent = send(sink, session, view, &viewer, refused) => match sent {
+            Ok(end) => end,
+            Err(end) => {
+                // The viewer has left; what it typed before that is still to be read.
+                let _ = timeout(LAST_INPUT, receiving).await;
+                end
+            }
+        },
+        end = &mut receiving => end,
     }
 }
 
