@@ -89,7 +89,6 @@ impl AgentRecord {
         let label = &session.label;
         let mut record = AgentRecord::new(id, label.created_at.clone(), label.request());
         record.env = label.env.iter().map(|name| (name.clone(), None)).collect();
-        record.take(session);
         record
     }
 

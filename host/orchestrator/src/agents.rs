@@ -298,16 +298,11 @@ impl Agents {
             let (id, session) = (id.to_owned(), session.clone());
             move |transaction| {
                 transaction.count_restart(&id)?;
-                transaction.note(&id, &session)?;
-                let Some(record) = transaction.get(&id)? else {
-                    return Ok(None);
-                };
-                let agent = record.describe(Some(&session));
-                transaction.event("restarted", &agent)?;
-                if let Some(request) = &request {
-                    transaction.answer_request(request, &agent)?;
+                let agent = transaction.answer(&id, &session, request.as_ref())?;
+                if let Some(agent) = &agent {
+                    transaction.event("restarted", agent)?;
                 }
-                Ok(Some(agent))
+                Ok(agent)
             }
         });
         let agent = restarted.await?.ok_or_else(|| gone(id))?;
@@ -361,17 +356,9 @@ impl Agents {
         request: Option<KeyedRequest>,
     ) -> Result<Agent> {
         let (agent, session) = (id.to_owned(), session.clone());
-        let noted = self.store.write(move |transaction| {
-            transaction.note(&agent, &session)?;
-            let Some(record) = transaction.get(&agent)? else {
-                return Ok(None);
-            };
-            let agent = record.describe(Some(&session));
-            if let Some(request) = &request {
-                transaction.answer_request(request, &agent)?;
-            }
-            Ok(Some(agent))
-        });
+        let noted = self
+            .store
+            .write(move |transaction| transaction.answer(&agent, &session, request.as_ref()));
         noted.await?.ok_or_else(|| gone(id))
     }
 

@@ -22,6 +22,15 @@ pub struct Keep {
     pub age: Duration,
 }
 
+impl Keep {
+    /// When something happens at `at`, events from before this are no longer kept, in milliseconds
+    /// since 1970.
+    pub fn oldest(&self, at: i64) -> i64 {
+        let age = i64::try_from(self.age.as_millis()).unwrap_or(i64::MAX);
+        at.saturating_sub(age)
+    }
+}
+
 #[derive(Debug)]
 struct Log {
     events: VecDeque<Event>,
@@ -77,8 +86,7 @@ impl Events {
         let mut log = self.lock();
         log.last = newest.id;
         log.events.extend(events.iter().cloned());
-        let age = i64::try_from(self.keep.age.as_millis()).unwrap_or(i64::MAX);
-        let oldest = newest.at.saturating_sub(age);
+        let oldest = self.keep.oldest(newest.at);
         let count = self.keep.count;
         while log.events.len() > count || log.events.front().is_some_and(|e| e.at < oldest) {
             log.events.pop_front();

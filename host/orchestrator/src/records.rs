@@ -139,14 +139,8 @@ pub fn kept_events(connection: &Connection, keep: Keep) -> rusqlite::Result<(Vec
         })
     };
     let count = i64::try_from(keep.count).unwrap_or(i64::MAX);
-    let kept = statement.query_map(params![oldest(now_millis(), keep), count], event)?;
+    let kept = statement.query_map(params![keep.oldest(now_millis()), count], event)?;
     Ok((kept.collect::<rusqlite::Result<_>>()?, last))
-}
-
-/// Events from before this are not kept, in milliseconds since 1970.
-pub fn oldest(at: i64, keep: Keep) -> i64 {
-    let age = i64::try_from(keep.age.as_millis()).unwrap_or(i64::MAX);
-    at.saturating_sub(age)
 }
 
 /// Milliseconds since 1970.

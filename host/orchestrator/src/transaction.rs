@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::agent::{AgentRecord, Unseen, Wish, status};
 use crate::events::{Event, Keep};
 use crate::keyed::KeyedRequest;
-use crate::records::{self, now_millis, oldest};
+use crate::records::{self, now_millis};
 
 /// So many ended sessions of an agent are remembered.
 const REMEMBERED: i64 = 20;
@@ -130,6 +130,25 @@ impl<'a> Transaction<'a> {
         self.event(kind, &agent.describe(None))
     }
 
+    /// As [`note`](Self::note), and gives the agent as it is then, which is the answer to `request`.
+    /// None when there is no such agent any more.
+    pub fn answer(
+        &self,
+        id: &str,
+        session: &Session,
+        request: Option<&KeyedRequest>,
+    ) -> rusqlite::Result<Option<Agent>> {
+        self.note(id, session)?;
+        let Some(record) = self.get(id)? else {
+            return Ok(None);
+        };
+        let agent = record.describe(Some(session));
+        if let Some(request) = request {
+            self.answer_request(request, &agent)?;
+        }
+        Ok(Some(agent))
+    }
+
     /// Makes a session that was found the agent's newest one.
     pub fn adopt(&self, id: &str, session: &Session) -> rusqlite::Result<()> {
         let update = "UPDATE agents SET session_id = ? WHERE id = ?";
@@ -194,8 +213,7 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// The answer to the request.
-    pub fn answer_request(&self, request: &KeyedRequest, agent: &Agent) -> rusqlite::Result<()> {
+    fn answer_request(&self, request: &KeyedRequest, agent: &Agent) -> rusqlite::Result<()> {
         let update = "UPDATE requests SET answer = ? WHERE key = ?";
         let mut update = self.connection.prepare_cached(update)?;
         update.execute(params![to_json(agent)?, request.key.as_str()])?;
@@ -215,7 +233,7 @@ impl<'a> Transaction<'a> {
         let count = i64::try_from(self.keep.count).unwrap_or(i64::MAX);
         let forget = "DELETE FROM events WHERE id <= ? OR (id < ? AND at < ?)";
         let mut forget = self.connection.prepare_cached(forget)?;
-        forget.execute(params![id - count, id, oldest(at, self.keep)])?;
+        forget.execute(params![id - count, id, self.keep.oldest(at)])?;
         self.events.push(Event {
             id: id.unsigned_abs(),
             at,
