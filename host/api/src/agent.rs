@@ -1,6 +1,11 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Exit, NewSession, Session};
+
+/// Labels of an agent: by key, its value.
+pub type Labels = BTreeMap<String, String>;
 
 /// The body of `POST /agents`.
 pub type NewAgent = NewSession;
@@ -18,6 +23,9 @@ pub struct Agent {
     pub restarts: u64,
     /// RFC 3339.
     pub created_at: String,
+    /// What its users sort it by; none on an answer of an older service.
+    #[serde(default)]
+    pub labels: Labels,
     /// The newest session, kept after its end, or null.
     pub session: Option<Session>,
     /// The sessions that have ended, oldest first; the last 20 of them.
@@ -36,21 +44,13 @@ pub struct PastSession {
     pub exit: Option<Exit>,
 }
 
-/// The query of `GET /agents`.
+/// The body of `PATCH /agents/{id}`: what is left out stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AgentQuery {
-    /// Only the agent of exactly this name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Only agents of this status.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<AgentStatus>,
-    /// 1 to 200 on a page; 50 unless given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<u64>,
-    /// How many to leave out before the page.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub offset: Option<u64>,
+#[serde(deny_unknown_fields)]
+pub struct AgentPatch {
+    /// Labels to set, and with null those to remove; the others stay.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, Option<String>>,
 }
 
 /// What became of an agent.

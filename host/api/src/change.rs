@@ -31,6 +31,11 @@ pub enum Change {
         /// As it is now.
         agent: Box<Agent>,
     },
+    /// Somebody changed its labels.
+    Edited {
+        /// As it is now.
+        agent: Box<Agent>,
+    },
     /// Its health check has another verdict.
     Health {
         /// As it is now.

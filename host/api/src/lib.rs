@@ -2,6 +2,7 @@
 //! feature `client`, a typed client. `host/API.md` says what they mean.
 
 mod agent;
+mod agent_query;
 mod change;
 #[cfg(feature = "client")]
 pub mod client;
@@ -12,7 +13,8 @@ mod problem;
 mod session;
 pub mod terminal;
 
-pub use agent::{Agent, AgentQuery, AgentStatus, NewAgent, PastSession};
+pub use agent::{Agent, AgentPatch, AgentStatus, Labels, NewAgent, PastSession};
+pub use agent_query::{AgentQuery, AgentSort, Order};
 pub use change::Change;
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError};

@@ -10,6 +10,9 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// How many there are on all pages.
     pub total: u64,
+    /// The `cursor` of the next page, when there is more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
 }
 
 /// The body of `POST /sessions`.
@@ -41,6 +44,9 @@ pub struct NewSession {
     /// The backend's own options.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub options: Map<String, Value>,
+    /// Of an agent only: by key, its value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// The body of `POST /sessions/{name}/input`.

@@ -10,14 +10,17 @@ use crate::global::Global;
 use crate::output::Output;
 use crate::service::Service;
 use crate::table::fields;
-use crate::verb::launch::Launch;
 use crate::verb::logs::Logs;
 use crate::verb::name::parse_name;
 use crate::verb::send::Send;
 use crate::verb::{info, session_text};
 
+mod create;
+mod label;
 mod list;
 
+use create::Create;
+use label::Label;
 use list::List;
 
 #[derive(Debug, Subcommand)]
@@ -29,9 +32,11 @@ pub(crate) enum OrchestratorVerb {
     /// List the agents
     List(List),
     /// Create an agent and start it
-    Create(Launch),
+    Create(Create),
     /// Show all about an agent
     Show(Show),
+    /// Print and change an agent's labels
+    Label(Label),
     /// Show an agent in this terminal
     Attach(Attach),
     /// Print what an agent has written
@@ -68,12 +73,13 @@ impl OrchestratorVerb {
             OrchestratorVerb::Info => info::info(connection, output).await,
             OrchestratorVerb::Health => info::health(connection, output).await,
             OrchestratorVerb::List(list) => list.run(connection, output).await,
-            OrchestratorVerb::Create(launch) => create(launch, connection, output).await,
+            OrchestratorVerb::Create(create) => create.run(connection, output).await,
             OrchestratorVerb::Show(show) => {
                 let agent = connection.agent(&show.name).await?;
                 output.show(&agent, details)?;
                 Ok(ExitCode::SUCCESS)
             }
+            OrchestratorVerb::Label(label) => label.run(connection, output).await,
             OrchestratorVerb::Attach(attach) => attach.run(connection).await,
             OrchestratorVerb::Logs(logs) => logs.run(connection, output).await,
             OrchestratorVerb::Send(send) => send.run(connection).await,
@@ -91,16 +97,6 @@ impl OrchestratorVerb {
             }
         }
     }
-}
-
-async fn create(launch: Launch, connection: &Connection, output: &mut Output) -> Outcome {
-    let agent = connection
-        .client
-        .create_agent(&launch.into_request()?)
-        .await
-        .map_err(|error| connection.explain(error))?;
-    output.show(&agent, |agent| agent.id.clone())?;
-    Ok(ExitCode::SUCCESS)
 }
 
 impl Agents {
@@ -134,6 +130,10 @@ fn details(agent: &Agent) -> String {
         ("Name", Some(agent.name.clone())),
         ("Id", Some(agent.id.clone())),
         ("Status", Some(agent.status.as_str().to_owned())),
+        (
+            "Labels",
+            (!agent.labels.is_empty()).then(|| label::text(&agent.labels, ", ")),
+        ),
         ("Session", session.map(session_text::state)),
         (
             "Health",

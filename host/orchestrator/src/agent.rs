@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use agentd_api::{AgentStatus, Exit, Health, NewAgent, PastSession, State};
+use agentd_api::{AgentStatus, Exit, Health, Labels, NewAgent, PastSession, State};
 use agentd_host::session::{Record, Session};
 use agentd_host::{Error, Result};
 
@@ -19,7 +19,9 @@ pub struct AgentRecord {
     pub status: AgentStatus,
     /// How often it was restarted.
     pub restarts: u64,
-    /// What it is started with, without the variables.
+    /// What its users sort it by.
+    pub labels: Labels,
+    /// What it is started with, without the variables and the labels.
     pub spec: NewAgent,
     /// Its variables; never shown. None is a value that is not kept.
     pub env: BTreeMap<String, Option<String>>,
@@ -66,6 +68,7 @@ impl AgentRecord {
     /// An agent that is about to be started for the first time.
     pub fn new(id: String, created_at: String, mut spec: NewAgent) -> Self {
         let env = std::mem::take(&mut spec.env);
+        let labels = std::mem::take(&mut spec.labels);
         AgentRecord {
             id,
             name: spec.name.clone(),
@@ -73,6 +76,7 @@ impl AgentRecord {
             wish: Wish::Running,
             status: AgentStatus::Pending,
             restarts: 0,
+            labels,
             spec,
             env: env
                 .into_iter()
@@ -179,6 +183,7 @@ impl AgentRecord {
             status,
             restarts: self.restarts,
             created_at: self.created_at.clone(),
+            labels: self.labels.clone(),
             session,
             history: self.history.clone(),
         }

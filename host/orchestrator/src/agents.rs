@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use agentd_api::{Agent, AgentQuery, NewAgent, Page, State};
+use agentd_api::{Agent, AgentPatch, NewAgent, Page, State};
 use agentd_host::session::{Adoption, Session, Sessions, finish};
 use agentd_host::{Error, ErrorKind, IdempotencyKey, Result, now};
 use tokio::runtime::Handle;
@@ -8,7 +8,9 @@ use tokio::runtime::Handle;
 use crate::agent::{AgentRecord, Unseen, Wish};
 use crate::events::Events;
 use crate::keyed::{KeyedRequest, Known, Turns};
+use crate::labels;
 use crate::previews::Previews;
+use crate::selection::Selection;
 use crate::store::Store;
 
 /// All agents. The owner on the label of an agent's session is the agent's id, by which the
@@ -168,6 +170,7 @@ impl Agents {
     }
 
     async fn start_new(&self, spec: NewAgent, request: Option<KeyedRequest>) -> Result<Agent> {
+        labels::check(&spec.labels)?;
         let id = uuid::Uuid::new_v4().to_string();
         let checked = self.sessions.check(spec.clone(), Some(id.clone()))?;
         let mut record = AgentRecord::new(id.clone(), now(), spec);
@@ -206,11 +209,15 @@ impl Agents {
         Ok(agent)
     }
 
-    /// The agents that the query asks for, oldest first.
-    pub async fn list(&self, query: AgentQuery) -> Result<Page<Agent>> {
-        let (records, total) = self.store.list(query).await?;
-        let items = records.iter().map(|record| self.describe(record)).collect();
-        Ok(Page { items, total })
+    /// Those that a client asks for.
+    pub async fn list(&self, selection: Selection) -> Result<Page<Agent>> {
+        let selected = self.store.select(selection).await?;
+        let records = selected.records.iter();
+        Ok(Page {
+            items: records.map(|record| self.describe(record)).collect(),
+            total: selected.total,
+            next_cursor: selected.next_cursor,
+        })
     }
 
     /// The agent with that id.
@@ -233,6 +240,27 @@ impl Agents {
         let sessions = self.sessions.list().into_iter();
         let active = sessions.filter(|session| session.record().state != State::Exited);
         active.count() as u64
+    }
+
+    /// Changes what the patch names.
+    pub async fn edit(&self, id: &str, patch: AgentPatch) -> Result<Agent> {
+        let (agent, session) = (id.to_owned(), self.newest(id));
+        let edited = self.store.write(move |transaction| {
+            let Some(mut record) = transaction.get(&agent)? else {
+                return Ok(Err(gone(&agent)));
+            };
+            match labels::edited(record.labels.clone(), &patch.labels) {
+                Ok(labels) if labels == record.labels => {}
+                Ok(labels) => {
+                    transaction.set_labels(&agent, &labels)?;
+                    record.labels = labels;
+                    transaction.event("edited", &record.describe(session.as_deref()))?;
+                }
+                Err(error) => return Ok(Err(error)),
+            }
+            Ok(Ok(record.describe(session.as_deref())))
+        });
+        edited.await?
     }
 
     /// Ends the agent's session and keeps it.

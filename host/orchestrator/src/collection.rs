@@ -2,14 +2,10 @@ use std::sync::Arc;
 
 use agentd_api::{Agent, AgentQuery, NewAgent, Page};
 use agentd_host::session::Session;
-use agentd_host::{Collection, Error, IdempotencyKey, Result};
+use agentd_host::{Collection, IdempotencyKey, Result};
 
 use crate::agents::Agents;
-
-/// Agents on a page when the request does not say.
-const DEFAULT_LIMIT: u64 = 50;
-/// Agents on a page at most.
-const MAX_LIMIT: u64 = 200;
+use crate::selection::Selection;
 
 impl Collection for Agents {
     const PATH: &'static str = "agents";
@@ -20,16 +16,8 @@ impl Collection for Agents {
         self.create(new, key).await
     }
 
-    async fn list(&self, mut query: AgentQuery) -> Result<Page<Agent>> {
-        let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(
-                Error::invalid("invalid-query", format!("`limit` cannot be {limit}"))
-                    .hint(format!("a page has 1 to {MAX_LIMIT} agents")),
-            );
-        }
-        query.limit = Some(limit);
-        self.list(query).await
+    async fn list(&self, query: AgentQuery) -> Result<Page<Agent>> {
+        self.list(Selection::parse(query)?).await
     }
 
     async fn show(&self, id: &str) -> Result<Agent> {

@@ -11,7 +11,10 @@ use rustix::fs::{FlockOperation, flock};
 use tokio::sync::oneshot;
 
 /// The schema, a step for each version of it. A step is never changed once it was released.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/1.sql")];
+pub const MIGRATIONS: [&str; 2] = [
+    include_str!("migrations/1.sql"),
+    include_str!("migrations/2.sql"),
+];
 
 /// Jobs of one transaction, at most.
 const BATCH: usize = 256;

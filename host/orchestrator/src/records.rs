@@ -1,8 +1,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use agentd_api::{AgentQuery, AgentStatus, PastSession};
+use agentd_api::PastSession;
 use rusqlite::types::{FromSqlError, Type};
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -27,39 +27,11 @@ pub fn all(connection: &Connection) -> rusqlite::Result<Vec<AgentRecord>> {
     statement.query_map([], record)?.collect()
 }
 
-/// The agents that the query asks for, oldest first, and how many there are without its limits.
-pub fn list(
+/// The agent, with the sessions that have ended.
+pub fn with_history(
     connection: &Connection,
-    query: &AgentQuery,
-) -> rusqlite::Result<(Vec<AgentRecord>, u64)> {
-    let mut filters = String::from("true");
-    let status = query.status.map(AgentStatus::as_str);
-    let mut values: Vec<&dyn ToSql> = Vec::new();
-    if let Some(status) = &status {
-        filters += " AND status = ?";
-        values.push(status);
-    }
-    if let Some(name) = &query.name {
-        filters += " AND name = ?";
-        values.push(name);
-    }
-    let count = format!("SELECT count(*) FROM agents WHERE {filters}");
-    let mut count = connection.prepare_cached(&count)?;
-    let total = count.query_row(&values[..], |row| row.get(0))?;
-
-    let page =
-        format!("SELECT {COLUMNS} FROM agents WHERE {filters} ORDER BY number LIMIT ? OFFSET ?");
-    let limit = query.limit.and_then(|limit| i64::try_from(limit).ok());
-    let limit = limit.unwrap_or(-1);
-    let offset = i64::try_from(query.offset.unwrap_or(0)).unwrap_or(i64::MAX);
-    values.extend([&limit as &dyn ToSql, &offset]);
-    let mut page = connection.prepare_cached(&page)?;
-    let records = page.query_map(&values[..], record)?;
-    let records = records.map(|record| with_history(connection, record?));
-    Ok((records.collect::<rusqlite::Result<_>>()?, total))
-}
-
-fn with_history(connection: &Connection, mut record: AgentRecord) -> rusqlite::Result<AgentRecord> {
+    mut record: AgentRecord,
+) -> rusqlite::Result<AgentRecord> {
     let query = "SELECT started_at, ended_at, exit FROM ended_sessions
         WHERE agent = ? ORDER BY number";
     let mut statement = connection.prepare_cached(query)?;
@@ -76,10 +48,16 @@ fn with_history(connection: &Connection, mut record: AgentRecord) -> rusqlite::R
     Ok(record)
 }
 
-const COLUMNS: &str =
-    "id, name, created_at, wish, status, restarts, spec, env, session_id, session";
+/// What [`record`] reads, in a query of `agents`.
+pub const COLUMNS: &str =
+    "id, name, created_at, wish, status, restarts, spec, env, session_id, session,
+    (SELECT json_group_object(key, value) FROM labels WHERE agent = agents.number), number";
 
-fn record(row: &Row<'_>) -> rusqlite::Result<AgentRecord> {
+/// The place of the agent's number in [`COLUMNS`].
+pub const NUMBER: usize = 11;
+
+/// The agent of a row.
+pub fn record(row: &Row<'_>) -> rusqlite::Result<AgentRecord> {
     let wish = match row.get_ref(3)?.as_str()? {
         "running" => Wish::Running,
         "stopped" => Wish::Stopped,
@@ -98,6 +76,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<AgentRecord> {
         env: from_json(row, 7)?,
         session_id: row.get(8)?,
         session: session.map(|json| parse(9, &json)).transpose()?,
+        labels: from_json(row, 10)?,
         history: Vec::new(),
     })
 }

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use agentd_host::http::{Response, idempotency_key, respond, with};
+use agentd_api::AgentPatch;
+use agentd_host::http::{Response, body, idempotency_key, respond, with};
 use agentd_host::{Daemon, IdempotencyKey, Result};
 use futures_util::stream;
 use tokio::sync::watch;
@@ -17,11 +18,26 @@ use crate::previews;
 
 /// All of them.
 pub fn routes(daemon: &Arc<Daemon>, agents: &Arc<Agents>) -> BoxedFilter<(Response,)> {
-    stop(agents)
+    edit(agents)
+        .or(stop(agents))
+        .unify()
         .or(restart(agents))
         .unify()
         .or(events(daemon, agents))
         .unify()
+        .boxed()
+}
+
+/// PATCH /agents/{id}
+fn edit(agents: &Arc<Agents>) -> BoxedFilter<(Response,)> {
+    warp::path!("agents" / String)
+        .and(warp::patch())
+        .and(with(agents))
+        .and(body())
+        .then(async |id: String, agents: Arc<Agents>, patch: AgentPatch| {
+            let agent = agents.edit(&id, patch).await;
+            respond(agent.map(|agent| warp::reply::json(&agent)))
+        })
         .boxed()
 }
 

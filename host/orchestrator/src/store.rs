@@ -1,7 +1,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use agentd_api::AgentQuery;
 use agentd_host::{Result, StartError};
 use rusqlite::Connection;
 
@@ -10,6 +9,7 @@ use crate::database::Database;
 use crate::events::{Event, Events, Keep};
 use crate::keyed::{KeyedRequest, Known};
 use crate::records;
+use crate::selection::{Selected, Selection};
 use crate::transaction::Transaction;
 
 /// The durable records of all agents, and the events of their lives.
@@ -64,9 +64,9 @@ impl Store {
         self.database.read(look).await
     }
 
-    /// The agents that the query asks for, oldest first, and how many there are without its limits.
-    pub async fn list(&self, query: AgentQuery) -> Result<(Vec<AgentRecord>, u64)> {
-        let look = move |connection: &Connection| records::list(connection, &query);
+    /// Agents that a client asks for.
+    pub async fn select(&self, selection: Selection) -> Result<Selected> {
+        let look = move |connection: &Connection| selection.read(connection);
         self.database.read(look).await
     }
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use agentd_api::{Agent, PastSession};
+use agentd_api::{Agent, Labels, PastSession};
 use agentd_host::session::Session;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
@@ -68,7 +68,25 @@ impl<'a> Transaction<'a> {
             agent.session_id,
             agent.session.as_ref().map(to_json).transpose()?,
         ])?;
+        if inserted == 1 {
+            self.set_labels(&agent.id, &agent.labels)?;
+        }
         Ok(inserted == 1)
+    }
+
+    /// Sets all labels of an agent.
+    pub fn set_labels(&self, id: &str, labels: &Labels) -> rusqlite::Result<()> {
+        let number = "SELECT number FROM agents WHERE id = ?";
+        let mut number = self.connection.prepare_cached(number)?;
+        let number: i64 = number.query_row([id], |row| row.get(0))?;
+        let remove = "DELETE FROM labels WHERE agent = ?";
+        self.connection.prepare_cached(remove)?.execute([number])?;
+        let insert = "INSERT INTO labels (agent, key, value) VALUES (?, ?, ?)";
+        let mut insert = self.connection.prepare_cached(insert)?;
+        for (key, value) in labels {
+            insert.execute(params![number, key, value])?;
+        }
+        Ok(())
     }
 
     /// Sets what is wanted of an agent. False when there is none.

@@ -1,4 +1,4 @@
-use agentd_api::{Agent, AgentStatus};
+use agentd_api::{Agent, AgentStatus, Page};
 use agentd_host::testing::{TestClient, TestSession, eventually};
 use serde_json::{Value, json};
 use warp::http::Method;
@@ -240,10 +240,47 @@ async fn lists_have_pages_and_filters() {
         "?limit=-1",
         "?offset=x",
         "?status=asleep",
+        "?sort=age",
+        "?order=up",
+        "?cursor=",
+        "?cursor=name.asc.a07",
+        "?cursor=created.asc.x",
+        "?sort=status&cursor=status.asc.failed",
+        "?cursor=created.asc.1&offset=0",
     ] {
         let answer = server.get(&format!("/agents{query}")).await;
         answer.problem(400, "invalid-query");
     }
+}
+
+#[tokio::test]
+async fn a_list_that_changes_is_read_page_by_page() {
+    let server = orchestrator("fixture");
+    let mut agents = Vec::new();
+    for number in 0..6 {
+        agents.push(server.start(&format!("a{number}"), &["run"]).await);
+    }
+    let page = async |cursor: Option<&str>| {
+        let cursor = cursor.map(|cursor| format!("&cursor={cursor}"));
+        let path = format!(
+            "/agents?sort=name&order=desc&limit=2{}",
+            cursor.unwrap_or_default()
+        );
+        let page: Page<Agent> = server.get(&path).await.expect(200).parse();
+        let names: Vec<String> = page.items.into_iter().map(|agent| agent.name).collect();
+        (names, page.next_cursor)
+    };
+    let (names, cursor) = page(None).await;
+    assert_eq!(names, ["a5", "a4"]);
+    // With an offset, `a3` would be on no page then.
+    server.delete(&agents[4].path).await.expect(204);
+    let (names, cursor) = page(cursor.as_deref()).await;
+    assert_eq!(names, ["a3", "a2"]);
+    let (names, cursor) = page(cursor.as_deref()).await;
+    assert_eq!(
+        (names, cursor),
+        (vec!["a1".to_owned(), "a0".to_owned()], None)
+    );
 }
 
 #[tokio::test]

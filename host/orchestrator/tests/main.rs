@@ -9,6 +9,7 @@ mod doors;
 mod durable;
 mod events;
 mod idempotency;
+mod labels;
 mod life;
 mod program;
 mod terminal;

@@ -130,7 +130,7 @@ async function recognise(code: string | null, setFailed: (problem: Problem | nul
   setFailed(isOld ? new Problem(401, 'old-link', 'That sign-in link has been used or is too old.', 'Get a new one with `agent ui`, or give the token.') : null);
   // With an old link, a browser that is signed in stays so. A 401 shows the sign-in page.
   if (code === null || isOld) {
-    await api.agents().then(() => {
+    await api.agents(1).then(() => {
       signedIn.value = true;
     }, refused);
   }

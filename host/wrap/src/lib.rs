@@ -5,7 +5,7 @@ use std::sync::Arc;
 use agentd_api::{NewSession, Page};
 use agentd_host::session::{Session, Sessions, Unobserved};
 use agentd_host::{
-    Collection, IdempotencyKey, Prepared, Result, Server, Service, StartError, http,
+    Collection, Error, IdempotencyKey, Prepared, Result, Server, Service, StartError, http,
 };
 use serde::Deserialize;
 
@@ -39,6 +39,10 @@ impl Collection for ByName {
 
     /// A key is not needed: a repetition finds that the name is taken.
     async fn create(&self, new: NewSession, _: Option<IdempotencyKey>) -> Result<Self::Item> {
+        if !new.labels.is_empty() {
+            return Err(Error::invalid("invalid-labels", "sessions have no labels")
+                .hint("agents have them, which agentd-orchestrator runs"));
+        }
         Ok(self.0.create(new, None).await?.describe())
     }
 
@@ -46,7 +50,11 @@ impl Collection for ByName {
         let sessions = self.0.list();
         let items: Vec<_> = sessions.iter().map(|session| session.describe()).collect();
         let total = items.len() as u64;
-        Ok(Page { items, total })
+        Ok(Page {
+            items,
+            total,
+            next_cursor: None,
+        })
     }
 
     async fn show(&self, name: &str) -> Result<Self::Item> {

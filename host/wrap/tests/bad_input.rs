@@ -148,6 +148,11 @@ async fn invalid_variables() {
 }
 
 #[tokio::test]
+async fn labels_that_only_agents_have() {
+    refused(json!({"labels": {"team": "a"}}), 400, "invalid-labels").await;
+}
+
+#[tokio::test]
 async fn options_that_the_backend_does_not_know() {
     let problem = refused(json!({"options": {"image": "x"}}), 422, "refused").await;
     assert_eq!(problem.detail, "unknown option `image`");

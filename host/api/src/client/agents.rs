@@ -1,7 +1,7 @@
 use reqwest::Method;
 
 use super::{Client, ClientError, Console, Events};
-use crate::{Agent, AgentQuery, NewAgent, Page};
+use crate::{Agent, AgentPatch, AgentQuery, NewAgent, Page};
 
 /// The most that one page of `GET /agents` holds.
 const LARGEST_PAGE: u64 = 200;
@@ -16,20 +16,19 @@ impl Client {
 
     /// All agents that `query` asks for, page after page.
     pub async fn all_agents(&self, query: &AgentQuery) -> Result<Vec<Agent>, ClientError> {
+        let mut query = AgentQuery {
+            limit: Some(LARGEST_PAGE),
+            ..query.clone()
+        };
         let mut agents = Vec::new();
         loop {
-            let page = self
-                .agents(&AgentQuery {
-                    limit: Some(LARGEST_PAGE),
-                    offset: Some(agents.len() as u64),
-                    ..query.clone()
-                })
-                .await?;
-            let last = page.items.is_empty();
+            let page = self.agents(&query).await?;
             agents.extend(page.items);
-            if last || agents.len() as u64 >= page.total {
+            if page.next_cursor.is_none() {
                 return Ok(agents);
             }
+            query.cursor = page.next_cursor;
+            query.offset = None;
         }
     }
 
@@ -51,6 +50,12 @@ impl Client {
     /// `POST /agents`
     pub async fn create_agent(&self, new: &NewAgent) -> Result<Agent, ClientError> {
         self.post(&["agents"], new).await
+    }
+
+    /// `PATCH /agents/{id}`
+    pub async fn patch_agent(&self, id: &str, patch: &AgentPatch) -> Result<Agent, ClientError> {
+        let request = self.request(Method::PATCH, &["agents", id]);
+        self.json(request.json(patch)).await
     }
 
     /// `DELETE /agents/{id}`

@@ -3,12 +3,13 @@ use std::io::stdout;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use agentd_api::{Agent, AgentQuery, AgentStatus, Change, ClientError, Page};
+use agentd_api::{Agent, AgentQuery, AgentSort, AgentStatus, Change, ClientError, Order, Page};
 use clap::Args;
 use jiff::Timestamp;
 use rustix::termios::tcgetwinsize;
 use tokio::time::{interval, sleep};
 
+use super::label;
 use crate::age::age;
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome, note};
@@ -26,6 +27,15 @@ pub(crate) struct List {
     /// Only agents of this status
     #[arg(long, value_parser = parse_status)]
     status: Option<AgentStatus>,
+    /// Only agents with this label; repeatable: with all of them
+    #[arg(long = "label", value_name = "KEY[=VALUE]")]
+    labels: Vec<String>,
+    /// What the order goes by: created, name or status
+    #[arg(long, value_name = "WORD", default_value = "created", value_parser = parse_sort)]
+    sort: AgentSort,
+    /// The greatest or newest first
+    #[arg(long)]
+    reverse: bool,
     /// Stay, and show changes as they happen
     #[arg(long, short)]
     watch: bool,
@@ -38,7 +48,11 @@ impl List {
         }
         let items = self.read(connection).await?;
         let total = items.len() as u64;
-        let page = Page { items, total };
+        let page = Page {
+            items,
+            total,
+            next_cursor: None,
+        };
         output.show(&page, |page| text(page.items.iter()))?;
         if page.items.is_empty() {
             note("no agents; `agent orchestrator create NAME` makes one");
@@ -47,12 +61,22 @@ impl List {
     }
 
     async fn read(&self, connection: &Connection) -> Result<Vec<Agent>, Failure> {
-        let query = AgentQuery {
-            status: self.status,
-            ..AgentQuery::default()
-        };
-        let agents = connection.client.all_agents(&query).await;
+        let agents = connection.client.all_agents(&self.query()).await;
         agents.map_err(|error| connection.explain(error))
+    }
+
+    fn query(&self) -> AgentQuery {
+        AgentQuery {
+            status: self.status,
+            labels: self.labels.clone(),
+            sort: self.sort,
+            order: if self.reverse {
+                Order::Desc
+            } else {
+                Order::Asc
+            },
+            ..AgentQuery::default()
+        }
     }
 
     /// On a terminal the table, always up to date; elsewhere the changes, one a line.
@@ -118,11 +142,12 @@ impl List {
             | Change::Adopted { agent }
             | Change::Exited { agent }
             | Change::Restarted { agent }
+            | Change::Edited { agent }
             | Change::Health { agent }
             | Change::Progress { agent } => (agent.id.clone(), Some(*agent)),
         };
-        let wanted = |agent: &Agent| self.status.is_none_or(|status| status == agent.status);
-        match agent.filter(wanted) {
+        let query = self.query();
+        match agent.filter(|agent| query.selects(agent)) {
             Some(agent) => agents.insert(id, agent),
             None => agents.remove(&id),
         };
@@ -147,7 +172,8 @@ fn text<'a>(agents: impl Iterator<Item = &'a Agent>) -> String {
     let now = Timestamp::now();
     table(
         [
-            "NAME", "STATUS", "SESSION", "HEALTH", "BACKEND", "RESTARTS", "AGE", "COMMAND", "ID",
+            "NAME", "STATUS", "SESSION", "HEALTH", "BACKEND", "RESTARTS", "AGE", "LABELS",
+            "COMMAND", "ID",
         ],
         agents.map(|agent| {
             let of_session = |text: &dyn Fn(&agentd_api::Session) -> String| {
@@ -161,6 +187,10 @@ fn text<'a>(agents: impl Iterator<Item = &'a Agent>) -> String {
                 of_session(&|session| session.backend_type.clone()),
                 agent.restarts.to_string(),
                 age(&agent.created_at, now),
+                match agent.labels.is_empty() {
+                    true => "-".to_owned(),
+                    false => label::text(&agent.labels, ","),
+                },
                 of_session(&|session| session_text::command(&session.command)),
                 agent.id.clone(),
             ]
@@ -176,6 +206,7 @@ fn line(change: &Change) -> String {
         Change::Adopted { agent } => ("adopted", &agent.name, Some(agent)),
         Change::Exited { agent } => ("exited", &agent.name, Some(agent)),
         Change::Restarted { agent } => ("restarted", &agent.name, Some(agent)),
+        Change::Edited { agent } => ("edited", &agent.name, Some(agent)),
         Change::Health { agent } => ("health", &agent.name, Some(agent)),
         Change::Progress { agent } => ("progress", &agent.name, Some(agent)),
         Change::Deleted { name, .. } => ("deleted", name, None),
@@ -190,6 +221,10 @@ fn line(change: &Change) -> String {
         )
     });
     format!("{event} {name}{}", more.unwrap_or_default())
+}
+
+fn parse_sort(word: &str) -> Result<AgentSort, String> {
+    serde_json::from_value(word.into()).map_err(|_| "it must be created, name or status".to_owned())
 }
 
 fn parse_status(word: &str) -> Result<AgentStatus, String> {

@@ -66,6 +66,7 @@ impl Launch {
             env: BTreeMap::from_iter(self.env),
             size: self.size,
             options: Map::from_iter(self.options),
+            ..NewSession::default()
         })
     }
 }

@@ -103,6 +103,61 @@ fn lists_can_be_limited_to_a_status() {
 }
 
 #[test]
+fn agents_are_labelled_and_found_by_their_labels() {
+    let service = Service::orchestrator("pty");
+    for (name, team) in [("one", "team=a"), ("two", "team=b")] {
+        let create = [
+            "create",
+            name,
+            "--label",
+            team,
+            "--label",
+            "x=",
+            "--working-dir",
+            "/",
+        ];
+        let command = ["--", "cat"];
+        service
+            .agent(&[&create[..], &command].concat())
+            .run()
+            .succeeded();
+    }
+    let names = |arguments: &[&str]| {
+        let list = service
+            .agent(&[&["list", "--json"], arguments].concat())
+            .run()
+            .json();
+        let names = list["items"].as_array().unwrap().iter();
+        names
+            .map(|agent| agent["name"].to_string())
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    assert_eq!(names(&["--label", "team=b"]), "\"two\"");
+    let newest_first = ["--label", "x", "--sort", "name", "--reverse"];
+    assert_eq!(names(&newest_first), "\"two\",\"one\"");
+
+    let changed = service
+        .agent(&["label", "one", "team-", "urgent=very much"])
+        .run();
+    assert_eq!(changed.succeeded(), "urgent=very much\nx=\n");
+    let shown = service.agent(&["show", "one"]).run().succeeded();
+    assert!(shown.contains("urgent=very much, x="), "{shown}");
+    assert_eq!(names(&["--label", "team"]), "\"two\"");
+    let table = service
+        .agent(&["list", "--label", "team"])
+        .run()
+        .succeeded();
+    assert!(table.contains("team=b,x="), "{table}");
+    assert_eq!(
+        service.agent(&["label", "two"]).run().succeeded(),
+        "team=b\nx=\n"
+    );
+    let wrong = service.agent(&["label", "one", "team"]).run();
+    assert_eq!(wrong.code, Some(2));
+}
+
+#[test]
 fn a_watched_list_prints_changes_as_they_happen() {
     let service = Service::orchestrator("pty");
     let mut watch = service.agent(&["list", "--watch", "--json"]).spawn();

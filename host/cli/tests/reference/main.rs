@@ -165,9 +165,9 @@ mod tests {
                         "{request}: {body}"
                     );
                     assert!(!body.contains("carries no valid"), "{request}: {body}");
-                    let (status, body) = service.ask("PATCH", path, true);
+                    let (status, body) = service.ask("PUT", path, true);
                     // The UI's files are looked up by `GET` only, whatever the path.
-                    assert_eq!(status, 405, "PATCH {path}: {body}");
+                    assert_eq!(status, 405, "PUT {path}: {body}");
                 }
             }
         }

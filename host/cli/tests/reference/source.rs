@@ -68,7 +68,7 @@ pub fn routes() -> Vec<String> {
             let Some(request) = line.strip_prefix("/// ") else {
                 continue;
             };
-            let is_request = ["GET /", "POST /", "DELETE /"]
+            let is_request = ["GET /", "POST /", "PATCH /", "DELETE /"]
                 .iter()
                 .any(|start| request.starts_with(start));
             if is_request {

@@ -70,9 +70,12 @@ impl TestClient {
 
     /// A POST of a JSON body.
     pub fn post(&self, path: &str, body: &impl Serialize) -> TestRequest {
-        let mut request = self.request(Method::POST, path);
-        request.request = request.request.json(body);
-        request
+        self.request(Method::POST, path).json(body)
+    }
+
+    /// A PATCH of a JSON body.
+    pub fn patch(&self, path: &str, body: &impl Serialize) -> TestRequest {
+        self.request(Method::PATCH, path).json(body)
     }
 
     /// Any request.
@@ -155,6 +158,11 @@ impl TestRequest {
     /// Adds a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.request = self.request.header(name, value);
+        self
+    }
+
+    fn json(mut self, body: &impl Serialize) -> Self {
+        self.request = self.request.json(body);
         self
     }
 

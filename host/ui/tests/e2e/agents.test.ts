@@ -194,6 +194,33 @@ test('the list is filtered by name and status', async () => {
   await page.getByRole('combobox', { name: 'Status' }).selectOption('');
 });
 
+test('labels are given, changed and found by', async () => {
+  const one = await create({ command: ['sh', '-c', 'read line'], labels: { team: 'a', urgent: '' } });
+  const two = await create({ command: ['sh', '-c', 'read line'], labels: { team: 'b' } });
+  await row(one.name).getByText('team=a', { exact: true }).waitFor();
+  await row(two.name).getByText('team=b', { exact: true }).waitFor();
+  await page.getByRole('searchbox', { name: 'Filter by label' }).fill('team=b');
+  await row(one.name).waitFor({ state: 'detached' });
+  await row(two.name).getByRole('link').click();
+
+  await page.getByRole('tab', { name: 'Details' }).click();
+  const labels = page.getByRole('list', { name: `Labels of ${two.name}` });
+  await labels.getByText('team=b', { exact: true }).waitFor();
+  await page.getByRole('textbox', { name: 'Add labels' }).fill('-bad=x');
+  await page.getByRole('button', { name: 'Add', exact: true }).click();
+  await page.getByText('is not the key of a label').waitFor();
+  await page.getByRole('textbox', { name: 'Add labels' }).fill('note="two words" urgent');
+  await page.getByRole('button', { name: 'Add', exact: true }).click();
+  await labels.getByText('note=two words', { exact: true }).waitFor();
+  await page.getByRole('button', { name: 'Remove the label team' }).click();
+  await labels.getByText('team=b', { exact: true }).waitFor({ state: 'detached' });
+  expect((await agent(two.id)).labels).toEqual({ note: 'two words', urgent: '' });
+
+  // What another changes is seen at once.
+  await call('PATCH', `/agents/${two.id}`, { labels: { urgent: null, late: 'yes' } });
+  await labels.getByText('late=yes', { exact: true }).waitFor();
+});
+
 test('the tabs are those of the backend', async () => {
   const made = await create({ command: ['sh', '-c', 'echo seen; read line'] });
   await row(made.name).getByRole('link').click();

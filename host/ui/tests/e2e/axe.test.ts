@@ -38,7 +38,7 @@ describe.each(['light', 'dark'] as const)('in the %s theme', (colorScheme) => {
     expect(await violations(none), 'no agents').toEqual([]);
     await none.context().close();
 
-    const running = await create({ command: ['sh', '-c', 'echo hello; read line'], env: { A: 'b' } });
+    const running = await create({ labels: { team: 'a', note: 'two words' }, command: ['sh', '-c', 'echo hello; read line'], env: { A: 'b' } });
     const failed = await create({ command: ['sh', '-c', 'exit 3'] });
     const page = await signedIn(browser, '', look);
     await page.getByRole('row').filter({ hasText: failed.name }).getByText('Failed').waitFor();

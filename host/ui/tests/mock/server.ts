@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { WebSocketServer } from 'ws';
-import type { Agent, Change, NewAgent, Session } from '../../web/service/wire.ts';
+import type { Agent, AgentPatch, Change, NewAgent, Session } from '../../web/service/wire.ts';
 import { MockSession } from './session.ts';
 
 const BACKENDS: Record<string, { capabilities: string[]; options_schema: object | null }> = {
@@ -166,9 +166,10 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     return;
   }
   if (is('GET', '/agents')) {
-    const all = [...agents.values()].map(describe);
-    const offset = Number(url.searchParams.get('offset') ?? 0);
-    return json(response, 200, { items: all.slice(offset, offset + Number(url.searchParams.get('limit') ?? 50)), total: all.length });
+    const all = [...agents.values()].map(describe).reverse();
+    const from = Number(url.searchParams.get('cursor') ?? 0);
+    const to = from + Number(url.searchParams.get('limit') ?? 50);
+    return json(response, 200, { items: all.slice(from, to), total: all.length, ...(to < all.length ? { next_cursor: String(to) } : {}) });
   }
   if (is('POST', '/agents')) {
     const spec = JSON.parse(await body(request)) as NewAgent;
@@ -176,7 +177,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
       return problem(response, 409, 'name-taken', `An agent named ${spec.name} exists.`, 'Choose another name or delete that one.');
     }
     if (!existsSync(spec.working_dir)) return problem(response, 400, 'bad-directory', `${spec.working_dir} is not a directory.`);
-    const agent: Agent = { id: randomUUID(), name: spec.name, status: 'pending', restarts: 0, created_at: new Date().toISOString(), session: null };
+    const agent: Agent = { id: randomUUID(), name: spec.name, status: 'pending', restarts: 0, created_at: new Date().toISOString(), labels: spec.labels ?? {}, session: null };
     const kept: Kept = { agent, spec, session: start({ agent, spec }) };
     agents.set(agent.id, kept);
     tell({ type: 'created', agent: describe(kept) });
@@ -186,6 +187,13 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   const kept = id ? agents.get(id) : undefined;
   if (!kept) return problem(response, 404, 'not-found', 'No such agent.');
   if (method === 'GET' && !verb) return json(response, 200, describe(kept));
+  if (method === 'PATCH' && !verb) {
+    const { labels } = JSON.parse(await body(request)) as AgentPatch;
+    const changed = Object.entries({ ...kept.agent.labels, ...labels });
+    kept.agent.labels = Object.fromEntries(changed.filter((label): label is [string, string] => label[1] !== null));
+    tell({ type: 'edited', agent: describe(kept) });
+    return json(response, 200, describe(kept));
+  }
   if (method === 'DELETE' && !verb) {
     agents.delete(kept.agent.id);
     kept.session.drop(4004);

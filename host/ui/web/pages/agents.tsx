@@ -4,12 +4,14 @@ import { AgentActions } from '../parts/actions.tsx';
 import { HealthBadge, StatusBadge } from '../parts/badge.tsx';
 import { Button } from '../parts/button.tsx';
 import { CreateDialog } from '../parts/create.tsx';
+import { Labels } from '../parts/labels.tsx';
 import { ProblemNote } from '../parts/problem.tsx';
 import { agentLink } from '../router.ts';
 import { agents, loaded, stale, total } from '../service/agents.ts';
 import { askForLastLines, lastLines } from '../service/lastlines.ts';
 import type { Agent, Status } from '../service/wire.ts';
 import { endText } from '../text/exit.ts';
+import { hasLabels } from '../text/labels.ts';
 import { duration } from '../text/time.ts';
 
 const PAGE = 50;
@@ -19,11 +21,12 @@ const STATUSES: Status[] = ['pending', 'running', 'stopped', 'failed', 'lost'];
 export function AgentsPage() {
   const [creating, setCreating] = useState(false);
   const [name, setName] = useState('');
+  const [label, setLabel] = useState('');
   const [status, setStatus] = useState('');
   const [page, setPage] = useState(0);
 
   const all = agents.value;
-  const found = all.filter((agent) => (status === '' || agent.status === status) && agent.name.toLowerCase().includes(name.toLowerCase()));
+  const found = all.filter((agent) => (status === '' || agent.status === status) && agent.name.toLowerCase().includes(name.toLowerCase()) && hasLabels(agent.labels, label));
   const pages = Math.max(1, Math.ceil(found.length / PAGE));
   const at = Math.min(page, pages - 1);
   const shown = found.slice(at * PAGE, at * PAGE + PAGE);
@@ -46,6 +49,10 @@ export function AgentsPage() {
             <label class="search">
               <span class="sr">Filter by name</span>
               <input type="search" placeholder="Filter by name" value={name} onInput={(event) => setName(event.currentTarget.value)} />
+            </label>
+            <label class="search">
+              <span class="sr">Filter by label</span>
+              <input type="search" placeholder="Filter by label" value={label} onInput={(event) => setLabel(event.currentTarget.value)} />
             </label>
             <label>
               <span class="sr">Status</span>
@@ -142,6 +149,7 @@ function AgentRow({ agent }: { agent: Agent }) {
     <tr data-agent={agent.id}>
       <th scope="row">
         <a href={agentLink(agent.id)}>{agent.name}</a>
+        <Labels agent={agent} />
       </th>
       <td data-label="Status">
         <StatusBadge agent={agent} />

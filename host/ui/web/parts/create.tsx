@@ -7,6 +7,7 @@ import { api } from '../service/api.ts';
 import { collect, type Complaints, type DraftGroup, emptyDraft, type Field as Option, fieldsOf } from '../service/options.ts';
 import { Problem } from '../service/problem.ts';
 import type { NewAgent } from '../service/wire.ts';
+import { parseLabels } from '../text/labels.ts';
 import { words } from '../text/words.ts';
 import { Button } from './button.tsx';
 import { Dialog } from './dialog.tsx';
@@ -38,6 +39,7 @@ export function CreateDialog({ onClose }: { onClose(): void }) {
   const [directory, setDirectory] = useState(lastDirectory.value);
   const [provider, setProvider] = useState('');
   const [model, setModel] = useState('');
+  const [labels, setLabels] = useState('');
   const [variables, setVariables] = useState<Variable[]>([]);
   const [fields, setFields] = useState<Option[]>([]);
   const [options, setOptions] = useState<DraftGroup>({});
@@ -72,6 +74,8 @@ export function CreateDialog({ onClose }: { onClose(): void }) {
     const argv = kind === COMMAND ? words(command) : null;
     if (kind === COMMAND && argv === null) found.command = 'A quote is not closed.';
     else if (argv?.length === 0) found.command = 'The program and its arguments.';
+    const labelled = parseLabels(labels);
+    if (labelled.complaint) found.labels = labelled.complaint;
     const { env, complaint } = environment(variables);
     if (complaint) found.env = complaint;
     const collected = collect(fields, options);
@@ -83,6 +87,7 @@ export function CreateDialog({ onClose }: { onClose(): void }) {
     else agent.agent = kind;
     if (WITH_MODEL.includes(kind) && model.trim() !== '') agent.model = model.trim();
     if (WITH_PROVIDER.includes(kind) && provider.trim() !== '') agent.provider = provider.trim();
+    if (Object.keys(labelled.labels).length > 0) agent.labels = labelled.labels;
     if (Object.keys(env).length > 0) agent.env = env;
     if (Object.keys(collected.options).length > 0) agent.options = collected.options;
     return agent;
@@ -154,6 +159,9 @@ export function CreateDialog({ onClose }: { onClose(): void }) {
             <Field label="Model">{(wiring) => <Input {...wiring} placeholder="its own default" value={model} onValue={setModel} />}</Field>
           </div>
         )}
+        <Field label="Labels" complaint={complaints.labels} help="To find it by: `key=value`, with spaces between several.">
+          {(wiring) => <Input {...wiring} class="code" placeholder="team=search urgent" value={labels} onValue={setLabels} />}
+        </Field>
         <Variables variables={variables} onVariables={setVariables} />
         {complaints.env && <p class="complaint">{complaints.env}</p>}
         {fields.length > 0 && (

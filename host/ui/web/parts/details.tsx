@@ -10,6 +10,7 @@ import { line } from '../text/words.ts';
 import { HealthBadge, StatusBadge } from './badge.tsx';
 import { Tool } from './button.tsx';
 import { copyText } from './clipboard.ts';
+import { LabelEditor } from './labels.tsx';
 
 /** Everything that the service knows about an agent. */
 export function Details({ agent }: { agent: Agent }) {
@@ -37,6 +38,10 @@ export function Details({ agent }: { agent: Agent }) {
         </Fact>
         {session && session.created_at !== agent.created_at && <Fact name="Last start">{moment(session.created_at)}</Fact>}
       </Section>
+      <section class="facts">
+        <h2>Labels</h2>
+        <LabelEditor agent={agent} />
+      </section>
       {session && (
         <Section title="What runs">
           <Fact name="Command">

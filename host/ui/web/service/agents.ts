@@ -86,12 +86,13 @@ async function reload(stop: AbortSignal): Promise<void> {
   try {
     const list = new Map<string, Agent>();
     let count = 0;
+    let cursor: string | undefined;
     do {
-      const page = await api.agents(PAGE, list.size);
+      const page = await api.agents(PAGE, cursor);
       for (const agent of page.items) list.set(agent.id, agent);
       count = page.total;
-      if (page.items.length === 0) break;
-    } while (list.size < Math.min(count, MOST) && !stop.aborted);
+      cursor = page.next_cursor;
+    } while (cursor !== undefined && list.size < MOST && !stop.aborted);
     if (stop.aborted) return;
     known.value = list;
     total.value = count;

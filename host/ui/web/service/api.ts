@@ -2,7 +2,7 @@ import { signal } from '@preact/signals';
 import { HEADER, keepKey, key } from './key.ts';
 import { LineReader } from './lines.ts';
 import { Problem } from './problem.ts';
-import type { Agent, AgentPage, Backend, Info, LogLine, NewAgent } from './wire.ts';
+import type { Agent, AgentPage, AgentPatch, Backend, Info, LogLine, NewAgent } from './wire.ts';
 
 /** Whether this browser may use the service; `null` until the first answer. */
 export const signedIn = signal<boolean | null>(null);
@@ -57,9 +57,11 @@ export const api = {
   info: () => json<Info>('/info'),
   backend: () => json<Backend>('/backend'),
 
-  agents: (limit = 1, offset = 0) => json<AgentPage>('/agents', { query: { limit, offset } }),
+  /** A page of the agents, newest first. */
+  agents: (limit: number, cursor?: string) => json<AgentPage>('/agents', { query: { order: 'desc', limit, cursor } }),
   agent: (id: string) => json<Agent>(agentPath(id)),
   create: (agent: NewAgent, signal?: AbortSignal) => json<Agent>('/agents', { method: 'POST', body: agent, signal }),
+  edit: (id: string, patch: AgentPatch) => json<Agent>(agentPath(id), { method: 'PATCH', body: patch }),
   stop: (id: string) => request(agentPath(id, '/stop'), { method: 'POST' }),
   restart: (id: string) => request(agentPath(id, '/restart'), { method: 'POST' }),
   remove: (id: string) => request(agentPath(id), { method: 'DELETE' }),

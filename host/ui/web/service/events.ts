@@ -67,6 +67,7 @@ export function parseChange(event: ServerEvent): Change | null {
     case 'adopted':
     case 'exited':
     case 'restarted':
+    case 'edited':
     case 'health':
     case 'progress':
       return body.agent?.id ? { type: event.event, agent: body.agent } : null;

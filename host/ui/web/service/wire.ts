@@ -75,6 +75,7 @@ export interface Agent {
   status: Status;
   restarts: number;
   created_at: string;
+  labels?: Record<string, string>;
   session: Session | null;
   /** Earlier runs, newest first, where the service keeps them. */
   history?: PastRun[];
@@ -89,6 +90,8 @@ export interface PastRun {
 export interface AgentPage {
   items: Agent[];
   total: number;
+  /** Where the next page begins, if there is one. */
+  next_cursor?: string;
 }
 
 /** The body of `POST /agents`. */
@@ -101,6 +104,13 @@ export interface NewAgent {
   model?: string;
   env?: Record<string, string>;
   options?: Record<string, unknown>;
+  labels?: Record<string, string>;
+}
+
+/** The body of `PATCH /agents/{id}`: what is not named stays as it is. */
+export interface AgentPatch {
+  /** A label that is null is removed. */
+  labels?: Record<string, string | null>;
 }
 
 export interface LogLine {
@@ -110,7 +120,7 @@ export interface LogLine {
 }
 
 export type Change =
-  | { type: 'created' | 'started' | 'adopted' | 'exited' | 'restarted' | 'health' | 'progress'; agent: Agent }
+  | { type: 'created' | 'started' | 'adopted' | 'exited' | 'restarted' | 'edited' | 'health' | 'progress'; agent: Agent }
   | { type: 'deleted'; id: string; name: string };
 
 /** What an agent's screen shows last; the event `output`. */

@@ -1,0 +1,344 @@
+use agentd_api::{AgentQuery, AgentSort, AgentStatus, Order};
+use agentd_host::{Error, Result};
+use rusqlite::{Connection, ToSql};
+
+use crate::agent::AgentRecord;
+use crate::records::{self, COLUMNS};
+
+/// Agents on a page when the request does not say.
+const DEFAULT_LIMIT: i64 = 50;
+/// Agents on a page at most.
+const MAX_LIMIT: i64 = 200;
+
+/// Which agents a list has, and in which order.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    name: Option<String>,
+    /// The word of it.
+    status: Option<&'static str>,
+    /// A key, and the value that it must have.
+    labels: Vec<(String, Option<String>)>,
+    sort: AgentSort,
+    order: Order,
+    limit: i64,
+    offset: i64,
+    after: Option<Place>,
+}
+
+/// A place in the order, between two agents.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Place {
+    /// What stands before it: the name, or the status.
+    word: Option<String>,
+    /// The number of the agent before it.
+    number: Option<i64>,
+}
+
+/// Some of the selected agents.
+pub struct Selected {
+    /// In order.
+    pub records: Vec<AgentRecord>,
+    /// How many there are on all pages.
+    pub total: u64,
+    /// Where the next page begins, if there is one.
+    pub next_cursor: Option<String>,
+}
+
+impl Selection {
+    /// What a client asks for.
+    pub fn parse(query: AgentQuery) -> Result<Self> {
+        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let limit = query.limit.map_or(DEFAULT_LIMIT, whole);
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            return Err(invalid(format!("`limit` cannot be {limit}"))
+                .hint(format!("a page has 1 to {MAX_LIMIT} agents")));
+        }
+        if query.cursor.is_some() && query.offset.is_some() {
+            return Err(
+                invalid("`cursor` and `offset` exclude each other".to_owned())
+                    .hint("leave `offset` out"),
+            );
+        }
+        let (sort, order) = (query.sort, query.order);
+        let place = |cursor| Place::parse(cursor, sort, order);
+        let label = |label: String| match label.split_once('=') {
+            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+            None => (label, None),
+        };
+        Ok(Selection {
+            name: query.name,
+            status: query.status.map(AgentStatus::as_str),
+            labels: query.labels.into_iter().map(label).collect(),
+            sort,
+            order,
+            limit,
+            offset: query.offset.map_or(0, whole),
+            after: query.cursor.as_deref().map(place).transpose()?,
+        })
+    }
+
+    /// Reads them. A page costs the same however many agents there are, or however many have one
+    /// of the labels; only their count is a pass over an index.
+    pub fn read(&self, connection: &Connection) -> rusqlite::Result<Selected> {
+        let (filters, values) = self.filters();
+        let count = format!("SELECT count(*) FROM agents WHERE {filters}");
+        let mut count = connection.prepare_cached(&count)?;
+        let total = count.query_row(&values[..], |row| row.get(0))?;
+
+        let (page, values) = self.page();
+        let mut page = connection.prepare_cached(&page)?;
+        let found = page.query_map(&values[..], |row| {
+            Ok((row.get::<_, i64>(records::NUMBER)?, records::record(row)?))
+        })?;
+        let mut found: Vec<(i64, AgentRecord)> = found.collect::<rusqlite::Result<_>>()?;
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let has_more = found.len() > limit;
+        found.truncate(limit);
+        let last = found.last().filter(|_| has_more);
+        let next_cursor = last.map(|(number, record)| self.cursor(*number, record));
+        let records = found.into_iter();
+        let records = records.map(|(_, record)| records::with_history(connection, record));
+        Ok(Selected {
+            records: records.collect::<rusqlite::Result<_>>()?,
+            total,
+            next_cursor,
+        })
+    }
+
+    /// Finds one more than are on the page, so that it is known whether there is a next one.
+    fn page(&self) -> (String, Vec<&dyn ToSql>) {
+        let (mut filters, mut values) = self.filters();
+        let columns = match self.sort {
+            AgentSort::Created => "number",
+            AgentSort::Name => "name",
+            AgentSort::Status => "status, number",
+        };
+        if let Some(place) = &self.after {
+            let sign = match self.order {
+                Order::Asc => ">",
+                Order::Desc => "<",
+            };
+            let marks = columns
+                .split(", ")
+                .map(|_| "?")
+                .collect::<Vec<_>>()
+                .join(", ");
+            filters += &format!(" AND ({columns}) {sign} ({marks})");
+            values.extend(place.word.iter().map(|word| word as &dyn ToSql));
+            values.extend(place.number.iter().map(|number| number as &dyn ToSql));
+        }
+        let order = columns.replace(',', &format!(" {},", self.order.as_str()));
+        let page = format!(
+            "SELECT {COLUMNS} FROM agents WHERE {filters} ORDER BY {order} {} LIMIT ? + 1 OFFSET ?",
+            self.order.as_str()
+        );
+        values.extend([&self.limit as &dyn ToSql, &self.offset]);
+        (page, values)
+    }
+
+    fn filters(&self) -> (String, Vec<&dyn ToSql>) {
+        let mut filters = "true".to_owned();
+        let mut values: Vec<&dyn ToSql> = Vec::new();
+        if let Some(status) = &self.status {
+            filters += " AND status = ?";
+            values.push(status);
+        }
+        if let Some(name) = &self.name {
+            filters += " AND name = ?";
+            values.push(name);
+        }
+        for (key, value) in &self.labels {
+            filters += " AND number IN (SELECT agent FROM labels WHERE key = ?";
+            values.push(key);
+            if let Some(value) = value {
+                filters += " AND value = ?";
+                values.push(value);
+            }
+            filters += ")";
+        }
+        (filters, values)
+    }
+
+    /// After this agent.
+    fn cursor(&self, number: i64, record: &AgentRecord) -> String {
+        let begin = beginning(self.sort, self.order);
+        match self.sort {
+            AgentSort::Created => format!("{begin}{number}"),
+            AgentSort::Name => format!("{begin}{}", record.name),
+            AgentSort::Status => format!("{begin}{}.{number}", record.status.as_str()),
+        }
+    }
+}
+
+impl Place {
+    fn parse(cursor: &str, sort: AgentSort, order: Order) -> Result<Self> {
+        let foreign = || {
+            invalid("the `cursor` is not one of this list".to_owned())
+                .hint("use `next_cursor` of the page before, with the same `sort` and `order`")
+        };
+        let place = cursor.strip_prefix(&beginning(sort, order));
+        let place = place.ok_or_else(foreign)?;
+        let number = |digits: &str| digits.parse().map(Some).map_err(|_| foreign());
+        let (word, number) = match sort {
+            AgentSort::Created => (None, number(place)?),
+            AgentSort::Name => (Some(place), None),
+            AgentSort::Status => {
+                let (status, digits) = place.split_once('.').ok_or_else(foreign)?;
+                (Some(status), number(digits)?)
+            }
+        };
+        let word = word.map(str::to_owned);
+        Ok(Place { word, number })
+    }
+}
+
+/// What a cursor in such an order begins with.
+fn beginning(sort: AgentSort, order: Order) -> String {
+    format!("{}.{}.", sort.as_str(), order.as_str())
+}
+
+fn invalid(message: String) -> Error {
+    Error::invalid("invalid-query", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use agentd_api::NewAgent;
+    use rusqlite::StatementStatus;
+
+    use super::*;
+    use crate::database::MIGRATIONS;
+    use crate::events::Keep;
+    use crate::transaction::Transaction;
+
+    /// So many agents, of which ten have failed and have a label.
+    fn agents(count: u32) -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        for step in MIGRATIONS {
+            connection.execute_batch(step).unwrap();
+        }
+        connection.execute_batch("BEGIN").unwrap();
+        let keep = Keep {
+            count: 1,
+            age: std::time::Duration::ZERO,
+        };
+        let transaction = Transaction::new(&connection, keep, true);
+        for number in 0..count {
+            let mut spec = NewAgent {
+                name: format!("agent-{number}"),
+                ..NewAgent::default()
+            };
+            let is_odd = number % (count / 10) == 0;
+            if is_odd {
+                spec.labels.insert("team".to_owned(), "a".to_owned());
+            }
+            let id = number.to_string();
+            let mut record = AgentRecord::new(id, String::new(), spec);
+            if is_odd {
+                record.status = AgentStatus::Failed;
+            }
+            assert!(transaction.insert(&record).unwrap());
+        }
+        connection.execute_batch("COMMIT").unwrap();
+        connection
+    }
+
+    /// The work that each of the first two pages takes.
+    fn two_pages(connection: &Connection, query: &AgentQuery) -> [i32; 2] {
+        let mut query = query.clone();
+        [(), ()].map(|()| {
+            let selection = Selection::parse(query.clone()).unwrap();
+            query.cursor = selection.read(connection).unwrap().next_cursor;
+            let (page, values) = selection.page();
+            let mut page = connection.prepare(&page).unwrap();
+            let found = page.query_map(&values[..], |_| Ok(())).unwrap().count();
+            assert!(found >= 5);
+            page.get_status(StatementStatus::VmStep)
+        })
+    }
+
+    #[test]
+    fn a_page_of_ten_thousand_agents_is_no_more_work_than_one_of_two_hundred() {
+        let (few, many) = (agents(200), agents(10_000));
+        let status = Some(AgentStatus::Failed);
+        let labels = vec!["team=a".to_owned()];
+        let filters = [
+            AgentQuery::default(),
+            AgentQuery {
+                status,
+                ..AgentQuery::default()
+            },
+            AgentQuery {
+                labels: labels.clone(),
+                ..AgentQuery::default()
+            },
+            AgentQuery {
+                status,
+                labels,
+                ..AgentQuery::default()
+            },
+        ];
+        for filter in filters {
+            for sort in [AgentSort::Created, AgentSort::Name, AgentSort::Status] {
+                for order in [Order::Asc, Order::Desc] {
+                    let query = AgentQuery {
+                        sort,
+                        order,
+                        limit: Some(5),
+                        ..filter.clone()
+                    };
+                    let (of_few, of_many) = (two_pages(&few, &query), two_pages(&many, &query));
+                    for (of_few, of_many) in of_few.into_iter().zip(of_many) {
+                        assert!(of_many <= of_few * 2, "{of_few}, {of_many}: {query:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pages_have_every_agent_once_and_in_order() {
+        let agents = agents(30);
+        let number_of = |record: &AgentRecord| record.id.parse::<u32>().unwrap();
+        for (sort, order) in [
+            (AgentSort::Created, Order::Asc),
+            (AgentSort::Created, Order::Desc),
+            (AgentSort::Name, Order::Asc),
+            (AgentSort::Name, Order::Desc),
+            (AgentSort::Status, Order::Asc),
+            (AgentSort::Status, Order::Desc),
+        ] {
+            let mut query = AgentQuery {
+                sort,
+                order,
+                limit: Some(7),
+                ..AgentQuery::default()
+            };
+            let mut all: Vec<AgentRecord> = Vec::new();
+            loop {
+                let selection = Selection::parse(query.clone()).unwrap();
+                let selected = selection.read(&agents).unwrap();
+                assert_eq!(selected.total, 30);
+                all.extend(selected.records);
+                query.cursor = selected.next_cursor;
+                if query.cursor.is_none() {
+                    break;
+                }
+            }
+            if order == Order::Desc {
+                all.reverse();
+            }
+            let mut expected = all.clone();
+            match sort {
+                AgentSort::Created => expected.sort_by_key(number_of),
+                AgentSort::Name => expected.sort_by_key(|record| record.name.clone()),
+                AgentSort::Status => {
+                    expected.sort_by_key(|record| (record.status.as_str(), number_of(record)));
+                }
+            }
+            assert_eq!(all, expected, "{sort:?} {order:?}");
+            all.dedup_by_key(|record| record.id.clone());
+            assert_eq!(all.len(), 30);
+        }
+    }
+}

@@ -1,0 +1,25 @@
+import { expect, test } from 'vitest';
+import { hasLabels, labelText, parseLabels } from '../../web/text/labels.ts';
+
+test('labels are read as they are typed', () => {
+  expect(parseLabels(' team=a  urgent url=x=y ').labels).toEqual({ team: 'a', urgent: '', url: 'x=y' });
+  expect(parseLabels('note="two words" empty=').labels).toEqual({ note: 'two words', empty: '' });
+  expect(parseLabels('')).toEqual({ labels: {}, complaint: null });
+});
+
+test('what is not a label is complained about', () => {
+  expect(parseLabels('=a').complaint).toContain('not the key');
+  expect(parseLabels('-a=b').complaint).toContain('“-a”');
+  expect(parseLabels(`${'k'.repeat(64)}=b`).complaint).not.toBeNull();
+  expect(parseLabels('a="b').complaint).toContain('quote');
+});
+
+test('labels are shown and found', () => {
+  expect(labelText('team', 'a')).toBe('team=a');
+  expect(labelText('urgent', '')).toBe('urgent');
+  const labels = { team: 'Alpha', urgent: '' };
+  expect(hasLabels(labels, 'team=al urg')).toBe(true);
+  expect(hasLabels(labels, 'beta')).toBe(false);
+  expect(hasLabels(labels, '')).toBe(true);
+  expect(hasLabels(undefined, 'team')).toBe(false);
+});
