@@ -65,9 +65,10 @@ impl Client {
         self.base.as_str().trim_end_matches('/')
     }
 
-    /// `GET /health`
+    /// `GET /health?verbose=1`
     pub async fn health(&self) -> Result<ServiceHealth, ClientError> {
-        self.get(&["health"]).await
+        let request = self.request(Method::GET, &["health"]);
+        self.json(request.query(&[("verbose", "1")])).await
     }
 
     /// `GET /info`

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// `GET /info`.
@@ -32,6 +34,42 @@ pub struct Health {
     /// Agents that are pending or running; only the orchestrator says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agents_active: Option<u64>,
+    /// With `?verbose=1`, what the orchestrator last did to bring about what is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconcile: Option<Reconciliation>,
+}
+
+/// One comparison of what is wanted of agents with the sessions that the backend has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reconciliation {
+    /// When it began: RFC 3339.
+    pub at: String,
+    /// How long it took, with all that it did.
+    pub duration_ms: u64,
+    /// Why the backend could not be asked; then nothing was ended or called lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How often it did what.
+    pub counts: BTreeMap<String, u64>,
+    /// The first of them; only for those who show credentials.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<ReconcileAction>,
+}
+
+/// Something that was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReconcileAction {
+    /// `adopted`, `gone`, `unknown`, `stopped`, `deleted`, `ended` or `failed`.
+    pub action: String,
+    /// The agent's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// The session's id, where the agent's does not say enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// `GET /backend`: more about the loaded library than `GET /info` may say.

@@ -18,7 +18,9 @@ pub use agent_query::{AgentQuery, AgentSort, Order};
 pub use change::Change;
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError};
-pub use info::{BackendDescription, Health as ServiceHealth, Info};
+pub use info::{
+    BackendDescription, Health as ServiceHealth, Info, ReconcileAction, Reconciliation,
+};
 pub use login::LoginCode;
 pub use logs::{LogLine, LogQuery, LogStream};
 pub use problem::Problem;

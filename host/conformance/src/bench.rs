@@ -7,7 +7,7 @@ use std::time::Duration;
 use agentd_api::{LogLine, LogQuery, NewSession, State};
 use agentd_host::loader::Library;
 use agentd_host::session::{Frame, ScreenThreads, Session, Sessions, Unobserved, View};
-use agentd_host::{Backend, Services};
+use agentd_host::{Backend, Phase, Services};
 use agentd_plugin_api::abi::host::{RemoteBackend, RemoteSession};
 use agentd_plugin_api::host::HostServices;
 use agentd_plugin_api::{Config, Manifest, SessionSpec, Size};
@@ -296,8 +296,11 @@ impl Bench {
         self.within("what is left to end", self.sessions.end_all(GRACE))
             .await?;
         if self.manifest().persistent {
-            for found in self.backend.list().await? {
-                let session = self.backend.adopt(&found.id, Tape::new()).await?;
+            for found in self.backend.list(Phase::Starting).await? {
+                let session = self
+                    .backend
+                    .adopt(&found.id, Tape::new(), Phase::Starting)
+                    .await?;
                 self.within("a session that was left to end", session.terminate(GRACE))
                     .await??;
             }

@@ -7,9 +7,10 @@ use agentd_plugin_api::abi::host::{RemoteBackend, RemoteSession};
 use agentd_plugin_api::host::HostServices;
 use agentd_plugin_api::sink::Receiver;
 use agentd_plugin_api::{Capability, Config, Found, Manifest, SessionSpec};
+use tokio::time::timeout;
 
 use crate::loader::Library;
-use crate::start_call;
+use crate::start_call::{self, StartCallError};
 use crate::{Error, Result, StartError};
 
 /// The connected backend, as the rest of the host sees it: its name and capabilities are data,
@@ -19,6 +20,16 @@ pub struct Backend {
     manifest: Manifest,
     remote: Arc<RemoteBackend>,
     start_timeout: Duration,
+}
+
+/// When something is asked of the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// While the service starts: a library that blocks its thread must not keep the service from
+    /// ending.
+    Starting,
+    /// Afterwards, again and again: nothing may stay behind.
+    Serving,
 }
 
 impl Backend {
@@ -117,23 +128,44 @@ impl Backend {
         Ok(self.remote.start(spec, events).await?)
     }
 
-    /// The sessions that outlived an earlier daemon.
-    pub async fn list(&self) -> Result<Vec<Found>> {
+    /// The sessions of this daemon and of earlier ones.
+    pub async fn list(&self, phase: Phase) -> Result<Vec<Found>> {
         if !self.manifest.persistent {
             return Ok(Vec::new());
         }
         let remote = self.remote.clone();
         let what = format!("listing the sessions of the backend `{}`", self.name());
         let list = async move { remote.list().await };
-        Ok(start_call::run_async(&what, self.start_timeout, list).await??)
+        Ok(self.within(phase, &what, list).await??)
     }
 
     /// Takes over one of them.
-    pub async fn adopt(&self, id: &str, events: Arc<dyn Receiver>) -> Result<RemoteSession> {
+    pub async fn adopt(
+        &self,
+        id: &str,
+        events: Arc<dyn Receiver>,
+        phase: Phase,
+    ) -> Result<RemoteSession> {
         let (remote, id) = (self.remote.clone(), id.to_owned());
         let what = format!("taking over a session of the backend `{}`", self.name());
         let adopt = async move { remote.adopt(&id, events).await };
-        Ok(start_call::run_async(&what, self.start_timeout, adopt).await??)
+        Ok(self.within(phase, &what, adopt).await??)
+    }
+
+    async fn within<T: Send + 'static>(
+        &self,
+        phase: Phase,
+        what: &str,
+        call: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T> {
+        let limit = self.start_timeout;
+        match phase {
+            Phase::Starting => Ok(start_call::run_async(what, limit, call).await?),
+            Phase::Serving => timeout(limit, call).await.map_err(|_| {
+                let what = what.to_owned();
+                StartCallError::Overdue { what, limit }.into()
+            }),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use agentd_api::{NewSession, Page};
+use agentd_api::{NewSession, Page, Reconciliation};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -32,6 +32,10 @@ pub trait Collection: Send + Sync + 'static {
     fn session(&self, id: &str) -> impl Future<Output = Result<Arc<Session>>> + Send;
     /// For `GET /health`, where the service counts agents.
     fn agents_active(&self) -> Option<u64> {
+        None
+    }
+    /// For `GET /health?verbose=1`, where the service reconciles.
+    fn reconciliation(&self) -> Option<Reconciliation> {
         None
     }
 }

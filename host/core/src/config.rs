@@ -157,6 +157,27 @@ pub struct Config {
     #[arg(long, env = "AGENTD_STORE_ENV", value_enum, default_value = "on")]
     pub store_env: StoreEnv,
 
+    /// Seconds after which the orchestrator compares again what is wanted of agents with what the
+    /// backend has
+    #[arg(
+        long,
+        env = "AGENTD_RECONCILE_INTERVAL_SECS",
+        default_value = "30",
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
+    pub reconcile_interval_secs: u64,
+
+    /// Seconds after which the orchestrator ends a session of its own that belongs to no agent
+    #[arg(
+        long,
+        env = "AGENTD_UNOWNED_GRACE_SECS",
+        default_value = "60",
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(0..=86_400)
+    )]
+    pub unowned_grace_secs: u64,
+
     /// What is logged to standard error, such as `info` or `agentd_host=debug`
     #[arg(
         long,

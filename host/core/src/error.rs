@@ -4,7 +4,7 @@ use crate::start_call::StartCallError;
 use crate::text;
 
 /// The code of a call that the backend has not finished in time.
-pub(crate) const BACKEND_OVERDUE: &str = "backend-overdue";
+const BACKEND_OVERDUE: &str = "backend-overdue";
 
 /// What the domain's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -86,6 +86,11 @@ impl Error {
     /// Nothing is started any more.
     pub(crate) fn shutting_down() -> Self {
         Error::unavailable("shutting-down", "the service is shutting down")
+    }
+
+    /// Whether the backend has not answered in time.
+    pub fn is_overdue(&self) -> bool {
+        self.code == BACKEND_OVERDUE
     }
 
     /// Something that should not have happened.

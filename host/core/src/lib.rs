@@ -32,7 +32,7 @@ mod start_error;
 mod state_file;
 mod text;
 
-pub use backend::Backend;
+pub use backend::{Backend, Phase};
 pub use clock::now;
 pub use collection::Collection;
 pub use config::{Auth, Config, PluginTrust, StoreEnv};

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use agentd_api::{AgentStatus, Exit, Health, Labels, NewAgent, PastSession, State};
-use agentd_host::session::{Record, Session};
+use agentd_host::session::{Label, Record, Session};
 use agentd_host::{Error, Result};
 
 /// What is kept of an agent.
@@ -45,12 +45,12 @@ pub enum Wish {
 }
 
 /// What became of a session that an earlier service had, and why that is all that is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unseen {
     /// It has ended, and nobody knows how.
-    Ended(&'static str),
+    Ended(String),
     /// It may run.
-    Unknown(&'static str),
+    Unknown(String),
 }
 
 impl Wish {
@@ -88,9 +88,8 @@ impl AgentRecord {
         }
     }
 
-    /// An agent that was found running, and of which nothing but its session is known.
-    pub fn found(id: String, session: &Session) -> Self {
-        let label = &session.label;
+    /// An agent that was found running, and of which nothing but its session's label is known.
+    pub fn found(id: String, label: &Label) -> Self {
         let mut record = AgentRecord::new(id, label.created_at.clone(), label.request());
         record.env = label.env.iter().map(|name| (name.clone(), None)).collect();
         record
@@ -126,14 +125,14 @@ impl AgentRecord {
         self.session = Some(session.describe_as(known));
     }
 
-    /// Whether its last session has ended, as far as is known.
-    pub fn has_ended(&self) -> bool {
-        let ended = [AgentStatus::Stopped, AgentStatus::Failed, AgentStatus::Lost];
-        self.wish != Wish::Deleted && ended.contains(&self.status)
+    /// Whether its newest session may run where this service cannot reach it.
+    pub fn is_out_of_reach(&self) -> bool {
+        let unknown = |session: &agentd_api::Session| session.state == State::Unknown;
+        self.session.as_ref().is_some_and(unknown)
     }
 
     /// Keeps what is known of a session that this service does not have.
-    pub fn take_unseen(&mut self, unseen: Unseen) {
+    pub fn take_unseen(&mut self, unseen: &Unseen) {
         let wanted = self.wish == Wish::Running;
         match unseen {
             Unseen::Ended(_) if !wanted => self.status = AgentStatus::Stopped,
@@ -152,13 +151,13 @@ impl AgentRecord {
             Unseen::Ended(reason) => {
                 session.state = State::Exited;
                 session.exit = Some(Exit {
-                    reason: Some(reason.to_owned()),
+                    reason: Some(reason.clone()),
                     ..Exit::default()
                 });
             }
             Unseen::Unknown(reason) => {
                 session.state = State::Unknown;
-                session.progress = Some(reason.to_owned());
+                session.progress = Some(reason.clone());
             }
         }
     }

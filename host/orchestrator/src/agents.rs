@@ -1,11 +1,12 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agentd_api::{Agent, AgentPatch, NewAgent, Page, State};
-use agentd_host::session::{Adoption, Session, Sessions, finish};
+use agentd_api::{Agent, AgentPatch, NewAgent, Page, Reconciliation, State};
+use agentd_host::session::{Session, Sessions, finish};
 use agentd_host::{Error, ErrorKind, IdempotencyKey, Result, now};
 use tokio::runtime::Handle;
 
-use crate::agent::{AgentRecord, Unseen, Wish};
+use crate::agent::{AgentRecord, Wish};
+use crate::busy::{Busy, Doing};
 use crate::events::Events;
 use crate::keyed::{KeyedRequest, Known, Turns};
 use crate::labels;
@@ -21,10 +22,12 @@ use crate::store::Store;
 /// before the agent's record names it, and a record that is to be deleted names no more sessions.
 #[derive(Clone)]
 pub struct Agents {
-    store: Arc<Store>,
-    sessions: Sessions,
+    pub(crate) store: Arc<Store>,
+    pub(crate) sessions: Sessions,
+    pub(crate) busy: Busy,
     previews: Arc<Previews>,
     turns: Arc<Turns>,
+    reconciled: Arc<Mutex<Option<Reconciliation>>>,
 }
 
 impl Agents {
@@ -35,6 +38,8 @@ impl Agents {
             previews: Arc::new(Previews::new(sessions.clone())),
             sessions,
             turns: Arc::default(),
+            busy: Busy::default(),
+            reconciled: Arc::default(),
         }
     }
 
@@ -48,81 +53,20 @@ impl Agents {
         &self.previews
     }
 
-    /// Brings the records of an earlier service and the sessions that outlived it together.
-    pub async fn reconcile(&self) -> Result<()> {
-        let (adopted, left_alone) = match self.sessions.adopt().await? {
-            Adoption::Known {
-                adopted,
-                left_alone,
-            } => (adopted, Some(left_alone)),
-            Adoption::Unknown => (Vec::new(), None),
-        };
-        for session in adopted {
-            self.adopt(session).await?;
-        }
-        for record in self.store.all().await? {
-            let listed = |id: &String| left_alone.as_ref().is_none_or(|left| left.contains(id));
-            match record.session_id.as_ref().is_some_and(listed) {
-                _ if self.newest(&record.id).is_some() || record.has_ended() => {}
-                true => self.out_of_reach(record).await?,
-                false => self.without_session(record).await?,
-            }
-        }
-        Ok(())
+    /// What the last comparison with the backend came to.
+    pub fn reconciliation(&self) -> Option<Reconciliation> {
+        self.lock_reconciled().clone()
     }
 
-    /// Lists a session that outlived an earlier service under its agent, or ends it where that is
-    /// what was wanted of the agent.
-    async fn adopt(&self, session: Arc<Session>) -> Result<()> {
-        let Some(id) = session.label.owner.clone() else {
-            tracing::warn!(session = %session.name, "not listed as an agent: its label names none");
-            return Ok(());
-        };
-        let (agent, adopted) = (id.clone(), session.clone());
-        let wish = self.store.write(move |transaction| {
-            let record = match transaction.get(&agent)? {
-                Some(record) => record,
-                None => {
-                    let found = AgentRecord::found(agent.clone(), &adopted);
-                    if !transaction.insert(&found)? {
-                        return Ok(None);
-                    }
-                    found
-                }
-            };
-            transaction.adopt(&agent, &adopted)?;
-            transaction.event("adopted", &record.describe(Some(&adopted)))?;
-            Ok(Some(record.wish))
-        });
-        match wish.await? {
-            Some(Wish::Running) => {}
-            Some(Wish::Stopped) => self.sessions.stop(&session).await?,
-            Some(Wish::Deleted) => self.end_and_remove(&id).await?,
-            None => tracing::warn!(
-                session = %session.name,
-                "not listed as an agent: the name is another's"
-            ),
-        }
-        Ok(())
+    /// Shows that from now on.
+    pub fn set_reconciliation(&self, reconciliation: Reconciliation) {
+        *self.lock_reconciled() = Some(reconciliation);
     }
 
-    /// Keeps an agent whose session cannot be reached, and of which is not known whether it runs.
-    async fn out_of_reach(&self, record: AgentRecord) -> Result<()> {
-        let reason = "its backend cannot be reached";
-        self.store
-            .write(move |transaction| transaction.note_unseen(record, Unseen::Unknown(reason)))
-            .await
-    }
-
-    /// Explains a record whose session the backend does not have.
-    async fn without_session(&self, record: AgentRecord) -> Result<()> {
-        if record.wish == Wish::Deleted {
-            return self.end_and_remove(&record.id).await;
-        }
-        let reason = "the service ended first";
-        self.store
-            .write(move |transaction| transaction.note_unseen(record, Unseen::Ended(reason)))
-            .await
+    fn lock_reconciled(&self) -> MutexGuard<'_, Option<Reconciliation>> {
+        self.reconciled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a new agent. When the client goes away meanwhile, nothing is left of it, unless the
@@ -174,12 +118,14 @@ impl Agents {
         let id = uuid::Uuid::new_v4().to_string();
         let checked = self.sessions.check(spec.clone(), Some(id.clone()))?;
         let mut record = AgentRecord::new(id.clone(), now(), spec);
+        let doing = self.busy.begin(&id);
         let pending = self.sessions.register(checked, None)?;
         let session = pending.session().clone();
         record.take(&session);
         let unfinished = Unfinished {
             agents: self,
             id: &id,
+            doing: Some(doing),
         };
         let inserted = self.store.write({
             let (session, request) = (session.clone(), request.clone());
@@ -201,11 +147,11 @@ impl Agents {
         }
         if let Err(error) = pending.start().await {
             self.end_and_remove(&id).await?;
-            std::mem::forget(unfinished);
+            unfinished.over();
             return Err(error);
         }
         let agent = self.noted(&id, &session, request).await?;
-        std::mem::forget(unfinished);
+        unfinished.over();
         Ok(agent)
     }
 
@@ -265,6 +211,7 @@ impl Agents {
 
     /// Ends the agent's session and keeps it.
     pub async fn stop(&self, id: &str) -> Result<Agent> {
+        let _doing = self.busy.begin(id);
         self.wish(id, Wish::Stopped).await?;
         let Some(session) = self.newest(id) else {
             return self.get(id).await;
@@ -288,6 +235,7 @@ impl Agents {
     }
 
     async fn start_again(&self, id: &str, request: Option<KeyedRequest>) -> Result<Agent> {
+        let doing = self.busy.begin(id);
         let spec = self.record(id).await?.request()?;
         let checked = self.sessions.check(spec, Some(id.to_owned()))?;
         let old = self.newest(id);
@@ -300,6 +248,7 @@ impl Agents {
             agents: self,
             id,
             session: &session,
+            doing: Some(doing),
         };
         let begun = self.store.write({
             let (id, session, request) = (id.to_owned(), session.clone(), request.clone());
@@ -319,7 +268,7 @@ impl Agents {
                 .store
                 .write(move |transaction| transaction.fail(&id, &session));
             fail.await?;
-            std::mem::forget(unstarted);
+            unstarted.over();
             return Err(error);
         }
         let restarted = self.store.write({
@@ -334,7 +283,7 @@ impl Agents {
             }
         });
         let agent = restarted.await?.ok_or_else(|| gone(id))?;
-        std::mem::forget(unstarted);
+        unstarted.over();
         Ok(agent)
     }
 
@@ -342,6 +291,7 @@ impl Agents {
     pub async fn delete(&self, id: &str) -> Result<()> {
         let (agents, id) = (self.clone(), id.to_owned());
         finish(async move {
+            let _doing = agents.busy.begin(&id);
             agents.wish(&id, Wish::Deleted).await?;
             let removed = agents.end_and_remove(&id).await;
             if removed.is_err() {
@@ -365,9 +315,17 @@ impl Agents {
     }
 
     /// No session is started for the agent any more, as its record says.
-    async fn end_and_remove(&self, id: &str) -> Result<()> {
+    pub(crate) async fn end_and_remove(&self, id: &str) -> Result<()> {
         while let Some(session) = self.newest(id) {
             self.sessions.delete(&session).await?;
+        }
+        if let Some(record) = self.store.get(id).await?
+            && record.is_out_of_reach()
+        {
+            let name = record.name;
+            let message = format!("`{name}` may run where this service cannot reach it now");
+            return Err(Error::unavailable("backend-unavailable", message)
+                .hint("make its backend reachable, and delete it then"));
         }
         let id = id.to_owned();
         self.store
@@ -398,7 +356,7 @@ impl Agents {
         record.describe(self.newest(&record.id).as_deref())
     }
 
-    fn newest(&self, id: &str) -> Option<Arc<Session>> {
+    pub(crate) fn newest(&self, id: &str) -> Option<Arc<Session>> {
         self.sessions.get(id).ok()
     }
 }
@@ -411,16 +369,27 @@ fn gone(id: &str) -> Error {
 struct Unfinished<'a> {
     agents: &'a Agents,
     id: &'a str,
+    /// None once it is over.
+    doing: Option<Doing>,
+}
+
+impl Unfinished<'_> {
+    fn over(mut self) {
+        self.doing = None;
+    }
 }
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        if let Ok(runtime) = Handle::try_current() {
+        if let Some(doing) = self.doing.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
             let (agents, id) = (self.agents.clone(), self.id.to_owned());
             runtime.spawn(async move {
                 if let Err(error) = agents.end_and_remove(&id).await {
                     tracing::warn!(agent = id, %error, "a start that was given up");
                 }
+                drop(doing);
             });
         }
     }
@@ -431,18 +400,32 @@ struct Unstarted<'a> {
     agents: &'a Agents,
     id: &'a str,
     session: &'a Arc<Session>,
+    /// None once it is over.
+    doing: Option<Doing>,
+}
+
+impl Unstarted<'_> {
+    fn over(mut self) {
+        self.doing = None;
+    }
 }
 
 impl Drop for Unstarted<'_> {
     fn drop(&mut self) {
-        if let Ok(runtime) = Handle::try_current() {
+        if let Some(doing) = self.doing.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
             let (agents, id) = (self.agents.clone(), self.id.to_owned());
             let session = self.session.clone();
             runtime.spawn(async move {
                 session.forgotten().await;
-                agents
+                let failed = agents
                     .store
-                    .write_later(move |transaction| transaction.fail(&id, &session.id));
+                    .write(move |transaction| transaction.fail(&id, &session.id));
+                if let Err(error) = failed.await {
+                    tracing::warn!(%error, "a start that was given up");
+                }
+                drop(doing);
             });
         }
     }

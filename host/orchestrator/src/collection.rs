@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use agentd_api::{Agent, AgentQuery, NewAgent, Page};
+use agentd_api::{Agent, AgentQuery, NewAgent, Page, Reconciliation};
 use agentd_host::session::Session;
 use agentd_host::{Collection, IdempotencyKey, Result};
 
@@ -34,5 +34,9 @@ impl Collection for Agents {
 
     fn agents_active(&self) -> Option<u64> {
         Some(self.active())
+    }
+
+    fn reconciliation(&self) -> Option<Reconciliation> {
+        self.reconciliation()
     }
 }

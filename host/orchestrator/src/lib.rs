@@ -2,12 +2,15 @@
 
 mod agent;
 mod agents;
+mod busy;
 mod collection;
 mod database;
 mod events;
 mod keyed;
 mod labels;
 mod previews;
+mod reconcile;
+mod reconciliation;
 mod records;
 mod routes;
 mod selection;
@@ -23,6 +26,7 @@ use agentd_host::{Prepared, Server, Service, StartError, StoreEnv, http};
 
 use agents::Agents;
 use events::Keep;
+use reconcile::Reconcile;
 use store::Store;
 use watch::Watch;
 
@@ -47,7 +51,9 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
     };
     let sessions = prepared.sessions(Arc::new(observer));
     let agents = Arc::new(Agents::new(store.clone(), sessions.clone()));
-    agents.reconcile().await?;
+    let mut reconcile = Reconcile::new((*agents).clone(), &prepared);
+    reconcile.begin().await?;
+    tokio::spawn(reconcile.repeat());
     let server = prepared.server(sessions, |daemon| {
         http::service(
             daemon,

@@ -20,9 +20,12 @@ pub fn get(connection: &Connection, id: &str) -> rusqlite::Result<Option<AgentRe
         .transpose()
 }
 
-/// All agents, oldest first.
-pub fn all(connection: &Connection) -> rusqlite::Result<Vec<AgentRecord>> {
-    let query = format!("SELECT {COLUMNS} FROM agents ORDER BY number");
+/// The agents that are taken to run, and those that are to be deleted, without their histories.
+pub fn unsettled(connection: &Connection) -> rusqlite::Result<Vec<AgentRecord>> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM agents
+         WHERE status IN ('pending', 'running') OR wish = 'deleted' ORDER BY number"
+    );
     let mut statement = connection.prepare_cached(&query)?;
     statement.query_map([], record)?.collect()
 }

@@ -77,9 +77,9 @@ impl Store {
         self.database.read(look).await
     }
 
-    /// All agents, oldest first, without their histories.
-    pub async fn all(&self) -> Result<Vec<AgentRecord>> {
-        self.database.read(records::all).await
+    /// The agents that are taken to run, and those that are to be deleted, without their histories.
+    pub async fn unsettled(&self) -> Result<Vec<AgentRecord>> {
+        self.database.read(records::unsettled).await
     }
 
     /// Waits until everything that was asked for is on the disk.

@@ -134,9 +134,23 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Keeps what is known of a session that this service does not have, and notes that as an event.
-    pub fn note_unseen(&mut self, mut agent: AgentRecord, unseen: Unseen) -> rusqlite::Result<()> {
+    /// Keeps what is known of the agent's newest session, which this service does not have, and
+    /// notes that as an event. False when that is known already, or the agent has another session
+    /// by now.
+    pub fn note_unseen(
+        &mut self,
+        id: &str,
+        session_id: Option<&str>,
+        unseen: &Unseen,
+    ) -> rusqlite::Result<bool> {
+        let Some(known) = self.get(id)? else {
+            return Ok(false);
+        };
+        let mut agent = known.clone();
         agent.take_unseen(unseen);
+        if known.session_id.as_deref() != session_id || known == agent {
+            return Ok(false);
+        }
         let session = agent.session.as_ref().map(to_json).transpose()?;
         let update = "UPDATE agents SET status = ?, session = ? WHERE id = ?";
         let mut update = self.connection.prepare_cached(update)?;
@@ -145,7 +159,8 @@ impl<'a> Transaction<'a> {
             Unseen::Ended(_) => "exited",
             Unseen::Unknown(_) => "progress",
         };
-        self.event(kind, &agent.describe(None))
+        self.event(kind, &agent.describe(None))?;
+        Ok(true)
     }
 
     /// As [`note`](Self::note), and gives the agent as it is then, which is the answer to `request`.

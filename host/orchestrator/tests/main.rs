@@ -12,6 +12,7 @@ mod idempotency;
 mod labels;
 mod life;
 mod program;
+mod reconcile;
 mod terminal;
 
 use agentd_host::testing::TestServer;

@@ -19,7 +19,7 @@ pub static SERVICE: Service = Service {
 /// The service, with the sessions that outlived an earlier one.
 pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
     let sessions = prepared.sessions(Arc::new(Unobserved));
-    sessions.adopt().await?;
+    sessions.adopt_all().await?;
     let collection = Arc::new(ByName(sessions.clone()));
     Ok(prepared.server(sessions, |daemon| {
         http::service(daemon, &collection, http::nothing(), http::nothing())

@@ -1,9 +1,14 @@
 use std::process::ExitCode;
 
+use agentd_api::Reconciliation;
+use jiff::Timestamp;
+
+use crate::age::age;
 use crate::connection::Connection;
 use crate::failure::Outcome;
 use crate::output::Output;
 use crate::table::fields;
+use crate::visible::visible;
 
 /// `info`: the loaded backend.
 pub(crate) async fn info(connection: &Connection, output: &mut Output) -> Outcome {
@@ -22,6 +27,17 @@ pub(crate) async fn info(connection: &Connection, output: &mut Output) -> Outcom
     Ok(ExitCode::SUCCESS)
 }
 
+fn reconciled(last: &Reconciliation) -> String {
+    let mut text = format!("{} ago", age(&last.at, Timestamp::now()));
+    for (action, count) in &last.counts {
+        text += &format!(", {count} {action}");
+    }
+    if let Some(error) = &last.error {
+        text += &format!(": {}", visible(error));
+    }
+    text
+}
+
 /// `health`: whether the service is well; a failure when it says that it is not.
 pub(crate) async fn health(connection: &Connection, output: &mut Output) -> Outcome {
     let health = connection
@@ -35,6 +51,7 @@ pub(crate) async fn health(connection: &Connection, output: &mut Output) -> Outc
             ("Version", Some(health.version.clone())),
             ("Status", Some(health.status.clone())),
             ("Active agents", health.agents_active.map(|n| n.to_string())),
+            ("Reconciled", health.reconcile.as_ref().map(reconciled)),
         ])
     })?;
     Ok(if health.status == "ok" {

@@ -1,7 +1,7 @@
 //! From the request to the description.
 
 use agentd_api::{Health, Size, State};
-use agentd_host::ErrorKind;
+use agentd_host::{ErrorKind, Phase};
 
 use crate::bench::Bench;
 use crate::fault::{Check, Fault, ensure};
@@ -163,7 +163,7 @@ async fn found(bench: &Bench, ids: &[&str]) -> Check {
     found.extend(
         bench
             .backend
-            .list()
+            .list(Phase::Starting)
             .await?
             .into_iter()
             .map(|found| found.id),

@@ -1,7 +1,7 @@
 //! What must not be, and is refused.
 
 use agentd_api::{Input, LogQuery, NewSession, Size};
-use agentd_host::{Error, ErrorKind};
+use agentd_host::{Error, ErrorKind, Phase};
 use agentd_plugin_api::Capability;
 use serde_json::{Value, json};
 
@@ -40,7 +40,10 @@ pub(super) async fn panic_containment(bench: &Bench) -> Check {
     odd_programs(bench).await?;
     odd_calls(bench).await?;
     odd_direct_calls(bench).await?;
-    let unknown = bench.backend.adopt("no such session", Tape::new()).await;
+    let unknown = bench
+        .backend
+        .adopt("no such session", Tape::new(), Phase::Starting)
+        .await;
     match unknown {
         Ok(_) => return Err(Fault::Failed("an unknown session is adopted".to_owned())),
         Err(error) => contained("adopting an unknown session", &error)?,

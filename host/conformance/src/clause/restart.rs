@@ -1,12 +1,12 @@
 //! What the daemon's next life finds.
 
 use agentd_api::{Input, State};
-use agentd_host::session::Adoption;
+use agentd_host::Phase;
 
 use super::end;
 use crate::agent::AWAIT;
 use crate::bench::Bench;
-use crate::fault::{Check, Fault, ensure};
+use crate::fault::{Check, ensure};
 use crate::line::Line;
 
 /// Ends while the daemon lives.
@@ -42,12 +42,8 @@ pub(super) async fn after(bench: &Bench) -> Check {
     ending.closed().await?;
 
     let adopted = bench
-        .within("the adoption", bench.sessions.adopt())
+        .within("the adoption", bench.sessions.adopt_all())
         .await??;
-    let Adoption::Known { adopted, .. } = adopted else {
-        let reason = "the sessions of before the restart cannot be listed";
-        return Err(Fault::Failed(reason.to_owned()));
-    };
     let mut names: Vec<String> = adopted
         .iter()
         .map(|session| session.name.to_string())
@@ -106,7 +102,7 @@ pub(super) async fn after(bench: &Bench) -> Check {
     for session in adopted {
         bench.delete(&session).await?;
     }
-    let left = bench.backend.list().await?;
+    let left = bench.backend.list(Phase::Starting).await?;
     ensure!(
         left.is_empty(),
         "{} sessions are found after their deletion",

@@ -37,21 +37,39 @@ pub fn closed(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-/// GET /health
+#[derive(Deserialize)]
+struct HealthQuery {
+    #[serde(default)]
+    verbose: String,
+}
+
+/// GET /health?verbose=
 fn health<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFilter<(Response,)> {
     warp::path!("health")
         .and(warp::get())
         .and(with(daemon))
         .and(with(collection))
-        .map(|daemon: Arc<Daemon>, collection: Arc<C>| {
-            let health = ServiceHealth {
-                status: "ok".to_owned(),
-                service: daemon.service.name.to_owned(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                agents_active: collection.agents_active(),
-            };
-            warp::reply::json(&health).into_response()
-        })
+        .and(warp::query())
+        .and(warp::header::headers_cloned())
+        .map(
+            |daemon: Arc<Daemon>, collection: Arc<C>, query: HealthQuery, headers: HeaderMap| {
+                let verbose = ["1", "true"].contains(&query.verbose.as_str());
+                let mut health = ServiceHealth {
+                    status: "ok".to_owned(),
+                    service: daemon.service.name.to_owned(),
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    agents_active: collection.agents_active(),
+                    reconcile: verbose.then(|| collection.reconciliation()).flatten(),
+                };
+                if let Some(reconcile) = &mut health.reconcile
+                    && daemon.doors.check_credentials(&headers, None).is_err()
+                {
+                    reconcile.actions.clear();
+                    reconcile.error = None;
+                }
+                warp::reply::json(&health).into_response()
+            },
+        )
         .boxed()
 }
 

@@ -1,5 +1,6 @@
 //! Sessions: one run of one agent each, independent of how a client asks for them.
 
+mod adoption;
 mod agent_kind;
 mod answers;
 mod label;
@@ -36,6 +37,7 @@ use crate::{Error, ErrorKind, Result};
 use answers::Answers;
 use life::{Asked, Life};
 
+pub use adoption::{FoundSession, Look};
 pub use label::Label;
 pub use life::Change;
 pub use name::SessionName;
@@ -43,7 +45,7 @@ pub use pending::Pending;
 pub use record::Record;
 pub use screen::Snapshot;
 pub use screen_threads::ScreenThreads;
-pub use sessions::{Adoption, Observer, Request, Sessions, Unobserved, finish};
+pub use sessions::{Observer, Request, Sessions, Unobserved, finish};
 pub use size::parse_size;
 pub use terminal::{Cursor, Log, Next, ReadStep, Terminal};
 pub use view::{Frame, View};
@@ -180,6 +182,12 @@ impl Session {
     /// Waits until the session is no longer listed.
     pub async fn forgotten(&self) {
         self.life.is_forgotten().await;
+    }
+
+    /// The backend does not have it any more, and has not reported that.
+    pub fn report_missing(&self) {
+        let reason = "the backend does not have it any more".to_owned();
+        self.life.report(Event::Lost { reason });
     }
 
     /// Delivers keyboard input, whole; pending while the program does not read.

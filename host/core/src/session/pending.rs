@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::life::Asked;
 use super::{Released, Session, Sessions};
-use crate::{Error, Result};
+use crate::{Error, Phase, Result};
 
 /// How long a backend may take to undo a start.
 const UNDO_PATIENCE: Duration = Duration::from_secs(30);
@@ -73,10 +73,11 @@ impl Pending {
 
     /// Takes over the session of an earlier daemon. An end that is asked for meanwhile comes after
     /// it.
-    pub(super) async fn adopt(mut self) -> Result<Arc<Session>> {
+    pub(super) async fn adopt(mut self, phase: Phase) -> Result<Arc<Session>> {
         let (reports, released) = self.sessions.reports(&self.session);
         self.released = Some(released);
-        match self.sessions.backend().adopt(&self.spec.id, reports).await {
+        let adopted = self.sessions.backend().adopt(&self.spec.id, reports, phase);
+        match adopted.await {
             Ok(remote) => self.started(remote),
             Err(error) => return Err(self.failed(error)),
         }

@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agentd_api::{NewSession, Size};
-use agentd_plugin_api::Found;
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -16,12 +15,10 @@ use super::{
     agent_kind, size,
 };
 use crate::backend::Backend;
-use crate::error::BACKEND_OVERDUE;
-use crate::text::quoted;
 use crate::{Error, Result, clock};
 
 /// How long a program has to end by itself when its session is deleted.
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// Is notified of what happens to sessions, in order for each of them; called inline, must not
 /// block.
@@ -40,23 +37,9 @@ impl Observer for Unobserved {
 /// A request for a session that has been checked.
 #[derive(Clone, Debug)]
 pub struct Request {
-    name: SessionName,
-    label: Label,
-    env: BTreeMap<String, String>,
-}
-
-/// What outlived an earlier daemon.
-#[derive(Debug)]
-pub enum Adoption {
-    /// The backend cannot say.
-    Unknown,
-    /// All that the backend has.
-    Known {
-        /// What this daemon has now.
-        adopted: Vec<Arc<Session>>,
-        /// The ids of those that it has not.
-        left_alone: Vec<String>,
-    },
+    pub(super) name: SessionName,
+    pub(super) label: Label,
+    pub(super) env: BTreeMap<String, String>,
 }
 
 /// All sessions of one service, by key: the owner on a session's label, or else its name. Clones
@@ -82,6 +65,8 @@ struct Registry {
     sessions: BTreeMap<String, Arc<Session>>,
     /// Set at shutdown: nothing new is started.
     closed: bool,
+    /// While the backend is asked for its sessions: the ids of those that are listed meanwhile.
+    listed_meanwhile: Option<Vec<String>>,
 }
 
 impl Sessions {
@@ -159,49 +144,6 @@ impl Sessions {
         self.list_as(id, request, replaced)
     }
 
-    /// Adopts what outlived an earlier daemon. What cannot be adopted is logged and left alone; an
-    /// error means that the backend is stuck.
-    pub async fn adopt(&self) -> Result<Adoption> {
-        let all = match self.backend().list().await {
-            Err(error) if error.code == BACKEND_OVERDUE => return Err(error),
-            Err(error) => {
-                tracing::warn!(%error, "sessions of an earlier run cannot be listed");
-                return Ok(Adoption::Unknown);
-            }
-            Ok(all) => all,
-        };
-        let (mut adopted, mut left_alone) = (Vec::new(), Vec::new());
-        for found in all {
-            let id = found.id.clone();
-            match self.adopt_one(found).await {
-                Ok(session) => {
-                    tracing::info!(session = %session.name, "adopted");
-                    adopted.push(session);
-                }
-                Err(error) if error.code == BACKEND_OVERDUE => return Err(error),
-                Err(error) => {
-                    tracing::warn!(session = quoted(&id), %error, "not adopted");
-                    left_alone.push(id);
-                }
-            }
-        }
-        Ok(Adoption::Known {
-            adopted,
-            left_alone,
-        })
-    }
-
-    async fn adopt_one(&self, found: Found) -> Result<Arc<Session>> {
-        let label: Label = serde_json::from_str(&found.label)
-            .map_err(|error| Error::internal(format!("its label cannot be read: {error}")))?;
-        let request = Request {
-            name: SessionName::parse(&label.name)?,
-            label,
-            env: BTreeMap::new(),
-        };
-        self.list_as(found.id, request, None)?.adopt().await
-    }
-
     /// The session of that key.
     pub fn get(&self, key: &str) -> Result<Arc<Session>> {
         let session = self.lock().sessions.get(key).cloned();
@@ -275,7 +217,7 @@ impl Sessions {
         self.reports(session).0
     }
 
-    fn list_as(
+    pub(super) fn list_as(
         &self,
         id: String,
         request: Request,
@@ -298,6 +240,9 @@ impl Sessions {
         if listed.is_some_and(|listed| !replaced.iter().any(|old| Arc::ptr_eq(old, listed))) {
             return Err(session.already_listed());
         }
+        if let Some(listed) = &mut registry.listed_meanwhile {
+            listed.push(session.id.clone());
+        }
         registry.sessions.insert(key, session.clone());
         drop(registry);
         Ok(Pending::new(self.clone(), session, spec, replaced))
@@ -307,8 +252,21 @@ impl Sessions {
         Reports::of(session, &self.shared.activity)
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    /// Whether nothing is started any more.
+    pub fn is_closed(&self) -> bool {
         self.lock().closed
+    }
+
+    /// Begins to remember which sessions are listed, and gives those that are already.
+    pub(super) fn begin_look(&self) -> Vec<Arc<Session>> {
+        let mut registry = self.lock();
+        registry.listed_meanwhile = Some(Vec::new());
+        registry.sessions.values().cloned().collect()
+    }
+
+    /// The ids of those that were listed since then.
+    pub(super) fn end_look(&self) -> Vec<String> {
+        self.lock().listed_meanwhile.take().unwrap_or_default()
     }
 
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

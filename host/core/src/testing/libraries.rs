@@ -14,6 +14,7 @@ pub fn libraries() -> PathBuf {
                 "-p=agentd-host",
                 "--lib",
                 "--example=agentd_backend_fixture",
+                "--example=agentd_backend_kept",
                 "--example=agentd_backend_liar",
                 "--example=agentd_backend_slow",
                 "--example=agentd_backend_stuck",

@@ -1,0 +1,148 @@
+use std::collections::{BTreeMap, HashSet};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use agentd_api::State;
+use agentd_plugin_api::sink::Receiver;
+use agentd_plugin_api::{Found, PushStatus};
+
+use super::sessions::GRACE;
+use super::{CLOSED, Label, Request, Session, SessionName, Sessions};
+use crate::text::quoted;
+use crate::{Error, Phase, Result};
+
+/// What the backend has of this daemon's sessions, beside what the daemon has of them.
+#[derive(Debug)]
+pub enum Look {
+    /// The backend cannot say, for this reason.
+    Unknown(String),
+    /// All of them.
+    Known {
+        /// Those that the backend has and the daemon has not.
+        found: Vec<FoundSession>,
+        /// Those that the daemon has and the backend has not. An end that has not been reported yet
+        /// may be the reason.
+        missing: Vec<Arc<Session>>,
+    },
+}
+
+/// A session that outlived an earlier daemon, or a start that was undone.
+#[derive(Debug)]
+pub struct FoundSession {
+    /// A UUID, if the daemon has made it.
+    pub id: String,
+    label: Result<Label>,
+}
+
+impl FoundSession {
+    fn new(Found { id, label }: Found) -> Self {
+        let label = serde_json::from_str(&label)
+            .map_err(|error| Error::internal(format!("its label cannot be read: {error}")));
+        FoundSession { id, label }
+    }
+
+    /// What is stored beside it, if that can be read.
+    pub fn label(&self) -> Option<&Label> {
+        self.label.as_ref().ok()
+    }
+
+    /// What the service that made it noted on its label.
+    pub fn owner(&self) -> Option<&str> {
+        self.label()?.owner.as_deref()
+    }
+}
+
+impl Sessions {
+    /// Asks the backend for its sessions; once at a time. An error means that the backend was stuck
+    /// while the service started.
+    pub async fn look(&self, phase: Phase) -> Result<Look> {
+        let before = self.begin_look();
+        let settled: Vec<_> = before
+            .iter()
+            .filter(|session| self.backend().is_persistent() && !session.life.is_starting())
+            .cloned()
+            .collect();
+        let all = self.backend().list(phase).await;
+        let meanwhile = self.end_look();
+        let all = match all {
+            Err(error) if phase == Phase::Starting && error.is_overdue() => {
+                return Err(error);
+            }
+            Err(error) => return Ok(Look::Unknown(error.to_string())),
+            Ok(all) => all,
+        };
+        let ours = before.iter().map(|session| session.id.as_str());
+        let ours: HashSet<&str> = ours.chain(meanwhile.iter().map(String::as_str)).collect();
+        let theirs: HashSet<String> = all.iter().map(|found| found.id.clone()).collect();
+        let missing = |session: &Arc<Session>| {
+            session.record().state != State::Exited && !theirs.contains(&session.id)
+        };
+        Ok(Look::Known {
+            missing: settled.into_iter().filter(missing).collect(),
+            found: all
+                .into_iter()
+                .filter(|found| !ours.contains(found.id.as_str()))
+                .map(FoundSession::new)
+                .collect(),
+        })
+    }
+
+    /// Takes over a session and lists it.
+    pub async fn adopt(&self, found: FoundSession, phase: Phase) -> Result<Arc<Session>> {
+        let label = found.label?;
+        let request = Request {
+            name: SessionName::parse(&label.name)?,
+            label,
+            env: BTreeMap::new(),
+        };
+        let session = self.list_as(found.id, request, None)?.adopt(phase).await?;
+        tracing::info!(session = %session.name, "adopted");
+        Ok(session)
+    }
+
+    /// Takes over whatever outlived an earlier daemon. What cannot be adopted is logged and left
+    /// alone; an error means that the backend is stuck.
+    pub async fn adopt_all(&self) -> Result<Vec<Arc<Session>>> {
+        let found = match self.look(Phase::Starting).await? {
+            Look::Known { found, .. } => found,
+            Look::Unknown(error) => {
+                tracing::warn!(error, "sessions of an earlier run cannot be listed");
+                return Ok(Vec::new());
+            }
+        };
+        let mut adopted = Vec::new();
+        for found in found {
+            let id = found.id.clone();
+            match self.adopt(found, Phase::Starting).await {
+                Ok(session) => adopted.push(session),
+                Err(error) if error.is_overdue() => return Err(error),
+                Err(error) => tracing::warn!(session = quoted(&id), %error, "not adopted"),
+            }
+        }
+        Ok(adopted)
+    }
+
+    /// Ends a session that the backend has and nobody lists.
+    pub async fn end_unlisted(&self, id: &str) -> Result<()> {
+        let ignored = Arc::new(Ignored);
+        let remote = self.backend().adopt(id, ignored, Phase::Serving).await?;
+        Ok(remote.terminate(GRACE).await?)
+    }
+}
+
+/// Takes reports that nobody needs.
+struct Ignored;
+
+impl Receiver for Ignored {
+    fn push(&self, _: &[u8]) -> PushStatus {
+        CLOSED
+    }
+
+    fn message(&self, _: &str) -> PushStatus {
+        CLOSED
+    }
+
+    fn ready(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::ready(()))
+    }
+}

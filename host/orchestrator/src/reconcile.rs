@@ -1,0 +1,410 @@
+//! Brings together what is wanted of agents and the sessions that the backend has: after an end of
+//! the service of any kind, and again and again, since a request may fail and the backend may have
+//! been out of reach.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentd_api::{ReconcileAction, State};
+use agentd_host::session::{FoundSession, Look, Session};
+use agentd_host::{Error, Phase, Prepared, Result};
+use futures_util::{StreamExt, stream};
+use tokio::time::{Instant, timeout};
+
+use crate::agent::{AgentRecord, Unseen, Wish};
+use crate::agents::Agents;
+use crate::busy::Doing;
+use crate::reconciliation::Run;
+
+/// So many sessions are adopted or ended at a time.
+const AT_ONCE: usize = 8;
+
+/// How long an end is waited for. One that takes longer goes on, and is not begun again meanwhile.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Compares and repairs, once at a time.
+pub struct Reconcile {
+    agents: Agents,
+    interval: Duration,
+    grace: Duration,
+    /// Whether the backend has listed its sessions to this service. Until then a session whose agent
+    /// has no record is an agent's of a state directory that was lost, and later a remainder.
+    has_listed: bool,
+    /// The first run, whose ends are not waited for by the start.
+    begun: Option<(Run, Vec<End>)>,
+    /// Since when there are sessions that belong to no agent.
+    unowned: HashMap<String, Instant>,
+    /// The sessions that the backend did not have when it was last asked, and should have had.
+    missing: HashSet<String>,
+}
+
+/// Something that has to end.
+enum End {
+    /// An agent's session: the agent is to be stopped.
+    Stop(String, Arc<Session>),
+    /// An agent and its session.
+    Delete(String),
+    /// A session that belongs to no agent.
+    Unowned(String),
+}
+
+/// What becomes of a session that was found.
+enum Found {
+    Adopted,
+    /// Its agent is being changed; to be looked at the next time.
+    Busy,
+    /// It belongs to no agent.
+    Unowned,
+    /// It could not be adopted, for this reason.
+    LeftAlone(String),
+}
+
+impl Reconcile {
+    /// For these agents, as often as the operator wants.
+    pub fn new(agents: Agents, prepared: &Prepared) -> Self {
+        let config = prepared.config();
+        Reconcile {
+            agents,
+            interval: Duration::from_secs(config.reconcile_interval_secs),
+            grace: Duration::from_secs(config.unowned_grace_secs),
+            has_listed: false,
+            begun: None,
+            unowned: HashMap::new(),
+            missing: HashSet::new(),
+        }
+    }
+
+    /// Adopts what outlived an earlier service, and explains the records that have no session. An
+    /// error means that the service cannot start.
+    pub async fn begin(&mut self) -> Result<()> {
+        let mut run = Run::begin();
+        let ends = self.compare(Phase::Starting, &mut run).await?;
+        self.agents.set_reconciliation(run.so_far());
+        self.begun = Some((run, ends));
+        Ok(())
+    }
+
+    /// Reconciles until the service ends.
+    pub async fn repeat(mut self) {
+        while !self.agents.sessions.is_closed() {
+            let (mut run, ends) = match self.begun.take() {
+                Some(begun) => begun,
+                None => self.compare_again().await,
+            };
+            self.end(ends, &mut run).await;
+            self.agents.set_reconciliation(run.so_far());
+            tokio::time::sleep(self.interval).await;
+        }
+    }
+
+    async fn compare_again(&mut self) -> (Run, Vec<End>) {
+        let mut run = Run::begin();
+        let ends = self.compare(Phase::Serving, &mut run).await;
+        let ends = ends.unwrap_or_else(|error| {
+            tracing::warn!(%error, "agents are not reconciled");
+            run.failed(error.to_string());
+            Vec::new()
+        });
+        (run, ends)
+    }
+
+    /// Compares, adopts, and writes down what is known. Gives what is to be ended.
+    async fn compare(&mut self, phase: Phase, run: &mut Run) -> Result<Vec<End>> {
+        let mut ends = Vec::new();
+        // The sessions that the backend has and this service has not; None when it cannot say.
+        let mut left_alone = Some(HashMap::new());
+        match self.agents.sessions.look(phase).await? {
+            Look::Unknown(reason) => {
+                tracing::warn!(reason, "the backend's sessions cannot be listed");
+                run.failed(reason);
+                left_alone = None;
+            }
+            Look::Known { found, missing } => {
+                let unowned = self.adopt(found, phase, run, &mut left_alone).await?;
+                self.has_listed = true;
+                ends.extend(self.overdue(unowned));
+                self.explain_missing(&missing, run);
+            }
+        }
+        for record in self.agents.store.unsettled().await? {
+            if self.agents.busy.is(&record.id) {
+                continue;
+            }
+            match (self.agents.newest(&record.id), record.wish) {
+                (Some(_), Wish::Running) => {}
+                (Some(session), Wish::Stopped) => {
+                    if session.record().state != State::Exited {
+                        ends.push(End::Stop(record.id, session));
+                    }
+                }
+                (Some(_), Wish::Deleted) => ends.push(End::Delete(record.id)),
+                (None, wish) => {
+                    let unseen = self.unseen(&record, left_alone.as_ref());
+                    let gone = matches!(unseen, Unseen::Ended(_));
+                    self.explain(&record, unseen, run).await?;
+                    if gone && wish == Wish::Deleted {
+                        ends.push(End::Delete(record.id));
+                    }
+                }
+            }
+        }
+        Ok(ends)
+    }
+
+    /// What is to be said of an agent whose newest session this service does not have.
+    fn unseen(&self, record: &AgentRecord, left_alone: Option<&HashMap<String, String>>) -> Unseen {
+        let this = self.agents.sessions.backend().name();
+        let other = record.session.as_ref().map(|s| s.backend_type.as_str());
+        if let Some(other) = other.filter(|other| *other != this) {
+            let reason = format!("it was started by the backend `{other}`, and this is `{this}`");
+            return Unseen::Unknown(reason);
+        }
+        let Some(left_alone) = left_alone else {
+            return Unseen::Unknown("its backend cannot be reached".to_owned());
+        };
+        match record.session_id.as_ref().and_then(|id| left_alone.get(id)) {
+            Some(reason) => Unseen::Unknown(reason.clone()),
+            None => Unseen::Ended("the service ended first".to_owned()),
+        }
+    }
+
+    async fn explain(&self, record: &AgentRecord, unseen: Unseen, run: &mut Run) -> Result<()> {
+        let (id, session_id) = (record.id.clone(), record.session_id.clone());
+        let (action, reason) = match &unseen {
+            Unseen::Ended(reason) => ("gone", reason.clone()),
+            Unseen::Unknown(reason) => ("unknown", reason.clone()),
+        };
+        let noted = self
+            .agents
+            .store
+            .write(move |transaction| transaction.note_unseen(&id, session_id.as_deref(), &unseen));
+        if noted.await? {
+            tracing::info!(agent = record.name, reason, "its session is not there");
+            run.note(ReconcileAction {
+                action: action.to_owned(),
+                agent: Some(record.id.clone()),
+                reason: Some(reason),
+                ..ReconcileAction::default()
+            });
+        }
+        Ok(())
+    }
+
+    /// Adopts sessions, and gives those that belong to no agent. What cannot be adopted is added to
+    /// `left_alone`, with the reason.
+    async fn adopt(
+        &self,
+        found: Vec<FoundSession>,
+        phase: Phase,
+        run: &mut Run,
+        left_alone: &mut Option<HashMap<String, String>>,
+    ) -> Result<Vec<String>> {
+        let mut named = Vec::new();
+        for session in found {
+            let record = match session.owner() {
+                Some(owner) => self.agents.store.get(owner).await?,
+                None => None,
+            };
+            let is_newest = record.is_some_and(|r| r.session_id.as_deref() == Some(&session.id));
+            named.push((!is_newest, session));
+        }
+        // Of two sessions of one agent the one that its record names comes first.
+        named.sort_by_key(|(other, _)| *other);
+        let (newest, others): (Vec<_>, Vec<_>) = named.into_iter().partition(|(other, _)| !other);
+        let mut unowned = Vec::new();
+        for group in [newest, others] {
+            let adoptions = stream::iter(group).map(async |(_, session)| {
+                let (id, owner) = (session.id.clone(), session.owner().map(str::to_owned));
+                let found = self.adopt_one(session, phase).await;
+                (id, owner, found)
+            });
+            let mut adoptions = adoptions.buffer_unordered(AT_ONCE);
+            while let Some((session, agent, found)) = adoptions.next().await {
+                let reason = match found? {
+                    Found::Adopted => None,
+                    Found::LeftAlone(reason) => Some(reason),
+                    Found::Busy => {
+                        if let Some(left_alone) = left_alone {
+                            left_alone.insert(session, "it is being changed".to_owned());
+                        }
+                        continue;
+                    }
+                    Found::Unowned => {
+                        unowned.push(session);
+                        continue;
+                    }
+                };
+                if let Some(reason) = &reason
+                    && let Some(left_alone) = left_alone
+                {
+                    let reason = format!("it cannot be taken over: {reason}");
+                    left_alone.insert(session.clone(), reason);
+                }
+                run.note(ReconcileAction {
+                    action: if reason.is_none() {
+                        "adopted"
+                    } else {
+                        "failed"
+                    }
+                    .to_owned(),
+                    agent,
+                    session: Some(session),
+                    reason,
+                });
+            }
+        }
+        Ok(unowned)
+    }
+
+    async fn adopt_one(&self, found: FoundSession, phase: Phase) -> Result<Found> {
+        let Some((owner, label)) = found.owner().zip(found.label()) else {
+            return Ok(Found::Unowned);
+        };
+        let owner = owner.to_owned();
+        if self.agents.newest(&owner).is_some() {
+            return Ok(match self.agents.busy.is(&owner) {
+                true => Found::Busy,
+                false => Found::Unowned,
+            });
+        }
+        let Some(_doing) = self.agents.busy.begin_alone(&owner) else {
+            return Ok(Found::Busy);
+        };
+        let store = &self.agents.store;
+        if store.get(&owner).await?.is_none() {
+            let record = AgentRecord::found(owner.clone(), label);
+            let insert = async { store.write(move |t| t.insert(&record)).await };
+            if self.has_listed || !insert.await? {
+                return Ok(Found::Unowned);
+            }
+        }
+        let session = match self.agents.sessions.adopt(found, phase).await {
+            Err(error) if phase == Phase::Starting && error.is_overdue() => return Err(error),
+            Err(error) => {
+                tracing::warn!(agent = owner, %error, "its session is not adopted");
+                return Ok(Found::LeftAlone(error.to_string()));
+            }
+            Ok(session) => session,
+        };
+        store
+            .write(move |transaction| {
+                transaction.adopt(&owner, &session)?;
+                match transaction.get(&owner)? {
+                    Some(record) => transaction.event("adopted", &record.describe(Some(&session))),
+                    // Deleted meanwhile, which ends the session too.
+                    None => Ok(()),
+                }
+            })
+            .await?;
+        Ok(Found::Adopted)
+    }
+
+    /// Which of the sessions that belong to no agent have been there for long enough.
+    fn overdue(&mut self, unowned: Vec<String>) -> Vec<End> {
+        let now = Instant::now();
+        let known = std::mem::take(&mut self.unowned);
+        for session in unowned {
+            let since = known.get(&session).copied();
+            if since.is_none() {
+                tracing::warn!(
+                    session,
+                    "it belongs to no agent, and is ended in {:?}",
+                    self.grace
+                );
+            }
+            self.unowned.insert(session, since.unwrap_or(now));
+        }
+        let overdue = self
+            .unowned
+            .iter()
+            .filter(|(_, since)| now.duration_since(**since) >= self.grace);
+        overdue
+            .map(|(session, _)| End::Unowned(session.clone()))
+            .collect()
+    }
+
+    /// A session that the backend does not have twice is lost: the first time its end may not have
+    /// been reported yet.
+    fn explain_missing(&mut self, missing: &[Arc<Session>], run: &mut Run) {
+        for session in missing {
+            if self.missing.contains(&session.id) {
+                session.report_missing();
+                run.note(ReconcileAction {
+                    action: "gone".to_owned(),
+                    agent: session.label.owner.clone(),
+                    session: Some(session.id.clone()),
+                    reason: Some("the backend does not have it any more".to_owned()),
+                });
+            }
+        }
+        self.missing = missing.iter().map(|session| session.id.clone()).collect();
+    }
+
+    /// Ends what has to end. What fails is logged, and comes again the next time.
+    async fn end(&self, ends: Vec<End>, run: &mut Run) {
+        let ends = stream::iter(ends).map(|end| self.end_one(end));
+        let mut ends = ends.buffer_unordered(AT_ONCE);
+        while let Some(action) = ends.next().await {
+            if let Some(action) = action {
+                run.note(action);
+            }
+        }
+    }
+
+    /// None when somebody else is at it.
+    async fn end_one(&self, end: End) -> Option<ReconcileAction> {
+        let agents = self.agents.clone();
+        let (action, agent, session) = match &end {
+            End::Stop(agent, session) => ("stopped", Some(agent.clone()), Some(session.id.clone())),
+            End::Delete(agent) => ("deleted", Some(agent.clone()), None),
+            End::Unowned(session) => ("ended", None, Some(session.clone())),
+        };
+        let doing = agents
+            .busy
+            .begin_alone(agent.as_ref().or(session.as_ref())?)?;
+        let ended = in_time(doing, async move {
+            match end {
+                End::Stop(_, session) => agents.sessions.stop(&session).await,
+                End::Delete(agent) => agents.end_and_remove(&agent).await,
+                End::Unowned(session) => agents.sessions.end_unlisted(&session).await,
+            }
+        });
+        let (action, reason) = match ended.await {
+            Ok(()) => {
+                tracing::info!(agent, session, "{action}, as was wanted");
+                (action, None)
+            }
+            Err(error) => {
+                tracing::warn!(agent, session, %error, "not {action}; tried again later");
+                ("failed", Some(error.to_string()))
+            }
+        };
+        Some(ReconcileAction {
+            action: action.to_owned(),
+            agent,
+            session,
+            reason,
+        })
+    }
+}
+
+/// Waits for `work`, which goes on when it takes too long.
+async fn in_time(
+    doing: Doing,
+    work: impl Future<Output = Result<()>> + Send + 'static,
+) -> Result<()> {
+    let work = tokio::spawn(async move {
+        let done = work.await;
+        drop(doing);
+        done
+    });
+    match timeout(PATIENCE, work).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(error)) => Err(Error::internal(format!("it was not finished: {error}"))),
+        Err(_) => Err(Error::internal(format!(
+            "the backend has not ended it in {} s",
+            PATIENCE.as_secs()
+        ))),
+    }
+}

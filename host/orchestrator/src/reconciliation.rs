@@ -1,0 +1,52 @@
+use std::time::Instant;
+
+use agentd_api::{ReconcileAction, Reconciliation};
+use agentd_host::now;
+
+/// So many actions are shown.
+const SHOWN: usize = 20;
+
+/// What one run of the reconciliation comes to.
+#[derive(Debug)]
+pub struct Run {
+    since: Instant,
+    reconciliation: Reconciliation,
+}
+
+impl Run {
+    /// From now on.
+    pub fn begin() -> Self {
+        Run {
+            since: Instant::now(),
+            reconciliation: Reconciliation {
+                at: now(),
+                ..Reconciliation::default()
+            },
+        }
+    }
+
+    /// Something was done.
+    pub fn note(&mut self, action: ReconcileAction) {
+        let Reconciliation {
+            counts, actions, ..
+        } = &mut self.reconciliation;
+        *counts.entry(action.action.clone()).or_default() += 1;
+        if actions.len() < SHOWN {
+            actions.push(action);
+        }
+    }
+
+    /// It could not be done, for this reason.
+    pub fn failed(&mut self, reason: String) {
+        self.reconciliation.error = Some(reason);
+    }
+
+    /// What it came to until now.
+    pub fn so_far(&self) -> Reconciliation {
+        let took = self.since.elapsed().as_millis();
+        Reconciliation {
+            duration_ms: u64::try_from(took).unwrap_or(u64::MAX),
+            ..self.reconciliation.clone()
+        }
+    }
+}
