@@ -7,6 +7,11 @@ use std::ffi::{OsStr, OsString};
 /// [`SessionSpec::id`](crate::SessionSpec::id).
 pub const SESSION_MARKER: &str = "AGENTD_SESSION";
 
+/// The variable by which the processes that a dead daemon left behind are found; its value is
+/// [`Config::instance`](crate::Config::instance). For a backend whose agents cannot be adopted; see
+/// [`ProcessTree::of_instance`](crate::process_tree::ProcessTree::of_instance).
+pub const INSTANCE_MARKER: &str = "AGENTD_INSTANCE";
+
 /// The only variables of the daemon that go into a container, where they are set.
 pub const API_VARIABLES: [&str; 5] = [
     "ANTHROPIC_API_KEY",

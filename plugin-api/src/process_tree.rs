@@ -19,7 +19,7 @@ use tokio::io::Interest;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::descriptor::watch;
-use crate::processes::{Processes, apart};
+use crate::processes::{Process, Processes, apart};
 use crate::{Error, ErrorKind, Result, is_shortage};
 
 pub use crate::processes::Stat;
@@ -34,12 +34,20 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The same when nobody waits for it.
 const LONG_PAUSE: Duration = Duration::from_secs(1);
 
-/// The processes of one agent.
+/// The processes of one agent, or of all agents of a daemon.
 #[derive(Clone, Debug)]
 pub struct ProcessTree {
-    /// The value of `AGENTD_SESSION`.
-    marker: Vec<u8>,
+    mark: Mark,
     leader: Option<Leader>,
+}
+
+/// The variable, with its value, that the processes have in their environment.
+#[derive(Clone, Debug)]
+enum Mark {
+    /// `AGENTD_SESSION`
+    Session(Vec<u8>),
+    /// `AGENTD_INSTANCE`
+    Instance(Vec<u8>),
 }
 
 /// The first process, which leads a session unless it changed that.
@@ -57,7 +65,7 @@ impl ProcessTree {
         // Session 0 is that of everything whose leader is outside this PID namespace.
         let pid = Some(leader.cast_signed()).filter(|pid| *pid != 0);
         ProcessTree {
-            marker: id.as_bytes().to_vec(),
+            mark: Mark::Session(id.as_bytes().to_vec()),
             leader: pid.map(|pid| Leader { pid, started: None }),
         }
     }
@@ -77,6 +85,22 @@ impl ProcessTree {
     /// by now be somebody else's: only what carries the marker, with its descendants.
     pub fn marked(id: &str) -> Self {
         ProcessTree::new(id, 0)
+    }
+
+    /// What an earlier daemon of this `instance` ([`Config::instance`](crate::Config::instance))
+    /// left behind, for a backend that gives its agents the variable `AGENTD_INSTANCE`
+    /// ([`INSTANCE_MARKER`](crate::environment::INSTANCE_MARKER)). To be ended before anything is
+    /// started: agents of this daemon belong to it as well.
+    pub fn of_instance(instance: &str) -> Self {
+        ProcessTree {
+            mark: Mark::Instance(instance.as_bytes().to_vec()),
+            leader: None,
+        }
+    }
+
+    /// How many processes there are now.
+    pub async fn count(&self) -> Result<usize> {
+        Ok(self.members(&*Processes::now().await?).len())
     }
 
     /// Ends every process: HUP at once, TERM after a quarter of `grace`, KILL after all of it.
@@ -186,10 +210,30 @@ impl ProcessTree {
             // Nobody else can have the number while anybody is in its session.
             now.is_none() || leader.started.is_none() || now == leader.started
         });
+        // Whoever wiped its environment is still in the terminal session of one that did not.
+        let sessions: HashSet<i32> = match &self.mark {
+            Mark::Session(_) => HashSet::new(),
+            Mark::Instance(_) => processes
+                .filter(|process| self.mark.is_on(process) && process.stat.session != 0)
+                .map(|process| process.stat.session)
+                .collect(),
+        };
         processes.tree(|pid, process| {
             let is_led = |leader: Leader| process.stat.session == leader.pid || pid == leader.pid;
-            leader.is_some_and(is_led) || process.marker.as_ref() == Some(&self.marker)
+            leader.is_some_and(is_led)
+                || self.mark.is_on(process)
+                || sessions.contains(&process.stat.session)
         })
+    }
+}
+
+impl Mark {
+    fn is_on(&self, process: &Process) -> bool {
+        let (value, found) = match self {
+            Mark::Session(value) => (value, &process.markers.session),
+            Mark::Instance(value) => (value, &process.markers.instance),
+        };
+        found.as_ref() == Some(value)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use tokio::time::Instant;
 
-use crate::environment::SESSION_MARKER;
+use crate::environment::{INSTANCE_MARKER, SESSION_MARKER};
 use crate::{Error, Result, threads};
 
 /// How often a process that is in the middle of an exec is looked at, a millisecond apart.
@@ -29,8 +29,31 @@ pub struct Processes {
 /// One of them.
 pub struct Process {
     pub stat: Stat,
-    /// The session that it belongs to, by the variable in its environment.
-    pub marker: Option<Vec<u8>>,
+    /// What it belongs to, by the variables in its environment.
+    pub markers: Markers,
+}
+
+/// The values of the variables that mark a process.
+#[derive(Default)]
+pub struct Markers {
+    pub session: Option<Vec<u8>>,
+    pub instance: Option<Vec<u8>>,
+}
+
+impl Markers {
+    fn of(environ: &[u8]) -> Self {
+        let value = |name: &str| {
+            let mut entries = environ.split(|byte| *byte == 0);
+            entries.find_map(|entry| {
+                let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+                Some(value.to_vec())
+            })
+        };
+        Markers {
+            session: value(SESSION_MARKER),
+            instance: value(INSTANCE_MARKER),
+        }
+    }
 }
 
 impl Processes {
@@ -73,6 +96,11 @@ impl Processes {
         living.filter(descends).collect()
     }
 
+    /// The processes for which `holds` holds.
+    pub fn filter(&self, holds: impl Fn(&Process) -> bool) -> impl Iterator<Item = &Process> {
+        self.all.values().filter(move |process| holds(process))
+    }
+
     /// The process that had this number.
     pub fn get(&self, pid: i32) -> Option<&Process> {
         self.all.get(&pid)
@@ -96,8 +124,12 @@ impl Processes {
             if pid != own
                 && let Some(stat) = Stat::read(pid)?
             {
-                let marker = if stat.dead { None } else { marker(pid)? };
-                all.insert(pid, Process { stat, marker });
+                let markers = if stat.dead {
+                    Markers::default()
+                } else {
+                    markers(pid)?
+                };
+                all.insert(pid, Process { stat, markers });
             }
         }
         Ok(Processes { all })
@@ -130,29 +162,23 @@ pub async fn apart<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) ->
 }
 
 /// None also for a process of another user, whose environment cannot be read.
-fn marker(pid: i32) -> io::Result<Option<Vec<u8>>> {
+fn markers(pid: i32) -> io::Result<Markers> {
     for _ in 0..EXEC_PATIENCE {
         let environ = match fs::read(format!("/proc/{pid}/environ")) {
             Ok(environ) => environ,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
-            Err(error) => return unless_gone(error),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            Err(error) => return unless_gone(error).map(Option::unwrap_or_default),
         };
         if !environ.is_empty() {
-            let mut entries = environ.split(|byte| *byte == 0);
-            let value = entries.find_map(|entry| {
-                entry
-                    .strip_prefix(SESSION_MARKER.as_bytes())?
-                    .strip_prefix(b"=")
-            });
-            return Ok(value.map(<[u8]>::to_vec));
+            return Ok(Markers::of(&environ));
         }
         if !Stat::read(pid)?.is_some_and(|stat| stat.starting) {
-            return Ok(None);
+            break;
         }
         // In the middle of an exec it has no environment yet; that takes a moment at most.
         thread::sleep(Duration::from_millis(1));
     }
-    Ok(None)
+    Ok(Markers::default())
 }
 
 /// None if reading about a process failed because there is none any more.

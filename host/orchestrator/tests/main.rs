@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod agents;
+mod crash;
 mod doors;
 mod durable;
 mod events;

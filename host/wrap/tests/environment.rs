@@ -33,8 +33,9 @@ async fn an_agent_gets_the_daemons_environment_without_what_is_the_daemons_own()
     assert_eq!(value("PWD"), client.work_dir().to_str());
     assert!(value("HOME").is_some() && value("PATH").is_some());
     for line in &lines {
-        // The marker by which the agent's processes are found is the only one of ours.
-        let own = line.starts_with("AGENTD_") && !line.starts_with("AGENTD_SESSION=");
+        // The markers by which the agent's processes are found are the only ones of ours.
+        let marker = line.starts_with("AGENTD_SESSION=") || line.starts_with("AGENTD_INSTANCE=");
+        let own = line.starts_with("AGENTD_") && !marker;
         let others = ["TMUX", "NOTIFY_SOCKET", "LISTEN_"];
         assert!(
             !own && !others.iter().any(|name| line.starts_with(name)),

@@ -11,6 +11,7 @@ mod environment;
 mod execution;
 mod hostile;
 mod info;
+mod left_behind;
 mod limits;
 mod logs;
 mod manifest;

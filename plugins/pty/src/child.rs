@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use agentd_plugin_api::descriptor::watch;
-use agentd_plugin_api::environment::{self, SESSION_MARKER};
+use agentd_plugin_api::environment::{self, INSTANCE_MARKER, SESSION_MARKER};
 use agentd_plugin_api::process_tree::ProcessTree;
 use agentd_plugin_api::{
     Error, ExitStatus, Host, Result, SessionEvents, SessionSpec, Size, program, threads,
@@ -35,13 +35,19 @@ impl Child {
     /// Starts the program of `spec`. It runs when this returns: the kernel has executed it.
     /// When the caller goes away meanwhile, everything that runs by then is ended, and only after
     /// that are the `events` dropped.
-    pub async fn spawn(host: &Host, spec: &SessionSpec, events: &SessionEvents) -> Result<Child> {
+    pub async fn spawn(
+        host: &Host,
+        instance: &str,
+        spec: &SessionSpec,
+        events: &SessionEvents,
+    ) -> Result<Child> {
         let (host, spec, mut spawned) = (host.clone(), spec.clone(), Spawned::new(spec, events));
+        let instance = instance.to_owned();
         let runtime = Handle::current();
         // A file system that does not answer would hold up everything else.
         let spawned = threads::blocking(move || {
             let _entered = runtime.enter();
-            spawned.child = Some(spawn(&host, &spec)?);
+            spawned.child = Some(spawn(&host, &instance, &spec)?);
             Ok::<_, Error>(spawned)
         });
         spawned.await??.take()
@@ -146,8 +152,8 @@ pub fn set_size(master: BorrowedFd<'_>, size: Size) -> io::Result<()> {
 }
 
 /// Takes a millisecond or two, and as long as the program's file system takes.
-fn spawn(host: &Host, spec: &SessionSpec) -> Result<Child> {
-    let mut command = command(spec)?;
+fn spawn(host: &Host, instance: &str, spec: &SessionSpec) -> Result<Child> {
+    let mut command = command(instance, spec)?;
     let (master, slave) = open_pty(spec.size)?;
     command
         .stdin(Stdio::from(slave.try_clone()?))
@@ -209,13 +215,14 @@ fn open_pty(size: Size) -> Result<(OwnedFd, OwnedFd)> {
     Ok((master, slave))
 }
 
-fn command(spec: &SessionSpec) -> Result<Command> {
+fn command(instance: &str, spec: &SessionSpec) -> Result<Command> {
     let mut environment = environment::for_agent(&spec.env);
     environment.insert("TERM".into(), "xterm-256color".into());
     environment.insert("COLORTERM".into(), "truecolor".into());
     environment.insert(SESSION_MARKER.into(), spec.id.clone().into());
+    environment.insert(INSTANCE_MARKER.into(), instance.into());
     environment.insert("PWD".into(), spec.working_dir.clone().into());
-    // The request's own variables win over ours, except for the marker.
+    // The request's own variables win over ours, except for the markers.
     for name in ["TERM", "COLORTERM", "PWD"] {
         if let Some(value) = spec.env.get(name) {
             environment.insert(name.into(), value.into());
@@ -290,7 +297,7 @@ mod tests {
             let recorder = Recorder::new();
             let events = recorder.events();
             let (given_up, host) = (Duration::from_micros(tenths * 100), host());
-            let start = Child::spawn(&host, &spec, &events);
+            let start = Child::spawn(&host, "test", &spec, &events);
             let started = tokio::time::timeout(given_up, start).await;
             if let Ok(child) = started {
                 let child = child.expect("a program that can be started");

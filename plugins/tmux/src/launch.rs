@@ -3,7 +3,9 @@
 //! The session is made with a launcher as the program of its first pane, which waits for the
 //! request to run the agent. Meanwhile the same client, knowing the exact ids by then, sets the
 //! session up: options, labels, hooks that could interfere, the panes beside the agent. The request
-//! is sent when `remain-on-exit` is set, so nothing can end before. tmux, whose message log keeps the arguments
+//! is sent when `remain-on-exit` is set, so nothing can end before. From its first moment on the
+//! session has a mark of whose start it is, which the labels replace: when the daemon is killed in
+//! between, the next one ends the session. tmux, whose message log keeps the arguments
 //! of all commands, never has a value of the environment.
 
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use crate::executable::Executable;
 use crate::launcher_socket::LauncherSocket;
 use crate::new_session::{self, NewSession};
 use crate::options::Layout;
-use crate::place::{ID, INSTANCE, LABEL, PANE, PID, Place, WINDOW, encode};
+use crate::place::{ID, INSTANCE, LABEL, PANE, PID, Place, STARTING, Starting, WINDOW, encode};
 use crate::script::Script;
 use crate::server::{Client, Failure, Server};
 use crate::session::beside;
@@ -44,6 +46,8 @@ pub struct Launch {
     pub server: Server,
     pub launcher: Arc<Executable>,
     pub instance: String,
+    /// See [`Starting`].
+    pub run: String,
     pub layout: Layout,
     pub spec: SessionSpec,
 }
@@ -114,7 +118,9 @@ impl Launch {
         let rows = self.spec.size.rows.to_string();
         let launcher = self.launcher.path();
         let new_session = ["new-session", "-d", "-P", "-F", new_session::MADE];
-        let names = ["-s", name, "-n", name, "-x", &cols, "-y", &rows, "--"];
+        let mark = format!("{STARTING}={}", self.starting().encode());
+        let names = ["-s", name, "-n", name, "-x", &cols, "-y", &rows];
+        let mark = ["-e", &mark, "--"];
         let program = [&*launcher, agent.address(), ";"];
         let keep = [
             "set-option",
@@ -140,6 +146,7 @@ impl Launch {
         let arguments = [
             &new_session[..],
             &names,
+            &mark,
             &program,
             &keep,
             &remain,
@@ -171,6 +178,14 @@ impl Launch {
             .hint("turn `exit-unattached` off: agents run without an attached terminal"));
         }
         Ok((client, new))
+    }
+
+    fn starting(&self) -> Starting {
+        Starting {
+            instance: self.instance.clone(),
+            run: self.run.clone(),
+            id: self.spec.id.clone(),
+        }
     }
 
     /// Removes the session of a launcher that nobody waits for any more: a server that gave no
@@ -304,6 +319,7 @@ impl Launch {
         ] {
             script.command(["set-option", "-F", "-t", pane, option, value]);
         }
+        script.command(["set-environment", "-u", "-t", session, STARTING]);
         if let Some(arrangement) = self.layout.arrangement {
             let split = ["split-window", "-d", "-t", pane, "-P"];
             for shell in beside {

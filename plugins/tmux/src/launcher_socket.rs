@@ -28,9 +28,7 @@ pub struct LauncherSocket {
 impl LauncherSocket {
     /// Opens it under a name that nobody can guess.
     pub fn open(id: &str) -> Result<Self> {
-        let mut random = [0; 16];
-        getrandom(&mut random, GetRandomFlags::empty()).map_err(io::Error::from)?;
-        let address = format!("agentd-{id}-{:032x}", u128::from_ne_bytes(random));
+        let address = format!("agentd-{id}-{}", random_name()?);
         let name = std_net::SocketAddr::from_abstract_name(&address)?;
         let listener = std_net::UnixListener::bind_addr(&name)?;
         listener.set_nonblocking(true)?;
@@ -92,6 +90,13 @@ impl LauncherSocket {
             }
         }
     }
+}
+
+/// 128 random bits in hexadecimal digits.
+pub fn random_name() -> Result<String> {
+    let mut random = [0; 16];
+    getrandom(&mut random, GetRandomFlags::empty()).map_err(io::Error::from)?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(random)))
 }
 
 fn never_asked() -> Error {

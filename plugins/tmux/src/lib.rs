@@ -43,6 +43,7 @@ use agentd_plugin_api::prelude::*;
 
 use crate::executable::Executable;
 use crate::launch::{Launch, Running};
+use crate::launcher_socket::random_name;
 use crate::options::Layout;
 use crate::place::Place;
 use crate::server::Server;
@@ -56,6 +57,8 @@ pub struct Tmux {
     server: Server,
     launcher: Arc<Executable>,
     instance: String,
+    /// Distinguishes this daemon from earlier ones of the same instance.
+    run: String,
     terminals: Terminals,
 }
 
@@ -74,6 +77,7 @@ impl Backend for Tmux {
             server: Server::find(&config).await?,
             launcher: Arc::new(Executable::new()?),
             instance: config.instance,
+            run: random_name()?,
             terminals: Terminals::default(),
         })
     }
@@ -83,6 +87,7 @@ impl Backend for Tmux {
             server: self.server.clone(),
             launcher: self.launcher.clone(),
             instance: self.instance.clone(),
+            run: self.run.clone(),
             layout: Layout::parse(&spec.options)?,
             spec,
         };
@@ -101,6 +106,7 @@ impl Backend for Tmux {
     }
 
     async fn list(&self) -> Result<Vec<Found>> {
+        Place::end_unfinished(&self.server, &self.instance, &self.run).await?;
         let all = Place::list(&self.server, &self.instance).await?;
         Ok(all.into_iter().map(|(found, _)| found).collect())
     }

@@ -1,7 +1,9 @@
 //! Where an agent is on its server, and how it stands there.
 
+use std::time::Duration;
+
 use agentd_plugin_api::process_tree::{ProcessTree, Stat};
-use agentd_plugin_api::{ExitStatus, Found, Result};
+use agentd_plugin_api::{ExitStatus, Found, Result, tracing};
 
 use crate::server::{Failure, Server};
 
@@ -12,6 +14,40 @@ pub const LABEL: &str = "@agentd_label";
 pub const WINDOW: &str = "@agentd_window";
 pub const PANE: &str = "@agentd_pane";
 pub const PID: &str = "@agentd_pid";
+
+/// What a session has from its very first moment until its labels are complete: a variable of the
+/// session, which only tmux's own formats and `show-environment` show. Its value is a [`Starting`].
+pub const STARTING: &str = "AGENTD_STARTING";
+
+/// Whose start a session comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Starting {
+    pub instance: String,
+    /// The daemon of that instance, which is another after each start of it.
+    pub run: String,
+    /// Of the agent.
+    pub id: String,
+}
+
+impl Starting {
+    /// One word without anything that tmux could read as more.
+    pub fn encode(&self) -> String {
+        [&self.instance, &self.run, &self.id]
+            .map(|part| encode(part))
+            .join(".")
+    }
+
+    fn decode(word: &str) -> Option<Self> {
+        let [instance, run, id] = word.split('.').collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        Some(Starting {
+            instance: decode(instance)?,
+            run: decode(run)?,
+            id: decode(id)?,
+        })
+    }
+}
 
 /// Where an agent is. The ids are tmux's own, which it never gives twice.
 #[derive(Clone, Debug)]
@@ -74,6 +110,29 @@ impl Place {
             Err(Failure::NoServer(_)) => Ok(Vec::new()),
             Err(failure) => Err(failure.into()),
         }
+    }
+
+    /// Ends the sessions that an earlier daemon of the `instance` made and has not labelled, as it
+    /// was killed: nobody was answered that they are there. This daemon's name is `run`.
+    pub async fn end_unfinished(server: &Server, instance: &str, run: &str) -> Result<()> {
+        let format = format!("#{{session_id}} #{{{STARTING}}} #{{{ID}}}");
+        let printed = match server.run(&["list-sessions", "-F", &format]).await {
+            Ok(printed) => printed,
+            Err(Failure::NoServer(_)) => return Ok(()),
+            Err(failure) => return Err(failure.into()),
+        };
+        for line in printed.lines() {
+            let [session, word, ""] = line.split(' ').collect::<Vec<_>>()[..] else {
+                continue;
+            };
+            let Some(starting) = Starting::decode(word) else {
+                continue;
+            };
+            if starting.instance == instance && starting.run != run {
+                unfinished(server, session, &starting).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Asks tmux how the pane stands.
@@ -146,6 +205,37 @@ impl Place {
     }
 }
 
+/// Ends a session that was not labelled.
+async fn unfinished(server: &Server, session: &str, starting: &Starting) -> Result<()> {
+    let word = starting.encode();
+    // Formats also show the server's own variables, which are those of whoever started it.
+    let own = server
+        .run(&["show-environment", "-t", session, STARTING])
+        .await;
+    match own {
+        Ok(own) if own.trim_end() == format!("{STARTING}={word}") => {}
+        Ok(_) | Err(Failure::Refused(_) | Failure::NoServer(_)) => return Ok(()),
+        Err(failure) => return Err(failure.into()),
+    }
+    tracing::warn!(
+        session = starting.id,
+        "ending what an earlier run had begun to start"
+    );
+    ProcessTree::marked(&starting.id)
+        .end(Duration::ZERO)
+        .await?;
+    // It may have become another's meanwhile, or have been labelled.
+    let still = format!("#{{==:#{{{STARTING}}},{word}}}");
+    let kill = format!("kill-session -t '{session}'");
+    match server
+        .run(&["if-shell", "-F", "-t", session, &still, &kill])
+        .await
+    {
+        Ok(_) | Err(Failure::NoServer(_) | Failure::Refused(_)) => Ok(()),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
 /// A line of `list`; none for a session that is not of this `instance`.
 fn parse(line: &str, instance: &str) -> Option<(Found, Place)> {
     let fields: Vec<&str> = line.splitn(9, ' ').collect();
@@ -190,6 +280,18 @@ mod tests {
         }
         assert_eq!(decode("78"), None);
         assert_eq!(decode("xg0"), None);
+    }
+
+    #[test]
+    fn whose_start_it_is_can_be_read_again() {
+        let starting = Starting {
+            instance: "an instance".to_owned(),
+            run: String::new(),
+            id: "7".to_owned(),
+        };
+        assert_eq!(Starting::decode(&starting.encode()), Some(starting));
+        assert_eq!(Starting::decode("x.x"), None);
+        assert_eq!(Starting::decode(""), None);
     }
 
     #[test]

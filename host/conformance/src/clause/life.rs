@@ -88,7 +88,9 @@ echo END >&3"#;
         let is_private = ["AGENTD_", "NOTIFY_SOCKET", "LISTEN_"]
             .iter()
             .any(|private| exported.starts_with(private));
-        let is_marker = exported.starts_with("AGENTD_SESSION=");
+        let is_marker = ["AGENTD_SESSION=", "AGENTD_INSTANCE="]
+            .iter()
+            .any(|marker| exported.starts_with(marker));
         ensure!(
             is_marker || !is_private,
             "the program has the daemon's `{exported}`"

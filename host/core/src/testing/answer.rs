@@ -18,6 +18,14 @@ pub struct Answer {
 }
 
 impl Answer {
+    pub(super) async fn read(response: reqwest::Response) -> reqwest::Result<Self> {
+        Ok(Answer {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body: response.text().await?,
+        })
+    }
+
     /// The one value of a header, or nothing.
     pub fn header(&self, name: &str) -> &str {
         self.headers

@@ -192,13 +192,23 @@ impl TestRequest {
             .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
     }
 
+    /// The answer; none when the service died before it was all there.
+    pub async fn unless_cut(self) -> Option<Answer> {
+        let response = self.sent().await.ok()?;
+        Answer::read(response).await.ok()
+    }
+
     /// The answer while its body is still coming.
     pub async fn stream(self) -> reqwest::Response {
+        self.sent().await.unwrap()
+    }
+
+    async fn sent(self) -> reqwest::Result<reqwest::Response> {
         let request = match self.token {
             Some(token) => self.request.bearer_auth(token),
             None => self.request,
         };
-        request.send().await.unwrap()
+        request.send().await
     }
 }
 
@@ -209,11 +219,7 @@ impl IntoFuture for TestRequest {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let response = self.stream().await;
-            Answer {
-                status: response.status().as_u16(),
-                headers: response.headers().clone(),
-                body: response.text().await.unwrap(),
-            }
+            Answer::read(response).await.unwrap()
         })
     }
 }
