@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 
 use crate::agent::{AgentRecord, Wish};
 use crate::busy::{Busy, Doing};
+use crate::crash_point::CrashPoint;
 use crate::events::Events;
 use crate::keyed::{KeyedRequest, Known, Turns};
 use crate::labels;
@@ -127,6 +128,7 @@ impl Agents {
             id: &id,
             doing: Some(doing),
         };
+        CrashPoint::CreateBegun.reached();
         let inserted = self.store.write({
             let (session, request) = (session.clone(), request.clone());
             move |transaction| {
@@ -145,12 +147,17 @@ impl Agents {
             return Err(Error::conflict("name-taken", message)
                 .hint("delete the agent of that name, or choose another name"));
         }
+        CrashPoint::CreateRecorded.reached();
         if let Err(error) = pending.start().await {
+            CrashPoint::CreateFailed.reached();
             self.end_and_remove(&id).await?;
+            CrashPoint::CreateForgotten.reached();
             unfinished.over();
             return Err(error);
         }
+        CrashPoint::CreateStarted.reached();
         let agent = self.noted(&id, &session, request).await?;
+        CrashPoint::CreateNoted.reached();
         unfinished.over();
         Ok(agent)
     }
@@ -212,12 +219,17 @@ impl Agents {
     /// Ends the agent's session and keeps it.
     pub async fn stop(&self, id: &str) -> Result<Agent> {
         let _doing = self.busy.begin(id);
+        CrashPoint::StopBegun.reached();
         self.wish(id, Wish::Stopped).await?;
+        CrashPoint::StopWished.reached();
         let Some(session) = self.newest(id) else {
             return self.get(id).await;
         };
         self.sessions.stop(&session).await?;
-        self.noted(id, &session, None).await
+        CrashPoint::StopEnded.reached();
+        let agent = self.noted(id, &session, None).await?;
+        CrashPoint::StopNoted.reached();
+        Ok(agent)
     }
 
     /// Ends the agent's session, where there is one, and starts a new one. When the client goes
@@ -239,9 +251,11 @@ impl Agents {
         let spec = self.record(id).await?.request()?;
         let checked = self.sessions.check(spec, Some(id.to_owned()))?;
         let old = self.newest(id);
+        CrashPoint::RestartBegun.reached();
         if let Some(old) = &old {
             self.sessions.end_for_another(old).await?;
         }
+        CrashPoint::RestartOldEnded.reached();
         let pending = self.sessions.register(checked, old)?;
         let session = pending.session().clone();
         let unstarted = Unstarted {
@@ -262,15 +276,19 @@ impl Agents {
         if !begun.await? {
             return Err(gone(id));
         }
+        CrashPoint::RestartRecorded.reached();
         if let Err(error) = pending.start().await {
+            CrashPoint::RestartFailed.reached();
             let (id, session) = (id.to_owned(), session.id.clone());
             let fail = self
                 .store
                 .write(move |transaction| transaction.fail(&id, &session));
             fail.await?;
+            CrashPoint::RestartFailureNoted.reached();
             unstarted.over();
             return Err(error);
         }
+        CrashPoint::RestartStarted.reached();
         let restarted = self.store.write({
             let (id, session) = (id.to_owned(), session.clone());
             move |transaction| {
@@ -283,6 +301,7 @@ impl Agents {
             }
         });
         let agent = restarted.await?.ok_or_else(|| gone(id))?;
+        CrashPoint::RestartNoted.reached();
         unstarted.over();
         Ok(agent)
     }
@@ -292,7 +311,9 @@ impl Agents {
         let (agents, id) = (self.clone(), id.to_owned());
         finish(async move {
             let _doing = agents.busy.begin(&id);
+            CrashPoint::DeleteBegun.reached();
             agents.wish(&id, Wish::Deleted).await?;
+            CrashPoint::DeleteWished.reached();
             let removed = agents.end_and_remove(&id).await;
             if removed.is_err() {
                 // The client knows that it is still there, and may go on with it.
@@ -327,10 +348,12 @@ impl Agents {
             return Err(Error::unavailable("backend-unavailable", message)
                 .hint("make its backend reachable, and delete it then"));
         }
+        CrashPoint::DeleteEnded.reached();
         let id = id.to_owned();
-        self.store
-            .write(move |transaction| transaction.remove(&id))
-            .await
+        let remove = self.store.write(move |transaction| transaction.remove(&id));
+        remove.await?;
+        CrashPoint::DeleteRemoved.reached();
+        Ok(())
     }
 
     /// The agent, after what is known of its session is on the disk, and that this is the answer to

@@ -10,6 +10,8 @@ use rusqlite::{Connection, ErrorCode};
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::oneshot;
 
+use crate::crash_point::CrashPoint;
+
 /// The schema, a step for each version of it. A step is never changed once it was released.
 pub const MIGRATIONS: [&str; 2] = [
     include_str!("migrations/1.sql"),
@@ -153,11 +155,13 @@ fn run(connection: &Connection, queue: &Receiver<Job>) {
                 Err(_) => break,
             }
         }
+        CrashPoint::DatabaseWritten.reached();
         let committed = begun.and_then(|()| connection.execute_batch("COMMIT"));
         if committed.is_err() && !connection.is_autocommit() {
             // An error means that there is no transaction, which is what is wanted.
             let _ = connection.execute_batch("ROLLBACK");
         }
+        CrashPoint::DatabaseCommitted.reached();
         for answer in answers {
             answer(&committed);
         }

@@ -4,6 +4,7 @@ mod agent;
 mod agents;
 mod busy;
 mod collection;
+mod crash_point;
 mod database;
 mod events;
 mod keyed;
@@ -23,6 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentd_host::{Prepared, Server, Service, StartError, StoreEnv, http};
+
+pub use crash_point::CrashPoint;
 
 use agents::Agents;
 use events::Keep;

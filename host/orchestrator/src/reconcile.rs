@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use crate::agent::{AgentRecord, Unseen, Wish};
 use crate::agents::Agents;
 use crate::busy::Doing;
+use crate::crash_point::CrashPoint;
 use crate::reconciliation::Run;
 
 /// So many sessions are adopted or ended at a time.
@@ -111,6 +112,7 @@ impl Reconcile {
 
     /// Compares, adopts, and writes down what is known. Gives what is to be ended.
     async fn compare(&mut self, phase: Phase, run: &mut Run) -> Result<Vec<End>> {
+        CrashPoint::ReconcileBegun.reached();
         let mut ends = Vec::new();
         // The sessions that the backend has and this service has not; None when it cannot say.
         let mut left_alone = Some(HashMap::new());
@@ -127,6 +129,7 @@ impl Reconcile {
                 self.explain_missing(&missing, run);
             }
         }
+        CrashPoint::ReconcileListed.reached();
         for record in self.agents.store.unsettled().await? {
             if self.agents.busy.is(&record.id) {
                 continue;
@@ -179,7 +182,9 @@ impl Reconcile {
             .agents
             .store
             .write(move |transaction| transaction.note_unseen(&id, session_id.as_deref(), &unseen));
-        if noted.await? {
+        let noted = noted.await?;
+        CrashPoint::ReconcileExplained.reached();
+        if noted {
             tracing::info!(agent = record.name, reason, "its session is not there");
             run.note(ReconcileAction {
                 action: action.to_owned(),
@@ -279,6 +284,7 @@ impl Reconcile {
                 return Ok(Found::Unowned);
             }
         }
+        CrashPoint::AdoptBegun.reached();
         let session = match self.agents.sessions.adopt(found, phase).await {
             Err(error) if phase == Phase::Starting && error.is_overdue() => return Err(error),
             Err(error) => {
@@ -287,6 +293,7 @@ impl Reconcile {
             }
             Ok(session) => session,
         };
+        CrashPoint::AdoptTaken.reached();
         store
             .write(move |transaction| {
                 transaction.adopt(&owner, &session)?;
@@ -297,6 +304,7 @@ impl Reconcile {
                 }
             })
             .await?;
+        CrashPoint::AdoptNoted.reached();
         Ok(Found::Adopted)
     }
 
@@ -363,6 +371,7 @@ impl Reconcile {
         let doing = agents
             .busy
             .begin_alone(agent.as_ref().or(session.as_ref())?)?;
+        CrashPoint::ReconcileEnding.reached();
         let ended = in_time(doing, async move {
             match end {
                 End::Stop(_, session) => agents.sessions.stop(&session).await,
@@ -370,7 +379,9 @@ impl Reconcile {
                 End::Unowned(session) => agents.sessions.end_unlisted(&session).await,
             }
         });
-        let (action, reason) = match ended.await {
+        let ended = ended.await;
+        CrashPoint::ReconcileEnded.reached();
+        let (action, reason) = match ended {
             Ok(()) => {
                 tracing::info!(agent, session, "{action}, as was wanted");
                 (action, None)

@@ -215,6 +215,12 @@ impl RunningProgram {
     }
 }
 
+impl AsMut<SpawnedProgram> for RunningProgram {
+    fn as_mut(&mut self) -> &mut SpawnedProgram {
+        &mut self.program
+    }
+}
+
 impl Deref for RunningProgram {
     type Target = TestClient;
 

@@ -3,32 +3,34 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use agentd_host::testing::{RunningProgram, TestBackend};
+use agentd_host::testing::RunningProgram;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use warp::http::Method;
 
-use super::world as make;
 use super::world::{Answered, World, kill, settled};
 
 /// So many of each are in flight.
 const AT_ONCE: usize = 10;
 
-/// Does so many rounds, each of which ends with a check.
-pub async fn rounds(world: &World, count: u64) {
-    let mut daemon = world.start();
+/// The latest moment of a kill after the requests were sent, in milliseconds. By then most of them
+/// are answered.
+const LATEST: u64 = 150;
+
+/// A round: requests, a kill in the middle of them, a new start, and a check.
+pub async fn round(world: &World, number: u64) {
+    let daemon = world.start();
     let mut answered = BTreeMap::new();
-    for round in 0..count {
-        let requests = begin(world, &daemon, round, &mut answered).await;
-        // Anywhere in what they do, which takes about that long.
-        tokio::time::sleep(Duration::from_millis(round * 37 % 150)).await;
-        daemon = kill(daemon).await;
-        for (name, answer) in requests.join_all().await {
-            answered.extend(answer.map(|answer| (name, answer)));
-        }
-        daemon = world.start_after(daemon, world.program());
-        world.check(&daemon, &answered).await;
+    let requests = begin(world, &daemon, number, &mut answered).await;
+    // The moment is a different one each time, and is no wait for anything.
+    sleep(Duration::from_millis(number * 37 % LATEST)).await;
+    kill(daemon).await;
+    for (name, answer) in requests.join_all().await {
+        answered.extend(answer.map(|answer| (name, answer)));
     }
-    world.clear(&daemon).await;
+    let daemon = world.start();
+    world.check(&daemon, &answered).await;
+    kill(daemon).await;
 }
 
 type Requests = JoinSet<(String, Option<Answered>)>;
@@ -44,7 +46,6 @@ async fn begin(
     let there = settled(daemon).await;
     for agent in there.iter().take(AT_ONCE) {
         let (name, path) = (agent.name.clone(), format!("/agents/{}", agent.id));
-        // Without an answer, either may be.
         answered.insert(name.clone(), Answered::Either);
         let delete = daemon.delete(&path).unless_cut();
         requests.spawn(async move {
@@ -53,42 +54,21 @@ async fn begin(
         });
     }
     for agent in there.iter().skip(AT_ONCE).take(AT_ONCE) {
-        let path = format!("/agents/{}/stop", agent.id);
+        let (name, path) = (agent.name.clone(), format!("/agents/{}/stop", agent.id));
+        answered.insert(name.clone(), Answered::There);
         let stop = daemon.request(Method::POST, &path).unless_cut();
-        let name = agent.name.clone();
         requests.spawn(async move {
-            stop.await;
-            (name, None)
+            let stopped = stop.await.is_some_and(|answer| answer.status == 200);
+            (name, stopped.then_some(Answered::Stopped))
         });
     }
     for number in 0..AT_ONCE {
         let name = format!("r{round}-{number}");
-        let create = daemon
-            .post("/agents", &world.request(daemon, &name))
-            .unless_cut();
+        let create = daemon.post("/agents", &world.request(&name)).unless_cut();
         requests.spawn(async move {
             let created = create.await.is_some_and(|answer| answer.status == 201);
-            (name, created.then_some(Answered::There))
+            (name, created.then_some(Answered::Running))
         });
     }
     requests
-}
-
-#[tokio::test]
-async fn killed_under_load_on_pty() {
-    rounds(&make(Ok(TestBackend::pty())).unwrap(), 6).await;
-}
-
-#[tokio::test]
-async fn killed_under_load_on_tmux() {
-    if let Some(world) = make(TestBackend::tmux()) {
-        rounds(&world, 6).await;
-    }
-}
-
-#[tokio::test]
-async fn killed_under_load_on_docker() {
-    if let Some(world) = make(TestBackend::docker()) {
-        rounds(&world, 4).await;
-    }
 }

@@ -2,10 +2,12 @@
 //! is without an owner.
 
 mod load;
+mod points;
 mod start;
-pub mod world;
+mod world;
 
 use agentd_host::testing::{TestBackend, leave_out};
+use agentd_orchestrator::CrashPoint;
 
 use crate::program::program;
 use world::World;
@@ -19,4 +21,57 @@ fn world(backend: Result<TestBackend, String>) -> Option<World> {
             None
         }
     }
+}
+
+/// All points, of which this backend has so many.
+async fn killed_at_each_point(backend: Result<TestBackend, String>, expected: usize) {
+    let Some(world) = world(backend) else {
+        return;
+    };
+    let mut reached = 0;
+    for point in CrashPoint::ALL {
+        reached += usize::from(points::killed_at(*point, &world).await);
+    }
+    assert_eq!(reached, expected);
+}
+
+async fn killed_under_load(backend: Result<TestBackend, String>, rounds: u64) {
+    let Some(world) = world(backend) else {
+        return;
+    };
+    for number in 0..rounds {
+        load::round(&world, number).await;
+    }
+    world.clear(&world.start()).await;
+}
+
+#[tokio::test]
+async fn killed_at_each_point_on_pty() {
+    // Nothing is adopted.
+    killed_at_each_point(Ok(TestBackend::pty()), CrashPoint::ALL.len() - 3).await;
+}
+
+#[tokio::test]
+async fn killed_at_each_point_on_tmux() {
+    killed_at_each_point(TestBackend::tmux(), CrashPoint::ALL.len()).await;
+}
+
+#[tokio::test]
+async fn killed_at_each_point_on_docker() {
+    killed_at_each_point(TestBackend::docker(), CrashPoint::ALL.len()).await;
+}
+
+#[tokio::test]
+async fn killed_under_load_on_pty() {
+    killed_under_load(Ok(TestBackend::pty()), 5).await;
+}
+
+#[tokio::test]
+async fn killed_under_load_on_tmux() {
+    killed_under_load(TestBackend::tmux(), 5).await;
+}
+
+#[tokio::test]
+async fn killed_under_load_on_docker() {
+    killed_under_load(TestBackend::docker(), 3).await;
 }

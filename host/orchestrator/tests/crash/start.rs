@@ -5,6 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use agentd_host::testing::{TestBackend, eventually};
+use serde_json::json;
 
 use super::world::{Answered, kill, settled};
 use super::{program, world};
@@ -19,47 +20,40 @@ async fn a_tmux_session_without_labels_ends_with_the_next_start() {
     let Some(world) = world(TestBackend::tmux()) else {
         return;
     };
-    let first = world.program();
-    let home = first.state_dir().parent().unwrap().to_owned();
-    fs::write(home.join(".tmux.conf"), CONFIGURATION).unwrap();
-    let daemon = first.start();
-    let body = world.request(&daemon, "demo");
+    fs::write(world.home().join(".tmux.conf"), CONFIGURATION).unwrap();
+    let daemon = world.start();
+    let body = world.request("demo");
     let client = daemon.post("/agents", &body).unless_cut();
     let create = tokio::spawn(client);
     eventually("a session", async || {
         (world.sessions() == [""]).then_some(())
     })
     .await;
-    let daemon = kill(daemon).await;
+    kill(daemon).await;
     assert!(create.await.unwrap().is_none());
     assert_eq!(world.sessions(), [""]);
-    let daemon = world.start_after(daemon, world.program());
+    let daemon = world.start();
     world.check(&daemon, &BTreeMap::new()).await;
     world.clear(&daemon).await;
 }
 
 #[tokio::test]
 async fn a_container_that_was_never_started_has_its_agent() {
-    let backend = TestBackend::docker();
-    let engine = match &backend {
-        Ok(TestBackend::Docker(engine)) => {
-            (engine.docker_host().to_owned(), engine.image().to_owned())
-        }
-        _ => Default::default(),
-    };
-    let Some(world) = world(backend) else {
+    let Some(world) = world(TestBackend::docker()) else {
         return;
     };
+    let TestBackend::Docker(engine) = world.backend() else {
+        unreachable!("it is docker's")
+    };
     let daemon = world.start();
-    let body = world.request(&daemon, "demo");
+    let body = world.request("demo");
     let agent = daemon.post("/agents", &body).await.expect(201).json();
-    let daemon = kill(daemon).await;
+    kill(daemon).await;
     // What is there between the creation of a container and its start.
-    let (host, image) = engine;
     let docker = |arguments: &[&str]| {
         let mut docker = Command::new("docker");
         let output = docker
-            .args(["--host", &host])
+            .args(["--host", engine.docker_host()])
             .args(arguments)
             .output()
             .unwrap();
@@ -73,9 +67,16 @@ async fn a_container_that_was_never_started_has_its_agent() {
         format!("--label={label}={value}")
     });
     docker(&["rm", "--force", &container]);
-    let create = ["create", &labels[0], &labels[1], &labels[2], &image, "true"];
+    let create = [
+        "create",
+        &labels[0],
+        &labels[1],
+        &labels[2],
+        engine.image(),
+        "true",
+    ];
     docker(&create);
-    let daemon = world.start_after(daemon, world.program());
+    let daemon = world.start();
     let answered = BTreeMap::from([("demo".to_owned(), Answered::There)]);
     world.check(&daemon, &answered).await;
     let [lost] = &settled(&daemon).await[..] else {
@@ -92,8 +93,10 @@ async fn a_container_that_was_never_started_has_its_agent() {
 async fn what_ignores_the_end_of_its_terminal_ends_with_the_next_start() {
     let world = world(Ok(TestBackend::pty())).unwrap();
     let daemon = world.start();
+    let script = "trap '' HUP; exec sleep 1000";
     for name in ["one", "two", "three"] {
-        let body = world.request(&daemon, name);
+        let mut body = world.request(name);
+        body["command"] = json!(["sh", "-c", script]);
         daemon.post("/agents", &body).await.expect(201);
     }
     eventually("they ignore it", async || {
@@ -102,10 +105,10 @@ async fn what_ignores_the_end_of_its_terminal_ends_with_the_next_start() {
     .await;
     // Of another service, which lives.
     let other = program().start();
-    let body = world.request(&other, "other");
+    let body = world.request("other");
     other.post("/agents", &body).await.expect(201);
-    let daemon = kill(daemon).await;
-    let daemon = world.start_after(daemon, world.program());
+    kill(daemon).await;
+    let daemon = world.start();
     let left = world.processes().into_iter().collect::<Vec<_>>();
     assert_eq!(left, ["other"]);
     drop(daemon);

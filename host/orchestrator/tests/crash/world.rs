@@ -2,73 +2,109 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use agentd_api::{Agent, AgentStatus, State};
 use agentd_host::testing::{RunningProgram, TestBackend, TestProgram, eventually};
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// The variables of agents by which a test finds their processes, whatever runs them.
 const WORLD: &str = "CRASH_WORLD";
 const NAME: &str = "CRASH_NAME";
 
-/// What agents do: they end only when they are made to, and not with their terminal.
-const PROGRAM: &str = "trap '' HUP; exec sleep 1000";
-
 /// What a client may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answered {
+    /// It was answered that the agent runs, and nothing else was asked for since.
+    Running,
+    /// It was answered that the agent is stopped.
+    Stopped,
     /// It was answered that the agent is there.
     There,
-    /// It was answered that the agent is not there any more.
+    /// It was answered that the agent is not there any more, or this is on the disk.
     Gone,
-    /// The answer to a deletion did not come.
+    /// An answer did not come.
     Either,
 }
 
-/// A backend of the test's own.
+/// A backend of the test's own, and the state of the services on it.
 pub struct World {
     backend: TestBackend,
     program: fn() -> TestProgram,
     id: String,
+    directory: TempDir,
 }
 
 impl World {
     /// Around `backend`, for the services that `program` gives.
     pub fn new(backend: TestBackend, program: fn() -> TestProgram) -> Self {
-        World {
+        let directory = tempfile::tempdir().unwrap();
+        let world = World {
             backend,
             program,
             id: uuid::Uuid::new_v4().to_string(),
-        }
+            directory,
+        };
+        fs::create_dir(world.work_dir()).unwrap();
+        world.backend.give(&world.work_dir());
+        world
     }
 
-    /// The service on this backend.
+    /// The backend.
+    pub fn backend(&self) -> &TestBackend {
+        &self.backend
+    }
+
+    /// Whether agents outlive a service that is killed.
+    pub fn is_persistent(&self) -> bool {
+        !matches!(self.backend, TestBackend::Pty)
+    }
+
+    /// Where agents work.
+    pub fn work_dir(&self) -> PathBuf {
+        self.directory.path().join("work")
+    }
+
+    /// The home directory of the services.
+    pub fn home(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The service on this backend and this state, which repairs soon what is wrong.
     pub fn program(&self) -> TestProgram {
-        self.backend.configure((self.program)())
+        self.backend
+            .configure((self.program)())
+            .env("HOME", self.home())
+            .env("AGENTD_STATE_DIR", self.state_dir())
+            .env("AGENTD_RECONCILE_INTERVAL_SECS", "1")
+            .env("AGENTD_UNOWNED_GRACE_SECS", "1")
     }
 
-    /// Starts the first service.
+    /// Starts a service.
     pub fn start(&self) -> RunningProgram {
-        self.ready(self.program().start())
+        self.start_as(self.program())
     }
 
-    /// Starts `next` on the state of one that has ended.
-    pub fn start_after(&self, ended: RunningProgram, next: TestProgram) -> RunningProgram {
-        self.ready(next.start_after(ended))
+    /// Starts this service.
+    pub fn start_as(&self, program: TestProgram) -> RunningProgram {
+        program.start_in(&self.state_dir())
     }
 
-    fn ready(&self, daemon: RunningProgram) -> RunningProgram {
-        self.backend.give(daemon.work_dir());
-        daemon
+    fn state_dir(&self) -> PathBuf {
+        self.directory.path().join("state")
     }
 
     /// What asks for an agent of this world.
-    pub fn request(&self, daemon: &RunningProgram, name: &str) -> Value {
-        let mut body = daemon.new_session(name, &["sh", "-c", PROGRAM]);
-        body["env"] = json!({WORLD: self.id, NAME: name});
-        body
+    pub fn request(&self, name: &str) -> Value {
+        json!({
+            "name": name,
+            "working_dir": self.work_dir(),
+            "command": ["sleep", "1000"],
+            "env": {WORLD: self.id, NAME: name},
+        })
     }
 
     /// The owners, by name, of the sessions or containers that there are. One without an owner's
@@ -109,7 +145,7 @@ impl World {
 
     /// Checks what has to hold when a service has come back after a crash.
     pub async fn check(&self, daemon: &RunningProgram, answered: &BTreeMap<String, Answered>) {
-        let agents = settled(daemon).await;
+        let agents = self.settled_without(daemon, answered).await;
         let by_name: BTreeMap<&str, &Agent> = agents
             .iter()
             .map(|agent| (agent.name.as_str(), agent))
@@ -123,27 +159,51 @@ impl World {
             let there = by_name.contains_key(name.as_str());
             match answer {
                 Answered::There => assert!(there, "`{name}` is lost"),
-                Answered::Gone => assert!(!there, "`{name}` was deleted"),
-                Answered::Either => {}
+                Answered::Stopped => {
+                    assert!(there, "`{name}` is lost");
+                    assert!(!is_running(by_name[name.as_str()]), "`{name}` was stopped");
+                }
+                Answered::Running => {
+                    assert!(there, "`{name}` is lost");
+                    let runs = is_running(by_name[name.as_str()]);
+                    assert_eq!(runs, self.is_persistent(), "`{name}`: {agents:?}");
+                }
+                Answered::Gone | Answered::Either => {}
             }
         }
         for agent in &agents {
             assert!(is_explained(agent), "not explained: {agent:?}");
         }
-        self.has_only(&agents).await;
+        self.has_only_owned(daemon).await;
+    }
+
+    /// All agents, when those are gone that were to be deleted.
+    async fn settled_without(
+        &self,
+        daemon: &RunningProgram,
+        answered: &BTreeMap<String, Answered>,
+    ) -> Vec<Agent> {
+        eventually("what is to be deleted is gone", async || {
+            let agents = settled(daemon).await;
+            let gone = |agent: &Agent| answered.get(&agent.name) == Some(&Answered::Gone);
+            (!agents.iter().any(gone)).then_some(agents)
+        })
+        .await
     }
 
     /// Waits until nothing is without an owner.
-    async fn has_only(&self, agents: &[Agent]) {
-        let names = |holds: fn(&Agent) -> bool| {
-            let held = agents.iter().filter(move |agent| holds(agent));
-            held.map(|agent| agent.name.clone())
-                .collect::<BTreeSet<_>>()
-        };
-        let (all, running) = (names(|_| true), names(is_running));
+    async fn has_only_owned(&self, daemon: &RunningProgram) {
         let mut fault = String::new();
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
         while tokio::time::Instant::now() < deadline {
+            // An end that was begun before the crash is reported after it.
+            let agents = settled(daemon).await;
+            let names = |holds: fn(&Agent) -> bool| {
+                let held = agents.iter().filter(move |agent| holds(agent));
+                held.map(|agent| agent.name.clone())
+                    .collect::<BTreeSet<_>>()
+            };
+            let (all, running) = (names(|_| true), names(is_running));
             let sessions = self.sessions();
             let processes = self.processes();
             let once: BTreeSet<String> = sessions.iter().cloned().collect();
@@ -159,11 +219,11 @@ impl World {
             }
             fault = format!(
                 "sessions {sessions:?}, without an owner {orphans:?}; processes without an owner \
-                 {ownerless:?}; agents without a process {missing:?}"
+                 {ownerless:?}; agents without a process {missing:?}; agents {agents:?}"
             );
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
-        panic!("{fault}; agents {agents:?}");
+        panic!("{fault}");
     }
 
     /// Deletes all agents, after which nothing is left.
@@ -171,10 +231,13 @@ impl World {
         let agents = settled(daemon).await;
         let deletions = agents.iter().map(async |agent| {
             let path = format!("/agents/{}", agent.id);
-            daemon.delete(&path).await.expect(204);
+            // The service may just have done what was wanted before the crash.
+            let answer = daemon.delete(&path).await;
+            assert!([204, 404].contains(&answer.status), "{answer:?}");
         });
         join_all(deletions).await;
-        self.has_only(&[]).await;
+        self.has_only_owned(daemon).await;
+        assert_eq!((self.sessions().len(), self.processes().len()), (0, 0));
     }
 }
 
@@ -196,20 +259,21 @@ fn is_running(agent: &Agent) -> bool {
     state == Some(State::Running)
 }
 
-/// Whether it runs, or shows how it ended.
+/// Whether it runs, or shows how it ended. One whose last start has failed shows that as the last of
+/// what it was.
 fn is_explained(agent: &Agent) -> bool {
-    let Some(session) = &agent.session else {
-        return false;
+    let exit = match &agent.session {
+        Some(session) => session.exit.as_ref(),
+        None => agent.history.last().and_then(|past| past.exit.as_ref()),
     };
-    match &session.exit {
-        None => agent.status == AgentStatus::Running && session.state == State::Running,
+    match exit {
+        None => is_running(agent) && agent.status == AgentStatus::Running,
         Some(exit) => exit.code.is_some() || exit.signal.is_some() || exit.reason.is_some(),
     }
 }
 
 /// Kills a service.
-pub async fn kill(mut daemon: RunningProgram) -> RunningProgram {
+pub async fn kill(mut daemon: RunningProgram) {
     daemon.signal(Signal::KILL);
     daemon.ended().await;
-    daemon
 }

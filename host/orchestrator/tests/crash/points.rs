@@ -1,0 +1,186 @@
+//! Killed at each of the crash points.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use agentd_host::testing::{RunningProgram, SpawnedProgram, TestBackend, TestProgram, TestRequest};
+use agentd_orchestrator::CrashPoint;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use warp::http::Method;
+
+use super::world::{Answered, World, kill};
+
+/// Within this time a service comes to its point: longer than any end takes.
+const REACHED: Duration = Duration::from_secs(40);
+
+/// What comes to a point.
+enum Way {
+    /// A service that starts, and what it does by itself afterwards.
+    Start,
+    Create,
+    /// Of an agent that cannot be started.
+    CreateInVain,
+    Stop,
+    Restart,
+    /// Of an agent that cannot be started any more.
+    RestartInVain,
+    Delete,
+}
+
+/// How a point is come to; none where nothing comes to it with this backend.
+fn way(point: CrashPoint, world: &World) -> Option<Way> {
+    use CrashPoint::*;
+    Some(match point {
+        CreateBegun | CreateRecorded | CreateStarted | CreateNoted => Way::Create,
+        CreateFailed | CreateForgotten => Way::CreateInVain,
+        StopBegun | StopWished | StopEnded | StopNoted => Way::Stop,
+        RestartBegun | RestartOldEnded | RestartRecorded | RestartStarted | RestartNoted => {
+            Way::Restart
+        }
+        RestartFailed | RestartFailureNoted => Way::RestartInVain,
+        DeleteBegun | DeleteWished | DeleteEnded | DeleteRemoved => Way::Delete,
+        AdoptBegun | AdoptTaken | AdoptNoted => world.is_persistent().then_some(Way::Start)?,
+        ReconcileBegun | ReconcileListed | ReconcileExplained | ReconcileEnding
+        | ReconcileEnded | DatabaseWritten | DatabaseCommitted => Way::Start,
+    })
+}
+
+/// Kills a service at the point, and checks what the next one makes of it. False where nothing
+/// comes to the point with this backend.
+pub async fn killed_at(point: CrashPoint, world: &World) -> bool {
+    let Some(way) = way(point, world) else {
+        return false;
+    };
+    let daemon = world.start();
+    let mut ids = BTreeMap::new();
+    let mut answered = BTreeMap::new();
+    for name in ["kept", "stopped", "other", "fragile"] {
+        let mut body = world.request(name);
+        if name == "fragile" {
+            make_fragile(world, &mut body);
+        }
+        let agent = daemon.post("/agents", &body).await.expect(201).json();
+        ids.insert(name, agent["id"].as_str().unwrap().to_owned());
+        answered.insert(name.to_owned(), Answered::Running);
+    }
+    let path = |name: &str, verb: &str| format!("/agents/{}{verb}", ids[name]);
+    let stop = daemon.request(Method::POST, &path("stopped", "/stop"));
+    stop.await.expect(200);
+    answered.insert("stopped".to_owned(), Answered::Stopped);
+    kill(daemon).await;
+
+    match point {
+        CrashPoint::ReconcileExplained => {
+            lose(world, "other");
+            answered.insert("other".to_owned(), Answered::There);
+        }
+        CrashPoint::ReconcileEnding | CrashPoint::ReconcileEnded => {
+            let daemon = world.start_as(armed(world, CrashPoint::DeleteWished));
+            let delete = daemon.delete(&path("other", ""));
+            dies(daemon, Some(delete), CrashPoint::DeleteWished).await;
+            answered.insert("other".to_owned(), Answered::Gone);
+        }
+        _ => {}
+    }
+    let program = armed(world, point);
+    if matches!(way, Way::Start) {
+        assert_killed(&mut program.spawn(), point).await;
+    } else {
+        let daemon = world.start_as(program);
+        if matches!(way, Way::Stop) && !world.is_persistent() {
+            let restart = daemon.request(Method::POST, &path("other", "/restart"));
+            restart.await.expect(200);
+        }
+        let other = |verb| daemon.request(Method::POST, &path("other", verb));
+        let (name, request, answer) = match way {
+            Way::Start => unreachable!("it is done"),
+            Way::Create => {
+                let create = daemon.post("/agents", &world.request("new"));
+                ("new", create, Answered::Either)
+            }
+            Way::CreateInVain => {
+                let mut body = world.request("new");
+                match world.backend() {
+                    TestBackend::Docker(_) => body["options"] = json!({"cpu_limit": -1}),
+                    _ => body["command"] = json!(["/no/such/program"]),
+                }
+                ("new", daemon.post("/agents", &body), Answered::Either)
+            }
+            Way::Stop => ("other", other("/stop"), Answered::There),
+            Way::Restart => ("other", other("/restart"), Answered::There),
+            Way::RestartInVain => {
+                fs::remove_file(world.work_dir().join("needed")).unwrap();
+                let restart = daemon.request(Method::POST, &path("fragile", "/restart"));
+                ("fragile", restart, Answered::There)
+            }
+            Way::Delete if point == CrashPoint::DeleteBegun => {
+                ("other", daemon.delete(&path("other", "")), Answered::There)
+            }
+            Way::Delete => ("other", daemon.delete(&path("other", "")), Answered::Gone),
+        };
+        answered.insert(name.to_owned(), answer);
+        dies(daemon, Some(request), point).await;
+    }
+
+    let daemon = world.start();
+    world.check(&daemon, &answered).await;
+    world.clear(&daemon).await;
+    true
+}
+
+/// A service that is killed at the point.
+fn armed(world: &World, point: CrashPoint) -> TestProgram {
+    world
+        .program()
+        .env("FAILPOINTS", format!("{point:?}=return"))
+}
+
+/// Sends the request, which has the service die at the point, without an answer.
+async fn dies(mut daemon: RunningProgram, request: Option<TestRequest>, point: CrashPoint) {
+    let request = request.map(|request| tokio::spawn(request.unless_cut()));
+    assert_killed(daemon.as_mut(), point).await;
+    if let Some(request) = request {
+        let answer = request.await.unwrap();
+        assert!(answer.is_none(), "{point:?}: {answer:?}");
+    }
+}
+
+async fn assert_killed(daemon: &mut SpawnedProgram, point: CrashPoint) {
+    let ended = timeout(REACHED, daemon.ended()).await;
+    let killed = ended.is_ok_and(|status| status.signal() == Some(Signal::KILL.as_raw()));
+    assert!(killed, "{point:?} was not reached\n{}", daemon.log());
+}
+
+/// Has the agent need a file, without which it cannot be started again.
+fn make_fragile(world: &World, body: &mut Value) {
+    let needed = world.work_dir().join("needed");
+    fs::write(&needed, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    fs::set_permissions(&needed, fs::Permissions::from_mode(0o755)).unwrap();
+    match world.backend() {
+        TestBackend::Docker(_) => {
+            let mount = json!({"host_path": needed, "container_path": "/needed"});
+            body["options"] = json!({"mounts": [mount]});
+        }
+        _ => body["command"] = json!([needed]),
+    }
+}
+
+/// Takes an agent away from the backend, as somebody else may do.
+fn lose(world: &World, name: &str) {
+    match world.backend() {
+        TestBackend::Pty => {}
+        TestBackend::Tmux(server) => {
+            server.list(&["kill-session", "-t", &format!("={name}")]);
+        }
+        TestBackend::Docker(engine) => {
+            let filter = format!("name=agentd-{name}-");
+            let found = engine.list(&["ps", "--quiet", "--filter", &filter]);
+            engine.list(&["rm", "--force", &found[0]]);
+        }
+    }
+}
