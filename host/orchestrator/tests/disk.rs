@@ -1,0 +1,221 @@
+//! A state directory whose disk is full, read-only or slow.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use agentd_host::testing::{RunningProgram, TestProgram, eventually, may_make_namespaces};
+use futures_util::future::join_all;
+use rustix::process::Signal;
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+use tempfile::TempDir;
+use warp::http::Method;
+
+use crate::program::program;
+
+/// A small disk that only this thread, and what it starts, sees.
+struct Disk {
+    directory: TempDir,
+}
+
+impl Disk {
+    fn mounted() -> Self {
+        // SAFETY: only the mounts, and this thread's working directory, change; descriptors stay
+        // shared.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.unwrap();
+        run("mount", &["--make-rprivate", "/"]);
+        let disk = Disk {
+            directory: tempfile::tempdir().unwrap(),
+        };
+        fs::create_dir(disk.state_dir()).unwrap();
+        disk.mount(&["-t", "tmpfs", "-o", "size=8m,mode=700", "disk"]);
+        disk
+    }
+
+    fn state_dir(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    fn mount(&self, arguments: &[&str]) {
+        let place = self.state_dir();
+        run("mount", &[arguments, &[place.to_str().unwrap()]].concat());
+    }
+
+    /// Leaves no room on it.
+    fn fill(&self) {
+        let mut filler = File::create(self.filler()).unwrap();
+        loop {
+            match filler.write_all(&[0; 4096]) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => return,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.filler()).unwrap();
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.state_dir().join("filler")
+    }
+
+    fn program(&self) -> TestProgram {
+        program().env("AGENTD_STATE_DIR", self.state_dir())
+    }
+
+    fn start(&self) -> RunningProgram {
+        self.program().start_in(&self.state_dir())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        run("umount", &["--lazy", self.state_dir().to_str().unwrap()]);
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let status = Command::new(program).args(arguments).status().unwrap();
+    assert!(status.success(), "{program} {arguments:?}");
+}
+
+/// The agents' names and statuses.
+async fn agents(daemon: &RunningProgram) -> Vec<(String, String)> {
+    let page = daemon.get("/agents").await.expect(200).json();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let agents = page["items"].as_array().unwrap().iter();
+    agents
+        .map(|agent| (text(&agent["name"]), text(&agent["status"])))
+        .collect()
+}
+
+fn are(agents: &[(String, String)], expected: &[(&str, &str)]) -> bool {
+    let agents = agents
+        .iter()
+        .map(|(name, status)| (name.as_str(), status.as_str()));
+    agents.eq(expected.iter().copied())
+}
+
+async fn kill(mut daemon: RunningProgram) {
+    daemon.signal(Signal::KILL);
+    daemon.ended().await;
+}
+
+fn marked(directory: &Path) -> bool {
+    directory.join("started").exists()
+}
+
+#[tokio::test]
+async fn nothing_is_half_done_while_the_disk_is_full_and_it_goes_on_when_there_is_room() {
+    if !may_make_namespaces() {
+        return;
+    }
+    let disk = Disk::mounted();
+    let daemon = disk.start();
+    let kept = daemon.create(&daemon.new_session("kept", &["cat"])).await;
+    let kept = kept.expect(201).json()["id"].as_str().unwrap().to_owned();
+    let script = "echo > started; cat";
+    let new = daemon.new_session("new", &["sh", "-c", script]);
+    disk.fill();
+
+    let stop = format!("/agents/{kept}/stop");
+    let refused = [
+        daemon.create(&new).await,
+        daemon.request(Method::POST, &stop).await,
+        daemon.delete(&format!("/agents/{kept}")).await,
+    ];
+    for answer in refused {
+        let problem = answer.problem(503, "not-saved");
+        let hint = problem.hint.unwrap();
+        assert!(hint.contains("free space on the disk"), "{hint}");
+    }
+    eventually("what there was before", async || {
+        are(&agents(&daemon).await, &[("kept", "running")]).then_some(())
+    })
+    .await;
+    assert!(!marked(daemon.work_dir()), "{}", daemon.log());
+
+    disk.free();
+    daemon.create(&new).await.expect(201);
+    daemon.request(Method::POST, &stop).await.expect(200);
+    let expected = [("kept", "stopped"), ("new", "running")];
+    let found = agents(&daemon).await;
+    assert!(are(&found, &expected), "{found:?}");
+    kill(daemon).await;
+    let daemon = disk.start();
+    let expected = [("kept", "stopped"), ("new", "lost")];
+    let found = agents(&daemon).await;
+    assert!(are(&found, &expected), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_start_without_room_is_refused_and_changes_nothing() {
+    if !may_make_namespaces() {
+        return;
+    }
+    let disk = Disk::mounted();
+    disk.fill();
+    let refused = disk.program().ends().await;
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("hint: "), "{}", refused.stderr);
+    disk.free();
+    let daemon = disk.start();
+    daemon
+        .create(&daemon.new_session("demo", &["cat"]))
+        .await
+        .expect(201);
+}
+
+#[tokio::test]
+async fn a_read_only_state_directory_is_refused_and_its_agents_are_there_afterwards() {
+    if !may_make_namespaces() {
+        return;
+    }
+    let disk = Disk::mounted();
+    let daemon = disk.start();
+    let created = daemon.create(&daemon.new_session("demo", &["cat"])).await;
+    created.expect(201);
+    kill(daemon).await;
+    disk.mount(&["-o", "remount,ro"]);
+    let refused = disk.program().ends().await;
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    for said in ["Read-only file system", "hint: "] {
+        assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    }
+    disk.mount(&["-o", "remount,rw"]);
+    let daemon = disk.start();
+    let found = agents(&daemon).await;
+    assert!(are(&found, &[("demo", "lost")]), "{found:?}");
+}
+
+/// How long each commit takes.
+const SLOW: Duration = Duration::from_millis(200);
+
+#[tokio::test]
+async fn what_is_asked_for_waits_for_a_slow_disk() {
+    let daemon = program()
+        .env("FAILPOINTS", "DatabaseWritten=sleep(200)")
+        .start();
+    let names: Vec<String> = (0..20).map(|number| format!("demo-{number}")).collect();
+    let begun = Instant::now();
+    let create = async |name: &String| {
+        let created = daemon.create(&daemon.new_session(name, &["cat"])).await;
+        created.expect(201);
+    };
+    join_all(names.iter().map(create)).await;
+    // The agent is on the disk before its start, and the start before the answer.
+    assert!(begun.elapsed() >= 2 * SLOW, "{:?}", begun.elapsed());
+    let mut daemon = daemon;
+    daemon.signal(Signal::KILL);
+    daemon.ended().await;
+    let daemon = program().start_after(daemon);
+    let mut found = agents(&daemon).await;
+    found.sort();
+    let mut expected: Vec<(&str, &str)> = names.iter().map(|name| (&name[..], "lost")).collect();
+    expected.sort_unstable();
+    assert!(are(&found, &expected), "{found:?}");
+}
