@@ -15,6 +15,8 @@ use crate::state_dir::state_dir;
 use crate::token::Token;
 use crate::visible::visible;
 
+mod database;
+
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
 struct Check {
@@ -49,6 +51,7 @@ impl Verdict {
 /// `doctor`: looks at everything between this command and a running session.
 pub(crate) async fn doctor(connection: &Connection, output: &mut Output) -> Outcome {
     let mut checks = vec![state_directory(), token(&connection.token)];
+    checks.extend(state_dir().and_then(|dir| database::database(&dir)));
     checks.extend(service(connection).await);
     checks.push(plugin_directories());
     checks.push(terminal());
