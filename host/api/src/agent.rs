@@ -36,6 +36,9 @@ pub struct Agent {
 /// A session that has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastSession {
+    /// A UUID; of an agent's logs, what `session` names.
+    #[serde(default)]
+    pub id: String,
     /// RFC 3339.
     pub started_at: String,
     /// RFC 3339.

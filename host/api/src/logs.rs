@@ -12,6 +12,9 @@ pub struct LogQuery {
     /// Go on with new lines until the session ends.
     #[serde(default)]
     pub follow: bool,
+    /// Of an agent, not of its newest session: the id of an earlier one, or `previous`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 /// One line of the answer, which is NDJSON.

@@ -18,10 +18,12 @@ use crate::verb::{info, session_text};
 mod create;
 mod label;
 mod list;
+mod sessions;
 
 use create::Create;
 use label::Label;
 use list::List;
+use sessions::Sessions;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum OrchestratorVerb {
@@ -40,7 +42,9 @@ pub(crate) enum OrchestratorVerb {
     /// Show an agent in this terminal
     Attach(Attach),
     /// Print what an agent has written
-    Logs(Logs),
+    Logs(AgentLogs),
+    /// List the sessions of an agent that have ended
+    Sessions(Sessions),
     /// Type a prompt into an agent
     Send(Send),
     /// End agents and keep their records
@@ -56,6 +60,21 @@ pub(crate) struct Show {
     /// The agent's name or id
     #[arg(value_parser = parse_name)]
     name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentLogs {
+    #[command(flatten)]
+    logs: Logs,
+    /// Of an earlier session: its id, or `previous` for the one before the newest
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+}
+
+impl AgentLogs {
+    async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
+        self.logs.run_of(self.session, connection, output).await
+    }
 }
 
 #[derive(Debug, Args)]
@@ -82,6 +101,7 @@ impl OrchestratorVerb {
             OrchestratorVerb::Label(label) => label.run(connection, output).await,
             OrchestratorVerb::Attach(attach) => attach.run(connection).await,
             OrchestratorVerb::Logs(logs) => logs.run(connection, output).await,
+            OrchestratorVerb::Sessions(sessions) => sessions.run(connection, output).await,
             OrchestratorVerb::Send(send) => send.run(connection).await,
             OrchestratorVerb::Stop(agents) => {
                 let stop = async |agent: Agent| client.stop_agent(&agent.id).await;

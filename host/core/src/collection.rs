@@ -4,8 +4,8 @@ use agentd_api::{NewSession, Page, Reconciliation};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::session::Session;
-use crate::{IdempotencyKey, Result};
+use crate::session::{Run, Session};
+use crate::{Error, IdempotencyKey, Result};
 
 /// What a service keeps under one path, such as sessions by name or agents by id.
 pub trait Collection: Send + Sync + 'static {
@@ -30,6 +30,16 @@ pub trait Collection: Send + Sync + 'static {
     fn delete(&self, id: &str) -> impl Future<Output = Result<()>> + Send;
     /// Its session, or its newest one.
     fn session(&self, id: &str) -> impl Future<Output = Result<Arc<Session>>> + Send;
+    /// A run of it: the newest one, or the one that a client names, if those of before are kept.
+    fn run(&self, id: &str, name: Option<&str>) -> impl Future<Output = Result<Run>> + Send {
+        async move {
+            let session = self.session(id).await?;
+            match name {
+                None => Ok(Run::Here(session)),
+                Some(name) => Err(Error::not_found("session", name)),
+            }
+        }
+    }
     /// For `GET /health`, where the service counts agents.
     fn agents_active(&self) -> Option<u64> {
         None

@@ -152,6 +152,26 @@ pub struct Config {
     )]
     pub events_kept_hours: u64,
 
+    /// Output of an agent's sessions that have ended, in bytes, that the orchestrator keeps at most
+    #[arg(
+        long,
+        env = "AGENTD_OUTPUT_KEPT_BYTES",
+        default_value = "1048576",
+        value_name = "BYTES",
+        value_parser = RangedU64ValueParser::<usize>::new().range(0..=1 << 30)
+    )]
+    pub output_kept_bytes: usize,
+
+    /// Such output of all agents, in bytes, that it keeps at most
+    #[arg(
+        long,
+        env = "AGENTD_OUTPUT_KEPT_BYTES_IN_ALL",
+        default_value = "134217728",
+        value_name = "BYTES",
+        value_parser = RangedU64ValueParser::<usize>::new().range(0..=1 << 40)
+    )]
+    pub output_kept_bytes_in_all: usize,
+
     /// Whether the orchestrator keeps the values of agents' variables, which a restart after its
     /// own end needs
     #[arg(long, env = "AGENTD_STORE_ENV", value_enum, default_value = "on")]

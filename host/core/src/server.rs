@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use warp::filters::BoxedFilter;
 
 use crate::daemon::Daemon;
@@ -54,6 +54,7 @@ impl Server {
         tracing::info!("listening on http://{}", self.daemon.address);
 
         shutdown.await;
+        let deadline = Instant::now() + SHUTDOWN_LIMIT + CONNECTIONS_LIMIT + AT_END_LIMIT;
         sessions.close();
         if self.leave_running {
             // No client was answered that these are there.
@@ -79,7 +80,7 @@ impl Server {
             tracing::debug!("some connections did not end in time");
         }
         if let Some(end) = self.at_end
-            && timeout(AT_END_LIMIT, end).await.is_err()
+            && timeout_at(deadline, end).await.is_err()
         {
             tracing::warn!("what happened last is not on the disk");
         }

@@ -11,6 +11,7 @@ use crate::crash_point::CrashPoint;
 use crate::events::Events;
 use crate::keyed::{KeyedRequest, Known, Turns};
 use crate::labels;
+use crate::outputs::Outputs;
 use crate::previews::Previews;
 use crate::selection::Selection;
 use crate::store::Store;
@@ -24,6 +25,7 @@ use crate::store::Store;
 #[derive(Clone)]
 pub struct Agents {
     pub(crate) store: Arc<Store>,
+    pub(crate) outputs: Arc<Outputs>,
     pub(crate) sessions: Sessions,
     pub(crate) busy: Busy,
     previews: Arc<Previews>,
@@ -32,10 +34,11 @@ pub struct Agents {
 }
 
 impl Agents {
-    /// The agents that `store` keeps, run by `sessions`.
-    pub fn new(store: Arc<Store>, sessions: Sessions) -> Self {
+    /// The agents that `store` keeps, run by `sessions`, with what these leave in `outputs`.
+    pub fn new(store: Arc<Store>, outputs: Arc<Outputs>, sessions: Sessions) -> Self {
         Agents {
             store,
+            outputs,
             previews: Arc::new(Previews::new(sessions.clone())),
             sessions,
             turns: Arc::default(),
@@ -183,9 +186,7 @@ impl Agents {
         if let Some(session) = self.newest(id) {
             return Ok(session);
         }
-        let name = self.record(id).await?.name;
-        let message = format!("agent `{name}` has no session");
-        Err(Error::conflict("no-session", message).hint("restart the agent"))
+        Err(self.no_session(&self.record(id).await?.name))
     }
 
     /// How many agents are pending or running.
@@ -371,7 +372,7 @@ impl Agents {
         noted.await?.ok_or_else(|| gone(id))
     }
 
-    async fn record(&self, id: &str) -> Result<AgentRecord> {
+    pub(crate) async fn record(&self, id: &str) -> Result<AgentRecord> {
         self.store.get(id).await?.ok_or_else(|| gone(id))
     }
 

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use agentd_api::{Agent, AgentQuery, NewAgent, Page, Reconciliation};
-use agentd_host::session::Session;
+use agentd_host::session::{Run, Session};
 use agentd_host::{Collection, IdempotencyKey, Result};
 
 use crate::agents::Agents;
@@ -30,6 +30,10 @@ impl Collection for Agents {
 
     async fn session(&self, id: &str) -> Result<Arc<Session>> {
         self.session(id).await
+    }
+
+    async fn run(&self, id: &str, name: Option<&str>) -> Result<Run> {
+        self.run(id, name).await
     }
 
     fn agents_active(&self) -> Option<u64> {

@@ -9,11 +9,13 @@ mod database;
 mod events;
 mod keyed;
 mod labels;
+mod outputs;
 mod previews;
 mod reconcile;
 mod reconciliation;
 mod records;
 mod routes;
+mod runs;
 mod selection;
 mod store;
 mod transaction;
@@ -29,6 +31,7 @@ pub use crash_point::CrashPoint;
 
 use agents::Agents;
 use events::Keep;
+use outputs::{OutputLimits, Outputs};
 use reconcile::Reconcile;
 use store::Store;
 use watch::Watch;
@@ -49,11 +52,21 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
     };
     let keeps_env = config.store_env == StoreEnv::On;
     let store = Arc::new(Store::open(prepared.state_dir(), keep, keeps_env).await?);
+    let limits = OutputLimits {
+        of_agent: config.output_kept_bytes,
+        in_all: config.output_kept_bytes_in_all,
+    };
+    let outputs = Arc::new(Outputs::new(store.clone(), limits));
     let observer = Watch {
         store: store.clone(),
+        outputs: outputs.clone(),
     };
     let sessions = prepared.sessions(Arc::new(observer));
-    let agents = Arc::new(Agents::new(store.clone(), sessions.clone()));
+    let agents = Arc::new(Agents::new(
+        store.clone(),
+        outputs.clone(),
+        sessions.clone(),
+    ));
     let mut reconcile = Reconcile::new((*agents).clone(), &prepared);
     reconcile.begin().await?;
     tokio::spawn(reconcile.repeat());
@@ -65,5 +78,8 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
             routes::routes(daemon, &agents),
         )
     });
-    Ok(server.at_end(async move { store.flush().await }))
+    Ok(server.at_end(async move {
+        outputs.idle().await;
+        store.flush().await;
+    }))
 }

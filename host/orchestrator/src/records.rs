@@ -1,6 +1,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use agentd_api::PastSession;
+use agentd_api::{PastSession, Size};
+use agentd_host::session::Remains;
 use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
@@ -35,14 +36,15 @@ pub fn with_history(
     connection: &Connection,
     mut record: AgentRecord,
 ) -> rusqlite::Result<AgentRecord> {
-    let query = "SELECT started_at, ended_at, exit FROM ended_sessions
+    let query = "SELECT id, started_at, ended_at, exit FROM ended_sessions
         WHERE agent = ? ORDER BY number";
     let mut statement = connection.prepare_cached(query)?;
     let past = |row: &Row<'_>| {
         Ok(PastSession {
-            started_at: row.get(0)?,
-            ended_at: row.get(1)?,
-            exit: from_json(row, 2)?,
+            id: row.get(0)?,
+            started_at: row.get(1)?,
+            ended_at: row.get(2)?,
+            exit: from_json(row, 3)?,
         })
     };
     record.history = statement
@@ -82,6 +84,40 @@ pub fn record(row: &Row<'_>) -> rusqlite::Result<AgentRecord> {
         labels: from_json(row, 10)?,
         history: Vec::new(),
     })
+}
+
+/// Whether what that session left is kept.
+pub fn has_output(connection: &Connection, session: &str) -> rusqlite::Result<bool> {
+    let query = "SELECT 1 FROM ended_sessions JOIN outputs ON session = number WHERE id = ?";
+    connection.prepare_cached(query)?.exists([session])
+}
+
+/// What that session of the agent left, if it is kept.
+pub fn output(
+    connection: &Connection,
+    agent: &str,
+    session: &str,
+) -> rusqlite::Result<Option<Remains>> {
+    let query = "SELECT s.id, a.name, s.exit, o.lines, o.cols, o.rows, o.seq, o.screen
+        FROM ended_sessions s JOIN agents a ON a.id = s.agent JOIN outputs o ON o.session = s.number
+        WHERE s.id = ? AND s.agent = ?";
+    let remains = |row: &Row<'_>| {
+        let screen: Option<Vec<u8>> = row.get(7)?;
+        Ok(Remains {
+            id: row.get(0)?,
+            name: row.get(1)?,
+            exit: from_json(row, 2)?,
+            lines: row.get::<_, Vec<u8>>(3)?.into(),
+            size: Size {
+                cols: row.get(4)?,
+                rows: row.get(5)?,
+            },
+            seq: row.get(6)?,
+            screen: screen.map(Into::into),
+        })
+    };
+    let mut statement = connection.prepare_cached(query)?;
+    statement.query_row([session, agent], remains).optional()
 }
 
 /// What is known of a request.

@@ -23,6 +23,8 @@ pub fn routes(daemon: &Arc<Daemon>, agents: &Arc<Agents>) -> BoxedFilter<(Respon
         .unify()
         .or(restart(agents))
         .unify()
+        .or(sessions(agents))
+        .unify()
         .or(events(daemon, agents))
         .unify()
         .boxed()
@@ -65,6 +67,18 @@ fn restart(agents: &Arc<Agents>) -> BoxedFilter<(Response,)> {
                 respond(agent.await.map(|agent| warp::reply::json(&agent)))
             },
         )
+        .boxed()
+}
+
+/// GET /agents/{id}/sessions
+fn sessions(agents: &Arc<Agents>) -> BoxedFilter<(Response,)> {
+    warp::path!("agents" / String / "sessions")
+        .and(warp::get())
+        .and(with(agents))
+        .then(async |id: String, agents: Arc<Agents>| {
+            let sessions = agents.past_sessions(&id).await;
+            respond(sessions.map(|sessions| warp::reply::json(&sessions)))
+        })
         .boxed()
 }
 

@@ -1,6 +1,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use agentd_host::session::Remains;
 use agentd_host::{Result, StartError};
 use rusqlite::Connection;
 
@@ -67,6 +68,20 @@ impl Store {
     /// Agents that a client asks for.
     pub async fn select(&self, selection: Selection) -> Result<Selected> {
         let look = move |connection: &Connection| selection.read(connection);
+        self.database.read(look).await
+    }
+
+    /// Whether what that session left is kept.
+    pub async fn has_output(&self, session: &str) -> Result<bool> {
+        let session = session.to_owned();
+        let look = move |connection: &Connection| records::has_output(connection, &session);
+        self.database.read(look).await
+    }
+
+    /// What that session of the agent left, if it is kept.
+    pub async fn output(&self, agent: &str, session: &str) -> Result<Option<Remains>> {
+        let (agent, session) = (agent.to_owned(), session.to_owned());
+        let look = move |connection: &Connection| records::output(connection, &agent, &session);
         self.database.read(look).await
     }
 

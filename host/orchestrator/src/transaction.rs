@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use agentd_api::{Agent, Labels, PastSession};
-use agentd_host::session::Session;
+use agentd_host::now;
+use agentd_host::session::{Remains, Session};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use serde_json::json;
@@ -9,6 +10,7 @@ use serde_json::json;
 use crate::agent::{AgentRecord, Unseen, Wish, status};
 use crate::events::{Event, Keep};
 use crate::keyed::KeyedRequest;
+use crate::outputs::OutputLimits;
 use crate::records::{self, now_millis};
 
 /// So many ended sessions of an agent are remembered.
@@ -151,6 +153,17 @@ impl<'a> Transaction<'a> {
         if known.session_id.as_deref() != session_id || known == agent {
             return Ok(false);
         }
+        if let (Unseen::Ended(_), Some(session_id), Some(session)) =
+            (unseen, session_id, &agent.session)
+        {
+            let ended = PastSession {
+                id: session_id.to_owned(),
+                started_at: session.created_at.clone(),
+                ended_at: now(),
+                exit: session.exit.clone(),
+            };
+            self.remember(id, &ended)?;
+        }
         let session = agent.session.as_ref().map(to_json).transpose()?;
         let update = "UPDATE agents SET status = ?, session = ? WHERE id = ?";
         let mut update = self.connection.prepare_cached(update)?;
@@ -191,18 +204,13 @@ impl<'a> Transaction<'a> {
     }
 
     /// Remembers a session of the agent that has ended, once.
-    pub fn remember(
-        &self,
-        id: &str,
-        session_id: &str,
-        ended: &PastSession,
-    ) -> rusqlite::Result<()> {
+    pub fn remember(&self, id: &str, ended: &PastSession) -> rusqlite::Result<()> {
         let insert = "INSERT INTO ended_sessions (agent, id, started_at, ended_at, exit)
             SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM agents WHERE id = ?1)
             ON CONFLICT DO NOTHING";
         self.connection.prepare_cached(insert)?.execute(params![
             id,
-            session_id,
+            ended.id,
             ended.started_at,
             ended.ended_at,
             to_json(&ended.exit)?
@@ -212,6 +220,42 @@ impl<'a> Transaction<'a> {
              ORDER BY number DESC LIMIT 1 OFFSET ?2)";
         let mut forget = self.connection.prepare_cached(forget)?;
         forget.execute(params![id, REMEMBERED])?;
+        Ok(())
+    }
+
+    /// Keeps what a session of the agent has left, and drops what is older where that is too much.
+    pub fn keep_output(
+        &self,
+        id: &str,
+        ended: &PastSession,
+        remains: &Remains,
+        limits: OutputLimits,
+    ) -> rusqlite::Result<()> {
+        self.remember(id, ended)?;
+        let insert = "INSERT INTO outputs (session, agent, bytes, lines, cols, rows, seq, screen)
+            SELECT number, agent, ?, ?, ?, ?, ?, ? FROM ended_sessions WHERE id = ?
+            ON CONFLICT DO NOTHING";
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.connection.prepare_cached(insert)?.execute(params![
+            number(remains.bytes()),
+            &remains.lines[..],
+            remains.size.cols,
+            remains.size.rows,
+            i64::try_from(remains.seq).unwrap_or(i64::MAX),
+            remains.screen.as_deref(),
+            ended.id,
+        ])?;
+        let drop = "DELETE FROM outputs WHERE agent = ?1 AND session IN (
+            SELECT session FROM (
+                SELECT session, sum(bytes) OVER (ORDER BY session DESC) AS bytes_since
+                FROM outputs WHERE agent = ?1
+            ) WHERE bytes_since > ?2)";
+        let mut drop = self.connection.prepare_cached(drop)?;
+        drop.execute(params![id, number(limits.of_agent)])?;
+        let drop = "DELETE FROM outputs WHERE session = (SELECT min(session) FROM outputs)
+            AND (SELECT total FROM output_bytes) > ?";
+        let mut drop = self.connection.prepare_cached(drop)?;
+        while drop.execute([number(limits.in_all)])? > 0 {}
         Ok(())
     }
 

@@ -10,6 +10,7 @@ mod disk;
 mod doors;
 mod durable;
 mod events;
+mod history;
 mod idempotency;
 mod labels;
 mod life;

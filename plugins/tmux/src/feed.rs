@@ -67,6 +67,13 @@ impl Feed {
         self.followed.borrow().end.is_some()
     }
 
+    /// Waits until there will be nothing new.
+    pub async fn over(&self) {
+        let mut followed = self.followed.clone();
+        // An error means that nobody looks any more.
+        let _ = followed.wait_for(|followed| followed.end.is_some()).await;
+    }
+
     /// Sends what is there, or its last lines, and what comes until the end. Each line is sent
     /// once, when the cursor has left it: what a program draws over later is not sent again.
     pub async fn send(&self, tail: Option<u64>, sink: &LogSink) -> Result<()> {

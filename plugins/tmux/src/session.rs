@@ -18,6 +18,9 @@ use crate::{log, watch as watcher};
 /// How long the shells beside an agent may take to end when they are asked to.
 const SHELL_GRACE: Duration = Duration::from_secs(1);
 
+/// How long the last lines may take to be read from the pane.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
 /// How long tmux may take to notice the end of a process that is gone.
 const NOTICE: Duration = Duration::from_secs(10);
 
@@ -147,6 +150,15 @@ impl Session for TmuxSession {
                 .is_err()
             {
                 tracing::warn!(session = self.id, "tmux has not noticed the agent's end");
+            }
+            // Whoever follows the log is sent the last lines before the pane that has them is gone.
+            let feed = self
+                .feed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .upgrade();
+            if let Some(feed) = feed {
+                let _ = timeout(LAST_LINES, feed.over()).await;
             }
         }
         remove(&self.server, &self.place, &self.id, grace).await

@@ -1,7 +1,7 @@
 use reqwest::Method;
 
 use super::{Client, ClientError, Console, Events};
-use crate::{Agent, AgentPatch, AgentQuery, NewAgent, Page};
+use crate::{Agent, AgentPatch, AgentQuery, NewAgent, Page, PastSession};
 
 /// The most that one page of `GET /agents` holds.
 const LARGEST_PAGE: u64 = 200;
@@ -75,6 +75,11 @@ impl Client {
         self.send(self.request(Method::POST, &["agents", id, "restart"]))
             .await?;
         Ok(())
+    }
+
+    /// `GET /agents/{id}/sessions`
+    pub async fn past_sessions(&self, id: &str) -> Result<Page<PastSession>, ClientError> {
+        self.get(&["agents", id, "sessions"]).await
     }
 
     /// Input, logs and terminal of an agent.

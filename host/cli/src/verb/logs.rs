@@ -31,10 +31,21 @@ pub(crate) struct Logs {
 
 impl Logs {
     pub(crate) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
+        self.run_of(None, connection, output).await
+    }
+
+    /// Of the session that is named, where it is not the newest one.
+    pub(crate) async fn run_of(
+        self,
+        session: Option<String>,
+        connection: &Connection,
+        output: &mut Output,
+    ) -> Outcome {
         let query = LogQuery {
             tail: self.tail,
             since: self.since,
             follow: self.follow,
+            session,
         };
         let console = connection.console(&self.name).await?;
         let mut lines = console

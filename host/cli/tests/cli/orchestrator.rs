@@ -103,6 +103,43 @@ fn lists_can_be_limited_to_a_status() {
 }
 
 #[test]
+fn earlier_sessions_are_listed_and_their_logs_read() {
+    let service = Service::orchestrator("pty");
+    service.launch("demo", &["sh", "-c", "echo run $$; exit 3"]);
+    wait_for_status(&service, "demo", "failed");
+    let first = service.agent(&["logs", "demo"]).run().succeeded();
+    let none = service
+        .agent(&["logs", "demo", "--session", "previous"])
+        .run();
+    none.failed(
+        1,
+        "error: agent `demo` has no session before this one\n\n\
+         hint: leave `session` out to read the newest one",
+    );
+    service.agent(&["restart", "demo"]).run().succeeded();
+    wait_for_status(&service, "demo", "failed");
+    let second = service.agent(&["logs", "demo"]).run().succeeded();
+    assert_ne!(first, second);
+    let previous = ["logs", "demo", "--session", "previous"];
+    wait_for("the log of the first session", || {
+        let run = service.agent(&previous).run();
+        match run.stdout == first {
+            true => Ok(()),
+            false => Err(run.stderr),
+        }
+    });
+    let table = service.agent(&["sessions", "demo"]).run().succeeded();
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .map(|row| row.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows.len(), 3, "{table}");
+    assert_eq!(rows[1][2], "3");
+    let by_id = ["logs", "demo", "--session", rows[1][3]];
+    assert_eq!(service.agent(&by_id).run().succeeded(), first);
+}
+
+#[test]
 fn agents_are_labelled_and_found_by_their_labels() {
     let service = Service::orchestrator("pty");
     for (name, team) in [("one", "team=a"), ("two", "team=b")] {

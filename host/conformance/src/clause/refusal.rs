@@ -139,7 +139,7 @@ async fn odd_calls(bench: &Bench) -> Check {
                 let query = LogQuery {
                     tail: Some(tail),
                     since: Some(since.to_owned()),
-                    follow: false,
+                    ..LogQuery::default()
                 };
                 bench.logs(&session, query).await?;
             }

@@ -104,7 +104,7 @@ fn input<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-/// GET /{collection}/{id}/logs?tail=&since=&follow=
+/// GET /{collection}/{id}/logs?tail=&since=&follow=&session=
 fn read_logs<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFilter<(Response,)> {
     warp::path(C::PATH)
         .and(warp::path!(String / "logs"))
@@ -114,7 +114,10 @@ fn read_logs<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedF
         .and(warp::query())
         .then(
             async |id: String, daemon: Arc<Daemon>, collection: Arc<C>, query: LogQuery| {
-                let lines = async { logs(daemon, collection.session(&id).await?, query).await };
+                let lines = async {
+                    let run = collection.run(&id, query.session.as_deref()).await?;
+                    logs(daemon, run, query).await
+                };
                 respond(lines.await)
             },
         )

@@ -3,17 +3,24 @@ use std::sync::Arc;
 
 use agentd_api::{LogLine, LogQuery};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use warp::Reply;
 use warp::http::header::{CONTENT_TYPE, HeaderValue};
 
 use super::Response;
 use crate::daemon::Daemon;
-use crate::session::Session;
+use crate::session::Run;
 use crate::{ErrorKind, Result};
 
 /// The answer to `GET …/logs`: NDJSON, a line at a time.
-pub async fn logs(daemon: Arc<Daemon>, session: Arc<Session>, query: LogQuery) -> Result<Response> {
+pub async fn logs(daemon: Arc<Daemon>, run: Run, query: LogQuery) -> Result<Response> {
+    let session = match run {
+        Run::Here(session) => session,
+        Run::Kept(remains) => {
+            let lines = remains.log(&query)?.into_iter().map(Ok::<_, Infallible>);
+            return Ok(answer(stream::iter(lines)));
+        }
+    };
     let lines = match session.logs(query).await {
         Ok(lines) => Some(lines),
         // Nothing of the log is known now.
@@ -27,12 +34,18 @@ pub async fn logs(daemon: Arc<Daemon>, session: Arc<Session>, query: LogQuery) -
         };
         Some((Ok::<_, Infallible>(ndjson(&line)), (lines, daemon)))
     });
-    let mut reply = warp::reply::stream(stream).into_response();
+    Ok(answer(stream))
+}
+
+fn answer(
+    lines: impl Stream<Item = Result<Bytes, Infallible>> + Send + Sync + 'static,
+) -> Response {
+    let mut reply = warp::reply::stream(lines).into_response();
     reply.headers_mut().insert(
         CONTENT_TYPE,
         HeaderValue::from_static("application/x-ndjson"),
     );
-    Ok(reply)
+    reply
 }
 
 fn ndjson(line: &LogLine) -> Bytes {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use agentd_api::terminal::{
     ClientFrame, MAX_MESSAGE_BYTES, Mode, ServerFrame, TerminalQuery, close,
 };
-use agentd_api::{Size, State};
+use agentd_api::{Exit, Size, State};
 use agentd_plugin_api::Capability;
 use agentd_terminal::LARGEST_SNAPSHOT;
 use futures_util::stream::{SplitSink, SplitStream};
@@ -26,7 +26,7 @@ use warp::{Filter, Reply};
 use super::{Response, respond, with};
 use crate::collection::Collection;
 use crate::daemon::Daemon;
-use crate::session::{Frame, Session, Snapshot, View, Viewer, parse_size};
+use crate::session::{Frame, Remains, Run, Session, Snapshot, View, Viewer, parse_size};
 use crate::{Error, ErrorKind, Result};
 
 /// Bytes that wait for a slow connection inside the WebSocket, at most: the longest snapshot, and
@@ -74,8 +74,8 @@ pub(super) fn route<C: Collection>(
                 let upgraded = async {
                     let ticket = query.ticket.as_deref();
                     daemon.doors.check_credentials(&headers, ticket)?;
-                    let session = collection.session(&id).await?;
-                    upgrade(daemon, session, query, ws)
+                    let run = collection.run(&id, None).await?;
+                    upgrade(daemon, run, query, ws)
                 };
                 respond(upgraded.await)
             },
@@ -86,7 +86,7 @@ pub(super) fn route<C: Collection>(
 /// Opens the socket, or says why not before the upgrade.
 fn upgrade(
     daemon: Arc<Daemon>,
-    session: Arc<Session>,
+    run: Run,
     query: TerminalQuery,
     ws: Option<Ws>,
 ) -> Result<Response> {
@@ -107,7 +107,10 @@ fn upgrade(
         .max_frame_size(MAX_MESSAGE_BYTES)
         .max_write_buffer_size(MAX_WRITE_BUFFER)
         .on_upgrade(async move |socket| {
-            serve(socket, session, daemon, query).await;
+            match run {
+                Run::Here(session) => serve(socket, session, daemon, query).await,
+                Run::Kept(remains) => show(socket, *remains).await,
+            }
             drop(open);
         });
     Ok(upgraded.into_response())
@@ -193,6 +196,11 @@ async fn close_with(sink: &mut Sink, end: End) {
 /// Why the socket is closed; none when the connection is gone.
 type End = Option<(u16, &'static str)>;
 
+/// How long a viewer of a session that is over may take to be sent its last screen.
+const SCREEN_PATIENCE: Duration = Duration::from_secs(30);
+
+const EXITED: (u16, &str) = (close::EXITED, "the process exited");
+const DELETED: (u16, &str) = (close::DELETED, "the session was deleted");
 const INTERNAL: End = Some((
     close::INTERNAL,
     "something went wrong inside of the service",
@@ -206,7 +214,7 @@ async fn closed_from_here(session: &Session, daemon: &Daemon) -> End {
         () = daemon.shutting_down() => {
             ((close::BACKEND_GONE, "the service is shutting down"), SHUTDOWN_PATIENCE)
         }
-        () = session.forgotten() => ((close::DELETED, "the session was deleted"), EXIT_PATIENCE),
+        () = session.forgotten() => (DELETED, EXIT_PATIENCE),
     };
     if session.record().state == State::Exited {
         tokio::time::sleep(patience).await;
@@ -252,14 +260,47 @@ async fn send(
                 sink.feed(text(&frame)).await.map_err(unsent)?;
                 Message::binary(bytes)
             }
-            Frame::End => return send_exit(sink, session).await,
+            Frame::End => {
+                let end = send_exit(sink, session.record().exit).await?;
+                let is_deleted = session.is_delete_requested() && end == Some(EXITED);
+                return Ok(if is_deleted { Some(DELETED) } else { end });
+            }
         };
         sink.send(message).await.map_err(unsent)?;
     }
 }
 
-async fn send_exit(sink: &mut Sink, session: &Session) -> Result<End, End> {
-    let exit = session.record().exit.unwrap_or_default();
+/// Shows a session that is over, and of which this was kept.
+async fn show(socket: WebSocket, remains: Remains) {
+    let (mut sink, _stream) = socket.split();
+    let sending = async {
+        let hello = ServerFrame::Hello {
+            session: remains.name,
+            mode: Mode::Ro,
+            cols: remains.size.cols,
+            rows: remains.size.rows,
+            epoch: remains.id,
+            seq: remains.seq,
+        };
+        sink.send(text(&hello)).await.map_err(unsent)?;
+        if let Some(screen) = remains.screen {
+            let frame = ServerFrame::Snapshot {
+                seq: remains.seq,
+                bytes: screen.len() as u64,
+            };
+            sink.feed(text(&frame)).await.map_err(unsent)?;
+            sink.send(Message::binary(screen)).await.map_err(unsent)?;
+        }
+        send_exit(&mut sink, remains.exit).await
+    };
+    let end = timeout(SCREEN_PATIENCE, sending).await;
+    let end = end.map_or(None, |sent| sent.unwrap_or_else(|unsent| unsent));
+    // Fails when the viewer has gone.
+    let _ = timeout(PATIENCE, close_with(&mut sink, end)).await;
+}
+
+async fn send_exit(sink: &mut Sink, exit: Option<Exit>) -> Result<End, End> {
+    let exit = exit.unwrap_or_default();
     if exit.code.is_none() && exit.signal.is_none() {
         return Ok(Some((close::BACKEND_GONE, "the session is lost")));
     }
@@ -268,10 +309,7 @@ async fn send_exit(sink: &mut Sink, session: &Session) -> Result<End, End> {
         signal: exit.signal,
     };
     sink.send(text(&frame)).await.map_err(unsent)?;
-    if session.is_delete_requested() {
-        return Ok(Some((close::DELETED, "the session was deleted")));
-    }
-    Ok(Some((close::EXITED, "the process exited")))
+    Ok(Some(EXITED))
 }
 
 /// What follows from a message that could not be sent.

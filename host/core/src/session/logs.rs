@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agentd_api::{LogLine, LogQuery, LogStream};
 use agentd_plugin_api::sink::Receiver;
-use agentd_plugin_api::{Capability, ErrorKind, PushStatus};
+use agentd_plugin_api::{ErrorKind, PushStatus};
 use agentd_terminal::Transcript;
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -15,7 +15,7 @@ use super::{Cursor, Log, Next, Session};
 use crate::{Error, Result};
 
 /// Lines on their way to a slow reader, at most.
-const QUEUE: usize = 1024;
+pub(super) const QUEUE: usize = 1024;
 
 /// So much output is made into lines before others get a turn, in bytes.
 const STEP: usize = 4 * 1024;
@@ -34,10 +34,8 @@ impl Session {
     pub async fn logs(self: &Arc<Self>, query: LogQuery) -> Result<Lines> {
         let since_ms = query.since.as_deref().map(parse_time).transpose()?;
         let (sender, lines) = mpsc::channel(QUEUE);
-        let backend = &self.backend;
-        let own_output = backend.has(&Capability::Terminal) && !backend.has(&Capability::Logs);
         let session = self.clone();
-        if own_output {
+        if self.has_own_output() {
             tokio::spawn(async move {
                 let sent = send_output(session.terminal.log(), &query, &sender);
                 session.while_wanted(&sender, sent).await;
@@ -57,7 +55,7 @@ impl Session {
         Ok(lines)
     }
 
-    async fn send_remote(
+    pub(super) async fn send_remote(
         &self,
         query: &agentd_plugin_api::LogQuery,
         sender: mpsc::Sender<LogLine>,
@@ -86,7 +84,7 @@ impl Session {
 
 /// Sends the lines of a terminal's output: those that are there now, and with `follow` those that
 /// come until the end.
-async fn send_output(log: &Log, query: &LogQuery, sender: &mpsc::Sender<LogLine>) {
+pub(super) async fn send_output(log: &Log, query: &LogQuery, sender: &mpsc::Sender<LogLine>) {
     let mut changes = log.subscribe();
     let mut reader = Reader::new(log);
     // Looked at before the head, which no longer moves then.
@@ -213,7 +211,7 @@ impl Reader {
 }
 
 /// RFC 3339 to milliseconds since 1970.
-fn parse_time(time: &str) -> Result<i64> {
+pub(super) fn parse_time(time: &str) -> Result<i64> {
     let parsed: Result<jiff::Timestamp, _> = time.parse();
     parsed.map(|time| time.as_millisecond()).map_err(|_| {
         Error::invalid("invalid-since", format!("`{time}` is not a time"))

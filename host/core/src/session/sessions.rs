@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::life::Asked;
 use super::sweeper::sweep;
 use super::{
-    Change, Label, Pending, Released, Reports, ScreenThreads, Session, SessionName, Terminal,
+    Change, End, Label, Pending, Released, Reports, ScreenThreads, Session, SessionName, Terminal,
     agent_kind, size,
 };
 use crate::backend::Backend;
@@ -25,6 +25,11 @@ pub(super) const GRACE: Duration = Duration::from_secs(10);
 pub trait Observer: Send + Sync + 'static {
     /// What is known of the session changed.
     fn changed(&self, session: &Arc<Session>, change: &Change);
+
+    /// Ends the session, which is to be kept: after that the backend may have nothing of it.
+    fn end<'a>(&'a self, _: &'a Arc<Session>, end: End<'a>) -> End<'a> {
+        end
+    }
 }
 
 /// Ignores what happens.
@@ -199,7 +204,7 @@ impl Sessions {
 
     async fn end_each(&self, sessions: Vec<Arc<Session>>, grace: Duration) {
         join_all(sessions.iter().map(|session| async move {
-            if let Err(error) = session.end(Asked::Stop, grace).await {
+            if let Err(error) = self.shared.end(session, Asked::Stop, grace).await {
                 tracing::warn!(session = %session.name, %error, "not ended");
             }
         }))
@@ -207,8 +212,8 @@ impl Sessions {
     }
 
     async fn end(&self, session: &Arc<Session>, asked: Asked) -> Result<()> {
-        let session = session.clone();
-        finish(async move { session.end(asked, GRACE).await }).await
+        let (shared, session) = (self.shared.clone(), session.clone());
+        finish(async move { shared.end(&session, asked, GRACE).await }).await
     }
 
     /// What a backend gets to report on the session with: for benchmarks.
@@ -289,6 +294,11 @@ impl Sessions {
 }
 
 impl Shared {
+    async fn end(&self, session: &Arc<Session>, asked: Asked, grace: Duration) -> Result<()> {
+        let end = Box::pin(session.end(asked, grace));
+        self.observer.end(session, end).await
+    }
+
     fn list(&self) -> Vec<Arc<Session>> {
         self.lock().sessions.values().cloned().collect()
     }

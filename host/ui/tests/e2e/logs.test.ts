@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { launch, signedIn, untilCopied } from './browser.ts';
-import { create, info, removeAll, until } from './service.ts';
+import { call, create, info, removeAll, until } from './service.ts';
 
 let browser: Browser;
 let page: Page;
@@ -40,4 +40,22 @@ test('control sequences in lines are not shown', async () => {
   const made = await create({ command: ['sh', '-c', String.raw`printf '\033[31mred\033[0m and \033]8;;http://x\033\\link\033]8;;\033\\\n'; read line`] });
   page = await signedIn(browser, `#/agents/${made.id}/logs`);
   await page.locator('.line').filter({ hasText: 'red and link' }).waitFor();
+});
+
+test('what an earlier run has written can be read', async () => {
+  const made = await create({ command: ['sh', '-c', 'echo started at $(date +%s%N); read line'] });
+  page = await signedIn(browser, `#/agents/${made.id}/logs`);
+  const lines = page.locator('.line').filter({ hasText: 'started at' });
+  await lines.waitFor();
+  const first = await lines.innerText();
+  expect(await page.getByRole('combobox', { name: 'Run' }).count()).toBe(0);
+  await call('POST', `/agents/${made.id}/restart`);
+  await until('the new run', async () => (await lines.count()) === 1 && (await lines.innerText()) !== first);
+
+  const runs = page.getByRole('combobox', { name: 'Run' });
+  await runs.waitFor();
+  await runs.selectOption({ index: 1 });
+  await until('the earlier run', async () => (await lines.count()) === 1 && (await lines.innerText()) === first);
+  await runs.selectOption({ label: 'Newest run' });
+  await until('the newest run', async () => (await lines.count()) === 1 && (await lines.innerText()) !== first);
 });

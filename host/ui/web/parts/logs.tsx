@@ -5,9 +5,10 @@ import { can } from '../live.ts';
 import { api } from '../service/api.ts';
 import { backoff } from '../service/backoff.ts';
 import { Problem } from '../service/problem.ts';
-import type { Agent, LogLine } from '../service/wire.ts';
+import type { Agent, LogLine, PastRun } from '../service/wire.ts';
 import { plain } from '../text/ansi.ts';
-import { clock } from '../text/time.ts';
+import { exitText } from '../text/exit.ts';
+import { clock, moment } from '../text/time.ts';
 import { Button, Tool } from './button.tsx';
 import { copyText } from './clipboard.ts';
 import { ProblemNote } from './problem.tsx';
@@ -27,14 +28,19 @@ export function Logs({ agent }: { agent: Agent }) {
   const reading = useSignal(true);
   const follow = useSignal(true);
   const search = useSignal('');
+  // The id of an earlier run; the newest one without.
+  const run = useSignal('');
   const box = useRef<HTMLDivElement>(null);
 
   // Anew for every session, and whenever following is switched on again.
   const { id } = agent;
   const session = agent.session?.created_at;
   const following = follow.value;
+  const earlier = earlierRuns(agent);
+  const chosen = earlier.some((past) => past.id === run.value) ? run.value : '';
   useEffect(() => {
     const stop = new AbortController();
+    problem.value = null;
     void read(stop.signal);
     return () => stop.abort();
 
@@ -53,7 +59,7 @@ export function Logs({ agent }: { agent: Agent }) {
             first = false;
             fresh = [];
           };
-          for await (const batch of api.logs(id, { tail: TAIL, follow: following }, signal)) {
+          for await (const batch of api.logs(id, { tail: TAIL, follow: following, session: chosen || undefined }, signal)) {
             for (const line of batch) fresh.push({ ...line, line: plain(line.line), number: number++ });
             // Many batches a frame become one change of the page.
             scheduled ||= window.setTimeout(show, 50);
@@ -66,13 +72,17 @@ export function Logs({ agent }: { agent: Agent }) {
         } catch (error) {
           if (signal.aborted) return;
           problem.value = Problem.of(error);
-          if (problem.value.status >= 400 && problem.value.status < 500) break;
+          if (problem.value.status >= 400 && problem.value.status < 500) {
+            // What another run has written would be taken for this one's.
+            rows.value = [];
+            break;
+          }
           await new Promise((resolve) => setTimeout(resolve, backoff(attempt + 1)));
         }
       }
       reading.value = false;
     }
-  }, [id, session, following]);
+  }, [id, session, following, chosen]);
 
   const shown = useComputed(() => {
     const text = search.value.toLowerCase();
@@ -99,6 +109,19 @@ export function Logs({ agent }: { agent: Agent }) {
           {search.value === '' ? `${rows.value.length} lines` : `${shown.value.length} of ${rows.value.length} lines`}
         </span>
         <span class="gap" />
+        {earlier.length > 0 && (
+          <label>
+            <span class="sr">Run</span>
+            <select value={chosen} onChange={(event) => (run.value = event.currentTarget.value)}>
+              <option value="">Newest run</option>
+              {earlier.map((past) => (
+                <option key={past.id} value={past.id}>
+                  {moment(past.started_at)}, {exitText(past.exit)}
+                </option>
+              ))}
+            </select>
+          </label>
+        )}
         <label class="check">
           <input type="checkbox" checked={follow.value} onChange={(event) => (follow.value = event.currentTarget.checked)} />
           Follow
@@ -141,6 +164,10 @@ export function Logs({ agent }: { agent: Agent }) {
     </div>
   );
 }
+
+/** The runs before the one that the agent shows, newest first. */
+const earlierRuns = (agent: Agent): PastRun[] =>
+  (agent.history ?? []).filter((past) => past.started_at !== agent.session?.created_at).reverse();
 
 const BLOCK = 200;
 

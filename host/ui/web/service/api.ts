@@ -83,7 +83,7 @@ export const api = {
   /** The lines of an agent's log, in batches as they arrive; with `follow` until the signal aborts. */
   async *logs(
     id: string,
-    query: { tail?: number; follow?: boolean },
+    query: { tail?: number; follow?: boolean; session?: string | undefined },
     abort?: AbortSignal,
   ): AsyncGenerator<LogLine[], void> {
     const response = await request(agentPath(id, '/logs'), { query, signal: abort });

@@ -77,11 +77,12 @@ export interface Agent {
   created_at: string;
   labels?: Record<string, string>;
   session: Session | null;
-  /** Earlier runs, newest first, where the service keeps them. */
+  /** Runs that have ended, oldest first. */
   history?: PastRun[];
 }
 
 export interface PastRun {
+  id: string;
   started_at: string;
   ended_at: string;
   exit: Exit | null;
