@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Exit, NewSession, Session};
 
@@ -26,6 +26,21 @@ pub struct Agent {
     /// What its users sort it by; none on an answer of an older service.
     #[serde(default)]
     pub labels: Labels,
+    /// After which ends it is started again without anybody asking for it.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// How often in a row at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_restarts: Option<u32>,
+    /// When it is started again: RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_restart_at: Option<String>,
+    /// How its newest session that has ended did so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<Exit>,
+    /// Why it is started again, or why it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_reason: Option<String>,
     /// The newest session, kept after its end, or null.
     pub session: Option<Session>,
     /// The sessions that have ended, oldest first; the last 20 of them.
@@ -54,6 +69,46 @@ pub struct AgentPatch {
     /// Labels to set, and with null those to remove; the others stay.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, Option<String>>,
+    /// After which ends it is started again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartPolicy>,
+    /// How often in a row at most; null: without a bound.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "given"
+    )]
+    pub max_restarts: Option<Option<u32>>,
+}
+
+/// Null is a value, and not the same as nothing.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u32>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// After which ends an agent is started again without anybody asking for it. What a person stops
+/// stays stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// After none.
+    #[default]
+    Never,
+    /// When it has failed or is lost.
+    OnFailure,
+    /// After each that nobody asked for, the end of the service among them.
+    Always,
+}
+
+impl RestartPolicy {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RestartPolicy::Never => "never",
+            RestartPolicy::OnFailure => "on-failure",
+            RestartPolicy::Always => "always",
+        }
+    }
 }
 
 /// What became of an agent.

@@ -31,7 +31,12 @@ pub enum Change {
         /// As it is now.
         agent: Box<Agent>,
     },
-    /// Somebody changed its labels.
+    /// It has ended, and is started again later.
+    RestartScheduled {
+        /// As it is now.
+        agent: Box<Agent>,
+    },
+    /// Somebody changed its labels or when it is started again.
     Edited {
         /// As it is now.
         agent: Box<Agent>,

@@ -13,7 +13,7 @@ mod problem;
 mod session;
 pub mod terminal;
 
-pub use agent::{Agent, AgentPatch, AgentStatus, Labels, NewAgent, PastSession};
+pub use agent::{Agent, AgentPatch, AgentStatus, Labels, NewAgent, PastSession, RestartPolicy};
 pub use agent_query::{AgentQuery, AgentSort, Order};
 pub use change::Change;
 #[cfg(feature = "client")]

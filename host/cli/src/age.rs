@@ -5,7 +5,19 @@ pub(crate) fn age(time: &str, now: Timestamp) -> String {
     let Ok(then) = time.parse::<Timestamp>() else {
         return "?".to_owned();
     };
-    let seconds = now.duration_since(then).as_secs().max(0);
+    in_its_largest_unit(now.duration_since(then).as_secs())
+}
+
+/// How long it is until an RFC 3339 time, in its largest unit.
+pub(crate) fn until(time: &str, now: Timestamp) -> String {
+    let Ok(then) = time.parse::<Timestamp>() else {
+        return "?".to_owned();
+    };
+    in_its_largest_unit(then.duration_since(now).as_secs())
+}
+
+fn in_its_largest_unit(seconds: i64) -> String {
+    let seconds = seconds.max(0);
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m", seconds / 60),
@@ -30,6 +42,14 @@ mod tests {
         check("2026-11-23T11:01:00Z", "59m");
         check("2026-11-23T12:00:00+02:00", "2h");
         check("2026-11-01T12:00:00Z", "22d");
+    }
+
+    #[test]
+    fn times_to_come_count_the_other_way() {
+        let now = "2026-11-23T12:00:00Z".parse().unwrap();
+        assert_eq!(until("2026-11-23T12:01:05Z", now), "1m");
+        assert_eq!(until("2026-11-23T11:00:00Z", now), "0s");
+        assert_eq!(until("soon", now), "?");
     }
 
     #[test]

@@ -14,15 +14,18 @@ use crate::verb::logs::Logs;
 use crate::verb::name::parse_name;
 use crate::verb::send::Send;
 use crate::verb::{info, session_text};
+use crate::visible::visible;
 
 mod create;
 mod label;
 mod list;
+mod policy;
 mod sessions;
 
 use create::Create;
 use label::Label;
 use list::List;
+use policy::Policy;
 use sessions::Sessions;
 
 #[derive(Debug, Subcommand)]
@@ -39,6 +42,8 @@ pub(crate) enum OrchestratorVerb {
     Show(Show),
     /// Print and change an agent's labels
     Label(Label),
+    /// Print and change when an agent is started again
+    Policy(Policy),
     /// Show an agent in this terminal
     Attach(Attach),
     /// Print what an agent has written
@@ -99,6 +104,7 @@ impl OrchestratorVerb {
                 Ok(ExitCode::SUCCESS)
             }
             OrchestratorVerb::Label(label) => label.run(connection, output).await,
+            OrchestratorVerb::Policy(policy) => policy.run(connection, output).await,
             OrchestratorVerb::Attach(attach) => attach.run(connection).await,
             OrchestratorVerb::Logs(logs) => logs.run(connection, output).await,
             OrchestratorVerb::Sessions(sessions) => sessions.run(connection, output).await,
@@ -160,6 +166,9 @@ fn details(agent: &Agent) -> String {
             session.map(|s| session_text::health(s).to_owned()),
         ),
         ("Restarts", Some(agent.restarts.to_string())),
+        ("Restart", Some(policy::text(agent))),
+        ("Restarts at", agent.next_restart_at.clone()),
+        ("Reason", agent.restart_reason.as_deref().map(visible)),
         ("Created", Some(agent.created_at.clone())),
         ("Backend", session.map(|s| s.backend_type.clone())),
         (

@@ -1,7 +1,7 @@
 //! A persistent backend for the tests of the services. Its sessions run nothing: each is a file with
 //! its label in the folder `kept` of the state directory, and ends when a file `<id>.exit` with a
 //! code appears beside it. Other files there, which tests make and remove, say what fails:
-//! `unreachable` (its sessions cannot be listed), `refuses` (nothing can be started) and `stays`
+//! `unreachable` (its sessions cannot be listed), `refuses` and `hangs` (nothing can be started) and `stays`
 //! (nothing can be ended).
 
 use std::fs;
@@ -68,6 +68,9 @@ impl Backend for Kept {
     async fn start(&self, spec: SessionSpec, events: SessionEvents) -> Result<KeptSession> {
         if self.0.has("refuses") {
             return Err(Error::refused("it starts nothing now"));
+        }
+        while self.0.has("hangs") {
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
         fs::write(self.0.0.join(&spec.id), &spec.label)?;
         Ok(self.session(spec.id, events))

@@ -198,6 +198,27 @@ pub struct Config {
     )]
     pub unowned_grace_secs: u64,
 
+    /// Before the first restart of an agent in a row, in milliseconds
+    #[arg(
+        long,
+        env = "AGENTD_RESTART_BACKOFF_MS",
+        default_value = "1000",
+        value_name = "MILLISECONDS",
+        value_parser = clap::value_parser!(u64).range(1..=3_600_000),
+        hide = true
+    )]
+    pub restart_backoff_ms: u64,
+
+    /// After so long without an end an agent's next restart is the first in a row, in milliseconds
+    #[arg(
+        long,
+        env = "AGENTD_RESTART_RESET_MS",
+        default_value = "600000",
+        value_name = "MILLISECONDS",
+        hide = true
+    )]
+    pub restart_reset_ms: u64,
+
     /// What is logged to standard error, such as `info` or `agentd_host=debug`
     #[arg(
         long,

@@ -33,7 +33,7 @@ mod state_file;
 mod text;
 
 pub use backend::{Backend, Phase};
-pub use clock::now;
+pub use clock::{from_rfc3339, now, to_rfc3339};
 pub use collection::Collection;
 pub use config::{Auth, Config, PluginTrust, StoreEnv};
 pub use daemon::{Daemon, Service};

@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 
 use agentd_api::{AgentStatus, Exit, Health, Labels, NewAgent, PastSession, State};
 use agentd_host::session::{Label, Record, Session};
-use agentd_host::{Error, Result};
+use agentd_host::{Error, Result, to_rfc3339};
+
+use crate::restart::Restart;
 
 /// What is kept of an agent.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,9 +21,11 @@ pub struct AgentRecord {
     pub status: AgentStatus,
     /// How often it was restarted.
     pub restarts: u64,
+    /// How it is started again without anybody asking for it.
+    pub restart: Restart,
     /// What its users sort it by.
     pub labels: Labels,
-    /// What it is started with, without the variables and the labels.
+    /// What it is started with, without the variables, the labels and the policy.
     pub spec: NewAgent,
     /// Its variables; never shown. None is a value that is not kept.
     pub env: BTreeMap<String, Option<String>>,
@@ -76,6 +80,11 @@ impl AgentRecord {
             wish: Wish::Running,
             status: AgentStatus::Pending,
             restarts: 0,
+            restart: Restart {
+                policy: spec.restart.take().unwrap_or_default(),
+                max: spec.max_restarts.take(),
+                ..Restart::default()
+            },
             labels,
             spec,
             env: env
@@ -123,6 +132,12 @@ impl AgentRecord {
         self.session_id = Some(session.id.clone());
         self.status = status(&known);
         self.session = Some(session.describe_as(known));
+    }
+
+    /// Whether its newest session, as far as there is one, was made by that backend.
+    pub fn is_of(&self, backend: &str) -> bool {
+        let of_it = |session: &agentd_api::Session| session.backend_type == backend;
+        self.session.as_ref().is_none_or(of_it)
     }
 
     /// Whether its newest session may run where this service cannot reach it.
@@ -176,11 +191,18 @@ impl AgentRecord {
     }
 
     fn with(&self, status: AgentStatus, session: Option<agentd_api::Session>) -> agentd_api::Agent {
+        // While it is done, a plan is kept, in case the service is killed.
+        let waits = !matches!(status, AgentStatus::Pending | AgentStatus::Running);
         agentd_api::Agent {
             id: self.id.clone(),
             name: self.name.clone(),
             status,
             restarts: self.restarts,
+            restart: self.restart.policy,
+            max_restarts: self.restart.max,
+            next_restart_at: self.restart.next_at.filter(|_| waits).map(to_rfc3339),
+            last_exit: self.restart.last_exit.clone(),
+            restart_reason: self.restart.last_reason.clone(),
             created_at: self.created_at.clone(),
             labels: self.labels.clone(),
             session,

@@ -199,19 +199,26 @@ impl Agents {
     /// Changes what the patch names.
     pub async fn edit(&self, id: &str, patch: AgentPatch) -> Result<Agent> {
         let (agent, session) = (id.to_owned(), self.newest(id));
+        let backend = self.sessions.backend().name().to_owned();
         let edited = self.store.write(move |transaction| {
             let Some(mut record) = transaction.get(&agent)? else {
                 return Ok(Err(gone(&agent)));
             };
-            match labels::edited(record.labels.clone(), &patch.labels) {
-                Ok(labels) if labels == record.labels => {}
-                Ok(labels) => {
-                    transaction.set_labels(&agent, &labels)?;
-                    record.labels = labels;
-                    transaction.event("edited", &record.describe(session.as_deref()))?;
-                }
+            let labels = match labels::edited(record.labels.clone(), &patch.labels) {
+                Ok(labels) => labels,
                 Err(error) => return Ok(Err(error)),
+            };
+            let mut edited = transaction.edit_restart(&mut record, &patch)?;
+            if labels != record.labels {
+                transaction.set_labels(&agent, &labels)?;
+                record.labels = labels;
+                edited = true;
             }
+            if edited {
+                transaction.event("edited", &record.describe(session.as_deref()))?;
+                transaction.plan_overlooked(&agent, &backend)?;
+            }
+            let record = transaction.get(&agent)?.unwrap_or(record);
             Ok(Ok(record.describe(session.as_deref())))
         });
         edited.await?

@@ -45,8 +45,8 @@ pub struct Event {
     pub id: u64,
     /// Milliseconds since 1970.
     pub at: i64,
-    /// `created`, `started`, `adopted`, `exited`, `restarted`, `edited`, `health`, `progress` or
-    /// `deleted`.
+    /// `created`, `started`, `adopted`, `exited`, `restart_scheduled`, `restarted`, `edited`,
+    /// `health`, `progress` or `deleted`.
     pub kind: String,
     /// JSON.
     pub data: String,

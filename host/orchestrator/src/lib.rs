@@ -14,6 +14,8 @@ mod previews;
 mod reconcile;
 mod reconciliation;
 mod records;
+mod restart;
+mod restarts;
 mod routes;
 mod runs;
 mod selection;
@@ -33,6 +35,8 @@ use agents::Agents;
 use events::Keep;
 use outputs::{OutputLimits, Outputs};
 use reconcile::Reconcile;
+use restart::Backoff;
+use restarts::Restarts;
 use store::Store;
 use watch::Watch;
 
@@ -50,8 +54,12 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
         count: config.events_kept,
         age: Duration::from_secs(config.events_kept_hours * 60 * 60),
     };
+    let backoff = Backoff {
+        first: Duration::from_millis(config.restart_backoff_ms),
+        reset: Duration::from_millis(config.restart_reset_ms),
+    };
     let keeps_env = config.store_env == StoreEnv::On;
-    let store = Arc::new(Store::open(prepared.state_dir(), keep, keeps_env).await?);
+    let store = Arc::new(Store::open(prepared.state_dir(), keep, keeps_env, backoff).await?);
     let limits = OutputLimits {
         of_agent: config.output_kept_bytes,
         in_all: config.output_kept_bytes_in_all,
@@ -70,6 +78,7 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
     let mut reconcile = Reconcile::new((*agents).clone(), &prepared);
     reconcile.begin().await?;
     tokio::spawn(reconcile.repeat());
+    tokio::spawn(Restarts::new((*agents).clone()).repeat());
     let server = prepared.server(sessions, |daemon| {
         http::service(
             daemon,

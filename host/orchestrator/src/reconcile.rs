@@ -17,6 +17,7 @@ use crate::agents::Agents;
 use crate::busy::Doing;
 use crate::crash_point::CrashPoint;
 use crate::reconciliation::Run;
+use crate::transaction::Transaction;
 
 /// So many sessions are adopted or ended at a time.
 const AT_ONCE: usize = 8;
@@ -127,6 +128,7 @@ impl Reconcile {
                 self.has_listed = true;
                 ends.extend(self.overdue(unowned));
                 self.explain_missing(&missing, run);
+                self.plan_restarts().await?;
             }
         }
         CrashPoint::ReconcileListed.reached();
@@ -155,11 +157,27 @@ impl Reconcile {
         Ok(ends)
     }
 
+    /// Plans the restarts that policies want and nobody has planned: a person has begun one and left.
+    async fn plan_restarts(&self) -> Result<()> {
+        for id in self.agents.store.unplanned_restarts().await? {
+            let newest = self.agents.newest(&id);
+            let runs = newest.is_some_and(|session| session.record().state != State::Exited);
+            if !runs && let Some(_doing) = self.agents.busy.begin_alone(&id) {
+                let backend = self.agents.sessions.backend().name().to_owned();
+                let plan = move |t: &mut Transaction<'_>| t.plan_overlooked(&id, &backend);
+                self.agents.store.write(plan).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// What is to be said of an agent whose newest session this service does not have.
     fn unseen(&self, record: &AgentRecord, left_alone: Option<&HashMap<String, String>>) -> Unseen {
         let this = self.agents.sessions.backend().name();
-        let other = record.session.as_ref().map(|s| s.backend_type.as_str());
-        if let Some(other) = other.filter(|other| *other != this) {
+        if let Some(session) = &record.session
+            && !record.is_of(this)
+        {
+            let other = &session.backend_type;
             let reason = format!("it was started by the backend `{other}`, and this is `{this}`");
             return Unseen::Unknown(reason);
         }

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::agent::{AgentRecord, Wish};
 use crate::events::{Event, Keep};
 use crate::keyed::{KeyedRequest, Known};
+use crate::restart::Restart;
 
 /// The agent with that id.
 pub fn get(connection: &Connection, id: &str) -> rusqlite::Result<Option<AgentRecord>> {
@@ -29,6 +30,26 @@ pub fn unsettled(connection: &Connection) -> rusqlite::Result<Vec<AgentRecord>> 
     );
     let mut statement = connection.prepare_cached(&query)?;
     statement.query_map([], record)?.collect()
+}
+
+/// The ids of the agents that have ended and are to run, and of which nobody has planned when.
+pub fn unplanned(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let query = "SELECT id FROM agents
+        WHERE restart <> 'never' AND status IN ('stopped', 'failed', 'lost')
+        AND wish = 'running' AND next_restart_at IS NULL
+        AND (max_restarts IS NULL OR attempts < max_restarts)";
+    let mut statement = connection.prepare_cached(query)?;
+    statement.query_map([], |row| row.get(0))?.collect()
+}
+
+/// The next restarts, the first one first: ids of agents, and times in milliseconds since 1970.
+pub fn planned(connection: &Connection, count: usize) -> rusqlite::Result<Vec<(String, i64)>> {
+    let query = "SELECT id, next_restart_at FROM agents WHERE next_restart_at IS NOT NULL
+        ORDER BY next_restart_at LIMIT ?";
+    let mut statement = connection.prepare_cached(query)?;
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let restart = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    statement.query_map([count], restart)?.collect()
 }
 
 /// The agent, with the sessions that have ended.
@@ -56,7 +77,8 @@ pub fn with_history(
 /// What [`record`] reads, in a query of `agents`.
 pub const COLUMNS: &str =
     "id, name, created_at, wish, status, restarts, spec, env, session_id, session,
-    (SELECT json_group_object(key, value) FROM labels WHERE agent = agents.number), number";
+    (SELECT json_group_object(key, value) FROM labels WHERE agent = agents.number), number,
+    restart, max_restarts, attempts, next_restart_at, last_exit, restart_reason";
 
 /// The place of the agent's number in [`COLUMNS`].
 pub const NUMBER: usize = 11;
@@ -70,18 +92,27 @@ pub fn record(row: &Row<'_>) -> rusqlite::Result<AgentRecord> {
         _ => return Err(FromSqlError::InvalidType.into()),
     };
     let session: Option<String> = row.get(9)?;
+    let last_exit: Option<String> = row.get(16)?;
     Ok(AgentRecord {
         id: row.get(0)?,
         name: row.get(1)?,
         created_at: row.get(2)?,
         wish,
-        status: parse(4, &json!(row.get_ref(4)?.as_str()?).to_string())?,
+        status: word(row, 4)?,
         restarts: row.get(5)?,
         spec: from_json(row, 6)?,
         env: from_json(row, 7)?,
         session_id: row.get(8)?,
         session: session.map(|json| parse(9, &json)).transpose()?,
         labels: from_json(row, 10)?,
+        restart: Restart {
+            policy: word(row, 12)?,
+            max: row.get(13)?,
+            attempts: row.get(14)?,
+            next_at: row.get(15)?,
+            last_exit: last_exit.map(|json| parse(16, &json)).transpose()?,
+            last_reason: row.get(17)?,
+        },
         history: Vec::new(),
     })
 }
@@ -166,6 +197,10 @@ pub fn now_millis() -> i64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
     let millis = since_1970.unwrap_or_default().as_millis();
     i64::try_from(millis).unwrap_or(i64::MAX)
+}
+
+fn word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    parse(column, &json!(row.get_ref(column)?.as_str()?).to_string())
 }
 
 fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {

@@ -209,6 +209,7 @@ mod tests {
     use super::*;
     use crate::database::MIGRATIONS;
     use crate::events::Keep;
+    use crate::restart::Backoff;
     use crate::transaction::Transaction;
 
     /// So many agents, of which ten have failed and have a label.
@@ -222,7 +223,11 @@ mod tests {
             count: 1,
             age: std::time::Duration::ZERO,
         };
-        let transaction = Transaction::new(&connection, keep, true);
+        let backoff = Backoff {
+            first: std::time::Duration::ZERO,
+            reset: std::time::Duration::ZERO,
+        };
+        let transaction = Transaction::new(&connection, keep, true, backoff);
         for number in 0..count {
             let mut spec = NewAgent {
                 name: format!("agent-{number}"),

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use agentd_host::session::Remains;
 use agentd_host::{Result, StartError};
 use rusqlite::Connection;
+use tokio::sync::Notify;
 
 use crate::agent::AgentRecord;
 use crate::database::Database;
 use crate::events::{Event, Events, Keep};
 use crate::keyed::{KeyedRequest, Known};
 use crate::records;
+use crate::restart::Backoff;
 use crate::selection::{Selected, Selection};
-use crate::transaction::Transaction;
+use crate::transaction::{PLANNED, Transaction};
 
 /// The durable records of all agents, and the events of their lives.
 #[derive(Debug)]
@@ -19,11 +21,19 @@ pub struct Store {
     database: Database,
     events: Arc<Events>,
     keeps_env: bool,
+    backoff: Backoff,
+    /// Notified when a restart is planned.
+    planned: Arc<Notify>,
 }
 
 impl Store {
     /// The records in `state_dir`. `keeps_env` says whether the values of variables are kept.
-    pub async fn open(state_dir: &Path, keep: Keep, keeps_env: bool) -> Result<Self, StartError> {
+    pub async fn open(
+        state_dir: &Path,
+        keep: Keep,
+        keeps_env: bool,
+        backoff: Backoff,
+    ) -> Result<Self, StartError> {
         let database = Database::open(state_dir)?;
         let (kept, last) = database
             .read(move |connection| records::kept_events(connection, keep))
@@ -32,12 +42,30 @@ impl Store {
             database,
             events: Arc::new(Events::new(keep, kept, last)),
             keeps_env,
+            backoff,
+            planned: Arc::default(),
         })
     }
 
     /// What happened to agents.
     pub fn events(&self) -> &Arc<Events> {
         &self.events
+    }
+
+    /// Waits until a restart is planned, if none was since this was waited for last.
+    pub async fn restart_planned(&self) {
+        self.planned.notified().await;
+    }
+
+    /// The next restarts.
+    pub async fn planned_restarts(&self, count: usize) -> Result<Vec<(String, i64)>> {
+        let look = move |connection: &Connection| records::planned(connection, count);
+        self.database.read(look).await
+    }
+
+    /// The ids of the agents that have ended and are to run, and of which nobody has planned when.
+    pub async fn unplanned_restarts(&self) -> Result<Vec<String>> {
+        self.database.read(records::unplanned).await
     }
 
     /// Does this as one transaction.
@@ -107,9 +135,9 @@ impl Store {
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> impl FnOnce(&Connection) -> rusqlite::Result<Done<T>> + Send + 'static {
-        let (keep, keeps_env) = (self.events.keep(), self.keeps_env);
+        let (keep, keeps_env, backoff) = (self.events.keep(), self.keeps_env, self.backoff);
         move |connection| {
-            let mut transaction = Transaction::new(connection, keep, keeps_env);
+            let mut transaction = Transaction::new(connection, keep, keeps_env, backoff);
             let result = work(&mut transaction)?;
             let events = transaction.into_events();
             Ok(Done { result, events })
@@ -117,8 +145,13 @@ impl Store {
     }
 
     fn publish<T>(&self) -> impl FnOnce(&Done<T>) + Send + 'static {
-        let events = self.events.clone();
-        move |done| events.extend(&done.events)
+        let (events, planned) = (self.events.clone(), self.planned.clone());
+        move |done| {
+            events.extend(&done.events);
+            if done.events.iter().any(|event| event.kind == PLANNED) {
+                planned.notify_one();
+            }
+        }
     }
 }
 

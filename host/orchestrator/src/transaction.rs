@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use agentd_api::{Agent, Labels, PastSession};
+use agentd_api::{Agent, Labels, PastSession, State};
 use agentd_host::now;
 use agentd_host::session::{Remains, Session};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -12,6 +12,11 @@ use crate::events::{Event, Keep};
 use crate::keyed::KeyedRequest;
 use crate::outputs::OutputLimits;
 use crate::records::{self, now_millis};
+use crate::restart::Backoff;
+
+mod plans;
+
+pub use plans::PLANNED;
 
 /// So many ended sessions of an agent are remembered.
 const REMEMBERED: i64 = 20;
@@ -24,16 +29,18 @@ pub struct Transaction<'a> {
     connection: &'a Connection,
     keep: Keep,
     keeps_env: bool,
+    backoff: Backoff,
     events: Vec<Event>,
 }
 
 impl<'a> Transaction<'a> {
     /// Of which `keep` is kept of the events, and the values of variables if `keeps_env`.
-    pub fn new(connection: &'a Connection, keep: Keep, keeps_env: bool) -> Self {
+    pub fn new(connection: &'a Connection, keep: Keep, keeps_env: bool, backoff: Backoff) -> Self {
         Transaction {
             connection,
             keep,
             keeps_env,
+            backoff,
             events: Vec::new(),
         }
     }
@@ -57,8 +64,9 @@ impl<'a> Transaction<'a> {
             .map(|(name, value)| (name, keeps(value)))
             .collect();
         let insert = "INSERT INTO agents
-            (id, name, created_at, spec, env, wish, status, session_id, session)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+            (id, name, created_at, spec, env, wish, status, session_id, session, restart,
+             max_restarts)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
         let inserted = self.connection.prepare_cached(insert)?.execute(params![
             agent.id,
             agent.name,
@@ -69,6 +77,8 @@ impl<'a> Transaction<'a> {
             agent.status.as_str(),
             agent.session_id,
             agent.session.as_ref().map(to_json).transpose()?,
+            agent.restart.policy.as_str(),
+            agent.restart.max,
         ])?;
         if inserted == 1 {
             self.set_labels(&agent.id, &agent.labels)?;
@@ -91,17 +101,19 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Sets what is wanted of an agent. False when there is none.
+    /// Sets what a person wants of an agent, instead of what was planned. False when there is none.
     pub fn set_wish(&self, id: &str, wish: Wish) -> rusqlite::Result<bool> {
-        let update = "UPDATE agents SET wish = ? WHERE id = ?";
+        let update = "UPDATE agents SET wish = ?, next_restart_at = NULL, attempts = 0,
+            restart_reason = NULL WHERE id = ?";
         let mut update = self.connection.prepare_cached(update)?;
         Ok(update.execute([wish.as_str(), id])? == 1)
     }
 
-    /// A session of the agent is about to be started. False when there is no such agent, or it is
+    /// A session of the agent is about to be started, as a person wants. False when there is no such agent, or it is
     /// being deleted.
     pub fn begin(&self, id: &str, session: &Session) -> rusqlite::Result<bool> {
-        let update = "UPDATE agents SET wish = 'running', session_id = ?
+        let update = "UPDATE agents SET wish = 'running', session_id = ?, next_restart_at = NULL,
+            attempts = 0, restart_reason = NULL
             WHERE id = ? AND wish <> 'deleted'";
         let mut update = self.connection.prepare_cached(update)?;
         let begun = update.execute([session.id.as_str(), id])? == 1;
@@ -163,6 +175,7 @@ impl<'a> Transaction<'a> {
                 exit: session.exit.clone(),
             };
             self.remember(id, &ended)?;
+            self.settle(session_id)?;
         }
         let session = agent.session.as_ref().map(to_json).transpose()?;
         let update = "UPDATE agents SET status = ?, session = ? WHERE id = ?";
@@ -172,7 +185,11 @@ impl<'a> Transaction<'a> {
             Unseen::Ended(_) => "exited",
             Unseen::Unknown(_) => "progress",
         };
+        let planned = self.unseen_ended(&mut agent, unseen)?;
         self.event(kind, &agent.describe(None))?;
+        if planned {
+            self.event(PLANNED, &agent.describe(None))?;
+        }
         Ok(true)
     }
 
@@ -188,7 +205,8 @@ impl<'a> Transaction<'a> {
         let Some(record) = self.get(id)? else {
             return Ok(None);
         };
-        let agent = record.describe(Some(session));
+        let is_newest = record.session_id.as_ref() == Some(&session.id);
+        let agent = record.describe(is_newest.then_some(session));
         if let Some(request) = request {
             self.answer_request(request, &agent)?;
         }
@@ -200,6 +218,13 @@ impl<'a> Transaction<'a> {
         let update = "UPDATE agents SET session_id = ? WHERE id = ?";
         let mut update = self.connection.prepare_cached(update)?;
         update.execute([session.id.as_str(), id])?;
+        // A session that is known to have ended is adopted too, and reports that once more.
+        let ended = "SELECT EXISTS (SELECT 1 FROM ended_sessions WHERE id = ?)";
+        let mut ended = self.connection.prepare_cached(ended)?;
+        let has_ended: bool = ended.query_row([&session.id], |row| row.get(0))?;
+        if !has_ended && session.record().state != State::Exited {
+            self.unplan(id, None)?;
+        }
         self.note(id, session)
     }
 
@@ -221,6 +246,13 @@ impl<'a> Transaction<'a> {
         let mut forget = self.connection.prepare_cached(forget)?;
         forget.execute(params![id, REMEMBERED])?;
         Ok(())
+    }
+
+    /// What follows from the end of the session is about to be decided. False when it was before.
+    pub fn settle(&self, session_id: &str) -> rusqlite::Result<bool> {
+        let update = "UPDATE ended_sessions SET settled = 1 WHERE id = ? AND settled = 0";
+        let mut update = self.connection.prepare_cached(update)?;
+        Ok(update.execute([session_id])? == 1)
     }
 
     /// Keeps what a session of the agent has left, and drops what is older where that is too much.

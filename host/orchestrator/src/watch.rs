@@ -6,6 +6,7 @@ use agentd_host::session::{Change, End, Observer, Session};
 
 use crate::outputs::Outputs;
 use crate::store::Store;
+use crate::transaction::PLANNED;
 
 /// Keeps what happens to sessions, and makes events of it.
 pub struct Watch {
@@ -16,7 +17,8 @@ pub struct Watch {
 }
 
 impl Observer for Watch {
-    fn changed(&self, session: &Arc<Session>, Change { before, after }: &Change) {
+    fn changed(&self, session: &Arc<Session>, change: &Change) {
+        let Change { before, after } = change;
         let kind = match (before.state, after.state) {
             (before, State::Exited) if before != State::Exited => "exited",
             (State::Starting, State::Running) => "started",
@@ -35,15 +37,24 @@ impl Observer for Watch {
         if ended.is_some() {
             self.outputs.keep_soon(session);
         }
-        let (session, after) = (session.clone(), after.clone());
+        let (session, change) = (session.clone(), change.clone());
         self.store.write_later(move |transaction| {
+            let mut planned = false;
+            transaction.note(&owner, &session)?;
             if let Some(ended) = &ended {
                 transaction.remember(&owner, ended)?;
+                if transaction.settle(&session.id)? {
+                    planned = transaction.session_ended(&owner, &session, &change)?;
+                }
             }
-            transaction.note(&owner, &session)?;
-            match transaction.get(&owner)? {
-                Some(record) => transaction.event(kind, &record.describe_as(&session, after)),
-                None => Ok(()),
+            let Some(record) = transaction.get(&owner)? else {
+                return Ok(());
+            };
+            let agent = record.describe_as(&session, change.after);
+            transaction.event(kind, &agent)?;
+            match planned {
+                true => transaction.event(PLANNED, &agent),
+                false => Ok(()),
             }
         });
     }

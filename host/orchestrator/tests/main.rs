@@ -16,6 +16,8 @@ mod labels;
 mod life;
 mod program;
 mod reconcile;
+mod restart_policy;
+mod shutdown;
 mod terminal;
 
 use agentd_host::testing::TestServer;

@@ -43,6 +43,11 @@ impl Collection for ByName {
             return Err(Error::invalid("invalid-labels", "sessions have no labels")
                 .hint("agents have them, which agentd-orchestrator runs"));
         }
+        if new.restart.is_some() || new.max_restarts.is_some() {
+            let message = "sessions are not started again";
+            return Err(Error::invalid("invalid-restart", message)
+                .hint("agents are, which agentd-orchestrator runs"));
+        }
         Ok(self.0.create(new, None).await?.describe())
     }
 

@@ -25,6 +25,7 @@ impl Label {
         if !self.changes.is_empty() {
             let patch = AgentPatch {
                 labels: self.changes.into_iter().collect(),
+                ..AgentPatch::default()
             };
             let edited = connection.client.patch_agent(&agent.id, &patch).await;
             agent = edited.map_err(|error| connection.explain(error))?;

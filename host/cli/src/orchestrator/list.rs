@@ -10,7 +10,7 @@ use rustix::termios::tcgetwinsize;
 use tokio::time::{interval, sleep};
 
 use super::label;
-use crate::age::age;
+use crate::age::{age, until};
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome, note};
 use crate::output::Output;
@@ -142,6 +142,7 @@ impl List {
             | Change::Adopted { agent }
             | Change::Exited { agent }
             | Change::Restarted { agent }
+            | Change::RestartScheduled { agent }
             | Change::Edited { agent }
             | Change::Health { agent }
             | Change::Progress { agent } => (agent.id.clone(), Some(*agent)),
@@ -185,7 +186,7 @@ fn text<'a>(agents: impl Iterator<Item = &'a Agent>) -> String {
                 of_session(&session_text::state),
                 of_session(&|session| session_text::health(session).to_owned()),
                 of_session(&|session| session.backend_type.clone()),
-                agent.restarts.to_string(),
+                restarts(agent, now),
                 age(&agent.created_at, now),
                 match agent.labels.is_empty() {
                     true => "-".to_owned(),
@@ -198,6 +199,15 @@ fn text<'a>(agents: impl Iterator<Item = &'a Agent>) -> String {
     )
 }
 
+/// How often it was started again, and when it is next.
+fn restarts(agent: &Agent, now: Timestamp) -> String {
+    let count = agent.restarts;
+    match &agent.next_restart_at {
+        Some(at) => format!("{count}, next in {}", until(at, now)),
+        None => count.to_string(),
+    }
+}
+
 /// A change for reading.
 fn line(change: &Change) -> String {
     let (event, name, agent) = match change {
@@ -206,6 +216,7 @@ fn line(change: &Change) -> String {
         Change::Adopted { agent } => ("adopted", &agent.name, Some(agent)),
         Change::Exited { agent } => ("exited", &agent.name, Some(agent)),
         Change::Restarted { agent } => ("restarted", &agent.name, Some(agent)),
+        Change::RestartScheduled { agent } => ("restart scheduled", &agent.name, Some(agent)),
         Change::Edited { agent } => ("edited", &agent.name, Some(agent)),
         Change::Health { agent } => ("health", &agent.name, Some(agent)),
         Change::Progress { agent } => ("progress", &agent.name, Some(agent)),

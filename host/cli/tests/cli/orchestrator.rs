@@ -140,6 +140,51 @@ fn earlier_sessions_are_listed_and_their_logs_read() {
 }
 
 #[test]
+fn a_policy_is_given_shown_and_changed() {
+    let service = Service::orchestrator("pty");
+    let create = [
+        "create",
+        "demo",
+        "--working-dir",
+        "/",
+        "--restart",
+        "on-failure",
+    ];
+    let command = ["--max-restarts", "9", "--", "sh", "-c", "exit 3"];
+    service
+        .agent(&[&create[..], &command].concat())
+        .run()
+        .succeeded();
+    let agent = wait_for_status(&service, "demo", "failed");
+    assert_eq!(
+        (&agent["restart"], &agent["max_restarts"]),
+        (&"on-failure".into(), &9.into())
+    );
+    let text = service.agent(&["show", "demo"]).run().succeeded();
+    assert!(text.contains("on-failure, at most 9 in a row"), "{text}");
+    assert!(text.contains("exit code 3"), "{text}");
+
+    let change = [
+        "policy",
+        "demo",
+        "--restart",
+        "never",
+        "--max-restarts",
+        "none",
+    ];
+    assert_eq!(service.agent(&change).run().succeeded(), "never\n");
+    let agent = show(&service, "demo");
+    assert_eq!(
+        (agent.get("max_restarts"), agent.get("next_restart_at")),
+        (None, None)
+    );
+    let wrong = service
+        .agent(&["policy", "demo", "--restart", "often"])
+        .run();
+    assert_eq!(wrong.code, Some(2));
+}
+
+#[test]
 fn agents_are_labelled_and_found_by_their_labels() {
     let service = Service::orchestrator("pty");
     for (name, team) in [("one", "team=a"), ("two", "team=b")] {

@@ -12,7 +12,7 @@ use super::Record;
 
 /// The life of one session, behind one lock. `R` is the backend's side of the session.
 ///
-/// | stage \ input | stop or delete | the call returned | the call failed or was undone | forget |
+/// | stage \ input | shutdown, stop or delete | the call returned | the call failed or was undone | forget |
 /// |---|---|---|---|---|
 /// | `Starting` | `Cancelling` | `Held` | `NotStarted` | – |
 /// | `Cancelling` | `Cancelling` | `Held` | `NotStarted` | – |
@@ -21,7 +21,8 @@ use super::Record;
 /// | `Forgotten` | `Forgotten` | – | – | `Forgotten` |
 ///
 /// "The call" is the backend's `start` or `adopt`; – cannot happen, and changes nothing if it does.
-/// What was asked for only grows, from nothing over a stop to a deletion. What the backend reports
+/// What was asked for only grows, from nothing over a shutdown and a stop to a deletion. What the
+/// backend reports
 /// changes the record in every stage until the record says that the session has ended; in
 /// `NotStarted` and `Forgotten` it always does.
 ///
@@ -48,6 +49,8 @@ pub struct Change {
 pub(super) enum Asked {
     #[default]
     Nothing,
+    /// To end it because the service ends.
+    Shutdown,
     /// To end it and keep it.
     Stop,
     /// To end it and forget it.
@@ -128,7 +131,7 @@ impl<R> Life<R> {
     pub fn report(&self, event: Event) {
         self.transition(|state| {
             let asked = state.asked;
-            state.record.apply(event, asked != Asked::Nothing);
+            state.record.apply(event, asked);
         });
     }
 
@@ -271,8 +274,7 @@ impl<R> LifeState<R> {
     }
 
     fn lose(&mut self, reason: String) {
-        let on_request = self.asked != Asked::Nothing;
-        self.record.apply(Event::Lost { reason }, on_request);
+        self.record.apply(Event::Lost { reason }, self.asked);
     }
 }
 

@@ -43,7 +43,7 @@ pub use label::Label;
 pub use life::Change;
 pub use name::SessionName;
 pub use pending::Pending;
-pub use record::Record;
+pub use record::{Record, SERVICE_STOPPED};
 pub use remains::{End, Remains, Run};
 pub use screen::Snapshot;
 pub use screen_threads::ScreenThreads;

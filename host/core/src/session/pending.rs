@@ -127,6 +127,7 @@ impl Pending {
     fn answer(&self) -> Result<Arc<Session>> {
         match self.session.life.asked() {
             Asked::Nothing => Ok(self.session.clone()),
+            Asked::Shutdown => Err(Error::shutting_down()),
             Asked::Stop => match self.sessions.is_closed() {
                 false => Ok(self.session.clone()),
                 true => Err(Error::shutting_down()),

@@ -1,7 +1,11 @@
 use agentd_api::{Exit, Health, State};
 use agentd_plugin_api::{Event, ExitStatus};
 
+use super::life::Asked;
 use crate::text::line;
+
+/// The reason of an exit that came because the service ended.
+pub const SERVICE_STOPPED: &str = "service stopped";
 
 /// What is known of a session's life; changed only by what its backend reports.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,9 +37,8 @@ impl Record {
         }
     }
 
-    /// Takes in what the backend reports. An end is final; `on_request` says whether somebody has
-    /// asked for it.
-    pub fn apply(&mut self, event: Event, on_request: bool) {
+    /// Takes in what the backend reports. An end is final; `asked` says who wanted it.
+    pub(super) fn apply(&mut self, event: Event, asked: Asked) {
         if self.state == State::Exited {
             return;
         }
@@ -54,25 +57,28 @@ impl Record {
                 self.progress = Some(line(&reason));
             }
             Event::Health { health } => self.health = wire_health(health),
-            Event::Exited { status } => self.end(wire_exit(status), on_request),
+            Event::Exited { status } => self.end(wire_exit(status), asked),
             Event::Lost { reason } => {
                 let exit = Exit {
                     reason: Some(line(&reason)),
                     ..Exit::default()
                 };
-                self.end(exit, on_request);
+                self.end(exit, asked);
             }
             _ => {}
         }
     }
 
-    fn end(&mut self, exit: Exit, on_request: bool) {
+    fn end(&mut self, mut exit: Exit, asked: Asked) {
+        if asked == Asked::Shutdown {
+            exit.reason = Some(SERVICE_STOPPED.to_owned());
+        }
         self.state = State::Exited;
         self.health = Health::Unknown;
         self.exit = Some(exit);
         self.pid = None;
         self.progress = None;
-        self.ended_on_request = on_request;
+        self.ended_on_request = asked != Asked::Nothing;
     }
 }
 

@@ -204,7 +204,7 @@ impl Sessions {
 
     async fn end_each(&self, sessions: Vec<Arc<Session>>, grace: Duration) {
         join_all(sessions.iter().map(|session| async move {
-            if let Err(error) = self.shared.end(session, Asked::Stop, grace).await {
+            if let Err(error) = self.shared.end(session, Asked::Shutdown, grace).await {
                 tracing::warn!(session = %session.name, %error, "not ended");
             }
         }))

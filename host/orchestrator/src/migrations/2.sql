@@ -38,3 +38,25 @@ END;
 CREATE TRIGGER output_dropped AFTER DELETE ON outputs BEGIN
     UPDATE output_bytes SET total = total - OLD.bytes;
 END;
+
+-- After which ends an agent is started again, and how often in a row at most.
+ALTER TABLE agents ADD COLUMN restart TEXT NOT NULL DEFAULT 'never'
+    CHECK (restart IN ('never', 'on-failure', 'always'));
+ALTER TABLE agents ADD COLUMN max_restarts INTEGER;
+-- How often in a row it was.
+ALTER TABLE agents ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+-- When it is next: milliseconds since 1970.
+ALTER TABLE agents ADD COLUMN next_restart_at INTEGER;
+-- JSON.
+ALTER TABLE agents ADD COLUMN last_exit TEXT;
+ALTER TABLE agents ADD COLUMN restart_reason TEXT;
+
+CREATE INDEX agents_by_next_restart ON agents (next_restart_at)
+    WHERE next_restart_at IS NOT NULL;
+CREATE INDEX agents_to_restart ON agents (status) WHERE restart <> 'never';
+CREATE INDEX agents_to_delete ON agents (number) WHERE wish = 'deleted';
+
+-- Whether what follows from the end of the session was decided.
+ALTER TABLE ended_sessions ADD COLUMN settled INTEGER NOT NULL DEFAULT 0;
+
+UPDATE ended_sessions SET settled = 1;

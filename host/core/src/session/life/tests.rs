@@ -13,8 +13,9 @@ use super::*;
 #[derive(Clone, Debug)]
 enum Input {
     Report(Event),
+    Shutdown,
     Stop,
-    /// A deletion, a client that leaves during its start, or a shutdown.
+    /// A deletion, or a client that leaves during its start.
     Delete,
     Returned,
     NotStarted,
@@ -45,6 +46,7 @@ fn event() -> impl Strategy<Value = Event> {
 fn input() -> impl Strategy<Value = Input> {
     prop_oneof![
         6 => event().prop_map(Input::Report),
+        1 => Just(Input::Shutdown),
         1 => Just(Input::Stop),
         1 => Just(Input::Delete),
         2 => Just(Input::Returned),
@@ -66,7 +68,7 @@ enum Model {
 impl Model {
     fn next(self, input: &Input) -> Model {
         match (self, input) {
-            (Model::Starting, Input::Stop | Input::Delete) => Model::Cancelling,
+            (Model::Starting, Input::Shutdown | Input::Stop | Input::Delete) => Model::Cancelling,
             (Model::Starting | Model::Cancelling, Input::Returned) => Model::Held,
             (Model::Starting | Model::Cancelling, Input::NotStarted) => Model::NotStarted,
             (Model::Held | Model::NotStarted, Input::Forget) => Model::Forgotten,
@@ -98,6 +100,7 @@ struct Remote;
 fn apply(life: &Life<Remote>, input: &Input) {
     match input.clone() {
         Input::Report(event) => life.report(event),
+        Input::Shutdown => life.ask(Asked::Shutdown),
         Input::Stop => life.ask(Asked::Stop),
         Input::Delete => life.ask(Asked::Delete),
         Input::Returned => life.started(Remote, Some(vec!["attach".to_owned()])),
@@ -129,6 +132,7 @@ proptest! {
             apply(&life, input);
             model = model.next(input);
             asked = match input {
+                Input::Shutdown => asked.max(Asked::Shutdown),
                 Input::Stop => asked.max(Asked::Stop),
                 Input::Delete => Asked::Delete,
                 _ => asked,
