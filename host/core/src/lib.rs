@@ -18,6 +18,7 @@ mod daemon;
 mod descriptors;
 mod error;
 mod idempotency_key;
+mod in_place;
 mod instance;
 mod listener;
 mod memory;

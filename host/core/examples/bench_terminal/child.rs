@@ -18,6 +18,7 @@ pub fn run(role: &str, arguments: &[String]) -> Result {
     };
     match role {
         "flood" => flood(number(0)?, arguments.get(1)),
+        "flood-and-stay" => flood(number(0)?, None).and_then(|()| stay()),
         "hostile" => hostile(usize::try_from(number(0)?)?),
         "echo" => echo(),
         "words" => words(number(0)?, number(1)?),
@@ -47,6 +48,12 @@ fn flood(mebibytes: u64, gap_file: Option<&String>) -> Result {
     if let Some(file) = gap_file {
         std::fs::write(file, longest.as_micros().to_string())?;
     }
+    Ok(())
+}
+
+/// Ends with the terminal. ttyd drops what it has not read yet when the program ends.
+fn stay() -> Result {
+    while stdin().read(&mut [0; 256])? > 0 {}
     Ok(())
 }
 

@@ -72,9 +72,11 @@ impl Peers {
         for round in 0..FLOOD_ROUNDS {
             bare.push(tokio::task::spawn_blocking(|| reference::flood(FLOOD)).await??);
             let (name, size) = (format!("flood{round}"), FLOOD.to_string());
-            server.run(&name, &["flood", &size]).await?;
+            let role = ["flood-and-stay", &size];
+            server.run(&name, &role).await?;
             our_speed.push(self.flood(&self::ours(&server, &name)).await?);
-            their_speed.push(self.flood(&ttyd.target(&["flood", &size])).await?);
+            server.delete(&name).await?;
+            their_speed.push(self.flood(&ttyd.target(&role)).await?);
         }
         let (bare, ours_median, theirs_median) =
             (median(bare), median(our_speed), median(their_speed));

@@ -1,6 +1,7 @@
 use std::io;
 use std::time::Duration;
 
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -11,6 +12,7 @@ use tokio::time::sleep;
 use warp::filters::BoxedFilter;
 
 use super::Response;
+use super::websocket::keep_connection;
 
 /// How long a client may take for the head of a request, and a connection may wait for its next
 /// one.
@@ -41,7 +43,11 @@ pub async fn serve_connections(
             // An error means that the sender is gone, which is an end too.
             _ = stopped.wait_for(|stopped| *stopped) => break,
         };
-        let service = TowerToHyperService::new(warp::service(routes.clone()));
+        let routes = TowerToHyperService::new(warp::service(routes.clone()));
+        let service = service_fn(move |mut request| {
+            keep_connection(&mut request);
+            routes.call(request)
+        });
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         let connection = graceful.watch(connection.into_owned());
         tokio::spawn(async move {

@@ -7,6 +7,7 @@ mod logs;
 pub mod problem;
 mod routes;
 mod terminal;
+mod websocket;
 
 use std::sync::Arc;
 

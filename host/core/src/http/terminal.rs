@@ -1,6 +1,8 @@
 //! The terminal WebSocket: binary frames are output and keyboard input, text frames are
 //! [`ServerFrame`] and [`ClientFrame`].
 
+mod inbox;
+
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,32 +14,29 @@ use agentd_api::terminal::{
 use agentd_api::{Exit, Size, State};
 use agentd_plugin_api::Capability;
 use agentd_terminal::LARGEST_SNAPSHOT;
+use futures_util::future::{Fuse, FusedFuture};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, watch};
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Error as Cause;
-use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message};
+use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderMap;
-use warp::ws::{Message, WebSocket, Ws};
-use warp::{Filter, Reply};
 
+use self::inbox::Inbox;
+use super::websocket::{Handshake, WebSocket, handshake};
 use super::{Response, respond, with};
 use crate::collection::Collection;
 use crate::daemon::Daemon;
+use crate::in_place::{self, run_in_place};
 use crate::session::{Frame, Remains, Run, Session, Snapshot, View, Viewer, parse_size};
 use crate::{Error, ErrorKind, Result};
 
 /// Bytes that wait for a slow connection inside the WebSocket, at most: the longest snapshot, and
 /// what little may wait beside it.
 const MAX_WRITE_BUFFER: usize = LARGEST_SNAPSHOT + 256 * 1024;
-
-/// So much of what a viewer sends waits for the program, in bytes.
-const MAX_WAITING: u32 = MAX_MESSAGE_BYTES as u32;
-
-/// A message counts as so many bytes at least.
-const MIN_SHARE: u32 = 64;
 
 /// How long a viewer may take for what is on its way to it and for the reason of the close.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -63,19 +62,19 @@ pub(super) fn route<C: Collection>(
         .and(with(collection))
         .and(warp::header::headers_cloned())
         .and(warp::query())
-        .and(warp::ws().map(Some).or(warp::any().map(|| None)).unify())
+        .and(handshake())
         .then(
             async |id: String,
                    daemon: Arc<Daemon>,
                    collection: Arc<C>,
                    headers: HeaderMap,
                    query: TerminalQuery,
-                   ws: Option<Ws>| {
+                   handshake: Option<Handshake>| {
                 let upgraded = async {
                     let ticket = query.ticket.as_deref();
                     daemon.doors.check_credentials(&headers, ticket)?;
                     let run = collection.run(&id, None).await?;
-                    upgrade(daemon, run, query, ws)
+                    upgrade(daemon, run, query, handshake)
                 };
                 respond(upgraded.await)
             },
@@ -88,13 +87,13 @@ fn upgrade(
     daemon: Arc<Daemon>,
     run: Run,
     query: TerminalQuery,
-    ws: Option<Ws>,
+    handshake: Option<Handshake>,
 ) -> Result<Response> {
     daemon
         .sessions
         .backend()
         .require(&Capability::Terminal, "no-terminal")?;
-    let ws = ws.ok_or_else(|| {
+    let handshake = handshake.ok_or_else(|| {
         Error::new(
             ErrorKind::Invalid,
             "websocket-required",
@@ -102,18 +101,17 @@ fn upgrade(
         )
     })?;
     let open = daemon.sockets.open();
-    let upgraded = ws
-        .max_message_size(MAX_MESSAGE_BYTES)
-        .max_frame_size(MAX_MESSAGE_BYTES)
-        .max_write_buffer_size(MAX_WRITE_BUFFER)
-        .on_upgrade(async move |socket| {
-            match run {
-                Run::Here(session) => serve(socket, session, daemon, query).await,
-                Run::Kept(remains) => show(socket, *remains).await,
-            }
-            drop(open);
-        });
-    Ok(upgraded.into_response())
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES))
+        .max_write_buffer_size(MAX_WRITE_BUFFER);
+    Ok(handshake.agree(config, async move |socket| {
+        match run {
+            Run::Here(session) => serve(socket, session, daemon, query).await,
+            Run::Kept(remains) => show(socket, *remains).await,
+        }
+        drop(open);
+    }))
 }
 
 /// However it ends, the viewer is sent the reason, unless it left or does not take it.
@@ -123,55 +121,57 @@ async fn serve(
     daemon: Arc<Daemon>,
     query: TerminalQuery,
 ) {
-    let (mut sink, stream) = socket.split();
-    let watched = AssertUnwindSafe(watch(&mut sink, stream, &session, &daemon, &query));
+    let (sink, stream) = socket.split();
+    let sink = Arc::new(Mutex::new(sink));
+    let watched = AssertUnwindSafe(watch(&sink, stream, &session, &daemon, &query));
     let end = tokio::select! {
         end = watched.catch_unwind() => end.unwrap_or(INTERNAL),
         end = closed_from_here(&session, &daemon) => end,
     };
     // Fails when the viewer has gone.
-    let _ = timeout(PATIENCE, close_with(&mut sink, end)).await;
+    let _ = timeout(PATIENCE, close_with(&mut *sink.lock().await, end)).await;
 }
 
 /// Shows the session and takes what the viewer types, until one of the two ends.
 async fn watch(
-    sink: &mut Sink,
+    sink: &Arc<Mutex<Sink>>,
     stream: SplitStream<WebSocket>,
     session: &Arc<Session>,
     daemon: &Daemon,
     query: &TerminalQuery,
 ) -> End {
-    let (queue, messages) = mpsc::unbounded_channel();
-    let mut reading = pin!(read(stream, queue));
+    let mut inbox = Inbox::new(stream);
     // A viewer may leave before the session has started.
     tokio::select! {
         biased;
         () = session.started() => {}
-        end = &mut reading => return end,
+        end = inbox.read() => return end,
     }
     let interactive = daemon.sessions.backend().has(&Capability::Interactive);
     let viewer = Viewer::join(session.clone(), query.mode == Mode::Rw && interactive);
+    let viewer = Arc::new(viewer);
     let resumed = query
         .seq
         .filter(|_| query.epoch.as_deref() == Some(session.id.as_str()));
     let acknowledged = watch::Sender::new(0);
     let acknowledges = query.ack == Some(1);
     let acknowledgements = acknowledges.then(|| acknowledged.subscribe());
-    let view = View::open(session.clone(), resumed, acknowledgements);
+    // What is typed meanwhile is taken afterwards, so that its echo comes after the snapshot.
+    let opened = tokio::select! {
+        view = View::open(session.clone(), resumed, acknowledgements) => Ok(view),
+        end = inbox.read() => Err(end),
+    };
+    let left = opened.as_ref().err().copied();
     let (refusals, refused) = mpsc::channel(16);
-    let view = tokio::select! {
-        view = view => view,
-        end = &mut reading => {
-            let taking = take_all(messages, &viewer, &acknowledged, refusals);
-            let _ = timeout(LAST_INPUT, taking).await;
-            return end;
-        }
+    let mut receiving = pin!(receive(inbox, left, &viewer, &acknowledged, refusals));
+    let Ok(view) = opened else {
+        return receiving.await;
     };
     acknowledged.send_replace(view.cursor().seq);
-
-    let mut receiving = pin!(receive(reading, messages, &viewer, &acknowledged, refusals));
+    let sink = sink.clone().lock_owned().await;
+    let sending = send(sink, session.clone(), view, viewer.clone(), refused);
     tokio::select! {
-        sent = send(sink, session, view, &viewer, refused) => match sent {
+        sent = run_in_place(sending) => match sent {
             Ok(end) => end,
             Err(end) => {
                 // The viewer has left; what it typed before that is still to be read.
@@ -186,7 +186,7 @@ async fn watch(
 /// Says why, or answers the viewer's own close.
 async fn close_with(sink: &mut Sink, end: End) {
     if let Some((code, reason)) = end
-        && sink.send(Message::close_with(code, reason)).await.is_err()
+        && sink.send(closing(code, reason)).await.is_err()
     {
         // The viewer closed first, and the answer to that is waiting to be sent.
         let _ = sink.close().await;
@@ -224,10 +224,10 @@ async fn closed_from_here(session: &Session, daemon: &Daemon) -> End {
 
 /// Sends what there is to see, to its end; or up to where it cannot be sent.
 async fn send(
-    sink: &mut Sink,
-    session: &Session,
+    mut sink: OwnedMutexGuard<Sink>,
+    session: Arc<Session>,
     mut view: View,
-    viewer: &Viewer,
+    viewer: Arc<Viewer>,
     mut refused: mpsc::Receiver<Error>,
 ) -> Result<End, End> {
     let cursor = view.cursor();
@@ -249,6 +249,7 @@ async fn send(
                 continue;
             }
         };
+        in_place::turn().await;
         let message = match frame {
             Frame::Output(bytes) => Message::binary(bytes),
             Frame::Resize(Size { cols, rows }) => text(&ServerFrame::Resize { cols, rows }),
@@ -261,7 +262,7 @@ async fn send(
                 Message::binary(bytes)
             }
             Frame::End => {
-                let end = send_exit(sink, session.record().exit).await?;
+                let end = send_exit(&mut sink, session.record().exit).await?;
                 let is_deleted = session.is_delete_requested() && end == Some(EXITED);
                 return Ok(if is_deleted { Some(DELETED) } else { end });
             }
@@ -313,9 +314,10 @@ async fn send_exit(sink: &mut Sink, exit: Option<Exit>) -> Result<End, End> {
 }
 
 /// What follows from a message that could not be sent.
-fn unsent(error: warp::Error) -> End {
-    match cause(&error) {
-        Some(Cause::Io(_) | Cause::ConnectionClosed | Cause::AlreadyClosed) => None,
+fn unsent(error: tungstenite::Error) -> End {
+    use tungstenite::Error::{AlreadyClosed, ConnectionClosed, Io};
+    match error {
+        Io(_) | ConnectionClosed | AlreadyClosed => None,
         _ => {
             tracing::error!(%error, "a message for a viewer could not be sent");
             INTERNAL
@@ -323,89 +325,62 @@ fn unsent(error: warp::Error) -> End {
     }
 }
 
-/// What follows from a message that could not be read (RFC 6455 §7.4.1).
-fn unread(error: &warp::Error) -> End {
-    match cause(error) {
-        Some(Cause::Capacity(_)) => Some((close::TOO_LARGE, "the message is too large")),
-        Some(Cause::Utf8(_)) => Some((close::NOT_TEXT, "the text is not UTF-8")),
-        // The connection is gone.
-        Some(Cause::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => None,
-        Some(Cause::Protocol(_)) => Some((close::PROTOCOL, "not a WebSocket frame")),
-        _ => None,
-    }
-}
-
-fn cause(error: &warp::Error) -> Option<&Cause> {
-    std::error::Error::source(error)?.downcast_ref()
-}
-
-/// What a viewer has sent, with its share of what may wait.
-type Waiting = (Message, OwnedSemaphorePermit);
-
-/// Reads what the viewer sends, ahead of what the program takes: a viewer that leaves is noticed
-/// while the program does not read. Up to [`MAX_WAITING`]; then neither is the socket read.
-async fn read(mut stream: SplitStream<WebSocket>, queue: mpsc::UnboundedSender<Waiting>) -> End {
-    let room = Arc::new(Semaphore::new(MAX_WAITING as usize));
-    while let Some(message) = stream.next().await {
-        let message = match message {
-            Ok(message) => message,
-            Err(error) => return unread(&error),
-        };
-        if message.is_close() {
-            return Some((close::NORMAL, ""));
-        }
-        let length = u32::try_from(message.as_bytes().len()).unwrap_or(MAX_WAITING);
-        let share = length.clamp(MIN_SHARE, MAX_WAITING);
-        let share = room.clone().acquire_many_owned(share).await.ok()?;
-        queue.send((message, share)).ok()?;
-    }
-    None
-}
-
-/// Takes what is read, up to the end of the reading.
+/// Takes what is read, up to the end of the reading; `left` where that has come already.
+///
+/// Reading and taking have no channel between them: one that wakes its own task wakes another
+/// thread of the runtime as well, and a key's echo has to wait for that.
 async fn receive(
-    reading: impl Future<Output = End>,
-    messages: mpsc::UnboundedReceiver<Waiting>,
+    mut inbox: Inbox,
+    left: Option<End>,
     viewer: &Viewer,
     acknowledged: &watch::Sender<u64>,
     refusals: mpsc::Sender<Error>,
 ) -> End {
-    let mut taking = pin!(take_all(messages, viewer, acknowledged, refusals));
-    let end = tokio::select! {
-        biased;
-        end = reading => end,
-        () = &mut taking => return None,
+    let take = async |message: Message| {
+        if let Err(error) = take(&message, viewer, acknowledged).await {
+            // Nobody is there to be notified when the sending has ended.
+            let _ = refusals.send(error).await;
+        }
+    };
+    let mut taking = pin!(Fuse::terminated());
+    let end = loop {
+        if let Some(end) = left {
+            break end;
+        }
+        if taking.is_terminated()
+            && let Some(message) = inbox.pop()
+        {
+            taking.set(take(message).fuse());
+        }
+        tokio::select! {
+            biased;
+            end = inbox.read_one() => if let Some(end) = end {
+                break end;
+            },
+            () = &mut taking, if !taking.is_terminated() => {}
+        }
     };
     // What was typed before the viewer left is typed, if the program reads it.
-    let _ = timeout(LAST_INPUT, taking).await;
+    let rest = async {
+        if !taking.is_terminated() {
+            taking.await;
+        }
+        while let Some(message) = inbox.pop() {
+            take(message).await;
+        }
+    };
+    let _ = timeout(LAST_INPUT, rest).await;
     end
 }
 
-/// Ends with the queue, or when nobody is there to be notified of refusals.
-async fn take_all(
-    mut messages: mpsc::UnboundedReceiver<Waiting>,
-    viewer: &Viewer,
-    acknowledged: &watch::Sender<u64>,
-    refusals: mpsc::Sender<Error>,
-) {
-    while let Some((message, _share)) = messages.recv().await {
-        if let Err(error) = take(&message, viewer, acknowledged).await
-            && refusals.send(error).await.is_err()
-        {
-            return;
-        }
-    }
-}
-
 async fn take(message: &Message, viewer: &Viewer, acknowledged: &watch::Sender<u64>) -> Result<()> {
-    if message.is_binary() {
-        if !viewer.writes() {
+    let text = match message {
+        Message::Binary(_) if !viewer.writes() => {
             return Err(Error::conflict("read-only", "this viewer may not type"));
         }
-        return viewer.write(message.as_bytes()).await;
-    }
-    let Ok(text) = message.to_str() else {
-        return Ok(());
+        Message::Binary(input) => return viewer.write(input).await,
+        Message::Text(text) => text,
+        _ => return Ok(()),
     };
     match serde_json::from_str(text) {
         Ok(ClientFrame::Resize { cols, rows }) => viewer.set_window(parse_size(cols, rows)?).await,
@@ -424,6 +399,13 @@ async fn take(message: &Message, viewer: &Viewer, acknowledged: &watch::Sender<u
             format!("no frame: {error}"),
         )),
     }
+}
+
+fn closing(code: u16, reason: &'static str) -> Message {
+    Message::Close(Some(CloseFrame {
+        code: code.into(),
+        reason: reason.into(),
+    }))
 }
 
 fn text(frame: &ServerFrame) -> Message {

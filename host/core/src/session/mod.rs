@@ -33,6 +33,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 use crate::backend::Backend;
+use crate::in_place::wake_in_place;
 use crate::{Error, ErrorKind, Result};
 
 use answers::Answers;
@@ -53,8 +54,8 @@ pub use terminal::{Cursor, Log, Next, ReadStep, Terminal};
 pub use view::{Frame, View};
 pub use viewers::Viewer;
 
-/// So much output is read for the screen by whoever brings it, in bytes: for a keystroke's echo
-/// that is less work than to wake somebody else.
+/// So much output is shown to viewers and read for the screen by whoever brings it, in bytes: for a
+/// keystroke's echo that is less work than to wake somebody else.
 const AT_ONCE: usize = 512;
 
 /// How long a backend may take to report the end of what it has ended.
@@ -344,7 +345,10 @@ impl Receiver for Reports {
         let Some(session) = self.session.upgrade() else {
             return CLOSED;
         };
-        session.terminal.push(bytes);
+        match bytes.len() {
+            ..=AT_ONCE => wake_in_place(|| session.terminal.push(bytes)),
+            _ => session.terminal.push(bytes),
+        }
         if session.terminal.begin_reading() {
             self.activity.notify_one();
             let step = match bytes.len() {
