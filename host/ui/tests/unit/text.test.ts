@@ -49,6 +49,7 @@ test('a stop that was asked for is not called a failure', () => {
   expect(endText({ status: 'stopped' }, { signal: 1 })).toBe('stopped on request');
   expect(endText({ status: 'stopped' }, { code: 137 })).toBe('stopped on request');
   expect(endText({ status: 'stopped' }, { code: 0 })).toBe('exited with code 0');
+  expect(endText({ status: 'stopped' }, { signal: 1, reason: 'service stopped' })).toBe('stopped with the service');
   expect(endText({ status: 'failed' }, { signal: 1 })).toBe('ended by SIGHUP');
 });
 

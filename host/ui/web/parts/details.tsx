@@ -33,6 +33,13 @@ export function Details({ agent }: { agent: Agent }) {
         {up !== null && <Fact name="Up for">{duration(up)}</Fact>}
         {session?.exit && <Fact name="Last exit">{exitText(session.exit)}</Fact>}
         <Fact name="Restarts">{agent.restarts}</Fact>
+        {agent.restart && agent.restart !== 'never' && <Fact name="Started again">{policyText(agent)}</Fact>}
+        {agent.next_restart_at && (
+          <Fact name="Next start">
+            {moment(agent.next_restart_at)} <span class="faint">({dueText(agent.next_restart_at)})</span>
+          </Fact>
+        )}
+        {agent.restart_reason && <Fact name="Because">{agent.restart_reason}</Fact>}
         <Fact name="Created">
           {moment(agent.created_at)} <span class="faint">({duration(now.value - Date.parse(agent.created_at))} ago)</span>
         </Fact>
@@ -98,6 +105,17 @@ export function Details({ agent }: { agent: Agent }) {
       </p>
     </div>
   );
+}
+
+/** After which ends the agent is started again. */
+function policyText({ restart, max_restarts }: Agent): string {
+  const when = restart === 'always' ? 'after each end' : 'after a failure';
+  return max_restarts === undefined ? when : `${when}, at most ${max_restarts} times in a row`;
+}
+
+function dueText(at: string): string {
+  const left = Date.parse(at) - now.value;
+  return left > 0 ? `in ${duration(left)}` : 'now';
 }
 
 function Section({ title, children }: { title: string; children: ComponentChildren }) {

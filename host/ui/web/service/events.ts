@@ -66,6 +66,7 @@ export function parseChange(event: ServerEvent): Change | null {
     case 'started':
     case 'adopted':
     case 'exited':
+    case 'restart_scheduled':
     case 'restarted':
     case 'edited':
     case 'health':

@@ -74,6 +74,14 @@ export interface Agent {
   name: string;
   status: Status;
   restarts: number;
+  /** After which ends it is started again. */
+  restart?: 'never' | 'on-failure' | 'always';
+  /** How often in a row at most. */
+  max_restarts?: number;
+  /** RFC 3339. */
+  next_restart_at?: string;
+  /** Why it is started again, or is not. */
+  restart_reason?: string;
   created_at: string;
   labels?: Record<string, string>;
   session: Session | null;
@@ -121,7 +129,7 @@ export interface LogLine {
 }
 
 export type Change =
-  | { type: 'created' | 'started' | 'adopted' | 'exited' | 'restarted' | 'edited' | 'health' | 'progress'; agent: Agent }
+  | { type: 'created' | 'started' | 'adopted' | 'exited' | 'restart_scheduled' | 'restarted' | 'edited' | 'health' | 'progress'; agent: Agent }
   | { type: 'deleted'; id: string; name: string };
 
 /** What an agent's screen shows last; the event `output`. */

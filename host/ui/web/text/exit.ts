@@ -28,9 +28,13 @@ export function exitText(exit: Exit | null | undefined): string {
   return exit?.reason ? `ended: ${exit.reason}` : 'ended';
 }
 
+/** The reason of an end that came because the whole service was asked to end. */
+const SERVICE_STOPPED = 'service stopped';
+
 /** How the agent's last run ended, as whoever asked for it would say it. */
 export function endText({ status }: Pick<Agent, 'status'>, exit: Exit | null | undefined): string {
-  return status === 'stopped' && !endedWell(exit) ? 'stopped on request' : exitText(exit);
+  if (status !== 'stopped' || endedWell(exit)) return exitText(exit);
+  return exit?.reason === SERVICE_STOPPED ? 'stopped with the service' : 'stopped on request';
 }
 
 export const endedWell = (exit: Exit | null | undefined): boolean => exit?.code === 0 && (exit.signal ?? null) === null;
