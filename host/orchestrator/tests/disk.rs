@@ -13,7 +13,7 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 use tempfile::TempDir;
 use warp::http::Method;
 
-use crate::program::program;
+use crate::program::crashing_program;
 
 /// A small disk that only this thread, and what it starts, sees.
 struct Disk {
@@ -64,7 +64,7 @@ impl Disk {
     }
 
     fn program(&self) -> TestProgram {
-        program().env("AGENTD_STATE_DIR", self.state_dir())
+        crashing_program().env("AGENTD_STATE_DIR", self.state_dir())
     }
 
     fn start(&self) -> RunningProgram {
@@ -197,7 +197,7 @@ const SLOW: Duration = Duration::from_millis(200);
 
 #[tokio::test]
 async fn what_is_asked_for_waits_for_a_slow_disk() {
-    let daemon = program()
+    let daemon = crashing_program()
         .env("FAILPOINTS", "DatabaseWritten=sleep(200)")
         .start();
     let names: Vec<String> = (0..20).map(|number| format!("demo-{number}")).collect();
@@ -212,7 +212,7 @@ async fn what_is_asked_for_waits_for_a_slow_disk() {
     let mut daemon = daemon;
     daemon.signal(Signal::KILL);
     daemon.ended().await;
-    let daemon = program().start_after(daemon);
+    let daemon = crashing_program().start_after(daemon);
     let mut found = agents(&daemon).await;
     found.sort();
     let mut expected: Vec<(&str, &str)> = names.iter().map(|name| (&name[..], "lost")).collect();

@@ -1,5 +1,7 @@
 //! The program: how it starts and ends.
 
+use std::path::Path;
+
 use agentd_host::testing::{DEADLINE, TestProgram, eventually, is_alive};
 use rustix::process::Signal;
 use tokio::time::timeout;
@@ -10,6 +12,13 @@ pub fn program() -> TestProgram {
         "agentd-orchestrator",
         env!("CARGO_BIN_EXE_agentd-orchestrator"),
     )
+}
+
+/// The same with the places at which it can be killed (`examples/crashing.rs`).
+pub fn crashing_program() -> TestProgram {
+    let program = Path::new(env!("CARGO_BIN_EXE_agentd-orchestrator"));
+    let crashing = program.with_file_name("examples").join("crashing");
+    TestProgram::new("agentd-orchestrator", crashing)
 }
 
 #[tokio::test]

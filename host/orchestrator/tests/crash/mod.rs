@@ -9,13 +9,13 @@ mod world;
 use agentd_host::testing::{TestBackend, leave_out};
 use agentd_orchestrator::CrashPoint;
 
-use crate::program::program;
+use crate::program::crashing_program;
 use world::World;
 
 /// The world of a backend; none, with the reason printed, where its tool is missing.
 fn world(backend: Result<TestBackend, String>) -> Option<World> {
     match backend {
-        Ok(backend) => Some(World::new(backend, program)),
+        Ok(backend) => Some(World::new(backend, crashing_program)),
         Err(missing) => {
             leave_out(&missing);
             None

@@ -7,8 +7,9 @@ use std::process::Command;
 use agentd_host::testing::{TestBackend, eventually};
 use serde_json::json;
 
+use super::world;
 use super::world::{Answered, kill, settled};
-use super::{program, world};
+use crate::program::program;
 
 /// Holds up the start between the making of the session and its labels, and keeps the session when
 /// its program ends.
