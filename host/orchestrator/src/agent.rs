@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use agentd_api::{AgentStatus, Exit, Health, Labels, NewAgent, PastSession, State};
 use agentd_host::session::{Label, Record, Session};
-use agentd_host::{Error, Result, to_rfc3339};
+use agentd_host::{Error, Result, now, to_rfc3339};
 
 use crate::restart::Restart;
 
@@ -208,6 +208,16 @@ impl AgentRecord {
             session,
             history: self.history.clone(),
         }
+    }
+}
+
+/// A session that has ended just now.
+pub fn past(session: &Session, exit: Option<Exit>) -> PastSession {
+    PastSession {
+        id: session.id.clone(),
+        started_at: session.label.created_at.clone(),
+        ended_at: now(),
+        exit,
     }
 }
 

@@ -1,12 +1,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use agentd_api::{PastSession, State};
+use agentd_api::State;
 use agentd_host::session::{End, Remains, Session};
-use agentd_host::{Error, Result, now};
+use agentd_host::{Error, Result};
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, Semaphore, watch};
 
+use crate::agent::past;
 use crate::store::Store;
 
 /// The output of so many sessions is held in memory at a time, on its way to the disk.
@@ -111,12 +112,7 @@ impl Outputs {
         let Some(owner) = session.label.owner.clone() else {
             return;
         };
-        let ended = PastSession {
-            id: session.id.clone(),
-            started_at: session.label.created_at.clone(),
-            ended_at: now(),
-            exit: remains.exit.clone(),
-        };
+        let ended = past(session, remains.exit.clone());
         let limits = self.limits;
         let saved = self
             .store

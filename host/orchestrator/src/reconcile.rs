@@ -115,22 +115,23 @@ impl Reconcile {
     async fn compare(&mut self, phase: Phase, run: &mut Run) -> Result<Vec<End>> {
         CrashPoint::ReconcileBegun.reached();
         let mut ends = Vec::new();
-        // The sessions that the backend has and this service has not; None when it cannot say.
-        let mut left_alone = Some(HashMap::new());
-        match self.agents.sessions.look(phase).await? {
+        // Those of the backend that this service cannot take over now; None when it cannot list them.
+        let left_alone = match self.agents.sessions.look(phase).await? {
             Look::Unknown(reason) => {
                 tracing::warn!(reason, "the backend's sessions cannot be listed");
                 run.failed(reason);
-                left_alone = None;
+                None
             }
             Look::Known { found, missing } => {
+                let mut left_alone = HashMap::new();
                 let unowned = self.adopt(found, phase, run, &mut left_alone).await?;
                 self.has_listed = true;
                 ends.extend(self.overdue(unowned));
                 self.explain_missing(&missing, run);
                 self.plan_restarts().await?;
+                Some(left_alone)
             }
-        }
+        };
         CrashPoint::ReconcileListed.reached();
         for record in self.agents.store.unsettled().await? {
             if self.agents.busy.is(&record.id) {
@@ -221,36 +222,38 @@ impl Reconcile {
         found: Vec<FoundSession>,
         phase: Phase,
         run: &mut Run,
-        left_alone: &mut Option<HashMap<String, String>>,
+        left_alone: &mut HashMap<String, String>,
     ) -> Result<Vec<String>> {
-        let mut named = Vec::new();
+        // Of two sessions of one agent the one that its record names comes first.
+        let (mut newest, mut others) = (Vec::new(), Vec::new());
         for session in found {
             let record = match session.owner() {
                 Some(owner) => self.agents.store.get(owner).await?,
                 None => None,
             };
-            let is_newest = record.is_some_and(|r| r.session_id.as_deref() == Some(&session.id));
-            named.push((!is_newest, session));
+            match record.is_some_and(|r| r.session_id.as_deref() == Some(&session.id)) {
+                true => newest.push(session),
+                false => others.push(session),
+            }
         }
-        // Of two sessions of one agent the one that its record names comes first.
-        named.sort_by_key(|(other, _)| *other);
-        let (newest, others): (Vec<_>, Vec<_>) = named.into_iter().partition(|(other, _)| !other);
         let mut unowned = Vec::new();
         for group in [newest, others] {
-            let adoptions = stream::iter(group).map(async |(_, session)| {
+            let adoptions = stream::iter(group).map(async |session| {
                 let (id, owner) = (session.id.clone(), session.owner().map(str::to_owned));
                 let found = self.adopt_one(session, phase).await;
                 (id, owner, found)
             });
             let mut adoptions = adoptions.buffer_unordered(AT_ONCE);
             while let Some((session, agent, found)) = adoptions.next().await {
-                let reason = match found? {
-                    Found::Adopted => None,
-                    Found::LeftAlone(reason) => Some(reason),
+                let (action, reason) = match found? {
+                    Found::Adopted => ("adopted", None),
+                    Found::LeftAlone(reason) => {
+                        let shown = format!("it cannot be taken over: {reason}");
+                        left_alone.insert(session.clone(), shown);
+                        ("failed", Some(reason))
+                    }
                     Found::Busy => {
-                        if let Some(left_alone) = left_alone {
-                            left_alone.insert(session, "it is being changed".to_owned());
-                        }
+                        left_alone.insert(session, "it is being changed".to_owned());
                         continue;
                     }
                     Found::Unowned => {
@@ -258,19 +261,8 @@ impl Reconcile {
                         continue;
                     }
                 };
-                if let Some(reason) = &reason
-                    && let Some(left_alone) = left_alone
-                {
-                    let reason = format!("it cannot be taken over: {reason}");
-                    left_alone.insert(session.clone(), reason);
-                }
                 run.note(ReconcileAction {
-                    action: if reason.is_none() {
-                        "adopted"
-                    } else {
-                        "failed"
-                    }
-                    .to_owned(),
+                    action: action.to_owned(),
                     agent,
                     session: Some(session),
                     reason,

@@ -109,8 +109,8 @@ impl<'a> Transaction<'a> {
         Ok(update.execute([wish.as_str(), id])? == 1)
     }
 
-    /// A session of the agent is about to be started, as a person wants. False when there is no such agent, or it is
-    /// being deleted.
+    /// A session of the agent is about to be started, as a person wants. False when there is no such
+    /// agent, or it is being deleted.
     pub fn begin(&self, id: &str, session: &Session) -> rusqlite::Result<bool> {
         let update = "UPDATE agents SET wish = 'running', session_id = ?, next_restart_at = NULL,
             attempts = 0, restart_reason = NULL

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use agentd_api::{PastSession, State};
-use agentd_host::now;
+use agentd_api::State;
 use agentd_host::session::{Change, End, Observer, Session};
 
+use crate::agent::past;
 use crate::outputs::Outputs;
 use crate::store::Store;
 use crate::transaction::PLANNED;
@@ -28,12 +28,7 @@ impl Observer for Watch {
         let Some(owner) = session.label.owner.clone() else {
             return;
         };
-        let ended = (kind == "exited").then(|| PastSession {
-            id: session.id.clone(),
-            started_at: session.label.created_at.clone(),
-            ended_at: now(),
-            exit: after.exit.clone(),
-        });
+        let ended = (kind == "exited").then(|| past(session, after.exit.clone()));
         if ended.is_some() {
             self.outputs.keep_soon(session);
         }

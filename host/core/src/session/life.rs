@@ -22,8 +22,7 @@ use super::Record;
 ///
 /// "The call" is the backend's `start` or `adopt`; – cannot happen, and changes nothing if it does.
 /// What was asked for only grows, from nothing over a shutdown and a stop to a deletion. What the
-/// backend reports
-/// changes the record in every stage until the record says that the session has ended; in
+/// backend reports changes the record in every stage until the record says that the session has ended; in
 /// `NotStarted` and `Forgotten` it always does.
 ///
 /// Each change of the record is given to `observer` once and in order: it is queued under the lock,

@@ -47,7 +47,7 @@ impl Transaction<'_> {
                 agent.restart.attempts = 0;
             }
             let started = &session.label.created_at;
-            self.plan(&mut agent, status(after), started);
+            self.plan_after(&mut agent, status(after), started);
         }
         self.save_plan(&agent)?;
         Ok(!left_to_others && agent.restart.next_at.is_some())
@@ -67,21 +67,28 @@ impl Transaction<'_> {
         let started = session.map_or_else(now, |session| session.created_at);
         // One that was under way when the service ended is made up for at once.
         if agent.restart.next_at.is_none() {
-            self.plan(agent, agent.status, &started);
+            self.plan_after(agent, agent.status, &started);
         }
         self.save_plan(agent)?;
         Ok(agent.restart.next_at.is_some())
     }
 
-    fn plan(&self, agent: &mut AgentRecord, status: AgentStatus, started: &str) {
+    /// Plans what comes after the end of a session that was started then.
+    fn plan_after(&self, agent: &mut AgentRecord, status: AgentStatus, started: &str) {
         let now = now_millis();
         let started = from_rfc3339(started).unwrap_or(now);
+        let ran = Duration::from_millis(u64::try_from(now - started).unwrap_or(0));
+        let reason = reason(agent.restart.last_exit.as_ref());
+        self.plan(agent, status, reason, ran);
+    }
+
+    fn plan(&self, agent: &mut AgentRecord, status: AgentStatus, reason: String, ran: Duration) {
         let ended = Ended {
             status,
-            reason: reason(agent.restart.last_exit.as_ref()),
-            ran: Duration::from_millis(u64::try_from(now - started).unwrap_or(0)),
+            reason,
+            ran,
         };
-        agent.restart.after(&ended, &self.backoff, now);
+        agent.restart.after(&ended, &self.backoff, now_millis());
     }
 
     /// A restart that was planned was refused: plans the next one.
@@ -92,12 +99,8 @@ impl Transaction<'_> {
         if agent.wish != Wish::Running || agent.restart.next_at.is_none() {
             return Ok(());
         }
-        let ended = Ended {
-            status: agent.status,
-            reason,
-            ran: Duration::ZERO,
-        };
-        agent.restart.after(&ended, &self.backoff, now_millis());
+        let status = agent.status;
+        self.plan(&mut agent, status, reason, Duration::ZERO);
         self.save_plan(&agent)?;
         let kind = match agent.restart.next_at {
             Some(_) => PLANNED,
@@ -114,12 +117,8 @@ impl Transaction<'_> {
         let wanted = agent.wish == Wish::Running && agent.restart.wants(agent.status);
         if wanted && agent.restart.next_at.is_none() && agent.is_of(backend) {
             let reason = reason(agent.restart.last_exit.as_ref());
-            let ended = Ended {
-                status: agent.status,
-                reason,
-                ran: Duration::ZERO,
-            };
-            agent.restart.after(&ended, &self.backoff, now_millis());
+            let status = agent.status;
+            self.plan(&mut agent, status, reason, Duration::ZERO);
             self.save_plan(&agent)?;
             if agent.restart.next_at.is_some() {
                 self.event(PLANNED, &agent.describe(None))?;
