@@ -40,6 +40,9 @@ pub struct Ended {
     pub reason: String,
     /// How long it ran.
     pub ran: Duration,
+    /// Whether it ended with the service, or while there was none. What comes of that is not counted:
+    /// an agent does not fail because its service does.
+    pub with_service: bool,
 }
 
 impl Restart {
@@ -63,8 +66,12 @@ impl Restart {
         if !self.wants(ended.status) {
             return;
         }
+        let allowed = match ended.with_service {
+            true => self.max.is_none_or(|max| max > 0),
+            false => self.max.is_none_or(|max| max > self.attempts),
+        };
         match self.max {
-            Some(max) if self.attempts >= max => {
+            Some(max) if !allowed => {
                 let times = if max == 1 { "time" } else { "times" };
                 let reason = format!(
                     "{}; restarted {max} {times}, the most allowed",
@@ -75,7 +82,7 @@ impl Restart {
             _ => {
                 let wait = backoff.wait(self.attempts, random()).as_millis();
                 self.next_at = Some(now.saturating_add(i64::try_from(wait).unwrap_or(i64::MAX)));
-                self.attempts += 1;
+                self.attempts += u32::from(!ended.with_service);
             }
         }
     }
@@ -142,6 +149,7 @@ mod tests {
             status,
             reason: "exit code 1".to_owned(),
             ran: Duration::from_secs(ran),
+            with_service: false,
         }
     }
 
@@ -191,6 +199,28 @@ mod tests {
         restart.after(&ended(AgentStatus::Failed, 600), &BACKOFF, 5);
         assert_eq!(restart.attempts, 1);
         assert!(restart.next_at.is_some_and(|at| at < 2000));
+    }
+
+    #[test]
+    fn an_end_with_the_service_does_not_count() {
+        let mut restart = restart(RestartPolicy::OnFailure, Some(1));
+        let with_service = Ended {
+            with_service: true,
+            ..ended(AgentStatus::Lost, 1)
+        };
+        for attempts in [0, 1] {
+            for _ in 0..3 {
+                restart.after(&with_service, &BACKOFF, 5);
+                assert!(restart.next_at.is_some());
+                assert_eq!(restart.attempts, attempts);
+            }
+            restart.after(&ended(AgentStatus::Failed, 1), &BACKOFF, 5);
+            assert_eq!(restart.next_at.is_some(), attempts == 0);
+        }
+        // Never is never.
+        restart.max = Some(0);
+        restart.after(&with_service, &BACKOFF, 5);
+        assert_eq!(restart.next_at, None);
     }
 
     #[test]

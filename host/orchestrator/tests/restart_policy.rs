@@ -4,7 +4,7 @@ use std::fs;
 
 use agentd_api::{Agent, AgentStatus, RestartPolicy};
 use agentd_host::testing::{RunningProgram, TestProgram, eventually};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use warp::http::Method;
 
@@ -241,6 +241,41 @@ async fn agents_of_a_killed_service_run_again_if_their_policy_wants_it() {
     }
     let never = shown(&daemon, &agents[0].id).await;
     assert_eq!((never.status, never.restarts), (AgentStatus::Lost, 0));
+}
+
+#[tokio::test]
+async fn a_restart_that_the_end_of_the_service_made_necessary_does_not_count() {
+    let mut daemon = hasty(program()).start();
+    let more = json!({"command": ["cat"], "restart": "on-failure", "max_restarts": 1});
+    let agent = create(&daemon, "demo", more).await;
+    for restarts in 1..=3 {
+        daemon = killed(daemon, hasty(program())).await;
+        until(&daemon, &agent.id, "the restart", |agent| {
+            (agent.restarts, agent.status) == (restarts, AgentStatus::Running)
+        })
+        .await;
+    }
+    // Its own failures do.
+    let kill = async || {
+        let session = shown(&daemon, &agent.id).await.session.unwrap();
+        let pid = i32::try_from(session.pid.unwrap()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    };
+    kill().await;
+    until(&daemon, &agent.id, "the restart", |agent| {
+        (agent.restarts, agent.status) == (4, AgentStatus::Running)
+    })
+    .await;
+    kill().await;
+    let given_up = until(&daemon, &agent.id, "that it is given up", |agent| {
+        agent.status == AgentStatus::Failed && agent.next_restart_at.is_none()
+    })
+    .await;
+    let reason = given_up.restart_reason.unwrap();
+    assert!(
+        reason.ends_with("; restarted 1 time, the most allowed"),
+        "{reason}"
+    );
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ impl Transaction<'_> {
                 agent.restart.attempts = 0;
             }
             let started = &session.label.created_at;
-            self.plan_after(&mut agent, status(after), started);
+            self.plan_after(&mut agent, status(after), started, with_service);
         }
         self.save_plan(&agent)?;
         Ok(!left_to_others && agent.restart.next_at.is_some())
@@ -67,26 +67,39 @@ impl Transaction<'_> {
         let started = session.map_or_else(now, |session| session.created_at);
         // One that was under way when the service ended is made up for at once.
         if agent.restart.next_at.is_none() {
-            self.plan_after(agent, agent.status, &started);
+            self.plan_after(agent, agent.status, &started, true);
         }
         self.save_plan(agent)?;
         Ok(agent.restart.next_at.is_some())
     }
 
     /// Plans what comes after the end of a session that was started then.
-    fn plan_after(&self, agent: &mut AgentRecord, status: AgentStatus, started: &str) {
+    fn plan_after(
+        &self,
+        agent: &mut AgentRecord,
+        status: AgentStatus,
+        started: &str,
+        with_service: bool,
+    ) {
         let now = now_millis();
         let started = from_rfc3339(started).unwrap_or(now);
         let ran = Duration::from_millis(u64::try_from(now - started).unwrap_or(0));
-        let reason = reason(agent.restart.last_exit.as_ref());
-        self.plan(agent, status, reason, ran);
-    }
-
-    fn plan(&self, agent: &mut AgentRecord, status: AgentStatus, reason: String, ran: Duration) {
         let ended = Ended {
             status,
-            reason,
+            reason: reason(agent.restart.last_exit.as_ref()),
             ran,
+            with_service,
+        };
+        agent.restart.after(&ended, &self.backoff, now);
+    }
+
+    /// Plans what comes after a start that has come to nothing.
+    fn plan_again(&self, agent: &mut AgentRecord, reason: String) {
+        let ended = Ended {
+            status: agent.status,
+            reason,
+            ran: Duration::ZERO,
+            with_service: false,
         };
         agent.restart.after(&ended, &self.backoff, now_millis());
     }
@@ -99,8 +112,7 @@ impl Transaction<'_> {
         if agent.wish != Wish::Running || agent.restart.next_at.is_none() {
             return Ok(());
         }
-        let status = agent.status;
-        self.plan(&mut agent, status, reason, Duration::ZERO);
+        self.plan_again(&mut agent, reason);
         self.save_plan(&agent)?;
         let kind = match agent.restart.next_at {
             Some(_) => PLANNED,
@@ -117,8 +129,7 @@ impl Transaction<'_> {
         let wanted = agent.wish == Wish::Running && agent.restart.wants(agent.status);
         if wanted && agent.restart.next_at.is_none() && agent.is_of(backend) {
             let reason = reason(agent.restart.last_exit.as_ref());
-            let status = agent.status;
-            self.plan(&mut agent, status, reason, Duration::ZERO);
+            self.plan_again(&mut agent, reason);
             self.save_plan(&agent)?;
             if agent.restart.next_at.is_some() {
                 self.event(PLANNED, &agent.describe(None))?;
