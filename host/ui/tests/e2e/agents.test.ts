@@ -74,6 +74,11 @@ test('an agent is made in the dialog', async () => {
   await dialog.getByLabel('Runs').selectOption('command');
   await dialog.getByLabel('Command').fill(`sh -c 'echo "value: $SECRET_OF_TEST"; read line'`);
   await dialog.getByLabel('Directory').fill(DIRECTORY);
+  await dialog.getByLabel('Start again').selectOption('on-failure');
+  await dialog.getByLabel('In a row at most').fill('many');
+  await dialog.getByRole('button', { name: 'Create' }).click();
+  await dialog.getByText('A whole number').waitFor();
+  await dialog.getByLabel('In a row at most').fill('3');
   await dialog.getByRole('button', { name: 'Add a variable' }).click();
   await dialog.getByRole('textbox', { name: 'Variable 1', exact: true }).fill('SECRET_OF_TEST');
   const value = dialog.getByLabel('Value of SECRET_OF_TEST');
@@ -86,6 +91,7 @@ test('an agent is made in the dialog', async () => {
   const made = await agent(id);
   expect(made.session?.command).toEqual(['sh', '-c', 'echo "value: $SECRET_OF_TEST"; read line']);
   expect(made.session?.env).toEqual({ SECRET_OF_TEST: '***' });
+  expect([made.restart, made.max_restarts]).toEqual(['on-failure', 3]);
   await page.getByRole('tab', { name: 'Logs' }).click();
   await page.getByText('value: hush').first().waitFor();
   await page.getByRole('tab', { name: 'Details' }).click();
@@ -219,6 +225,30 @@ test('labels are given, changed and found by', async () => {
   // What another changes is seen at once.
   await call('PATCH', `/agents/${two.id}`, { labels: { urgent: null, late: 'yes' } });
   await labels.getByText('late=yes', { exact: true }).waitFor();
+});
+
+test('when an agent is started again is shown and changed', async () => {
+  const made = await create({ command: ['sh', '-c', 'read line'], restart: 'on-failure', max_restarts: 2 });
+  await row(made.name).getByRole('link').click();
+  await page.getByRole('tab', { name: 'Details' }).click();
+  const again = page.getByLabel('Start again');
+  const most = page.getByLabel('In a row at most');
+  expect([await again.inputValue(), await most.inputValue()]).toEqual(['on-failure', '2']);
+  const save = page.getByRole('button', { name: 'Save' });
+  expect(await save.count()).toBe(0);
+  await again.selectOption('always');
+  await most.fill('-1');
+  await save.click();
+  await page.getByText('A whole number').waitFor();
+  await most.fill('');
+  await save.click();
+  await save.waitFor({ state: 'detached' });
+  const saved = await agent(made.id);
+  expect([saved.restart, saved.max_restarts]).toEqual(['always', undefined]);
+
+  // What another changes is seen at once.
+  await call('PATCH', `/agents/${made.id}`, { restart: 'on-failure', max_restarts: 7 });
+  await until('the other policy', async () => (await again.inputValue()) === 'on-failure' && (await most.inputValue()) === '7');
 });
 
 test('the tabs are those of the backend', async () => {

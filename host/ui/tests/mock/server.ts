@@ -177,7 +177,8 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
       return problem(response, 409, 'name-taken', `An agent named ${spec.name} exists.`, 'Choose another name or delete that one.');
     }
     if (!existsSync(spec.working_dir)) return problem(response, 400, 'bad-directory', `${spec.working_dir} is not a directory.`);
-    const agent: Agent = { id: randomUUID(), name: spec.name, status: 'pending', restarts: 0, created_at: new Date().toISOString(), labels: spec.labels ?? {}, session: null };
+    const agent: Agent = { id: randomUUID(), name: spec.name, status: 'pending', restarts: 0, created_at: new Date().toISOString(), labels: spec.labels ?? {}, restart: spec.restart ?? 'never', session: null };
+    if (spec.max_restarts !== undefined) agent.max_restarts = spec.max_restarts;
     const kept: Kept = { agent, spec, session: start({ agent, spec }) };
     agents.set(agent.id, kept);
     tell({ type: 'created', agent: describe(kept) });
@@ -188,9 +189,12 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   if (!kept) return problem(response, 404, 'not-found', 'No such agent.');
   if (method === 'GET' && !verb) return json(response, 200, describe(kept));
   if (method === 'PATCH' && !verb) {
-    const { labels } = JSON.parse(await body(request)) as AgentPatch;
+    const { labels, restart, max_restarts } = JSON.parse(await body(request)) as AgentPatch;
     const changed = Object.entries({ ...kept.agent.labels, ...labels });
     kept.agent.labels = Object.fromEntries(changed.filter((label): label is [string, string] => label[1] !== null));
+    if (restart) kept.agent.restart = restart;
+    if (max_restarts === null) delete kept.agent.max_restarts;
+    else if (max_restarts !== undefined) kept.agent.max_restarts = max_restarts;
     tell({ type: 'edited', agent: describe(kept) });
     return json(response, 200, describe(kept));
   }

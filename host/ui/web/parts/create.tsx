@@ -8,11 +8,13 @@ import { collect, type Complaints, type DraftGroup, emptyDraft, type Field as Op
 import { Problem } from '../service/problem.ts';
 import type { NewAgent } from '../service/wire.ts';
 import { parseLabels } from '../text/labels.ts';
+import { parseMax, type PolicyDraft } from '../text/policy.ts';
 import { words } from '../text/words.ts';
 import { Button } from './button.tsx';
 import { Dialog } from './dialog.tsx';
 import { Field, Input } from './field.tsx';
 import { OptionsForm } from './options.tsx';
+import { PolicyFields } from './policy.tsx';
 import { ProblemNote } from './problem.tsx';
 import { environment, type Variable, Variables } from './variables.tsx';
 
@@ -40,6 +42,7 @@ export function CreateDialog({ onClose }: { onClose(): void }) {
   const [provider, setProvider] = useState('');
   const [model, setModel] = useState('');
   const [labels, setLabels] = useState('');
+  const [policy, setPolicy] = useState<PolicyDraft>({ restart: 'never', max: '' });
   const [variables, setVariables] = useState<Variable[]>([]);
   const [fields, setFields] = useState<Option[]>([]);
   const [options, setOptions] = useState<DraftGroup>({});
@@ -76,6 +79,8 @@ export function CreateDialog({ onClose }: { onClose(): void }) {
     else if (argv?.length === 0) found.command = 'The program and its arguments.';
     const labelled = parseLabels(labels);
     if (labelled.complaint) found.labels = labelled.complaint;
+    const bound = parseMax(policy.restart === 'never' ? '' : policy.max);
+    if (bound.complaint) found.max_restarts = bound.complaint;
     const { env, complaint } = environment(variables);
     if (complaint) found.env = complaint;
     const collected = collect(fields, options);
@@ -88,6 +93,8 @@ export function CreateDialog({ onClose }: { onClose(): void }) {
     if (WITH_MODEL.includes(kind) && model.trim() !== '') agent.model = model.trim();
     if (WITH_PROVIDER.includes(kind) && provider.trim() !== '') agent.provider = provider.trim();
     if (Object.keys(labelled.labels).length > 0) agent.labels = labelled.labels;
+    if (policy.restart !== 'never') agent.restart = policy.restart;
+    if (bound.max !== null) agent.max_restarts = bound.max;
     if (Object.keys(env).length > 0) agent.env = env;
     if (Object.keys(collected.options).length > 0) agent.options = collected.options;
     return agent;
@@ -162,6 +169,7 @@ export function CreateDialog({ onClose }: { onClose(): void }) {
         <Field label="Labels" complaint={complaints.labels} help="To find it by: `key=value`, with spaces between several.">
           {(wiring) => <Input {...wiring} class="code" placeholder="team=search urgent" value={labels} onValue={setLabels} />}
         </Field>
+        <PolicyFields draft={policy} complaint={complaints.max_restarts} onDraft={setPolicy} />
         <Variables variables={variables} onVariables={setVariables} />
         {complaints.env && <p class="complaint">{complaints.env}</p>}
         {fields.length > 0 && (

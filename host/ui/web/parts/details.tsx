@@ -11,6 +11,7 @@ import { HealthBadge, StatusBadge } from './badge.tsx';
 import { Tool } from './button.tsx';
 import { copyText } from './clipboard.ts';
 import { LabelEditor } from './labels.tsx';
+import { PolicyEditor } from './policy.tsx';
 
 /** Everything that the service knows about an agent. */
 export function Details({ agent }: { agent: Agent }) {
@@ -33,7 +34,6 @@ export function Details({ agent }: { agent: Agent }) {
         {up !== null && <Fact name="Up for">{duration(up)}</Fact>}
         {session?.exit && <Fact name="Last exit">{exitText(session.exit)}</Fact>}
         <Fact name="Restarts">{agent.restarts}</Fact>
-        {agent.restart && agent.restart !== 'never' && <Fact name="Started again">{policyText(agent)}</Fact>}
         {agent.next_restart_at && (
           <Fact name="Next start">
             {moment(agent.next_restart_at)} <span class="faint">({dueText(agent.next_restart_at)})</span>
@@ -45,6 +45,10 @@ export function Details({ agent }: { agent: Agent }) {
         </Fact>
         {session && session.created_at !== agent.created_at && <Fact name="Last start">{moment(session.created_at)}</Fact>}
       </Section>
+      <section class="facts">
+        <h2>Restarts</h2>
+        <PolicyEditor agent={agent} />
+      </section>
       <section class="facts">
         <h2>Labels</h2>
         <LabelEditor agent={agent} />
@@ -105,12 +109,6 @@ export function Details({ agent }: { agent: Agent }) {
       </p>
     </div>
   );
-}
-
-/** After which ends the agent is started again. */
-function policyText({ restart, max_restarts }: Agent): string {
-  const when = restart === 'always' ? 'after each end' : 'after a failure';
-  return max_restarts === undefined ? when : `${when}, at most ${max_restarts} times in a row`;
 }
 
 function dueText(at: string): string {

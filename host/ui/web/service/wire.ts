@@ -67,6 +67,9 @@ export interface Session {
   attach_command?: string[];
 }
 
+/** After which ends an agent is started again. */
+export type RestartPolicy = 'never' | 'on-failure' | 'always';
+
 export type Status = 'pending' | 'running' | 'stopped' | 'failed' | 'lost';
 
 export interface Agent {
@@ -74,8 +77,7 @@ export interface Agent {
   name: string;
   status: Status;
   restarts: number;
-  /** After which ends it is started again. */
-  restart?: 'never' | 'on-failure' | 'always';
+  restart?: RestartPolicy;
   /** How often in a row at most. */
   max_restarts?: number;
   /** RFC 3339. */
@@ -114,12 +116,17 @@ export interface NewAgent {
   env?: Record<string, string>;
   options?: Record<string, unknown>;
   labels?: Record<string, string>;
+  restart?: RestartPolicy;
+  max_restarts?: number;
 }
 
 /** The body of `PATCH /agents/{id}`: what is not named stays as it is. */
 export interface AgentPatch {
   /** A label that is null is removed. */
   labels?: Record<string, string | null>;
+  restart?: RestartPolicy;
+  /** Null is no bound. */
+  max_restarts?: number | null;
 }
 
 export interface LogLine {
