@@ -16,6 +16,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
+use std::thread;
+use std::time::Duration;
 
 /// How many bytes of key are at the end of the file.
 const KEY: usize = 32;
@@ -23,10 +25,15 @@ const KEY: usize = 32;
 /// What shells say when they cannot run a program.
 const CANNOT_RUN: u8 = 126;
 
+/// tmux 3.3a may learn of the end of a program before it has read what it printed, and then reads
+/// no more.
+const READING_TIME: Duration = Duration::from_millis(500);
+
 fn main() -> ExitCode {
     let Err(reason) = become_program();
     // There may be nobody left to read it.
     let _ = io::stderr().write_all(format!("agentd: {reason}\n").as_bytes());
+    thread::sleep(READING_TIME);
     ExitCode::from(CANNOT_RUN)
 }
 
