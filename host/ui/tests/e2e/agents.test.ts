@@ -166,7 +166,7 @@ test('a dialog has the keyboard as soon as it is there', async () => {
   await page.getByRole('dialog').waitFor({ state: 'detached' });
 });
 
-test('an agent whose creation takes long is given up with the dialog', async () => {
+test('closing the dialog cancels a creation that takes long', async () => {
   const name = `ui-slow-${process.pid}`;
   const held: Route[] = [];
   const hold = (route: Route) => void (route.request().method() === 'POST' ? held.push(route) : route.continue());

@@ -16,7 +16,7 @@ afterAll(async () => {
   await browser.close();
 });
 
-test('lines are there, follow, and can be searched, copied and kept', async () => {
+test('log lines are shown and followed, and can be searched, copied and saved', async () => {
   const made = await create({ command: ['sh', '-c', 'for i in 1 2 3; do echo line $i; done; while sleep 0.2; do i=$((i+1)); echo later $i; done'] });
   page = await signedIn(browser, `#/agents/${made.id}/logs`);
   const lines = page.locator('.line');

@@ -65,7 +65,7 @@ test('a sign-in that is faster than the page keeps its effect', async () => {
   await page.context().close();
 });
 
-test('an old link is said to be old, also in a browser whose sign-in has ended', async () => {
+test('an expired link is reported as such, also in a browser whose sign-in has ended', async () => {
   const page = await signedIn(browser);
   await page.context().clearCookies();
   await page.goto(`${URL_BASE}/#code=0000`);

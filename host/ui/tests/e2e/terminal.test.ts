@@ -315,7 +315,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     expect(await page.evaluate(() => document.activeElement?.closest('[role=toolbar]') !== null)).toBe(true);
   });
 
-  test('letters grow and shrink, and the choice is kept', async () => {
+  test('the font size is changed, and the choice is kept', async () => {
     const { id } = await create(SHELL);
     const page = await terminal(id);
     const cols = async () => (await agent(id)).session?.size.cols ?? 0;
@@ -328,7 +328,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     expect(await page.evaluate(() => localStorage.getItem('agentd-font'))).toBe('16');
   });
 
-  test('WebGL draws where it is asked for, and gives way by itself', async () => {
+  test('WebGL is used where it is asked for, and falls back by itself', async () => {
     const page = await terminal((await create(SHELL)).id);
     await page.evaluate(() => localStorage.setItem('agentd-drawing', '"webgl"'));
     await page.reload();
@@ -392,7 +392,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
 });
 
 describe.runIf(!capabilities.includes('terminal'))('without a terminal', () => {
-  test('an old link to one leads to the logs, and nothing opens', async () => {
+  test('a link to a terminal leads to the logs', async () => {
     const { id } = await create({ command: ['sh', '-c', 'echo here; read line'] });
     const page = await signedIn(browser, `#/agents/${id}/terminal`);
     await page.getByRole('tab', { name: 'Logs', selected: true }).waitFor();

@@ -36,14 +36,14 @@ function rig(free = true) {
 
 const zeros = (length: number) => new Uint8Array(length);
 
-test('a key and its echo do not queue', () => {
+test('a key and its echo are written at once', () => {
   const { feed, did, asked } = rig();
   feed.output(new Uint8Array([65]), 1);
   expect(did).toEqual(['write 65']);
   expect(asked()).toBe(0);
 });
 
-test('nor does it go before its turn where there is a crowd', () => {
+test('among many terminals an echo waits for its turn', () => {
   const { feed, did, asked, run } = rig(false);
   feed.output(new Uint8Array([65]), 1);
   expect(did).toEqual([]);
@@ -52,7 +52,7 @@ test('nor does it go before its turn where there is a crowd', () => {
   expect(did).toEqual(['write 65']);
 });
 
-test('a flood waits for its turn and goes in pieces', () => {
+test('a flood waits for its turn and is written in pieces', () => {
   const { feed, did } = rig();
   feed.output(zeros(100_000), 100_000);
   expect(did).toEqual([]);

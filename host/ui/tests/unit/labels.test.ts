@@ -7,7 +7,7 @@ test('labels are read as they are typed', () => {
   expect(parseLabels('')).toEqual({ labels: {}, complaint: null });
 });
 
-test('what is not a label is complained about', () => {
+test('an invalid label is refused', () => {
   expect(parseLabels('=a').complaint).toContain('not the key');
   expect(parseLabels('-a=b').complaint).toContain('“-a”');
   expect(parseLabels(`${'k'.repeat(64)}=b`).complaint).not.toBeNull();

@@ -46,7 +46,7 @@ async function ask(capabilities: string[] | null, agents: Agent[]) {
   return { info, ...lines };
 }
 
-test('nothing is asked where the lines come with the events', async () => {
+test('no request is made where the lines come with the events', async () => {
   const { lastLines, showLastLine, forgetLastLine } = await ask(['terminal'], [agent('a', 'running')]);
   await vi.advanceTimersByTimeAsync(60_000);
   expect(asked).toEqual([]);
@@ -59,7 +59,7 @@ test('nothing is asked where the lines come with the events', async () => {
   expect(lastLines.value.has('a')).toBe(false);
 });
 
-test('without a terminal a line is asked for now and then, and no more once the agent has ended', async () => {
+test('without a terminal the last line is requested now and then, until the agent has ended', async () => {
   const { lastLines } = await ask(['logs'], [agent('a', 'running'), agent('b', 'exited')]);
   expect(lastLines.value.get('a')).toBe('of a');
   expect(asked).toEqual(['a', 'b']);
@@ -67,7 +67,7 @@ test('without a terminal a line is asked for now and then, and no more once the 
   expect(asked).toEqual(['a', 'b', 'a']);
 });
 
-test('nobody asks while the page is hidden', async () => {
+test('no request is made while the page is hidden', async () => {
   page.hidden = true;
   await ask(['logs'], [agent('a', 'running')]);
   await vi.advanceTimersByTimeAsync(60_000);
@@ -78,7 +78,7 @@ test('nobody asks while the page is hidden', async () => {
   expect(asked).toEqual(['a']);
 });
 
-test('the first question waits until the backend is known, and no longer', async () => {
+test('the first request waits until the backend is known', async () => {
   const { info } = await ask(null, [agent('a', 'running')]);
   expect(asked).toEqual([]);
   info.value = { backend_type: 'b', version: '1', capabilities: ['logs'] };

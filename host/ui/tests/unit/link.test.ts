@@ -114,7 +114,7 @@ test('a viewer that the service made read-only types nothing either', async () =
   expect(socket.sent).toEqual([]);
 });
 
-test('a broken connection is taken up where the output stopped', async () => {
+test('a broken connection is resumed where the output stopped', async () => {
   const { start, timers, turn, latest, heard, states } = rig();
   const socket = await start();
   socket.say(hello);
@@ -130,7 +130,7 @@ test('a broken connection is taken up where the output stopped', async () => {
   expect(states.at(-1)?.kind).toBe('live');
 });
 
-test('output that does not go on from what is shown starts on an empty screen', async () => {
+test('output that does not continue what is shown starts on an empty screen', async () => {
   const { start, timers, turn, latest, heard } = rig();
   const socket = await start();
   socket.say(hello);
@@ -143,7 +143,7 @@ test('output that does not go on from what is shown starts on an empty screen', 
   expect(heard).toEqual(['size 80x24', 'output 1 @101', 'snapshot  @0', 'size 80x24', 'output 2 @1']);
 });
 
-test('frames of a connection that has been replaced are not heard', async () => {
+test('frames of a replaced connection are ignored', async () => {
   const { link, start, turn, heard } = rig();
   const first = await start();
   first.say(hello);
@@ -155,7 +155,7 @@ test('frames of a connection that has been replaced are not heard', async () => 
   expect(heard).toEqual(['size 80x24']);
 });
 
-test('the tries get rarer, and begin anew after a success', async () => {
+test('the pause between tries grows, and is reset by a success', async () => {
   const { start, timers, turn, latest, world } = rig();
   const socket = await start();
   socket.say(hello);
@@ -197,7 +197,7 @@ test.each([
   expect(timers.length).toBe(kind === 'lost' ? 1 : 0);
 });
 
-test('an exit comes after the output, and no try follows', async () => {
+test('an exit comes after the output, and the connection is not opened again', async () => {
   const { start, heard, states, timers } = rig();
   const socket = await start();
   socket.say(hello);
@@ -219,7 +219,7 @@ test('after a restart it begins with the whole screen', async () => {
   expect(latest().path).not.toContain('seq=');
 });
 
-test('the wanted size is said at every connection, until it is left to others', async () => {
+test('the wanted size is sent with every connection, until it is left to others', async () => {
   const { link, start, turn, latest } = rig();
   link.resize({ cols: 100, rows: 30 });
   const socket = await start();
@@ -248,7 +248,7 @@ test('a long paste goes out in pieces, in order', async () => {
   expect(socket.sent.flat()).toEqual([...text]);
 });
 
-test('a refusal that cannot get better ends the tries', async () => {
+test('a permanent refusal ends the tries', async () => {
   const { link, states, timers, turn, world } = rig();
   world.ticket = () => Promise.reject(new Problem(409, 'no-terminal', 'No terminal here.'));
   link.start();
@@ -257,7 +257,7 @@ test('a refusal that cannot get better ends the tries', async () => {
   expect(timers).toHaveLength(0);
 });
 
-test('frames of a newer service are left alone', async () => {
+test('unknown frames of a newer service are ignored', async () => {
   const { start, heard } = rig();
   const socket = await start();
   socket.say(hello);

@@ -29,7 +29,7 @@ const fields = fieldsOf(docker);
 const draft = (filled: DraftGroup): DraftGroup => ({ ...emptyDraft(fields), ...filled });
 const options = (filled: DraftGroup) => collect(fields, draft(filled));
 
-test('no schema, no fields', () => {
+test('without a schema there are no fields', () => {
   expect(fieldsOf(null)).toEqual([]);
   expect(fieldsOf({ type: 'object' })).toEqual([]);
 });
@@ -52,7 +52,7 @@ test('each property becomes a field of its kind', () => {
   expect(fields[3]?.shape).toMatchObject({ choices: [{ value: 'internet', help: 'Everything.' }, { value: 'isolated', help: 'Nothing.' }] });
 });
 
-test('nothing filled in is nothing sent', () => {
+test('empty fields are not sent', () => {
   expect(options({})).toEqual({ options: {}, complaints: {} });
 });
 
@@ -100,7 +100,7 @@ test('errors are shown at their fields', () => {
   expect(options({ memory_limit_mb: '20.5' }).complaints).toEqual({ memory_limit_mb: 'This must be a whole number.' });
 });
 
-test('a nested group that nobody touched is left out, needed fields and all', () => {
+test('an untouched group is left out with its required fields', () => {
   const nested = fieldsOf({
     type: 'object',
     properties: {

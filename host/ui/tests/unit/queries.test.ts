@@ -43,11 +43,11 @@ test.each(Object.entries(QUERIES))('%s is not answered by the page', async (_, q
   expect(await answers(query, true)).toBe('');
 });
 
-test('the terminal would answer by itself, so the silence is ours', async () => {
+test('xterm.js alone would answer the queries', async () => {
   expect(await answers('\x1b[c\x1b[6n\x1b[?2026$p', false)).not.toBe('');
 });
 
-test('what is not a question still works', async () => {
+test('other sequences still work', async () => {
   const terminal = new Terminal({ allowProposedApi: true });
   ignoreQueries(terminal as unknown as Parameters<typeof ignoreQueries>[0]);
   await new Promise<void>((resolve) => terminal.write('\x1b[?2004h\x1b]0;t\x07\x1b[3;5Hx', resolve));

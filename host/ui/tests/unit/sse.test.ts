@@ -26,7 +26,7 @@ test('data lines are joined, one space after the colon is dropped', () => {
   expect(events('data:  two\ndata:lines\n\n')).toEqual([{ id: null, event: 'message', data: ' two\nlines' }]);
 });
 
-test('comments, empty events and unknown fields are nothing', () => {
+test('comments, empty events and unknown fields are ignored', () => {
   expect(events(': beat\n\nevent: created\n\nfoo: bar\n\n')).toEqual([]);
 });
 
@@ -42,20 +42,20 @@ test('an event that is not finished is not reported', () => {
   expect(events('data: a\n\ndata: b\n')).toHaveLength(1);
 });
 
-test('the pause before the next try may be set', () => {
+test('the service sets the pause before the next try', () => {
   const parser = new SseParser();
   parser.push(bytes('retry: 500\n\n'));
   expect(parser.retry).toBe(500);
 });
 
-test('a line reader gives the rest at the end', () => {
+test('a line reader returns the rest at the end', () => {
   const reader = new LineReader();
   expect(reader.push(bytes('one\ntw'))).toEqual(['one']);
   expect(reader.end()).toBe('tw');
   expect(reader.end()).toBeNull();
 });
 
-test('changes are understood, anything else is left alone', () => {
+test('changes are parsed, anything else is ignored', () => {
   const change = (event: string, data: string) => parseChange({ id: '1', event, data });
   expect(change('started', '{"agent":{"id":"a"}}')).toEqual({ type: 'started', agent: { id: 'a' } });
   expect(change('adopted', '{"agent":{"id":"a"}}')).toEqual({ type: 'adopted', agent: { id: 'a' } });
@@ -65,7 +65,7 @@ test('changes are understood, anything else is left alone', () => {
   expect(change('of-tomorrow', '{"agent":{"id":"a"}}')).toBeNull();
 });
 
-test('what an agent shows is an event of its own', () => {
+test('the last lines of an agent are an event of their own', () => {
   const output = (event: string, data: string) => parseOutput({ id: null, event, data });
   expect(output('output', '{"id":"a","lines":["one","two"]}')).toEqual({ id: 'a', lines: ['one', 'two'] });
   expect(output('started', '{"id":"a","lines":[]}')).toBeNull();

@@ -19,7 +19,7 @@ test.each([
   expect(words(text)).toEqual(expected);
 });
 
-test('a line reads back as the same words', () => {
+test('a command line is parsed back to the same words', () => {
   const argv = ['tmux', '-L', 'a b', `it's`, '', '$x', 'a/b=c'];
   expect(words(line(argv))).toEqual(argv);
 });
@@ -53,7 +53,7 @@ test('a stop that was asked for is not called a failure', () => {
   expect(endText({ status: 'failed' }, { signal: 1 })).toBe('ended by SIGHUP');
 });
 
-test('only code 0 is a good end', () => {
+test('only exit code 0 is a success', () => {
   expect(endedWell({ code: 0 })).toBe(true);
   expect(endedWell({ code: 1 })).toBe(false);
   expect(endedWell({ signal: 15 })).toBe(false);

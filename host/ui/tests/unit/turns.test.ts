@@ -44,7 +44,7 @@ function terminal(turns: FrameTurns) {
 
 const flood = (bytes: number) => new Uint8Array(bytes);
 
-test('alone, a terminal gets as much as a frame may take', async () => {
+test('a lone terminal gets all the time of a frame', async () => {
   const turns = new FrameTurns();
   const { feed, state } = terminal(turns);
   feed.output(flood(10_000_000), 10_000_000);
@@ -69,7 +69,7 @@ test('slow frames get less, fast ones more', async () => {
   expect(await took(100)).toBeLessThanOrEqual(64 * 1024 + 32 * 1024);
 });
 
-test('in a crowd the one with the keyboard is not slowed down, the others take turns', async () => {
+test('among many terminals the focused one is not slowed down, the others take turns', async () => {
   const turns = new FrameTurns();
   const all = Array.from({ length: 16 }, () => terminal(turns));
   const [first, ...others] = all;
@@ -88,7 +88,7 @@ test('in a crowd the one with the keyboard is not slowed down, the others take t
   expect(first.state.written).toBe(10);
 });
 
-test('a page that is hidden goes on', () => {
+test('a hidden page continues to draw', () => {
   vi.stubGlobal('document', { hidden: true });
   const turns = new FrameTurns();
   const { feed, state } = terminal(turns);
