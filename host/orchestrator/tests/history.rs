@@ -76,8 +76,10 @@ fn kept(daemon: &RunningProgram) -> (i64, i64) {
     )
 }
 
-/// Says `number`, and when it is asked to end something more.
-const SCRIPT: &str = "exec 2>/dev/null; trap 'echo bye; exit 0' HUP TERM INT
+/// Prints the number of the run, and a last line when it is asked to end. It stays for a moment
+/// after that: tmux 3.3a may lose what comes right before the end.
+const SCRIPT: &str = "exec 2>/dev/null
+    trap 'trap \"\" HUP TERM INT; echo bye; sleep 0.5; exit 0' HUP TERM INT
     n=$(cat runs); n=$((n + 1)); echo $n > runs
     echo run $n; while :; do sleep 0.05; done";
 
@@ -173,7 +175,7 @@ async fn an_end_that_nobody_asked_for_is_kept_over_a_kill() {
         };
         let service = || backend.configure(program());
         let daemon = service().start();
-        let agent = create(&daemon, "echo hello; exit 7").await;
+        let agent = create(&daemon, "echo hello; sleep 0.5; exit 7").await;
         until(&daemon, &agent, AgentStatus::Failed).await;
         let id = past(&daemon, &agent, 1).await[0].id.clone();
         let query = format!("?session={id}");
@@ -205,7 +207,7 @@ async fn what_ended_while_the_service_was_away_is_kept_when_it_is_back() {
     };
     let service = || backend.configure(program());
     let daemon = service().start();
-    let script = "while [ ! -e go ]; do sleep 0.05; done; echo done; exit 5";
+    let script = "while [ ! -e go ]; do sleep 0.05; done; echo done; sleep 0.5; exit 5";
     let agent = create(&daemon, script).await;
     let mut daemon = daemon;
     daemon.signal(Signal::KILL);

@@ -75,13 +75,13 @@ async fn an_agent_that_fails_again_and_again_is_given_up() {
         (RestartPolicy::OnFailure, Some(2))
     );
     let given_up = until(&daemon, &agent.id, "the last restart", |agent| {
-        agent.restarts == 2 && agent.status == AgentStatus::Failed
+        let reason = agent.restart_reason.as_deref();
+        reason == Some("exit code 3; restarted 2 times, the most allowed")
     })
     .await;
-    assert_eq!(given_up.next_restart_at, None);
+    assert_eq!((given_up.restarts, given_up.next_restart_at), (2, None));
+    assert_eq!(given_up.status, AgentStatus::Failed);
     assert_eq!(given_up.last_exit.unwrap().code, Some(3));
-    let reason = given_up.restart_reason.unwrap();
-    assert_eq!(reason, "exit code 3; restarted 2 times, the most allowed");
     daemon
         .delete(&format!("/agents/{}", agent.id))
         .await
