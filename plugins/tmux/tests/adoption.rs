@@ -11,7 +11,7 @@ mod scene;
 
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::testing::Recorder;
-use scene::{Agent, GRACE, INSTANCE, Scene, exited, runs, wait_until};
+use scene::{Agent, GRACE, INSTANCE, LINGER, Scene, exited, runs, wait_until};
 
 async fn lost(agent: &Agent) -> String {
     match agent.end().await {
@@ -27,7 +27,11 @@ async fn sessions_are_adopted_with_their_label() {
     };
     let mut spec = scene.spec(
         "survivor",
-        &["sh", "-c", "read -r line; echo \"got $line\"; exit 3"],
+        &[
+            "sh",
+            "-c",
+            &format!("read -r line; echo \"got $line\"; {LINGER}; exit 3"),
+        ],
     );
     spec.label = "{\"name\": \"ü\n#{pid} x\"}".to_owned();
     let agent = scene.start(spec.clone()).await;

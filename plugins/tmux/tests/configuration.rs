@@ -10,7 +10,7 @@
 mod scene;
 
 use agentd_plugin_api::prelude::*;
-use scene::{GRACE, Scene, exited, layout};
+use scene::{GRACE, LINGER, Scene, exited, layout};
 
 const HOSTILE: &str = "
 set -g destroy-unattached on
@@ -59,7 +59,7 @@ async fn a_hostile_configuration_changes_nothing() {
         &[
             "sh",
             "-c",
-            "stty size; read -r line; echo \"got $line\"; exit 6",
+            &format!("stty size; read -r line; echo \"got $line\"; {LINGER}; exit 6"),
         ],
     );
     spec.size = Size {

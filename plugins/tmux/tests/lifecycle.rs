@@ -11,7 +11,7 @@ mod scene;
 
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::testing::Recorder;
-use scene::{GRACE, Scene, exited, killed, layout, number, runs, wait_until};
+use scene::{GRACE, LINGER, Scene, exited, killed, layout, number, runs, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_has_a_session_of_its_own() {
@@ -38,7 +38,7 @@ async fn exit_codes_and_the_last_screen_survive_the_agent() {
         let agent = scene
             .shell(
                 &format!("code-{code}"),
-                &format!("echo last words; exit {code}"),
+                &format!("echo last words; {LINGER}; exit {code}"),
             )
             .await;
         assert_eq!(agent.end().await, exited(code));
@@ -61,11 +61,12 @@ async fn an_end_by_a_signal_is_reported_as_such() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn output_that_comes_right_before_the_end_is_kept() {
+async fn output_is_kept_after_the_end() {
     let Some(scene) = Scene::plain().await else {
         return;
     };
-    let agent = scene.shell("burst", "seq 1 500; exit 7").await;
+    let script = format!("seq 1 500; {LINGER}; exit 7");
+    let agent = scene.shell("burst", &script).await;
     assert_eq!(agent.end().await, exited(7));
     let expected: Vec<String> = (1..=500).map(|number| number.to_string()).collect();
     assert_eq!(agent.lines().await, expected);

@@ -274,6 +274,10 @@ pub fn layout(kind: &str, panes: u8) -> agentd_plugin_api::serde_json::Map<Strin
     options
 }
 
+/// For scripts between their last output and their end. On a busy machine tmux 3.3a may learn of the
+/// end before it has read the output, and then reads no more.
+pub const LINGER: &str = "sleep 0.5";
+
 pub async fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
