@@ -6,7 +6,7 @@ use futures_util::stream::SplitStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::End;
+use super::end::End;
 use crate::http::websocket::WebSocket;
 
 /// So much of what a viewer sends waits for the program, in bytes.

@@ -1,0 +1,55 @@
+//! The reasons for which a terminal's socket is closed.
+
+use std::time::Duration;
+
+use agentd_api::terminal::close;
+use futures_util::SinkExt;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{self, Message};
+
+use super::output::Sink;
+
+/// How long a viewer may take for what is on its way to it and for the reason of the close.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why the socket is closed; none when the connection is gone.
+pub type End = Option<(u16, &'static str)>;
+
+/// The session has ended by itself.
+pub const EXITED: (u16, &str) = (close::EXITED, "the process exited");
+/// A person has ended it.
+pub const DELETED: (u16, &str) = (close::DELETED, "the session was deleted");
+/// A fault of the service.
+pub const INTERNAL: End = Some((
+    close::INTERNAL,
+    "something went wrong inside of the service",
+));
+
+/// Says why, or answers the viewer's own close.
+pub async fn close_with(sink: &mut Sink, end: End) {
+    if let Some((code, reason)) = end
+        && sink.send(closing(code, reason)).await.is_err()
+    {
+        // The viewer closed first, and the answer to that is waiting to be sent.
+        let _ = sink.close().await;
+    }
+}
+
+fn closing(code: u16, reason: &'static str) -> Message {
+    Message::Close(Some(CloseFrame {
+        code: code.into(),
+        reason: reason.into(),
+    }))
+}
+
+/// What follows from a message that could not be sent.
+pub fn unsent(error: tungstenite::Error) -> End {
+    use tungstenite::Error::{AlreadyClosed, ConnectionClosed, Io};
+    match error {
+        Io(_) | ConnectionClosed | AlreadyClosed => None,
+        _ => {
+            tracing::error!(%error, "a message for a viewer could not be sent");
+            INTERNAL
+        }
+    }
+}
