@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use agentd_host::{Error, Result, StartError};
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::oneshot;
 
@@ -194,6 +194,9 @@ fn not_saved(error: &rusqlite::Error) -> Error {
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
             failed.hint("make the state directory writable for the service")
         }
+        Some(ErrorCode::SystemIoFailure) => {
+            failed.hint("see whether the disk of the state directory is well and can be written to")
+        }
         _ => failed,
     }
 }
@@ -243,8 +246,10 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     }
 }
 
+/// For this process alone. SQLite keeps the index of its log in memory then: a mapped file would end
+/// the process when the disk becomes read-only.
 fn open(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
+    let connection = Connection::open_with_flags_and_vfs(path, OpenFlags::default(), c"unix-excl")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -351,6 +356,27 @@ mod tests {
             connection.query_row("SELECT sum(n) FROM t", [], |row| row.get::<_, i64>(0))
         };
         assert_eq!(database.read(sum).await.unwrap(), 6);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_written_is_read_whatever_else_is_written_meanwhile() {
+        const TABLE: &str = "CREATE TABLE t (n INTEGER, padding BLOB) STRICT";
+        let state = tempfile::tempdir().unwrap();
+        let database = &Database::open(state.path()).unwrap();
+        let made = database.call(|connection| connection.execute_batch(TABLE), |()| {});
+        made.await.unwrap();
+        let write_and_read = |writer: i64| async move {
+            for n in 1..=200 {
+                let insert = "INSERT INTO t VALUES (?, randomblob(2000))";
+                let insert = database.call(move |c| c.execute(insert, [writer]), |_| {});
+                insert.await.unwrap();
+                let count = "SELECT count(*) FROM t WHERE n = ?";
+                let count = database
+                    .read(move |c| c.query_row(count, [writer], |row| row.get::<_, i64>(0)));
+                assert_eq!(count.await.unwrap(), n);
+            }
+        };
+        futures_util::future::join_all((0..8).map(write_and_read)).await;
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use crate::agent::{AgentRecord, Wish};
 use crate::agents::Agents;
+use crate::crash_point::CrashPoint;
 use crate::records::now_millis;
 
 /// So many agents are started again at a time, however many are due.
@@ -55,6 +56,7 @@ impl Restarts {
                 if ids.contains(&id) {
                     continue;
                 }
+                CrashPoint::PolicyPlanned.reached();
                 if at > now {
                     next = Some(Duration::from_millis(at.abs_diff(now)).min(LONGEST_SLEEP));
                     break;
@@ -101,6 +103,7 @@ async fn restart(agents: &Agents, id: &str) {
 async fn try_restart(agents: &Agents, id: &str) -> Result<()> {
     let busy = || Error::conflict("starting", "somebody is changing it");
     let _doing = agents.busy.begin_alone(id).ok_or_else(busy)?;
+    CrashPoint::PolicyDue.reached();
     if agents
         .reconciliation()
         .is_some_and(|last| last.error.is_some())
@@ -129,6 +132,7 @@ async fn try_restart(agents: &Agents, id: &str) -> Result<()> {
             return refused.await;
         }
     };
+    CrashPoint::PolicyOldEnded.reached();
     let session = pending.session().clone();
     let begun = store.write({
         let (agent, session) = (agent.clone(), session.clone());
@@ -138,18 +142,24 @@ async fn try_restart(agents: &Agents, id: &str) -> Result<()> {
     let Some(planned) = begun.await? else {
         return Ok(());
     };
+    CrashPoint::PolicyRecorded.reached();
     match pending.start().await {
         Ok(_) => {
+            CrashPoint::PolicyStarted.reached();
             tracing::info!(agent = record.name, "started again");
             let done = store.write(move |t| t.restarted_as_planned(&agent, &session, planned));
-            done.await
+            done.await?;
+            CrashPoint::PolicyNoted.reached();
         }
         Err(error) => {
             // The next one was planned when the session ended.
+            CrashPoint::PolicyFailed.reached();
             tracing::warn!(agent = record.name, %error, "not started again");
-            store.write(move |t| t.fail(&agent, &session.id)).await
+            store.write(move |t| t.fail(&agent, &session.id)).await?;
+            CrashPoint::PolicyFailureNoted.reached();
         }
     }
+    Ok(())
 }
 
 /// Removes what is left of the last session, and lists a new one. None while the last one runs.

@@ -4,6 +4,7 @@ use agentd_api::State;
 use agentd_host::session::{Change, End, Observer, Session};
 
 use crate::agent::past;
+use crate::crash_point::CrashPoint;
 use crate::outputs::Outputs;
 use crate::store::Store;
 use crate::transaction::PLANNED;
@@ -28,6 +29,9 @@ impl Observer for Watch {
         let Some(owner) = session.label.owner.clone() else {
             return;
         };
+        if kind == "exited" {
+            CrashPoint::SessionEnded.reached();
+        }
         let ended = (kind == "exited").then(|| past(session, after.exit.clone()));
         if ended.is_some() {
             self.outputs.keep_soon(session);

@@ -10,6 +10,7 @@ use agentd_host::testing::{RunningProgram, TestProgram, eventually, may_make_nam
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
+use serde_json::json;
 use tempfile::TempDir;
 use warp::http::Method;
 
@@ -190,6 +191,73 @@ async fn a_read_only_state_directory_is_refused_and_its_agents_are_there_afterwa
     let daemon = disk.start();
     let found = agents(&daemon).await;
     assert!(are(&found, &[("demo", "lost")]), "{found:?}");
+}
+
+/// A state directory on a disk that becomes read-only: what is on it cannot be changed, also not by
+/// those who have opened it.
+struct Frozen<'a>(&'a Path);
+
+impl<'a> Frozen<'a> {
+    fn now(directory: &'a Path) -> Self {
+        run("chattr", &["-R", "+i", directory.to_str().unwrap()]);
+        Frozen(directory)
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        run("chattr", &["-R", "-i", self.0.to_str().unwrap()]);
+    }
+}
+
+#[tokio::test]
+async fn a_state_directory_that_becomes_read_only_is_read_and_changed_again_afterwards() {
+    if !may_make_namespaces() {
+        return;
+    }
+    let daemon = crashing_program().start();
+    let kept = daemon.create(&daemon.new_session("kept", &["cat"])).await;
+    let kept = kept.expect(201).json()["id"].as_str().unwrap().to_owned();
+    let ends = daemon.new_session("ends", &["sh", "-c", "read line; exit 3"]);
+    let ends = daemon.create(&ends).await.expect(201).json()["id"].clone();
+    let ends = format!("/agents/{}", ends.as_str().unwrap());
+    let new = daemon.new_session("new", &["sh", "-c", "echo > started; cat"]);
+    let stop = format!("/agents/{kept}/stop");
+
+    let state_dir = daemon.state_dir();
+    let frozen = Frozen::now(&state_dir);
+    let refused = [
+        daemon.create(&new).await,
+        daemon.request(Method::POST, &stop).await,
+        daemon.delete(&format!("/agents/{kept}")).await,
+    ];
+    for answer in refused {
+        let problem = answer.problem(503, "not-saved");
+        let hint = problem.hint.unwrap();
+        assert!(hint.contains("written to"), "{hint}");
+    }
+    assert!(!marked(daemon.work_dir()), "{}", daemon.log());
+    // What happens meanwhile is seen.
+    let line = json!({"text": "go", "submit": true});
+    daemon
+        .post(&format!("{ends}/input"), &line)
+        .await
+        .expect(202);
+    eventually("the end", async || {
+        let agent = daemon.get(&ends).await.expect(200).json();
+        (agent["session"]["exit"]["code"] == 3).then_some(())
+    })
+    .await;
+    let found = agents(&daemon).await;
+    let expected = [("kept", "running"), ("ends", "failed")];
+    assert!(are(&found, &expected), "{found:?}");
+
+    drop(frozen);
+    daemon.create(&new).await.expect(201);
+    daemon.request(Method::POST, &stop).await.expect(200);
+    let expected = [("kept", "stopped"), ("ends", "failed"), ("new", "running")];
+    let found = agents(&daemon).await;
+    assert!(are(&found, &expected), "{found:?}");
 }
 
 /// How long each commit takes.

@@ -1,5 +1,7 @@
 //! What is left of sessions that have ended: their exits, their logs and their last screens.
 
+use std::fs;
+
 use agentd_api::{Agent, AgentStatus, Page, PastSession};
 use agentd_host::testing::{
     Answer, RunningProgram, TestBackend, TestProgram, eventually, leave_out,
@@ -66,9 +68,15 @@ async fn again(mut daemon: RunningProgram, signal: Signal, next: TestProgram) ->
     next.start_after(daemon)
 }
 
-/// How many sessions have output in the database of a service that has ended.
+/// How many sessions have output in the database of a service, and how many bytes. A running one
+/// lets nobody else open it, so that is a copy.
 fn kept(daemon: &RunningProgram) -> (i64, i64) {
-    let database = Connection::open(daemon.state_dir().join("orchestrator.db")).unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    for file in ["orchestrator.db", "orchestrator.db-wal"] {
+        // One that has ended leaves no log.
+        let _ = fs::copy(daemon.state_dir().join(file), copy.path().join(file));
+    }
+    let database = Connection::open(copy.path().join("orchestrator.db")).unwrap();
     let number = |query| database.query_row(query, [], |row| row.get(0)).unwrap();
     (
         number("SELECT count(*) FROM outputs"),
@@ -212,7 +220,7 @@ async fn what_ended_while_the_service_was_away_is_kept_when_it_is_back() {
     let mut daemon = daemon;
     daemon.signal(Signal::KILL);
     daemon.ended().await;
-    std::fs::write(daemon.work_dir().join("go"), "").unwrap();
+    fs::write(daemon.work_dir().join("go"), "").unwrap();
     let daemon = service().start_after(daemon);
     until(&daemon, &agent, AgentStatus::Failed).await;
     assert_eq!(lines(&daemon, &agent, "").await, ["done"]);

@@ -1,6 +1,7 @@
 //! Services that are killed, on each backend: what was answered is there afterwards, and nothing
 //! is without an owner.
 
+mod keyed;
 mod load;
 mod points;
 mod start;
@@ -59,6 +60,34 @@ async fn killed_at_each_point_on_tmux() {
 #[tokio::test]
 async fn killed_at_each_point_on_docker() {
     killed_at_each_point(TestBackend::docker(), CrashPoint::ALL.len()).await;
+}
+
+async fn killed_during_a_keyed_create(backend: Result<TestBackend, String>) {
+    use CrashPoint::*;
+    let Some(world) = world(backend) else {
+        return;
+    };
+    for point in [CreateBegun, CreateRecorded, CreateStarted, CreateNoted] {
+        keyed::killed_at(point, &world).await;
+    }
+    for point in [CreateFailed, CreateForgotten] {
+        keyed::killed_in_vain_at(point, &world).await;
+    }
+}
+
+#[tokio::test]
+async fn killed_during_a_keyed_create_on_pty() {
+    killed_during_a_keyed_create(Ok(TestBackend::pty())).await;
+}
+
+#[tokio::test]
+async fn killed_during_a_keyed_create_on_tmux() {
+    killed_during_a_keyed_create(TestBackend::tmux()).await;
+}
+
+#[tokio::test]
+async fn killed_during_a_keyed_create_on_docker() {
+    killed_during_a_keyed_create(TestBackend::docker()).await;
 }
 
 #[tokio::test]

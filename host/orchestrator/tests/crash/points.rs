@@ -30,6 +30,10 @@ enum Way {
     /// Of an agent that cannot be started any more.
     RestartInVain,
     Delete,
+    /// Of an agent whose program ends, and which is started again as its policy wants.
+    Policy,
+    /// Of one that cannot be started any more.
+    PolicyInVain,
 }
 
 /// How a point is come to; none where nothing comes to it with this backend.
@@ -44,6 +48,9 @@ fn way(point: CrashPoint, world: &World) -> Option<Way> {
         }
         RestartFailed | RestartFailureNoted => Way::RestartInVain,
         DeleteBegun | DeleteWished | DeleteEnded | DeleteRemoved => Way::Delete,
+        SessionEnded | PolicyPlanned | PolicyDue | PolicyOldEnded | PolicyRecorded
+        | PolicyStarted | PolicyNoted => Way::Policy,
+        PolicyFailed | PolicyFailureNoted => Way::PolicyInVain,
         AdoptBegun | AdoptTaken | AdoptNoted => world.is_persistent().then_some(Way::Start)?,
         ReconcileBegun | ReconcileListed | ReconcileExplained | ReconcileEnding
         | ReconcileEnded | DatabaseWritten | DatabaseCommitted => Way::Start,
@@ -90,6 +97,24 @@ pub async fn killed_at(point: CrashPoint, world: &World) -> bool {
     let program = armed(world, point);
     if matches!(way, Way::Start) {
         assert_killed(&mut program.spawn(), point).await;
+    } else if matches!(way, Way::Policy | Way::PolicyInVain) {
+        let daemon = world.start_as(program);
+        let mut body = world.request("again");
+        body["restart"] = json!("on-failure");
+        if matches!(way, Way::PolicyInVain) {
+            make_fragile(world, &mut body);
+        }
+        daemon.post("/agents", &body).await.expect(201);
+        let answer = match way {
+            Way::PolicyInVain => {
+                fs::remove_file(world.work_dir().join("needed")).unwrap();
+                Answered::There
+            }
+            _ => Answered::Again,
+        };
+        answered.insert("again".to_owned(), answer);
+        world.kill_program("again");
+        dies(daemon, None, point).await;
     } else {
         let daemon = world.start_as(program);
         if matches!(way, Way::Stop) && !world.is_persistent() {
@@ -98,7 +123,7 @@ pub async fn killed_at(point: CrashPoint, world: &World) -> bool {
         }
         let other = |verb| daemon.request(Method::POST, &path("other", verb));
         let (name, request, answer) = match way {
-            Way::Start => unreachable!("it is done"),
+            Way::Start | Way::Policy | Way::PolicyInVain => unreachable!("it is done"),
             Way::Create => {
                 let create = daemon.post("/agents", &world.request("new"));
                 ("new", create, Answered::Either)
@@ -134,14 +159,14 @@ pub async fn killed_at(point: CrashPoint, world: &World) -> bool {
 }
 
 /// A service that is killed at the point.
-fn armed(world: &World, point: CrashPoint) -> TestProgram {
+pub fn armed(world: &World, point: CrashPoint) -> TestProgram {
     world
         .program()
         .env("FAILPOINTS", format!("{point:?}=return"))
 }
 
 /// Sends the request, which has the service die at the point, without an answer.
-async fn dies(mut daemon: RunningProgram, request: Option<TestRequest>, point: CrashPoint) {
+pub async fn dies(mut daemon: RunningProgram, request: Option<TestRequest>, point: CrashPoint) {
     let request = request.map(|request| tokio::spawn(request.unless_cut()));
     assert_killed(daemon.as_mut(), point).await;
     if let Some(request) = request {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use agentd_api::{Agent, AgentStatus, State};
 use agentd_host::testing::{RunningProgram, TestBackend, TestProgram, eventually};
 use futures_util::future::join_all;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -20,6 +20,8 @@ const NAME: &str = "CRASH_NAME";
 pub enum Answered {
     /// It was answered that the agent runs, and nothing else was asked for since.
     Running,
+    /// As before, and it is to be started again whenever it fails.
+    Again,
     /// It was answered that the agent is stopped.
     Stopped,
     /// It was answered that the agent is there.
@@ -81,6 +83,7 @@ impl World {
             .env("AGENTD_STATE_DIR", self.state_dir())
             .env("AGENTD_RECONCILE_INTERVAL_SECS", "1")
             .env("AGENTD_UNOWNED_GRACE_SECS", "1")
+            .env("AGENTD_RESTART_BACKOFF_MS", "100")
     }
 
     /// Starts a service.
@@ -129,18 +132,36 @@ impl World {
 
     /// The names of the agents of which a process lives.
     pub fn processes(&self) -> BTreeSet<String> {
+        self.running().map(|(name, _)| name).collect()
+    }
+
+    /// Kills the program of an agent.
+    pub fn kill_program(&self, agent: &str) {
+        let programs: Vec<Pid> = self
+            .running()
+            .filter_map(|(name, pid)| (name == agent).then_some(pid))
+            .collect();
+        assert!(!programs.is_empty(), "nothing runs for `{agent}`");
+        for program in programs {
+            // One of them may end with another.
+            let _ = kill_process(program, Signal::KILL);
+        }
+    }
+
+    /// The processes of agents, with the names of these.
+    fn running(&self) -> impl Iterator<Item = (String, Pid)> {
         let world = format!("{WORLD}={}", self.id);
         let all = fs::read_dir("/proc").unwrap().flatten();
-        all.filter_map(|entry| {
+        all.filter_map(move |entry| {
             let environ = fs::read(entry.path().join("environ")).ok()?;
             let environ = String::from_utf8_lossy(&environ).into_owned();
             let mut variables = environ.split('\0');
             variables.clone().find(|variable| *variable == world)?;
             let name =
                 variables.find_map(|variable| variable.strip_prefix(NAME)?.strip_prefix('='))?;
-            Some(name.to_owned())
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            Some((name.to_owned(), Pid::from_raw(pid)?))
         })
-        .collect()
     }
 
     /// Checks what has to hold when a service has come back after a crash.
@@ -168,7 +189,7 @@ impl World {
                     let runs = is_running(by_name[name.as_str()]);
                     assert_eq!(runs, self.is_persistent(), "`{name}`: {agents:?}");
                 }
-                Answered::Gone | Answered::Either => {}
+                Answered::Again | Answered::Gone | Answered::Either => {}
             }
         }
         for agent in &agents {
@@ -177,22 +198,30 @@ impl World {
         self.has_only_owned(daemon).await;
     }
 
-    /// All agents, when those are gone that were to be deleted.
+    /// All agents, when those are gone that were to be deleted, and those run that are to be started
+    /// again.
     async fn settled_without(
         &self,
         daemon: &RunningProgram,
         answered: &BTreeMap<String, Answered>,
     ) -> Vec<Agent> {
-        eventually("what is to be deleted is gone", async || {
+        eventually("what is wanted", async || {
             let agents = settled(daemon).await;
-            let gone = |agent: &Agent| answered.get(&agent.name) == Some(&Answered::Gone);
-            (!agents.iter().any(gone)).then_some(agents)
+            let wanted = answered.iter().all(|(name, answer)| {
+                let agent = agents.iter().find(|agent| agent.name == *name);
+                match answer {
+                    Answered::Gone => agent.is_none(),
+                    Answered::Again => agent.is_some_and(is_running),
+                    _ => true,
+                }
+            });
+            wanted.then_some(agents)
         })
         .await
     }
 
     /// Waits until nothing is without an owner.
-    async fn has_only_owned(&self, daemon: &RunningProgram) {
+    pub async fn has_only_owned(&self, daemon: &RunningProgram) {
         let mut fault = String::new();
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
         while tokio::time::Instant::now() < deadline {

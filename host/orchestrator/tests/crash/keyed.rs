@@ -1,0 +1,63 @@
+//! Killed during a create with a key, which its client repeats afterwards.
+
+use agentd_host::testing::{RunningProgram, TestBackend, TestRequest};
+use agentd_orchestrator::CrashPoint;
+use serde_json::{Value, json};
+
+use super::points::{armed, dies};
+use super::world::{World, kill, settled};
+
+/// The create, with a key that no other point has.
+fn create(daemon: &RunningProgram, body: &Value, point: CrashPoint) -> TestRequest {
+    let create = daemon.post("/agents", body);
+    create.header("idempotency-key", &format!("{point:?}"))
+}
+
+/// Kills the service at the point. The request has one agent and one answer then, however often it
+/// is repeated.
+pub async fn killed_at(point: CrashPoint, world: &World) {
+    let body = world.request("keyed");
+    let daemon = world.start_as(armed(world, point));
+    let request = create(&daemon, &body, point);
+    dies(daemon, Some(request), point).await;
+
+    let daemon = world.start();
+    let before = settled(&daemon).await;
+    let answer = create(&daemon, &body, point).await.expect(201).json();
+    if point == CrashPoint::CreateNoted {
+        assert_eq!(answer["id"], before[0].id, "it was answered before");
+    }
+    let repeated = create(&daemon, &body, point).await.expect(201).json();
+    assert_eq!(repeated, answer);
+    world.has_only_owned(&daemon).await;
+    let agents = settled(&daemon).await;
+    assert_eq!(agents.len(), 1, "{point:?}: {agents:?}");
+    assert_eq!(answer["id"], agents[0].id);
+    kill(daemon).await;
+    // Also for the service after the next.
+    let daemon = world.start();
+    let repeated = create(&daemon, &body, point).await.expect(201).json();
+    assert_eq!(repeated, answer);
+    assert_eq!(settled(&daemon).await.len(), 1);
+    world.clear(&daemon).await;
+}
+
+/// The same of a create that fails: it has no agent, and the same refusal each time.
+pub async fn killed_in_vain_at(point: CrashPoint, world: &World) {
+    let mut body = world.request("keyed");
+    match world.backend() {
+        TestBackend::Docker(_) => body["options"] = json!({"cpu_limit": -1}),
+        _ => body["command"] = json!(["/no/such/program"]),
+    }
+    let daemon = world.start_as(armed(world, point));
+    let request = create(&daemon, &body, point);
+    dies(daemon, Some(request), point).await;
+
+    let daemon = world.start();
+    for _ in 0..2 {
+        let refused = create(&daemon, &body, point).await;
+        assert_eq!(refused.status, 422, "{refused:?}");
+        assert_eq!(settled(&daemon).await.len(), 0, "{point:?}");
+    }
+    world.clear(&daemon).await;
+}
