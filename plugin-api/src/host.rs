@@ -1,7 +1,12 @@
 //! The daemon, as a backend sees it.
 
 use std::fmt;
+use std::future::{Future, ready};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{API_VERSION, Error, Program, Result, SessionEvents, Size, Terminal};
 
 /// What the daemon offers to every backend; implemented by the ABI and by tests.
 pub trait HostServices: Send + Sync {
@@ -13,6 +18,34 @@ pub trait HostServices: Send + Sync {
     fn hold_reaping(&self);
     /// Undoes one `hold_reaping`; `owned` is a child that this library will wait for itself.
     fn release_reaping(&self, owned: Option<u32>);
+    /// The version of this API that the daemon has.
+    fn api_version(&self) -> String {
+        API_VERSION.to_owned()
+    }
+    /// Runs a program on a terminal of the daemon. When the call is dropped meanwhile, what was
+    /// begun is undone.
+    fn run_on_terminal(&self, program: Program, events: SessionEvents) -> Call<RunningProgram> {
+        let _ = (program, events);
+        Box::pin(ready(Err(Error::unsupported("terminals of the daemon"))))
+    }
+}
+
+/// What the daemon does for a backend, in its own time.
+pub type Call<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+
+/// A program that the daemon runs.
+pub type RunningProgram = Arc<dyn TerminalServices>;
+
+/// What can be done with a program on a terminal; implemented by the daemon and by the ABI.
+pub trait TerminalServices: Send + Sync {
+    /// Types `input`, whole and in order.
+    fn write(&self, input: Vec<u8>) -> Call<()>;
+    /// Changes the size.
+    fn resize(&self, size: Size) -> Call<()>;
+    /// Ends the program with everything that it has started, and reports its end.
+    fn terminate(&self, grace: Duration) -> Call<()>;
+    /// Nobody has it any more: ends it at once, without being waited for.
+    fn abandon(&self);
 }
 
 /// The daemon, as a backend sees it. Logging needs no call: `tracing` events and panics of this
@@ -39,6 +72,23 @@ impl Host {
             services: self.services.clone(),
             owned: None,
         }
+    }
+
+    /// Runs an agent on a terminal that the daemon keeps, and reports its output and its end to
+    /// `events`, which are those of the session's start. [`Terminal`] is a session by itself, so that
+    /// a backend on it is little more than this call.
+    ///
+    /// The program runs when this returns. What cannot be executed is [`Error::refused`].
+    ///
+    /// Since 1.1; declare it with [`Manifest::on_terminals`](crate::Manifest::on_terminals), so that
+    /// an older daemon refuses the library with a sentence.
+    pub async fn run(&self, program: Program, events: SessionEvents) -> Result<Terminal> {
+        let running = self.services.run_on_terminal(program, events).await?;
+        Ok(Terminal::new(running))
+    }
+
+    pub(crate) fn api_version(&self) -> String {
+        self.services.api_version()
     }
 
     pub(crate) fn enabled(&self, level: u8, target: &str) -> bool {

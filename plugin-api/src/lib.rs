@@ -43,37 +43,33 @@
 compile_error!("a backend must be built with panic = \"unwind\": a panic is turned into an error");
 
 pub mod abi;
-pub mod descriptor;
-pub mod environment;
 pub mod host;
-pub mod process_tree;
-pub mod program;
 pub mod sink;
 pub mod testing;
-pub mod threads;
 
 mod backend;
-mod error;
 mod event;
 mod forward;
 mod manifest;
-mod processes;
 mod spec;
+mod terminal;
 
+pub use agentd_process::{Error, ErrorKind, Result, SHORTAGE_HINT, is_shortage};
+pub use agentd_process::{descriptor, environment, process_tree, program, threads};
 pub use backend::{Backend, Session};
-pub use error::{Error, ErrorKind, Result, SHORTAGE_HINT, is_shortage};
 pub use event::{Event, ExitStatus, Health, LogLine, LogQuery, LogStream};
 pub use host::{Host, Spawning};
 pub use manifest::{Capability, Manifest};
 pub use sink::{LogSink, PushStatus, SessionEvents};
 pub use spec::{Config, Found, SessionSpec, Size};
+pub use terminal::{Program, Terminal};
 
 /// Everything that a backend's source file needs.
 pub mod prelude {
     pub use crate::{
         Backend, Capability, Config, Error, ErrorKind, Event, ExitStatus, Found, Health, Host,
-        LogLine, LogQuery, LogSink, LogStream, Manifest, Result, Session, SessionEvents,
-        SessionSpec, Size, export_backend,
+        LogLine, LogQuery, LogSink, LogStream, Manifest, Program, Result, Session, SessionEvents,
+        SessionSpec, Size, Terminal, export_backend,
     };
     pub use std::time::Duration;
 }

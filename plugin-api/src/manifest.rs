@@ -23,6 +23,9 @@ pub struct Manifest {
     /// For examples and fixtures; the conformance kit leaves out what needs a program.
     #[serde(default)]
     pub loopback: bool,
+    /// The oldest version of this API that a daemon has to have; none if every 1.0 will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs_api: Option<String>,
 }
 
 /// A promise to the host's users. What is not declared is refused by the host before any call;
@@ -89,6 +92,7 @@ impl Manifest {
             persistent: false,
             shell: None,
             loopback: false,
+            needs_api: None,
         }
     }
 
@@ -124,6 +128,13 @@ impl Manifest {
     #[must_use]
     pub fn loopback(mut self) -> Self {
         self.loopback = true;
+        self
+    }
+    /// Declares that agents run on terminals of the daemon ([`Host::run`](crate::Host::run)): a daemon
+    /// that gives none refuses the library when it starts.
+    #[must_use]
+    pub fn on_terminals(mut self) -> Self {
+        self.needs_api = Some("1.1.0".to_owned());
         self
     }
 }

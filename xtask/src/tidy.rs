@@ -20,8 +20,13 @@ struct Rule {
 const RULES: &[Rule] = &[
     Rule {
         manifest: "plugin-api",
-        may_use: &[],
+        may_use: &["agentd-process"],
         never: &["warp"],
+    },
+    Rule {
+        manifest: "host/process",
+        may_use: &[],
+        never: &["warp", "abi_stable", "async-ffi"],
     },
     Rule {
         manifest: "plugins/echo",
@@ -55,7 +60,12 @@ const RULES: &[Rule] = &[
     },
     Rule {
         manifest: "host/core",
-        may_use: &["agentd-plugin-api", "agentd-api", "agentd-terminal"],
+        may_use: &[
+            "agentd-plugin-api",
+            "agentd-process",
+            "agentd-api",
+            "agentd-terminal",
+        ],
         never: &["abi_stable", "async-ffi"],
     },
     Rule {

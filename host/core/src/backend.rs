@@ -7,6 +7,7 @@ use agentd_plugin_api::abi::host::{RemoteBackend, RemoteSession};
 use agentd_plugin_api::host::HostServices;
 use agentd_plugin_api::sink::Receiver;
 use agentd_plugin_api::{Capability, Config, Found, Manifest, SessionSpec};
+use agentd_process::terminal::end_leftovers;
 use tokio::time::timeout;
 
 use crate::loader::Library;
@@ -33,7 +34,8 @@ pub enum Phase {
 }
 
 impl Backend {
-    /// Connects a loaded library. This call and those for what outlived an earlier daemon may take
+    /// Connects a loaded library, after ending what an earlier daemon of this instance has left on
+    /// terminals of its own. This call and those for what outlived an earlier daemon may take
     /// `start_timeout` each.
     pub async fn connect(
         library: &Library,
@@ -43,7 +45,10 @@ impl Backend {
     ) -> Result<Self, StartError> {
         let (module, config) = (library.module, config.clone());
         let what = format!("connecting to the backend `{}`", library.manifest.name);
-        let connect = async move { module.connect(services, &config).await };
+        let connect = async move {
+            end_leftovers(&config.instance).await;
+            module.connect(services, &config).await
+        };
         let remote = start_call::run_async(&what, start_timeout, connect).await??;
         Ok(Backend {
             library: library.path.display().to_string(),

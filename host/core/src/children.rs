@@ -55,6 +55,11 @@ impl Children {
         }
     }
 
+    /// Whether somebody waits for this child.
+    pub fn is_claimed(&self, pid: i32) -> bool {
+        self.lock().claimed.contains(&pid)
+    }
+
     /// Makes the daemon the parent of its agents' orphans, and reaps them for as long as the
     /// runtime lives.
     pub fn adopt_orphans(&'static self) -> io::Result<()> {

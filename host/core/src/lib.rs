@@ -31,6 +31,7 @@ mod sockets;
 mod start_call;
 mod start_error;
 mod state_file;
+mod terminals;
 mod text;
 
 pub use backend::{Backend, Phase};

@@ -1,7 +1,9 @@
-use agentd_plugin_api::host::HostServices;
+use agentd_plugin_api::host::{Call, HostServices, RunningProgram};
+use agentd_plugin_api::{Program, SessionEvents};
 use tracing::Level;
 
 use crate::children::Children;
+use crate::terminals;
 use crate::text::{line, quoted};
 
 /// What the daemon offers to its backend.
@@ -28,6 +30,11 @@ impl Services {
         Children::get().adopt_orphans()?;
         Ok(Services)
     }
+
+    /// Whether somebody in this process waits for this child.
+    pub fn is_claimed(pid: i32) -> bool {
+        Children::get().is_claimed(pid)
+    }
 }
 
 impl HostServices for Services {
@@ -45,5 +52,9 @@ impl HostServices for Services {
 
     fn release_reaping(&self, owned: Option<u32>) {
         Children::get().release(owned);
+    }
+
+    fn run_on_terminal(&self, program: Program, events: SessionEvents) -> Call<RunningProgram> {
+        terminals::run(program, events)
     }
 }

@@ -11,9 +11,10 @@ use abi_stable::abi_stability::abi_checking::check_layout_compatibility;
 use abi_stable::abi_stability::stable_abi_trait::get_type_layout;
 use abi_stable::library::{AbiHeader, LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL};
 use abi_stable::sabi_trait::TD_Opaque;
-use abi_stable::std_types::{ROption, RSlice, RStr, RString};
+use abi_stable::std_types::{ROption, RResult, RSlice, RStr, RString};
 use async_ffi::FfiFuture;
 
+use super::connection::{Connection, Reporting, TerminalSlot};
 use super::interface::*;
 use crate::host::HostServices;
 use crate::sink::Receiver;
@@ -121,16 +122,23 @@ impl Module {
         services: Arc<dyn HostServices>,
         config: &Config,
     ) -> Result<RemoteBackend> {
-        let host = AbiHost_TO::from_value(LocalHost(services), TD_Opaque);
+        let connection = Arc::new(Connection::new(services, &config.instance));
+        let host = AbiHost_TO::from_value(LocalHost(connection.clone()), TD_Opaque);
         let backend = self.exports.connect()(host, to_json(config)?)
             .await
             .into_result()?;
-        Ok(RemoteBackend(backend))
+        Ok(RemoteBackend {
+            backend,
+            connection,
+        })
     }
 }
 
 /// A connected backend. Dropping a call's future cancels the call inside the library.
-pub struct RemoteBackend(BackendBox);
+pub struct RemoteBackend {
+    backend: BackendBox,
+    connection: Arc<Connection>,
+}
 
 impl RemoteBackend {
     /// See [`Backend::start`](crate::Backend::start).
@@ -141,15 +149,15 @@ impl RemoteBackend {
         spec: &SessionSpec,
         events: Arc<R>,
     ) -> Result<RemoteSession> {
-        let spec = to_json(spec)?;
-        Ok(RemoteSession(
-            self.0.start(spec, receiver(events)).await.into_result()?,
-        ))
+        let json = to_json(spec)?;
+        let (reports, terminal) = self.connection.reports(&spec.id, events);
+        let session = self.backend.start(json, reports).await.into_result()?;
+        Ok(RemoteSession { session, terminal })
     }
 
     /// See [`Backend::list`](crate::Backend::list).
     pub async fn list(&self) -> Result<Vec<Found>> {
-        let json = self.0.list().await.into_result()?;
+        let json = self.backend.list().await.into_result()?;
         from_json(&json)
     }
 
@@ -159,32 +167,43 @@ impl RemoteBackend {
         id: &str,
         events: Arc<R>,
     ) -> Result<RemoteSession> {
-        Ok(RemoteSession(
-            self.0
-                .adopt(id.into(), receiver(events))
-                .await
-                .into_result()?,
-        ))
+        let (reports, terminal) = self.connection.reports(id, events);
+        let session = self.backend.adopt(id.into(), reports).await.into_result()?;
+        Ok(RemoteSession { session, terminal })
     }
 }
 
 /// A session inside a library.
-pub struct RemoteSession(SessionBox);
+pub struct RemoteSession {
+    session: SessionBox,
+    terminal: TerminalSlot,
+}
 
 impl RemoteSession {
     /// See [`Session::write`](crate::Session::write).
     pub async fn write(&self, input: &[u8]) -> Result<()> {
-        Ok(self.0.write(input.into()).await.into_result()?)
+        match self.terminal.get() {
+            Some(terminal) => terminal.write(input.to_vec()).await,
+            None => Ok(self.session.write(input.into()).await.into_result()?),
+        }
     }
 
     /// See [`Session::prompt`](crate::Session::prompt).
     pub async fn prompt(&self, text: &str, submit: bool) -> Result<()> {
-        Ok(self.0.prompt(text.into(), submit).await.into_result()?)
+        Ok(self
+            .session
+            .prompt(text.into(), submit)
+            .await
+            .into_result()?)
     }
 
     /// See [`Session::resize`](crate::Session::resize).
     pub async fn resize(&self, size: Size) -> Result<()> {
-        Ok(self.0.resize(size.cols, size.rows).await.into_result()?)
+        let Some(terminal) = self.terminal.get() else {
+            let resize = self.session.resize(size.cols, size.rows);
+            return Ok(resize.await.into_result()?);
+        };
+        terminal.resize(size).await
     }
 
     /// See [`Session::logs`](crate::Session::logs).
@@ -194,48 +213,104 @@ impl RemoteSession {
         sink: Arc<R>,
     ) -> Result<()> {
         let query = to_json(query)?;
-        Ok(self.0.logs(query, receiver(sink)).await.into_result()?)
+        Ok(self
+            .session
+            .logs(query, receiver(sink))
+            .await
+            .into_result()?)
     }
 
     /// See [`Session::attach_command`](crate::Session::attach_command).
     pub fn attach_command(&self) -> Result<Option<Vec<String>>> {
-        let json = self.0.attach_command().into_result()?;
+        let json = self.session.attach_command().into_result()?;
         from_json(&json)
     }
 
     /// See [`Session::terminate`](crate::Session::terminate).
     pub async fn terminate(&self, grace: Duration) -> Result<()> {
         let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        Ok(self.0.terminate(grace).await.into_result()?)
+        Ok(self.session.terminate(grace).await.into_result()?)
+    }
+}
+
+impl Connection {
+    /// What a library reports with on the session `id`, and where its terminal will be.
+    fn reports<R: Receiver + ?Sized + 'static>(
+        self: &Arc<Self>,
+        id: &str,
+        receiver: Arc<R>,
+    ) -> (ReceiverBox, TerminalSlot) {
+        let reporting = self.open(id, receiver.clone());
+        let terminal = reporting.terminal();
+        let reporting = Some(reporting);
+        let reports = AbiReceiver_TO::from_value(
+            LocalReceiver {
+                receiver,
+                reporting,
+            },
+            TD_Opaque,
+        );
+        (reports, terminal)
     }
 }
 
 fn receiver<R: Receiver + ?Sized + 'static>(receiver: Arc<R>) -> ReceiverBox {
-    AbiReceiver_TO::from_value(LocalReceiver(receiver), TD_Opaque)
+    let reporting = None;
+    AbiReceiver_TO::from_value(
+        LocalReceiver {
+            receiver,
+            reporting,
+        },
+        TD_Opaque,
+    )
 }
 
-struct LocalHost(Arc<dyn HostServices>);
+struct LocalHost(Arc<Connection>);
 
 // A panic that leaves one of these methods would end the daemon.
 impl AbiHost for LocalHost {
     fn enabled(&self, level: u8, target: RStr<'_>) -> bool {
-        caught(false, || self.0.enabled(level, target.as_str()))
+        caught(false, || self.0.services.enabled(level, target.as_str()))
     }
 
     fn log(&self, level: u8, target: RStr<'_>, message: RStr<'_>) {
-        caught((), || self.0.log(level, target.as_str(), message.as_str()));
+        caught((), || {
+            self.0
+                .services
+                .log(level, target.as_str(), message.as_str())
+        });
     }
 
     fn hold_reaping(&self) {
-        caught((), || self.0.hold_reaping());
+        caught((), || self.0.services.hold_reaping());
     }
 
     fn release_reaping(&self, owned: ROption<u32>) {
-        caught((), || self.0.release_reaping(owned.into_option()));
+        caught((), || self.0.services.release_reaping(owned.into_option()));
+    }
+
+    fn api_version(&self) -> RString {
+        caught(RString::new(), || self.0.services.api_version().into())
+    }
+
+    fn run_on_terminal(&self, program: RString) -> FfiFuture<RResult<SessionBox, AbiError>> {
+        let connection = self.0.clone();
+        FfiFuture::new(async move {
+            let lent = async { connection.run(from_json(&program)?).await };
+            match lent.await {
+                Ok(lent) => RResult::ROk(AbiSession_TO::from_value(lent, TD_Opaque)),
+                Err(error) => RResult::RErr(error.into()),
+            }
+        })
     }
 }
 
-struct LocalReceiver<R: ?Sized>(Arc<R>);
+struct LocalReceiver<R: ?Sized> {
+    receiver: Arc<R>,
+    /// Where the library reports on a session.
+    #[expect(dead_code, reason = "held as long as the library has this")]
+    reporting: Option<Arc<Reporting>>,
+}
 
 const CLOSED: PushStatus = PushStatus {
     credit: 0,
@@ -244,16 +319,16 @@ const CLOSED: PushStatus = PushStatus {
 
 impl<R: Receiver + ?Sized + 'static> AbiReceiver for LocalReceiver<R> {
     fn push(&self, bytes: RSlice<'_, u8>) -> AbiPushStatus {
-        caught(CLOSED, || self.0.push(bytes.as_slice())).into()
+        caught(CLOSED, || self.receiver.push(bytes.as_slice())).into()
     }
 
     fn message(&self, json: RStr<'_>) -> AbiPushStatus {
-        caught(CLOSED, || self.0.message(json.as_str())).into()
+        caught(CLOSED, || self.receiver.message(json.as_str())).into()
     }
 
     fn ready(&self) -> FfiFuture<()> {
         let future: Pin<Box<dyn Future<Output = ()> + Send>> =
-            caught(Box::pin(std::future::ready(())), || self.0.ready());
+            caught(Box::pin(std::future::ready(())), || self.receiver.ready());
         FfiFuture::new(future)
     }
 }

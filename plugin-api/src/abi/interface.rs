@@ -64,6 +64,16 @@ pub trait AbiHost: Send + Sync + 'static {
     fn hold_reaping(&self);
     #[sabi(last_prefix_field)]
     fn release_reaping(&self, owned: ROption<u32>);
+    // Since 1.1. What a daemon of 1.0 has not got is answered here, in the library.
+    fn api_version(&self) -> RString {
+        "1.0.0".into()
+    }
+    /// Takes a [`Program`](crate::Program) as JSON.
+    fn run_on_terminal(&self, program: RString) -> FfiFuture<RResult<SessionBox, AbiError>> {
+        drop(program);
+        let error = crate::Error::unsupported("terminals of the daemon");
+        FfiFuture::new(std::future::ready(RResult::RErr(error.into())))
+    }
 }
 
 /// [`Receiver`](crate::sink::Receiver), implemented by the daemon.

@@ -4,6 +4,7 @@
 //! - `interface`: the types that cross. Append-only; each file says how.
 //! - `plugin`: the library's side. Erases an author's [`Backend`](crate::Backend) and guards
 //!   every entry, poll and drop against panics.
+//! - `connection`: terminals that the daemon gives a library.
 //! - [`host`]: the daemon's side. Checks a library's header and wraps what it exports in
 //!   ordinary Rust types.
 //!
@@ -13,6 +14,7 @@
 #![allow(missing_docs, non_camel_case_types, non_local_definitions)]
 #![allow(clippy::used_underscore_items, unused_qualifications)]
 
+mod connection;
 pub mod host;
 mod interface;
 mod plugin;

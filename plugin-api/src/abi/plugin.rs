@@ -18,12 +18,12 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Handle};
 
 use super::interface::*;
-use crate::host::HostServices;
+use crate::host::{Call, HostServices, RunningProgram, TerminalServices};
 use crate::sink::Receiver;
 use crate::threads::Threads;
 use crate::{
-    Backend, Error, ErrorKind, Host, LogSink, PushStatus, Result, Session, SessionEvents, Size,
-    forward,
+    Backend, Error, ErrorKind, Host, LogSink, Manifest, Program, PushStatus, Result, Session,
+    SessionEvents, Size, forward,
 };
 
 type AbiResult<T> = RResult<T, AbiError>;
@@ -49,6 +49,7 @@ extern "C" fn connect<B: Backend>(
     let connected = guard(move || {
         let host = Host::new(Arc::new(RemoteHost(host)));
         forward::connect(&host);
+        check_api(&host, &B::manifest())?;
         let runtime = own_runtime()?;
         Ok(call(runtime.handle().clone(), move || async move {
             let backend = Arc::new(B::connect(host, from_json(&config)?).await?);
@@ -62,6 +63,26 @@ extern "C" fn connect<B: Backend>(
         RResult::ROk(call) => call,
         RResult::RErr(error) => FfiFuture::new(std::future::ready(RResult::RErr(error))),
     }
+}
+
+/// Refuses a daemon that is too old for the backend.
+fn check_api(host: &Host, manifest: &Manifest) -> Result<()> {
+    let Some(needed) = &manifest.needs_api else {
+        return Ok(());
+    };
+    let number = |version: &str| -> Vec<u32> {
+        let numbers = version.split('.').take(2);
+        numbers.map_while(|number| number.parse().ok()).collect()
+    };
+    let has = host.api_version();
+    if number(&has) >= number(needed) {
+        return Ok(());
+    }
+    let name = &manifest.name;
+    Err(Error::invalid(format!(
+        "the backend `{name}` needs version {needed} of agentd-plugin-api, and this daemon has {has}"
+    ))
+    .hint("install a newer agentd, or the library that came with this one"))
 }
 
 /// An author's value and the runtime that its futures are polled in.
@@ -188,6 +209,44 @@ impl HostServices for RemoteHost {
     fn release_reaping(&self, owned: Option<u32>) {
         self.0.release_reaping(owned.into());
     }
+
+    fn api_version(&self) -> String {
+        self.0.api_version().into_string()
+    }
+
+    fn run_on_terminal(&self, program: Program, events: SessionEvents) -> Call<RunningProgram> {
+        let call = to_json(&program).map(|program| self.0.run_on_terminal(program));
+        Box::pin(async move {
+            let terminal = call?.await.into_result();
+            // The daemon finds the session's events by its id, as long as the library has them.
+            drop(events);
+            Ok(Arc::new(RemoteTerminal(terminal?)) as RunningProgram)
+        })
+    }
+}
+
+struct RemoteTerminal(SessionBox);
+
+impl TerminalServices for RemoteTerminal {
+    fn write(&self, input: Vec<u8>) -> Call<()> {
+        nothing(self.0.write(input.into()))
+    }
+
+    fn resize(&self, size: Size) -> Call<()> {
+        nothing(self.0.resize(size.cols, size.rows))
+    }
+
+    fn terminate(&self, grace: Duration) -> Call<()> {
+        let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        nothing(self.0.terminate(grace))
+    }
+
+    // The daemon notices that its end is dropped.
+    fn abandon(&self) {}
+}
+
+fn nothing(call: FfiFuture<AbiResult<()>>) -> Call<()> {
+    Box::pin(async { Ok(call.await.into_result()?) })
 }
 
 pub struct RemoteReceiver(ReceiverBox);

@@ -10,8 +10,9 @@ use std::{fs, thread};
 
 use agentd_host::Services;
 use agentd_plugin_api::abi::host::RemoteBackend;
-use agentd_plugin_api::host::HostServices;
+use agentd_plugin_api::host::{Call, HostServices, RunningProgram};
 use agentd_plugin_api::process_tree::Stat;
+use agentd_plugin_api::{Program, SessionEvents};
 use futures_util::future::try_join_all;
 use rustix::fs::FileType;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
@@ -97,8 +98,10 @@ pub(super) async fn claims(bench: &Bench) -> Check {
     let own = own.ok_or_else(|| Fault::Failed("this process is not in /proc".to_owned()))?;
     let unclaimed = || -> Check<Vec<i32>> {
         let claimed = services.claimed();
-        let is_not =
-            |(pid, stat): &(i32, Stat)| stat.session != own.session && !claimed.contains(pid);
+        let is_not = |(pid, stat): &(i32, Stat)| {
+            let is_claimed = claimed.contains(pid) || Services::is_claimed(*pid);
+            stat.session != own.session && !is_claimed
+        };
         let children = children()?.into_iter().filter(is_not);
         Ok(children.map(|(pid, _)| pid).collect())
     };
@@ -156,6 +159,10 @@ impl HostServices for Recorder {
             state.1 = state.1.saturating_sub(1);
             state.0.extend(owned.map(u32::cast_signed));
         });
+    }
+
+    fn run_on_terminal(&self, program: Program, events: SessionEvents) -> Call<RunningProgram> {
+        Services.run_on_terminal(program, events)
     }
 }
 

@@ -6,9 +6,9 @@ use std::fs::File;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use agentd_plugin_api::environment::SESSION_MARKER;
-use agentd_plugin_api::process_tree::{ProcessTree, Stat};
-use agentd_plugin_api::{is_shortage, tokio};
+use agentd_process::environment::SESSION_MARKER;
+use agentd_process::is_shortage;
+use agentd_process::process_tree::{ProcessTree, Stat};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Set in a process of a test's own, as the limit is that of the whole process.

@@ -3,11 +3,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use agentd_plugin_api::{Error, Result};
 use rustix::process::{Signal, kill_process_group};
 use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr, tcgetpgrp};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, Semaphore};
+
+use crate::{Error, Result};
 
 /// Input that the program has not read yet, at most, in bytes.
 const CAPACITY: usize = 1024 * 1024;

@@ -14,12 +14,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use agentd_plugin_api::threads::Threads;
-use agentd_plugin_api::{PushStatus, SessionEvents};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::unix::AsyncFd;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout;
+
+use super::{Flow, Sink};
+use crate::threads::Threads;
 
 /// How much is read before it is handed over and another session has its turn, in bytes. The
 /// kernel gives 1 to 4 KiB at a time.
@@ -34,7 +35,7 @@ const TURN: Duration = Duration::from_millis(10);
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Output of a process that nobody can find (see
-/// [`ProcessTree`](agentd_plugin_api::process_tree::ProcessTree)) is read until it pauses so long.
+/// [`ProcessTree`](crate::process_tree::ProcessTree)) is read until it pauses so long.
 const DRAIN_PAUSE: Duration = Duration::from_secs(1);
 
 thread_local! {
@@ -50,7 +51,7 @@ pub struct Output {
 
 struct Reader {
     master: Arc<AsyncFd<OwnedFd>>,
-    events: SessionEvents,
+    sink: Arc<dyn Sink>,
     /// Where a flood has its turns.
     floods: Arc<Threads>,
     /// Bytes read so far.
@@ -63,21 +64,17 @@ enum Next {
     Now,
     /// When there is something to read.
     Readable,
-    /// When the host takes output again.
+    /// When more is wanted.
     Taken,
     Never,
 }
 
 impl Output {
     /// Hands over what comes until the last process has closed the terminal.
-    pub fn read(
-        master: Arc<AsyncFd<OwnedFd>>,
-        events: SessionEvents,
-        floods: Arc<Threads>,
-    ) -> Self {
+    pub fn read(master: Arc<AsyncFd<OwnedFd>>, sink: Arc<dyn Sink>, floods: Arc<Threads>) -> Self {
         let reader = Arc::new(Reader {
             master,
-            events,
+            sink,
             floods,
             received: AtomicU64::new(0),
         });
@@ -115,7 +112,7 @@ impl Reader {
             if recent.is_flood(count) && matches!(next, Next::Now | Next::Readable) {
                 let reader = self.clone();
                 let turn = async move { reader.read_flood() };
-                // The threads end with the backend, and nothing is read any more then.
+                // The threads end with everything, and nothing is read any more then.
                 let Ok((count, then)) = self.floods.handle().spawn(turn).await else {
                     return;
                 };
@@ -125,7 +122,7 @@ impl Reader {
             match next {
                 Next::Now => yield_now().await,
                 Next::Readable => {}
-                Next::Taken => self.events.ready().await,
+                Next::Taken => self.sink.ready().await,
                 Next::Never => return,
             }
         }
@@ -159,10 +156,10 @@ impl Reader {
         BUFFER.with_borrow_mut(|buffer| {
             let (count, result) = self.fill(buffer);
             self.received.fetch_add(count as u64, Ordering::Relaxed);
-            let status = (count > 0).then(|| self.events.output(&buffer[..count]));
-            let next = match (result, status) {
-                (_, Some(PushStatus { closed: true, .. })) => Next::Never,
-                (_, Some(PushStatus { credit: 0, .. })) => Next::Taken,
+            let flow = (count > 0).then(|| self.sink.output(&buffer[..count]));
+            let next = match (result, flow) {
+                (_, Some(Flow::Closed)) => Next::Never,
+                (_, Some(Flow::Wait)) => Next::Taken,
                 (Ok(()), _) => Next::Now,
                 (Err(error), _) if error.kind() == io::ErrorKind::WouldBlock => Next::Readable,
                 // The kernel reports the end with EIO after the last byte.

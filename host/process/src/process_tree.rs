@@ -87,10 +87,9 @@ impl ProcessTree {
         ProcessTree::new(id, 0)
     }
 
-    /// What an earlier daemon of this `instance` ([`Config::instance`](crate::Config::instance))
-    /// left behind, for a backend that gives its agents the variable `AGENTD_INSTANCE`
-    /// ([`INSTANCE_MARKER`](crate::environment::INSTANCE_MARKER)). To be ended before anything is
-    /// started: agents of this daemon belong to it as well.
+    /// What an earlier daemon of this `instance` left behind, where agents have the variable
+    /// `AGENTD_INSTANCE` ([`INSTANCE_MARKER`](crate::environment::INSTANCE_MARKER)). To be ended
+    /// before anything is started: agents of this daemon belong to it as well.
     pub fn of_instance(instance: &str) -> Self {
         ProcessTree {
             mark: Mark::Instance(instance.as_bytes().to_vec()),

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
-/// The variable that marks every process of an agent; its value is
-/// [`SessionSpec::id`](crate::SessionSpec::id).
+/// The variable that marks every process of an agent; its value is the id of the
+/// session.
 pub const SESSION_MARKER: &str = "AGENTD_SESSION";
 
 /// The variable by which the processes that a dead daemon left behind are found; its value is
-/// [`Config::instance`](crate::Config::instance). For a backend whose agents cannot be adopted; see
+/// the daemon's instance. For agents that cannot be adopted; see
 /// [`ProcessTree::of_instance`](crate::process_tree::ProcessTree::of_instance).
 pub const INSTANCE_MARKER: &str = "AGENTD_INSTANCE";
 
