@@ -57,6 +57,10 @@ pub struct TerminalQuery {
     /// A single-use ticket, for browsers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
+    /// The session that is shown, where it is not the newest one: as in
+    /// [`LogQuery`](crate::LogQuery).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 /// A text frame from the server.

@@ -126,6 +126,7 @@ async fn the_upgrade_carries_token_and_position_and_a_refusal_its_reason() {
         epoch: Some("e1".into()),
         ack: Some(1),
         ticket: None,
+        session: Some("previous".into()),
     };
     let refused = client.agent_console("a-1").terminal(&query).await;
     let Err(ClientError::Problem(problem)) = refused else {
@@ -134,7 +135,8 @@ async fn the_upgrade_carries_token_and_position_and_a_refusal_its_reason() {
     assert_eq!(problem.code, "no-terminal");
     assert_eq!(problem.hint.as_deref(), Some("see its logs"));
     let request = service.await.unwrap();
-    let line = "GET /agents/a-1/terminal?mode=ro&seq=5&epoch=e1&ack=1 HTTP/1.1\r\n";
+    let line =
+        "GET /agents/a-1/terminal?mode=ro&seq=5&epoch=e1&ack=1&session=previous HTTP/1.1\r\n";
     assert!(request.starts_with(line), "{request}");
     assert!(
         request.contains("authorization: Bearer secret\r\n"),

@@ -1,8 +1,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use agentd_host::{Error, Result, StartError};
@@ -10,31 +10,25 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::oneshot;
 
-use crate::crash_point::CrashPoint;
+use crate::writes::{self, Change, Job};
 
 /// The schema, a step for each version of it. A step is never changed once it was released.
-pub const MIGRATIONS: [&str; 2] = [
+pub const MIGRATIONS: [&str; 3] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
+    include_str!("migrations/3.sql"),
 ];
-
-/// Jobs of one transaction, at most.
-const BATCH: usize = 256;
 
 /// The orchestrator's SQLite file, with a thread that changes it and one that reads it, so that
 /// whoever reads does not wait for the disk.
 ///
-/// Changes that come while the thread is busy are made in one transaction: the disk is waited for
-/// once. A job that fails undoes what it did, and nothing of the others.
+/// Changes that come while the thread is busy are made in one transaction (`writes.rs`): the disk is
+/// waited for once.
 #[derive(Debug)]
 pub struct Database {
     jobs: Sender<Job>,
     looks: Sender<Look>,
 }
-
-/// Does its work, and gives what is to be called once the work is on the disk, or is not.
-type Job = Box<dyn FnOnce(&Connection) -> Answer + Send>;
-type Answer = Box<dyn FnOnce(&rusqlite::Result<()>)>;
 
 /// Reads, and answers.
 type Look = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -51,7 +45,7 @@ impl Database {
 
         let (jobs, queued_jobs) = channel();
         thread("database", move || {
-            run(&connection, &queued_jobs);
+            writes::run(&connection, &queued_jobs);
             drop(lock);
         })?;
         let (looks, queued_looks) = channel::<Look>();
@@ -88,47 +82,19 @@ impl Database {
         then: impl FnOnce(&T) + Send + 'static,
     ) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
-        self.push(work, then, move |result| {
+        let job = Job::once(work, then, move |result| {
             // An error means that nobody waits any more.
             let _ = sender.send(result);
         });
+        // An error means that the thread has panicked; the receiver notices that.
+        let _ = self.jobs.send(job);
         receiver.await.map_err(ended)?
     }
 
-    /// As [`call`](Self::call), for those that cannot wait. What fails is logged.
-    pub fn call_later<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-        then: impl FnOnce(&T) + Send + 'static,
-    ) {
-        self.push(work, then, |result| {
-            if let Err(error) = result {
-                tracing::warn!(%error, "a change of an agent is not on the disk");
-            }
-        });
-    }
-
-    fn push<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-        then: impl FnOnce(&T) + Send + 'static,
-        answer: impl FnOnce(Result<T>) + Send + 'static,
-    ) {
-        let job: Job = Box::new(move |connection| {
-            let result = in_savepoint(connection, work);
-            Box::new(move |committed| {
-                let saved = match committed {
-                    Ok(()) => result.map_err(|error| not_saved(&error)),
-                    Err(error) => Err(not_saved(error)),
-                };
-                if let Ok(value) = &saved {
-                    then(value);
-                }
-                answer(saved);
-            })
-        });
-        // An error means that the thread has panicked; the answer's receiver notices that.
-        let _ = self.jobs.send(job);
+    /// Makes this change for those that cannot wait: again and again, until it is on the disk.
+    pub fn change(&self, change: Change) {
+        // An error means that the thread has panicked, and logged that.
+        let _ = self.jobs.send(Job::Repeated(change));
     }
 }
 
@@ -142,63 +108,6 @@ fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartEr
 
 fn ended(_: oneshot::error::RecvError) -> Error {
     Error::internal("the database's thread has ended")
-}
-
-fn run(connection: &Connection, queue: &Receiver<Job>) {
-    while let Ok(first) = queue.recv() {
-        let begun = connection.execute_batch("BEGIN IMMEDIATE");
-        let mut answers = vec![first(connection)];
-        // A full disk ends the transaction at once.
-        while begun.is_ok() && !connection.is_autocommit() && answers.len() < BATCH {
-            match queue.try_recv() {
-                Ok(job) => answers.push(job(connection)),
-                Err(_) => break,
-            }
-        }
-        CrashPoint::DatabaseWritten.reached();
-        let committed = begun.and_then(|()| connection.execute_batch("COMMIT"));
-        if committed.is_err() && !connection.is_autocommit() {
-            // An error means that there is no transaction, which is what is wanted.
-            let _ = connection.execute_batch("ROLLBACK");
-        }
-        CrashPoint::DatabaseCommitted.reached();
-        for answer in answers {
-            answer(&committed);
-        }
-    }
-}
-
-fn in_savepoint<T>(
-    connection: &Connection,
-    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    // Outside of a transaction a savepoint would begin one, and commit it.
-    if connection.is_autocommit() {
-        return Err(rusqlite::Error::InvalidQuery);
-    }
-    connection.execute_batch("SAVEPOINT job")?;
-    let result = work(connection);
-    if result.is_err() && !connection.is_autocommit() {
-        connection.execute_batch("ROLLBACK TO job")?;
-    }
-    if !connection.is_autocommit() {
-        connection.execute_batch("RELEASE job")?;
-    }
-    result
-}
-
-fn not_saved(error: &rusqlite::Error) -> Error {
-    let failed = Error::unavailable("not-saved", format!("the database failed: {error}"));
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => failed.hint("free space on the disk of the state directory"),
-        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
-            failed.hint("make the state directory writable for the service")
-        }
-        Some(ErrorCode::SystemIoFailure) => {
-            failed.hint("see whether the disk of the state directory is well and can be written to")
-        }
-        _ => failed,
-    }
 }
 
 /// Held until the process ends, whatever ends it. The file holds the process id.
@@ -292,10 +201,13 @@ fn refused(path: &Path, error: &rusqlite::Error) -> StartError {
     let shown = path.display();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            let aside = PathBuf::from(format!("{shown}.damaged"));
+            // What was committed last may be in the files beside it.
+            let directory = path.parent().unwrap_or(path).display();
             StartError::config(format!("the database `{shown}` is damaged: {error}"))
                 .hint("it was left as it is; restore it from a copy, or begin without its agents:")
-                .hint(format!("mv {shown} {}", aside.display()))
+                .hint(format!(
+                    "mkdir {directory}/aside && mv {shown}* {directory}/aside/"
+                ))
         }
         _ => StartError::failure(format!("the database `{shown}`: {error}"))
             .hint("make the state directory writable, and free space on its disk"),

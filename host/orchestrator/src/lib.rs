@@ -23,6 +23,7 @@ mod store;
 mod transaction;
 mod ui;
 mod watch;
+mod writes;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use agentd_api::{PastSession, Size};
@@ -16,10 +17,9 @@ use crate::restart::Restart;
 pub fn get(connection: &Connection, id: &str) -> rusqlite::Result<Option<AgentRecord>> {
     let query = format!("SELECT {COLUMNS} FROM agents WHERE id = ?");
     let mut statement = connection.prepare_cached(&query)?;
-    let record = statement.query_row([id], record).optional()?;
-    record
-        .map(|record| with_history(connection, record))
-        .transpose()
+    let mut record = statement.query_row([id], record).optional()?;
+    add_histories(connection, record.as_mut_slice())?;
+    Ok(record)
 }
 
 /// The agents that are taken to run, and those that are to be deleted, without their histories.
@@ -52,26 +52,31 @@ pub fn planned(connection: &Connection, count: usize) -> rusqlite::Result<Vec<(S
     statement.query_map([count], restart)?.collect()
 }
 
-/// The agent, with the sessions that have ended.
-pub fn with_history(
-    connection: &Connection,
-    mut record: AgentRecord,
-) -> rusqlite::Result<AgentRecord> {
-    let query = "SELECT id, started_at, ended_at, exit FROM ended_sessions
-        WHERE agent = ? ORDER BY number";
+/// Adds to the agents the sessions that have ended.
+pub fn add_histories(connection: &Connection, agents: &mut [AgentRecord]) -> rusqlite::Result<()> {
+    let query = "SELECT agent, id, started_at, ended_at, exit FROM ended_sessions
+        WHERE agent IN (SELECT value FROM json_each(?)) ORDER BY agent, number";
     let mut statement = connection.prepare_cached(query)?;
+    let ids: Vec<&str> = agents.iter().map(|agent| agent.id.as_str()).collect();
     let past = |row: &Row<'_>| {
-        Ok(PastSession {
-            id: row.get(0)?,
-            started_at: row.get(1)?,
-            ended_at: row.get(2)?,
-            exit: from_json(row, 3)?,
-        })
+        let past = PastSession {
+            id: row.get(1)?,
+            started_at: row.get(2)?,
+            ended_at: row.get(3)?,
+            exit: from_json(row, 4)?,
+        };
+        Ok((row.get::<_, String>(0)?, past))
     };
-    record.history = statement
-        .query_map([&record.id], past)?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(record)
+    let found = statement.query_map([json!(ids).to_string()], past)?;
+    let mut histories: HashMap<String, Vec<PastSession>> = HashMap::new();
+    for found in found {
+        let (agent, past) = found?;
+        histories.entry(agent).or_default().push(past);
+    }
+    for agent in agents {
+        agent.history = histories.remove(&agent.id).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// What [`record`] reads, in a query of `agents`.

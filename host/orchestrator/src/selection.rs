@@ -78,10 +78,9 @@ impl Selection {
     }
 
     /// Reads them. A page costs the same however many agents there are, or however many have one
-    /// of the labels; only their count is a pass over an index.
+    /// of the labels; only to count those that have labels is a pass over an index.
     pub fn read(&self, connection: &Connection) -> rusqlite::Result<Selected> {
-        let (filters, values) = self.filters();
-        let count = format!("SELECT count(*) FROM agents WHERE {filters}");
+        let (count, values) = self.count();
         let mut count = connection.prepare_cached(&count)?;
         let total = count.query_row(&values[..], |row| row.get(0))?;
 
@@ -96,13 +95,23 @@ impl Selection {
         found.truncate(limit);
         let last = found.last().filter(|_| has_more);
         let next_cursor = last.map(|(number, record)| self.cursor(*number, record));
-        let records = found.into_iter();
-        let records = records.map(|(_, record)| records::with_history(connection, record));
+        let mut records: Vec<_> = found.into_iter().map(|(_, record)| record).collect();
+        records::add_histories(connection, &mut records)?;
         Ok(Selected {
-            records: records.collect::<rusqlite::Result<_>>()?,
+            records,
             total,
             next_cursor,
         })
+    }
+
+    /// Counts those on all pages.
+    fn count(&self) -> (String, Vec<&dyn ToSql>) {
+        let (filters, values) = self.filters();
+        let count = match self.name.is_none() && self.labels.is_empty() {
+            true => "ifnull(sum(agents), 0) FROM agent_counts",
+            false => "count(*) FROM agents",
+        };
+        (format!("SELECT {count} WHERE {filters}"), values)
     }
 
     /// Finds one more than are on the page, so that it is known whether there is a next one.
@@ -254,12 +263,22 @@ mod tests {
         [(), ()].map(|()| {
             let selection = Selection::parse(query.clone()).unwrap();
             query.cursor = selection.read(connection).unwrap().next_cursor;
-            let (page, values) = selection.page();
-            let mut page = connection.prepare(&page).unwrap();
-            let found = page.query_map(&values[..], |_| Ok(())).unwrap().count();
+            let (found, work) = work(connection, selection.page());
             assert!(found >= 5);
-            page.get_status(StatementStatus::VmStep)
+            let counts_labels = !query.labels.is_empty();
+            match counts_labels {
+                true => work,
+                false => work + self::work(connection, selection.count()).1,
+            }
         })
+    }
+
+    /// How many rows that finds, and the work that it takes.
+    fn work(connection: &Connection, (query, values): (String, Vec<&dyn ToSql>)) -> (usize, i32) {
+        let mut statement = connection.prepare(&query).unwrap();
+        let found = statement.query_map(&values[..], |_| Ok(())).unwrap();
+        let found = found.count();
+        (found, statement.get_status(StatementStatus::VmStep))
     }
 
     #[test]
@@ -299,6 +318,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_total_is_right_after_every_kind_of_change() {
+        let connection = agents(30);
+        let totals = || {
+            let total = |status| {
+                let query = AgentQuery {
+                    status,
+                    ..AgentQuery::default()
+                };
+                let selection = Selection::parse(query).unwrap();
+                selection.read(&connection).unwrap().total
+            };
+            use AgentStatus::*;
+            (total(None), [Pending, Failed, Stopped].map(Some).map(total))
+        };
+        assert_eq!(totals(), (30, [20, 10, 0]));
+        let change = |sql| connection.execute(sql, []).unwrap();
+        change("UPDATE agents SET status = 'stopped' WHERE status = 'failed' AND number <= 10");
+        change("UPDATE agents SET status = status, restarts = 7");
+        assert_eq!(totals(), (30, [20, 6, 4]));
+        change("DELETE FROM agents WHERE number <= 15");
+        assert_eq!(totals(), (15, [10, 5, 0]));
+        change("DELETE FROM agents");
+        assert_eq!(totals(), (0, [0, 0, 0]));
     }
 
     #[test]

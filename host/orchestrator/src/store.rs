@@ -14,6 +14,7 @@ use crate::records;
 use crate::restart::Backoff;
 use crate::selection::{Selected, Selection};
 use crate::transaction::{PLANNED, Transaction};
+use crate::writes::Change;
 
 /// The durable records of all agents, and the events of their lives.
 #[derive(Debug)]
@@ -73,17 +74,22 @@ impl Store {
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let work = self.in_transaction(work);
+        let settings = self.settings();
+        let work = move |connection: &Connection| settings.transact(connection, work);
         Ok(self.database.call(work, self.publish()).await?.result)
     }
 
-    /// As [`write`](Self::write), for those that cannot wait.
-    pub fn write_later(
+    /// Makes a change for those that cannot wait, as often as it takes until it is on the disk, and
+    /// before what is asked for after it. One that matters is never given up.
+    pub fn change(
         &self,
-        work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<()> + Send + 'static,
+        matters: bool,
+        mut work: impl FnMut(&mut Transaction<'_>) -> rusqlite::Result<()> + Send + 'static,
     ) {
-        let work = self.in_transaction(work);
-        self.database.call_later(work, self.publish());
+        let settings = self.settings();
+        let work = move |connection: &Connection| settings.transact(connection, &mut work);
+        self.database
+            .change(Change::new(matters, work, self.publish()));
     }
 
     /// The agent with that id.
@@ -127,24 +133,19 @@ impl Store {
 
     /// Waits until everything that was asked for is on the disk.
     pub async fn flush(&self) {
-        // An error is logged by whoever asked for it.
+        // An error is logged where it comes from.
         let _ = self.write(|_| Ok(())).await;
     }
 
-    fn in_transaction<T>(
-        &self,
-        work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
-    ) -> impl FnOnce(&Connection) -> rusqlite::Result<Done<T>> + Send + 'static {
-        let (keep, keeps_env, backoff) = (self.events.keep(), self.keeps_env, self.backoff);
-        move |connection| {
-            let mut transaction = Transaction::new(connection, keep, keeps_env, backoff);
-            let result = work(&mut transaction)?;
-            let events = transaction.into_events();
-            Ok(Done { result, events })
+    fn settings(&self) -> Settings {
+        Settings {
+            keep: self.events.keep(),
+            keeps_env: self.keeps_env,
+            backoff: self.backoff,
         }
     }
 
-    fn publish<T>(&self) -> impl FnOnce(&Done<T>) + Send + 'static {
+    fn publish<T>(&self) -> impl Fn(&Done<T>) + Clone + Send + use<T> {
         let (events, planned) = (self.events.clone(), self.planned.clone());
         move |done| {
             events.extend(&done.events);
@@ -152,6 +153,27 @@ impl Store {
                 planned.notify_one();
             }
         }
+    }
+}
+
+/// What a transaction has to know.
+#[derive(Clone, Copy)]
+struct Settings {
+    keep: Keep,
+    keeps_env: bool,
+    backoff: Backoff,
+}
+
+impl Settings {
+    fn transact<T>(
+        self,
+        connection: &Connection,
+        work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Done<T>> {
+        let mut transaction = Transaction::new(connection, self.keep, self.keeps_env, self.backoff);
+        let result = work(&mut transaction)?;
+        let events = transaction.into_events();
+        Ok(Done { result, events })
     }
 }
 

@@ -37,7 +37,7 @@ impl Observer for Watch {
             self.outputs.keep_soon(session);
         }
         let (session, change) = (session.clone(), change.clone());
-        self.store.write_later(move |transaction| {
+        self.store.change(ended.is_some(), move |transaction| {
             let mut planned = false;
             transaction.note(&owner, &session)?;
             if let Some(ended) = &ended {
@@ -49,7 +49,7 @@ impl Observer for Watch {
             let Some(record) = transaction.get(&owner)? else {
                 return Ok(());
             };
-            let agent = record.describe_as(&session, change.after);
+            let agent = record.describe_as(&session, change.after.clone());
             transaction.event(kind, &agent)?;
             match planned {
                 true => transaction.event(PLANNED, &agent),

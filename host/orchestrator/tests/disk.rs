@@ -154,6 +154,41 @@ async fn nothing_is_half_done_while_the_disk_is_full_and_it_goes_on_when_there_i
 }
 
 #[tokio::test]
+async fn an_exit_that_comes_while_the_disk_is_full_is_kept_when_there_is_room() {
+    if !may_make_namespaces() {
+        return;
+    }
+    let disk = Disk::mounted();
+    let daemon = disk.start();
+    let script = "until [ -e go ]; do sleep 0.05; done; exit 7";
+    let body = daemon.new_session("demo", &["sh", "-c", script]);
+    daemon.create(&body).await.expect(201);
+    disk.fill();
+    fs::write(daemon.work_dir().join("go"), "").unwrap();
+    eventually("the exit cannot be kept", async || {
+        daemon.log().contains("not on the disk").then_some(())
+    })
+    .await;
+    let other = daemon.new_session("other", &["cat"]);
+    daemon.create(&other).await.problem(503, "not-saved");
+    disk.free();
+    // What is asked for after the exit comes after it.
+    daemon.create(&other).await.expect(201);
+    kill(daemon).await;
+
+    let daemon = disk.start();
+    let found = agents(&daemon).await;
+    assert!(
+        are(&found, &[("demo", "failed"), ("other", "lost")]),
+        "{found:?}"
+    );
+    let demo = &daemon.get("/agents").await.json()["items"][0];
+    for exit in [&demo["session"]["exit"], &demo["history"][0]["exit"]] {
+        assert_eq!(exit["code"], 7, "{demo}");
+    }
+}
+
+#[tokio::test]
 async fn a_start_without_room_is_refused_and_changes_nothing() {
     if !may_make_namespaces() {
         return;

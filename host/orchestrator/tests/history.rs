@@ -258,6 +258,57 @@ async fn a_terminal_shows_the_last_screen_after_the_service_was_started_anew() {
 }
 
 #[tokio::test]
+async fn a_terminal_shows_the_last_screen_of_an_earlier_session() {
+    let daemon = program().start();
+    let script = "n=$(cat runs); n=$((n + 1)); echo $n > runs; echo run $n; exit $n";
+    let agent = create(&daemon, script).await;
+    past(&daemon, &agent, 1).await;
+    ask(&daemon, &agent, "restart").await.expect(200);
+    let sessions = past(&daemon, &agent, 2).await;
+    let first = format!("?session={}", sessions[0].id);
+    // The screen is on the disk soon after the end.
+    eventually("the first screen", async || {
+        let shown = shown(&daemon, &agent, &first).await;
+        shown.is_ok().then_some(())
+    })
+    .await;
+    let check = async |daemon: &RunningProgram| {
+        for (query, code) in [
+            (first.as_str(), 1),
+            ("?session=previous", 1),
+            ("?session=previous&mode=rw", 1),
+            (&format!("?session={}", sessions[1].id), 2),
+            ("", 2),
+        ] {
+            let (text, exit) = shown(daemon, &agent, query).await.unwrap();
+            assert!(text.contains(&format!("run {code}")), "{query}: {text}");
+            assert_eq!(exit, (Some(code), None), "{query}");
+        }
+        let refused = shown(daemon, &agent, "?session=nonsense").await;
+        assert_eq!(refused.unwrap_err(), 404);
+    };
+    check(&daemon).await;
+    let daemon = again(daemon, Signal::TERM, program()).await;
+    check(&daemon).await;
+}
+
+/// What a terminal shows of a session that has ended, and how that ended; or the refusal.
+async fn shown(
+    daemon: &RunningProgram,
+    agent: &Agent,
+    query: &str,
+) -> Result<(String, (Option<i32>, Option<i32>)), u16> {
+    let path = format!("/agents/{}/terminal{query}", agent.id);
+    let bearer = daemon.bearer();
+    let headers = [("authorization", bearer.as_str())];
+    let mut terminal = daemon.terminal(&path, &headers).await?;
+    terminal.hello().await;
+    assert_eq!(terminal.closed().await, 4000);
+    let text = String::from_utf8_lossy(&terminal.shown).into_owned();
+    Ok((text, terminal.exit()))
+}
+
+#[tokio::test]
 async fn what_is_kept_is_bounded() {
     let service = || {
         program()

@@ -35,7 +35,7 @@ impl Link {
             seq,
             epoch,
             ack: Some(1),
-            ticket: None,
+            ..TerminalQuery::default()
         };
         let (reader, writer) = console.terminal(&query).await?.split();
         let (input, input_receiver) = mpsc::channel(WAITING);

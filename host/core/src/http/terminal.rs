@@ -46,7 +46,7 @@ const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 /// The same when the service ends, which waits less for its connections.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_millis(400);
 
-/// GET /{collection}/{id}/terminal?mode=&seq=&epoch=&ack=&ticket=
+/// GET /{collection}/{id}/terminal?mode=&seq=&epoch=&ack=&ticket=&session=
 pub(super) fn route<C: Collection>(
     daemon: &Arc<Daemon>,
     collection: &Arc<C>,
@@ -69,7 +69,7 @@ pub(super) fn route<C: Collection>(
                 let upgraded = async {
                     let ticket = query.ticket.as_deref();
                     daemon.doors.check_credentials(&headers, ticket)?;
-                    let run = collection.run(&id, None).await?;
+                    let run = collection.run(&id, query.session.as_deref()).await?;
                     upgrade(daemon, run, query, handshake)
                 };
                 respond(upgraded.await)

@@ -52,6 +52,23 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     await untilShows(page, '42 grüße 日本語 🎉');
   });
 
+  test('the last screen of an earlier run is shown', async () => {
+    const made = await create({ command: ['sh', '-c', 'echo started at $(date +%s%N); read line'] });
+    const page = await terminal(made.id);
+    await untilShows(page, /^started at /m);
+    const started = async () => (await screenOf(page)).find((line) => line.startsWith('started at'));
+    const first = await started();
+    await call('POST', `/agents/${made.id}/restart`);
+    await until('the new run', async () => ![undefined, first].includes(await started()));
+
+    const runs = page.getByRole('combobox', { name: 'Run' });
+    await runs.selectOption({ index: 1 });
+    await until('the earlier run', async () => (await started()) === first);
+    await runs.selectOption({ label: 'Newest run' });
+    await untilLive(page);
+    await until('the newest run', async () => ![undefined, first].includes(await started()));
+  });
+
   test('vim edits a file', async () => {
     const file = join(mkdtempSync(join(DIRECTORY, 'agentd-ui-')), 'note.txt');
     const page = await terminal((await create(SHELL)).id);

@@ -34,7 +34,7 @@ class FakeSocket implements Socket {
 }
 
 /** A link with everything around it in the test's hands. */
-function rig(mode: Mode = 'rw') {
+function rig(mode: Mode = 'rw', run = '') {
   const sockets: FakeSocket[] = [];
   const heard: string[] = [];
   const states: LinkState[] = [];
@@ -42,6 +42,7 @@ function rig(mode: Mode = 'rw') {
   const world = { now: 0, ticket: async () => `t${sockets.length + 1}` };
   const link = new Link(
     'a b',
+    run,
     mode,
     {
       state: (state) => states.push(state),
@@ -94,6 +95,12 @@ test('attaches with a ticket and acknowledgements, from the whole screen', async
   socket.bytes(9, 9);
   expect(heard).toEqual(['size 80x24', 'snapshot 1,2,3 @120', 'output 9,9 @122']);
   expect(states.at(-1)).toEqual({ kind: 'live', mode: 'rw' });
+});
+
+test('an earlier run is asked for by its id', async () => {
+  const { start } = rig('ro', 'r1');
+  const socket = await start();
+  expect(socket.path).toBe('/agents/a%20b/terminal?ticket=t1&ack=1&session=r1&mode=ro');
 });
 
 test('a read-only viewer says so and types nothing', async () => {

@@ -5,13 +5,13 @@ import { can } from '../live.ts';
 import { api } from '../service/api.ts';
 import { backoff } from '../service/backoff.ts';
 import { Problem } from '../service/problem.ts';
-import type { Agent, LogLine, PastRun } from '../service/wire.ts';
+import type { Agent, LogLine } from '../service/wire.ts';
 import { plain } from '../text/ansi.ts';
-import { exitText } from '../text/exit.ts';
-import { clock, moment } from '../text/time.ts';
+import { clock } from '../text/time.ts';
 import { Button, Tool } from './button.tsx';
 import { copyText } from './clipboard.ts';
 import { ProblemNote } from './problem.tsx';
+import { earlierRun, RunChoice } from './runs.tsx';
 
 /** How far back we read, and how many lines are kept; both enough to read and search by eye. */
 const TAIL = 2000;
@@ -36,8 +36,7 @@ export function Logs({ agent }: { agent: Agent }) {
   const { id } = agent;
   const session = agent.session?.created_at;
   const following = follow.value;
-  const earlier = earlierRuns(agent);
-  const chosen = earlier.some((past) => past.id === run.value) ? run.value : '';
+  const chosen = earlierRun(agent, run.value);
   useEffect(() => {
     const stop = new AbortController();
     problem.value = null;
@@ -109,19 +108,7 @@ export function Logs({ agent }: { agent: Agent }) {
           {search.value === '' ? `${rows.value.length} lines` : `${shown.value.length} of ${rows.value.length} lines`}
         </span>
         <span class="gap" />
-        {earlier.length > 0 && (
-          <label>
-            <span class="sr">Run</span>
-            <select value={chosen} onChange={(event) => (run.value = event.currentTarget.value)}>
-              <option value="">Newest run</option>
-              {earlier.map((past) => (
-                <option key={past.id} value={past.id}>
-                  {moment(past.started_at)}, {exitText(past.exit)}
-                </option>
-              ))}
-            </select>
-          </label>
-        )}
+        <RunChoice agent={agent} chosen={chosen} onChoose={(to) => (run.value = to)} />
         <label class="check">
           <input type="checkbox" checked={follow.value} onChange={(event) => (follow.value = event.currentTarget.checked)} />
           Follow
@@ -164,10 +151,6 @@ export function Logs({ agent }: { agent: Agent }) {
     </div>
   );
 }
-
-/** The runs before the one that the agent shows, newest first. */
-const earlierRuns = (agent: Agent): PastRun[] =>
-  (agent.history ?? []).filter((past) => past.started_at !== agent.session?.created_at).reverse();
 
 const BLOCK = 200;
 

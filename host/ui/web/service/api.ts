@@ -80,6 +80,12 @@ export const api = {
     signedIn.value = false;
   },
 
+  /** Fails when there is no such agent, or nothing of that run is kept any more. */
+  async run(id: string, run: string): Promise<void> {
+    if (run === '') await api.agent(id);
+    else for await (const _ of api.logs(id, { tail: 1, session: run }));
+  },
+
   /** The lines of an agent's log, in batches as they arrive; with `follow` until the signal aborts. */
   async *logs(
     id: string,

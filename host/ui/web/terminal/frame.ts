@@ -34,8 +34,10 @@ export interface Position {
   seq: number;
 }
 
-export function terminalPath(agent: string, ticket: string, mode: Mode, from: Position | null): string {
+/** `run` is the id of an earlier run; the newest one is shown where it is empty. */
+export function terminalPath(agent: string, run: string, ticket: string, mode: Mode, from: Position | null): string {
   const query = new URLSearchParams({ ticket, ack: '1' });
+  if (run !== '') query.set('session', run);
   if (mode === 'ro') query.set('mode', 'ro');
   if (from) {
     query.set('seq', String(from.seq));

@@ -78,6 +78,7 @@ export class Link {
 
   constructor(
     private readonly agent: string,
+    private readonly run: string,
     private mode: Mode,
     private readonly listener: LinkListener,
     private readonly needs: LinkNeeds,
@@ -146,7 +147,7 @@ export class Link {
       return;
     }
     if (generation !== this.generation) return;
-    const socket = this.needs.open(terminalPath(this.agent, ticket, this.mode, this.position));
+    const socket = this.needs.open(terminalPath(this.agent, this.run, ticket, this.mode, this.position));
     socket.binaryType = 'arraybuffer';
     socket.onmessage = ({ data }) => {
       if (generation !== this.generation) return;

@@ -10,6 +10,8 @@ import { turns } from './turns.ts';
 
 export interface ViewOptions {
   agent: string;
+  /** The id of an earlier run, whose last screen is shown; the newest run where it is empty. */
+  run: string;
   mode: Mode;
   /** `fit`: this viewer's box sets the size when it may; `follow`: the size is left to others. */
   sizing: 'fit' | 'follow';
@@ -75,6 +77,7 @@ export class TerminalSession {
     turns.join(this.feed);
     this.link = new Link(
       options.agent,
+      options.run,
       options.mode,
       {
         state: (state) => this.enter(state),
@@ -89,7 +92,7 @@ export class TerminalSession {
       },
       {
         async ticket(again) {
-          if (again) await api.agent(options.agent);
+          if (again) await api.run(options.agent, options.run);
           return api.ticket();
         },
         now: () => performance.now(),

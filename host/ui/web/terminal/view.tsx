@@ -4,6 +4,7 @@ import { can } from '../live.ts';
 import { restart } from '../parts/actions.tsx';
 import { Button, Tool } from '../parts/button.tsx';
 import { copyText } from '../parts/clipboard.ts';
+import { earlierRun, RunChoice } from '../parts/runs.tsx';
 import { say } from '../parts/toast.tsx';
 import { drawing, fontSize, isDark, reader } from '../prefs.ts';
 import { onChange } from '../service/agents.ts';
@@ -31,6 +32,8 @@ export function TerminalView({ agent, tile = false }: Props) {
   const interactive = can('interactive');
   const readOnly = useSignal(!interactive);
   const ctrl = useSignal(false);
+  const [run, setRun] = useState('');
+  const chosen = earlierRun(agent, run);
   const [sizing, setSizing] = useState<'fit' | 'follow'>(() =>
     // A phone does not shrink what others are looking at; alone it may.
     tile || (small.matches && (agent.session?.viewers ?? 0) > 0) ? 'follow' : 'fit',
@@ -47,6 +50,7 @@ export function TerminalView({ agent, tile = false }: Props) {
         box.current,
         {
           agent: agent.id,
+          run: chosen,
           mode: readOnly.peek() ? 'ro' : 'rw',
           sizing,
           look: { dark: isDark(), font: fontSize.peek(), reader: reader.peek() },
@@ -70,7 +74,8 @@ export function TerminalView({ agent, tile = false }: Props) {
       opened = made;
       forget = onChange((change) => {
         const { kind } = made.state.peek();
-        if (change.type === 'deleted' || change.agent.id !== agent.id || kind === 'live') return;
+        // An earlier run has ended for good.
+        if (chosen !== '' || change.type === 'deleted' || change.agent.id !== agent.id || kind === 'live') return;
         if (change.type === 'restarted' || change.type === 'started') made.restarted();
       });
       setSession(made);
@@ -81,8 +86,9 @@ export function TerminalView({ agent, tile = false }: Props) {
       gone = true;
       forget();
       opened?.close();
+      setSession(null);
     };
-  }, [agent.id]);
+  }, [agent.id, chosen]);
 
   const dark = isDark();
   const font = fontSize.value;
@@ -111,6 +117,7 @@ export function TerminalView({ agent, tile = false }: Props) {
             {session?.title.value}
           </span>
           <span class="gap" />
+          <RunChoice agent={agent} chosen={chosen} onChoose={setRun} />
           {interactive && (
             <Tool
               icon="eye"
@@ -155,7 +162,7 @@ export function TerminalView({ agent, tile = false }: Props) {
         {session?.address.value && <div class="address">{session.address.value}</div>}
         {session && <Cover session={session} agent={agent} />}
       </div>
-      {session && <ExitBar session={session} agent={agent} />}
+      {session && chosen === '' && <ExitBar session={session} agent={agent} />}
       {!tile && interactive && !readOnly.value && session && (
         // The focus stays where it is: on the terminal, and with it the phone's keyboard.
         <div class="keys" role="toolbar" aria-label="Keys" onMouseDown={(event) => event.preventDefault()}>
