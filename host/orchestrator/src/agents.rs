@@ -167,7 +167,10 @@ impl Agents {
 
     /// Those that a client asks for.
     pub async fn list(&self, selection: Selection) -> Result<Page<Agent>> {
-        let selected = self.store.select(selection).await?;
+        let mut selected = self.store.select(selection.clone()).await?;
+        if self.catch_up(&selected.records).await {
+            selected = self.store.select(selection).await?;
+        }
         let records = selected.records.iter();
         Ok(Page {
             items: records.map(|record| self.describe(record)).collect(),
@@ -178,7 +181,24 @@ impl Agents {
 
     /// The agent with that id.
     pub async fn get(&self, id: &str) -> Result<Agent> {
-        Ok(self.describe(&self.record(id).await?))
+        let mut record = self.record(id).await?;
+        if self.catch_up(std::slice::from_ref(&record)).await {
+            record = self.record(id).await?;
+        }
+        Ok(self.describe(&record))
+    }
+
+    /// Waits until what has ended is on the disk as such, with the restart that follows, so that the
+    /// one is not shown without the other. True if these records are to be read again.
+    async fn catch_up(&self, records: &[AgentRecord]) -> bool {
+        let is_behind = |record: &AgentRecord| {
+            let known = record.session.as_ref();
+            self.newest(&record.id).is_some_and(|session| {
+                session.record().state == State::Exited
+                    && known.is_none_or(|known| known.state != State::Exited)
+            })
+        };
+        records.iter().any(is_behind) && self.store.flush().await
     }
 
     /// The newest session of the agent with that id.

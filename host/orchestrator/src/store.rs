@@ -131,10 +131,10 @@ impl Store {
         self.database.read(records::unsettled).await
     }
 
-    /// Waits until everything that was asked for is on the disk.
-    pub async fn flush(&self) {
-        // An error is logged where it comes from.
-        let _ = self.write(|_| Ok(())).await;
+    /// Waits until everything that was asked for is on the disk. False while the disk takes nothing,
+    /// which is logged.
+    pub async fn flush(&self) -> bool {
+        self.write(|_| Ok(())).await.is_ok()
     }
 
     fn settings(&self) -> Settings {

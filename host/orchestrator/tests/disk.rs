@@ -322,3 +322,28 @@ async fn what_is_asked_for_waits_for_a_slow_disk() {
     expected.sort_unstable();
     assert!(are(&found, &expected), "{found:?}");
 }
+
+#[tokio::test]
+async fn an_end_is_shown_with_the_restart_that_follows_it() {
+    let daemon = crashing_program()
+        .env("FAILPOINTS", "DatabaseWritten=sleep(200)")
+        .env("AGENTD_RESTART_BACKOFF_MS", "3600000")
+        .start();
+    let script = "until [ -e go ]; do sleep 0.01; done; exit 3";
+    for name in ["one", "two"] {
+        let mut body = daemon.new_session(name, &["sh", "-c", script]);
+        body["restart"] = json!("on-failure");
+        daemon.create(&body).await.expect(201);
+    }
+    fs::write(daemon.work_dir().join("go"), "").unwrap();
+    eventually("that both have ended", async || {
+        let page = daemon.get("/agents").await.expect(200).json();
+        let agents = page["items"].as_array().unwrap().clone();
+        let failed = |agent: &serde_json::Value| agent["status"] == "failed";
+        for agent in agents.iter().filter(|agent| failed(agent)) {
+            assert!(agent["next_restart_at"].is_string(), "{agent}");
+        }
+        agents.iter().all(failed).then_some(())
+    })
+    .await;
+}
