@@ -7,7 +7,7 @@
 //! A lack of descriptors is never taken for the absence of a process: what has to be opened is
 //! opened in a table of its own, and where even that fails it is an error.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -95,6 +95,25 @@ impl ProcessTree {
             mark: Mark::Instance(instance.as_bytes().to_vec()),
             leader: None,
         }
+    }
+
+    /// The ids of the sessions of an `instance` that have processes, none of them on a terminal: who
+    /// was on one has lost it, and runs on all the same. For a backend whose agents outlive the
+    /// daemon and have the variable `AGENTD_INSTANCE`; those of its own sessions that it knows are
+    /// not to be ended.
+    pub async fn without_terminal(instance: &str) -> Result<Vec<String>> {
+        let mark = Mark::Instance(instance.as_bytes().to_vec());
+        let processes = Processes::now().await?;
+        let mut have_terminal: HashMap<&[u8], bool> = HashMap::new();
+        for process in processes.filter(|process| mark.is_on(process)) {
+            if let Some(session) = &process.markers.session {
+                *have_terminal.entry(session).or_default() |= process.stat.has_terminal;
+            }
+        }
+        let lost = have_terminal.into_iter().filter(|(_, has)| !has);
+        Ok(lost
+            .filter_map(|(id, _)| String::from_utf8(id.to_vec()).ok())
+            .collect())
     }
 
     /// How many processes there are now.

@@ -198,6 +198,8 @@ pub struct Stat {
     pub parent: i32,
     /// The process id of the session's leader.
     pub session: i32,
+    /// It is on a terminal that has not been closed at the other end.
+    pub has_terminal: bool,
     /// When it began, in ticks since the machine did; distinguishes it from others that had its number.
     pub started: u64,
     /// It has no environment yet, not even an empty one: it is in the middle of an exec.
@@ -224,6 +226,7 @@ impl Stat {
             dead: matches!(field(3)?, "Z" | "X"),
             parent: field(4)?.parse().ok()?,
             session: field(6)?.parse().ok()?,
+            has_terminal: field(7)? != "0",
             started: field(22)?.parse().ok()?,
             starting: field(51)? == "0" && flags & KERNEL_THREAD == 0,
         })

@@ -1,6 +1,8 @@
 //! What a killed service leaves behind, and what the next one does about it.
 
-use agentd_host::testing::{RunningProgram, TestSession, eventually, is_alive};
+use agentd_host::testing::{
+    RunningProgram, TestBackend, TestSession, eventually, is_alive, leave_out,
+};
 use rustix::process::Signal;
 
 use crate::program;
@@ -21,6 +23,20 @@ async fn pids(session: &TestSession) -> Vec<i32> {
         (pids.len() == 3).then_some(pids)
     })
     .await
+}
+
+/// `None` with the reason printed where there is no tmux.
+fn tmux() -> Option<TestBackend> {
+    TestBackend::tmux()
+        .map_err(|missing| leave_out(&missing))
+        .ok()
+}
+
+fn kill_session(backend: &TestBackend, name: &str) {
+    let TestBackend::Tmux(server) = backend else {
+        unreachable!("it is tmux's")
+    };
+    server.list(&["kill-session", "-t", &format!("={name}")]);
 }
 
 fn living(pids: &[i32]) -> usize {
@@ -47,4 +63,38 @@ async fn what_a_killed_service_left_behind_ends_before_the_next_one_serves() {
     let _next = program().start_after(daemon);
     assert_eq!(living(&left), 0);
     assert_eq!((living(&others), living(&besides)), (3, 3));
+}
+
+#[tokio::test]
+async fn a_program_whose_tmux_session_somebody_killed_meanwhile_ends_with_the_next_start() {
+    let (Some(backend), Some(elsewhere)) = (tmux(), tmux()) else {
+        return;
+    };
+    let mut daemon = backend.configure(program()).start();
+    let killed = stubborn(&daemon, "killed").await;
+    let kept = stubborn(&daemon, "kept").await;
+    // Another service on the same server; what it leaves behind is its own to end.
+    let mut other = backend.configure(program()).start();
+    let others = stubborn(&other, "other").await;
+    for daemon in [&mut daemon, &mut other] {
+        daemon.signal(Signal::KILL);
+        daemon.ended().await;
+    }
+    for name in ["killed", "other"] {
+        kill_session(&backend, name);
+    }
+    assert_eq!(living(&killed), 3, "they are what this is about");
+
+    // A service on another server does not know what becomes of those on the first.
+    let mut daemon = elsewhere.configure(program()).start_after(daemon);
+    assert_eq!((living(&kept), living(&others)), (3, 3));
+    assert_eq!(living(&killed), 0, "nobody else will end them");
+    daemon.signal(Signal::KILL);
+    daemon.ended().await;
+    let daemon = backend.configure(program()).start_after(daemon);
+    assert_eq!((living(&kept), living(&others)), (3, 3));
+    daemon.delete("/sessions/kept").await.expect(204);
+    assert_eq!(living(&kept), 0);
+    let _other = backend.configure(program()).start_after(other);
+    assert_eq!(living(&others), 0);
 }

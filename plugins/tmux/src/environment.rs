@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
-use agentd_plugin_api::environment::{SESSION_MARKER, for_agent};
+use agentd_plugin_api::environment::{INSTANCE_MARKER, SESSION_MARKER, for_agent};
 use agentd_plugin_api::{Error, Result};
 
 /// What tmux sets itself, as it suits the terminal that it is.
@@ -24,8 +24,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The environment of the session `id`, whose request gave `env`.
-    pub fn new(id: &str, env: &BTreeMap<String, String>) -> Result<Self> {
+    /// The environment of the session `id` of an `instance`, whose request gave `env`.
+    pub fn new(instance: &str, id: &str, env: &BTreeMap<String, String>) -> Result<Self> {
         if let Some(name) = env
             .iter()
             .find(|(name, value)| {
@@ -43,6 +43,7 @@ impl Environment {
         for name in OF_TMUX.iter().filter(|name| !env.contains_key(**name)) {
             variables.remove(OsStr::new(name));
         }
+        variables.insert(INSTANCE_MARKER.into(), instance.into());
         let environment = Environment { variables };
         Ok(environment.marked(id))
     }
@@ -75,10 +76,10 @@ mod tests {
     #[test]
     fn a_request_may_set_term() {
         let env = BTreeMap::from([("TERM".to_owned(), "vt100".to_owned())]);
-        let environment = Environment::new("id", &env).unwrap();
+        let environment = Environment::new("instance", "id", &env).unwrap();
         assert_eq!(environment.get("TERM"), Some(OsStr::new("vt100")));
         assert!(environment.of_tmux().all(|name| name != "TERM"));
-        let environment = Environment::new("id", &BTreeMap::new()).unwrap();
+        let environment = Environment::new("instance", "id", &BTreeMap::new()).unwrap();
         assert_eq!(environment.get("TERM"), None);
         assert!(environment.of_tmux().any(|name| name == "TERM"));
     }
@@ -87,7 +88,10 @@ mod tests {
     fn impossible_names_are_refused() {
         for name in ["", "A=B", "A\0"] {
             let env = BTreeMap::from([(name.to_owned(), String::new())]);
-            assert!(Environment::new("id", &env).is_err(), "{name:?}");
+            assert!(
+                Environment::new("instance", "id", &env).is_err(),
+                "{name:?}"
+            );
         }
     }
 }

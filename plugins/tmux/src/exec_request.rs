@@ -53,7 +53,7 @@ mod tests {
         ExecRequest {
             program: "/bin/x".into(),
             arguments: arguments.iter().map(OsString::from).collect(),
-            environment: Environment::new("id", &env).unwrap(),
+            environment: Environment::new("instance", "id", &env).unwrap(),
         }
     }
 

@@ -92,7 +92,7 @@ impl Launch {
 
     /// What the agent is.
     fn request(&self) -> Result<ExecRequest> {
-        let environment = Environment::new(&self.spec.id, &self.spec.env)?;
+        let environment = Environment::new(&self.instance, &self.spec.id, &self.spec.env)?;
         let name = &self.spec.command[0];
         let path = environment.get("PATH");
         let program = program::require(name, path, &self.spec.working_dir)?;

@@ -5,7 +5,8 @@
 //! `launcher_socket` the `exec_request`: what to run, with which `environment`; `watch` waits for the
 //! agent's end, `session` is what can be done in between (`prompt`, `log`). Those who follow a log
 //! share a `feed`, which looks at the pane when `terminals` notices something. `server` runs the tmux
-//! program and `script` writes what it reads.
+//! program and `script` writes what it reads. `leftovers` are what was left of sessions without a
+//! daemon.
 //!
 //! Why there is no control mode (`tmux -C`): a control client has to be attached to a session.
 //! There it is seen in `tmux ls`, counts as a viewer, runs the user's `client-attached` hooks, and
@@ -25,6 +26,7 @@ mod launch;
 )]
 mod launcher;
 mod launcher_socket;
+mod leftovers;
 mod log;
 mod new_session;
 mod options;
@@ -73,8 +75,10 @@ impl Backend for Tmux {
     }
 
     async fn connect(_host: Host, config: Config) -> Result<Self> {
+        let server = Server::find(&config).await?;
+        leftovers::end(&server, &config.instance).await;
         Ok(Tmux {
-            server: Server::find(&config).await?,
+            server,
             launcher: Arc::new(Executable::new()?),
             instance: config.instance,
             run: random_name()?,

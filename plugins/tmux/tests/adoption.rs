@@ -11,7 +11,7 @@ mod scene;
 
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::testing::Recorder;
-use scene::{Agent, GRACE, INSTANCE, LINGER, Scene, exited, runs, wait_until};
+use scene::{Agent, GRACE, LINGER, Scene, exited, instance, runs, wait_until};
 
 async fn lost(agent: &Agent) -> String {
     match agent.end().await {
@@ -38,7 +38,7 @@ async fn sessions_are_adopted_with_their_label() {
     let pid = agent.pid();
     drop(agent);
 
-    let daemon = scene.connect(INSTANCE).await;
+    let daemon = scene.connect(&instance()).await;
     let found = daemon.list().await.unwrap();
     assert_eq!(
         found,
@@ -81,7 +81,7 @@ async fn an_end_while_no_daemon_ran_is_reported() {
     scene.ask(&["send-keys", "-t", "=ended:", "Enter"]);
     wait_until("it has ended", || !runs(pid)).await;
 
-    let daemon = scene.connect(INSTANCE).await;
+    let daemon = scene.connect(&instance()).await;
     let recorder = Recorder::new();
     let session = daemon
         .adopt(spec.id.clone(), recorder.events())

@@ -60,6 +60,7 @@ fn expected(agent: &scene::Agent) -> Found {
         })
         .collect();
     expected.insert("AGENTD_SESSION".to_owned(), agent.spec.id.clone());
+    expected.insert("AGENTD_INSTANCE".to_owned(), scene::instance());
     expected
 }
 
@@ -294,7 +295,10 @@ async fn inside_of_a_daemon() {
     for (whose, text) in [
         (
             "the agent's",
-            format!("{:?}", without(found, &["AGENTD_SESSION"])),
+            format!(
+                "{:?}",
+                without(found, &["AGENTD_SESSION", "AGENTD_INSTANCE"])
+            ),
         ),
         ("the server's", format!("{:?}", environment(server))),
         ("tmux's", global),

@@ -14,7 +14,10 @@ use agentd_plugin_api::serde_json::{Value, json};
 use agentd_plugin_api::testing::{Recorder, host};
 use tempfile::TempDir;
 
-pub const INSTANCE: &str = "test instance";
+/// This process's own, with a space in it: leftovers are looked for by it on the whole machine.
+pub fn instance() -> String {
+    format!("test {}", std::process::id())
+}
 pub const GRACE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(20);
 const SOCKET: &str = "agentd-test";
@@ -80,7 +83,7 @@ impl Scene {
             return None;
         }
         let directory = TempDir::new().unwrap();
-        let backend = connect(directory.path(), INSTANCE).await.unwrap();
+        let backend = connect(directory.path(), &instance()).await.unwrap();
         Some(Scene { directory, backend })
     }
 
