@@ -2,6 +2,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Agent, AgentStatus};
 
+/// The query of `DELETE /agents/{id}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteQuery {
+    /// Whether the agent is forgotten even if its session cannot be ended now.
+    #[serde(default)]
+    pub force: bool,
+}
+
 /// The query of `GET /agents`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Pairs", into = "Pairs")]

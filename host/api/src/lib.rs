@@ -14,7 +14,7 @@ mod session;
 pub mod terminal;
 
 pub use agent::{Agent, AgentPatch, AgentStatus, Labels, NewAgent, PastSession, RestartPolicy};
-pub use agent_query::{AgentQuery, AgentSort, Order};
+pub use agent_query::{AgentQuery, AgentSort, DeleteQuery, Order};
 pub use change::Change;
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError};

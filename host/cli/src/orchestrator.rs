@@ -57,7 +57,7 @@ pub(crate) enum OrchestratorVerb {
     /// End agents and start them again
     Restart(Agents),
     /// End agents and forget them
-    Delete(Agents),
+    Delete(Delete),
 }
 
 #[derive(Debug, Args)]
@@ -89,6 +89,16 @@ pub(crate) struct Agents {
     names: Vec<String>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    #[command(flatten)]
+    agents: Agents,
+    /// Forget them even if their sessions cannot be ended now, as when their backend is gone; one that
+    /// is seen again is ended then
+    #[arg(long)]
+    force: bool,
+}
+
 impl OrchestratorVerb {
     pub(crate) async fn run(self, global: &Global, output: &mut Output) -> Outcome {
         let connection = &Connection::new(Service::Orchestrator, global)?;
@@ -117,8 +127,11 @@ impl OrchestratorVerb {
                 let restart = async |agent: Agent| client.restart_agent(&agent.id).await;
                 agents.each(connection, restart).await
             }
-            OrchestratorVerb::Delete(agents) => {
-                let delete = async |agent: Agent| client.delete_agent(&agent.id).await;
+            OrchestratorVerb::Delete(Delete { agents, force }) => {
+                let delete = async |agent: Agent| match force {
+                    true => client.delete_agent_by_force(&agent.id).await,
+                    false => client.delete_agent(&agent.id).await,
+                };
                 agents.each(connection, delete).await
             }
         }

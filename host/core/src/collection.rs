@@ -26,8 +26,8 @@ pub trait Collection: Send + Sync + 'static {
     fn list(&self, query: Self::Query) -> impl Future<Output = Result<Page<Self::Item>>> + Send;
     /// The one that the second segment of a path names.
     fn show(&self, id: &str) -> impl Future<Output = Result<Self::Item>> + Send;
-    /// Ends and forgets it.
-    fn delete(&self, id: &str) -> impl Future<Output = Result<()>> + Send;
+    /// Ends and forgets it; with `force`, where a service has that, also if it cannot be ended now.
+    fn delete(&self, id: &str, force: bool) -> impl Future<Output = Result<()>> + Send;
     /// Its session, or its newest one.
     fn session(&self, id: &str) -> impl Future<Output = Result<Arc<Session>>> + Send;
     /// A run of it: the newest one, or the one that a client names, if those of before are kept.

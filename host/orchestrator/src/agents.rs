@@ -334,25 +334,7 @@ impl Agents {
         Ok(agent)
     }
 
-    /// Ends the agent and forgets it; also when the client goes away meanwhile.
-    pub async fn delete(&self, id: &str) -> Result<()> {
-        let (agents, id) = (self.clone(), id.to_owned());
-        finish(async move {
-            let _doing = agents.busy.begin(&id);
-            CrashPoint::DeleteBegun.reached();
-            agents.wish(&id, Wish::Deleted).await?;
-            CrashPoint::DeleteWished.reached();
-            let removed = agents.end_and_remove(&id).await;
-            if removed.is_err() {
-                // The client knows that it is still there, and may go on with it.
-                agents.wish(&id, Wish::Stopped).await?;
-            }
-            removed
-        })
-        .await
-    }
-
-    async fn wish(&self, id: &str, wish: Wish) -> Result<()> {
+    pub(crate) async fn wish(&self, id: &str, wish: Wish) -> Result<()> {
         let agent = id.to_owned();
         let set = self
             .store
@@ -361,27 +343,6 @@ impl Agents {
             true => Ok(()),
             false => Err(gone(id)),
         }
-    }
-
-    /// No session is started for the agent any more, as its record says.
-    pub(crate) async fn end_and_remove(&self, id: &str) -> Result<()> {
-        while let Some(session) = self.newest(id) {
-            self.sessions.delete(&session).await?;
-        }
-        if let Some(record) = self.store.get(id).await?
-            && record.is_out_of_reach()
-        {
-            let name = record.name;
-            let message = format!("`{name}` may run where this service cannot reach it now");
-            return Err(Error::unavailable("backend-unavailable", message)
-                .hint("make its backend reachable, and delete it then"));
-        }
-        CrashPoint::DeleteEnded.reached();
-        let id = id.to_owned();
-        let remove = self.store.write(move |transaction| transaction.remove(&id));
-        remove.await?;
-        CrashPoint::DeleteRemoved.reached();
-        Ok(())
     }
 
     /// The agent, after what is known of its session is on the disk, and that this is the answer to

@@ -24,8 +24,8 @@ impl Collection for Agents {
         self.get(id).await
     }
 
-    async fn delete(&self, id: &str) -> Result<()> {
-        self.delete(id).await
+    async fn delete(&self, id: &str, force: bool) -> Result<()> {
+        self.delete(id, force).await
     }
 
     async fn session(&self, id: &str) -> Result<Arc<Session>> {

@@ -6,6 +6,7 @@ mod busy;
 mod collection;
 mod crash_point;
 mod database;
+mod deletion;
 mod events;
 mod keyed;
 mod labels;

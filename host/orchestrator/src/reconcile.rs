@@ -288,6 +288,9 @@ impl Reconcile {
         };
         let store = &self.agents.store;
         if store.get(&owner).await?.is_none() {
+            if store.is_abandoned(&found.id).await? {
+                return Ok(Found::Unowned);
+            }
             let record = AgentRecord::found(owner.clone(), label);
             let insert = async { store.write(move |t| t.insert(&record)).await };
             if self.has_listed || !insert.await? {
@@ -386,7 +389,11 @@ impl Reconcile {
             match end {
                 End::Stop(_, session) => agents.sessions.stop(&session).await,
                 End::Delete(agent) => agents.end_and_remove(&agent).await,
-                End::Unowned(session) => agents.sessions.end_unlisted(&session).await,
+                End::Unowned(session) => {
+                    agents.sessions.end_unlisted(&session).await?;
+                    let forget = move |t: &mut Transaction<'_>| t.end_abandoned(&session);
+                    agents.store.write(forget).await
+                }
             }
         });
         let ended = ended.await;

@@ -156,6 +156,14 @@ pub fn output(
     statement.query_row([session, agent], remains).optional()
 }
 
+/// Whether the session is to be ended when it is seen, since its agent was forgotten without it.
+pub fn is_abandoned(connection: &Connection, session: &str) -> rusqlite::Result<bool> {
+    let query = "SELECT EXISTS (SELECT 1 FROM abandoned WHERE session = ?)";
+    connection
+        .prepare_cached(query)?
+        .query_row([session], |row| row.get(0))
+}
+
 /// What is known of a request.
 pub fn known(connection: &Connection, request: &KeyedRequest) -> rusqlite::Result<Known> {
     let query = "SELECT fingerprint, agent, answer FROM requests WHERE key = ?";

@@ -119,6 +119,13 @@ impl Store {
         self.database.read(look).await
     }
 
+    /// Whether the session is to be ended when it is seen, since its agent was forgotten without it.
+    pub async fn is_abandoned(&self, session: &str) -> Result<bool> {
+        let session = session.to_owned();
+        let look = move |connection: &Connection| records::is_abandoned(connection, &session);
+        self.database.read(look).await
+    }
+
     /// What is known of a request.
     pub async fn known(&self, request: &KeyedRequest) -> Result<Known> {
         let request = request.clone();

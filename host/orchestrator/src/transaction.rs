@@ -21,6 +21,9 @@ pub use plans::PLANNED;
 /// So many ended sessions of an agent are remembered.
 const REMEMBERED: i64 = 20;
 
+/// So many sessions without an agent are remembered.
+const ABANDONED: i64 = 1000;
+
 /// Answers to requests with a key are kept for a day, in milliseconds.
 const KEPT_ANSWERS: i64 = 24 * 60 * 60 * 1000;
 
@@ -302,6 +305,27 @@ impl<'a> Transaction<'a> {
             Some(name) => self.push("deleted", json!({ "id": id, "name": name }).to_string()),
             None => Ok(()),
         }
+    }
+
+    /// The newest session of the agent, which is about to be forgotten, is to be ended when it is seen.
+    pub fn abandon(&self, id: &str) -> rusqlite::Result<()> {
+        let note = "INSERT OR REPLACE INTO abandoned (session, at)
+            SELECT session_id, ? FROM agents WHERE id = ? AND session_id IS NOT NULL";
+        let mut note = self.connection.prepare_cached(note)?;
+        note.execute(params![now_millis(), id])?;
+        let forget = "DELETE FROM abandoned WHERE session IN
+            (SELECT session FROM abandoned ORDER BY at DESC LIMIT -1 OFFSET ?)";
+        self.connection
+            .prepare_cached(forget)?
+            .execute([ABANDONED])?;
+        Ok(())
+    }
+
+    /// That session has been ended.
+    pub fn end_abandoned(&self, session: &str) -> rusqlite::Result<()> {
+        let forget = "DELETE FROM abandoned WHERE session = ?";
+        self.connection.prepare_cached(forget)?.execute([session])?;
+        Ok(())
     }
 
     /// This request is begun with the agent of that id.

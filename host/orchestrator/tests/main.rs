@@ -6,6 +6,7 @@
 
 mod agents;
 mod crash;
+mod deletion;
 mod disk;
 mod doors;
 mod durable;

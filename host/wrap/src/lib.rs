@@ -66,7 +66,12 @@ impl Collection for ByName {
         Ok(self.0.get(name)?.describe())
     }
 
-    async fn delete(&self, name: &str) -> Result<()> {
+    async fn delete(&self, name: &str, force: bool) -> Result<()> {
+        if force {
+            let message = "sessions are not deleted by force";
+            return Err(Error::invalid("invalid-query", message)
+                .hint("agents are, which agentd-orchestrator runs"));
+        }
         let session = self.0.get(name)?;
         self.0.delete(&session).await
     }

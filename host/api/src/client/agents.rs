@@ -1,7 +1,7 @@
 use reqwest::Method;
 
 use super::{Client, ClientError, Console, Events};
-use crate::{Agent, AgentPatch, AgentQuery, NewAgent, Page, PastSession};
+use crate::{Agent, AgentPatch, AgentQuery, DeleteQuery, NewAgent, Page, PastSession};
 
 /// The most that one page of `GET /agents` holds.
 const LARGEST_PAGE: u64 = 200;
@@ -61,6 +61,14 @@ impl Client {
     /// `DELETE /agents/{id}`
     pub async fn delete_agent(&self, id: &str) -> Result<(), ClientError> {
         self.delete(&["agents", id]).await
+    }
+
+    /// `DELETE /agents/{id}?force=true`
+    pub async fn delete_agent_by_force(&self, id: &str) -> Result<(), ClientError> {
+        let delete = self.request(Method::DELETE, &["agents", id]);
+        self.send(delete.query(&DeleteQuery { force: true }))
+            .await?;
+        Ok(())
     }
 
     /// `POST /agents/{id}/stop`

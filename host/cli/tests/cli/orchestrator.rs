@@ -69,7 +69,10 @@ fn an_agent_goes_through_its_life_by_name_and_by_id() {
         assert!(text.lines().any(|seen| seen == line), "{line} in\n{text}");
     }
 
-    service.agent(&["delete", "demo"]).run().succeeded();
+    service
+        .agent(&["delete", "--force", "demo"])
+        .run()
+        .succeeded();
     service.agent(&["show", "demo"]).run().failed(
         1,
         "error: there is no agent `demo`\n\nhint: `agent orchestrator list` shows what there is",

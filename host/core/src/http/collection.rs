@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use agentd_api::{Input, LogQuery, NewSession};
+use agentd_api::{DeleteQuery, Input, LogQuery, NewSession};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -77,16 +77,19 @@ fn show<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-/// DELETE /{collection}/{id}
+/// DELETE /{collection}/{id}?force=
 fn delete<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
     warp::path(C::PATH)
         .and(warp::path!(String))
         .and(warp::delete())
         .and(with(collection))
-        .then(async |id: String, collection: Arc<C>| {
-            let deleted = collection.delete(&id).await;
-            respond(deleted.map(|()| StatusCode::NO_CONTENT))
-        })
+        .and(warp::query())
+        .then(
+            async |id: String, collection: Arc<C>, DeleteQuery { force }: DeleteQuery| {
+                let deleted = collection.delete(&id, force).await;
+                respond(deleted.map(|()| StatusCode::NO_CONTENT))
+            },
+        )
         .boxed()
 }
 

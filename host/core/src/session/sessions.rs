@@ -184,6 +184,11 @@ impl Sessions {
         .await
     }
 
+    /// Forgets a session that cannot be ended now.
+    pub fn abandon(&self, session: &Arc<Session>) {
+        self.forget(session);
+    }
+
     /// Starts nothing any more.
     pub fn close(&self) {
         self.lock().closed = true;

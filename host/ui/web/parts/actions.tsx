@@ -34,16 +34,22 @@ export function askStop(agent: Agent): void {
 }
 
 export function askRemove(agent: Agent, after?: () => void): void {
+  const remove = async (force: boolean) => {
+    await api.remove(agent.id, force);
+    say(`${agent.name} is deleted.`);
+    after?.();
+  };
   asked.value = {
     title: `Delete ${agent.name}?`,
     text: isActive(agent)
       ? 'It is still running: everything it started is ended, and the agent and its output are forgotten.'
       : 'The agent and its output are forgotten.',
     yes: 'Delete',
-    act: async () => {
-      await api.remove(agent.id);
-      say(`${agent.name} is deleted.`);
-      after?.();
+    act: () => remove(false),
+    anyway: {
+      text: 'It may run where the service cannot reach it. If it is seen again, it is ended then.',
+      yes: 'Delete anyway',
+      act: () => remove(true),
     },
   };
 }

@@ -9,17 +9,20 @@ export interface Question {
   text: string;
   yes: string;
   act(): Promise<unknown>;
+  /** What can be done instead when the service has failed at it. */
+  anyway?: { text: string; yes: string; act(): Promise<unknown> };
 }
 
 /** Asks before something that cannot be taken back, and does it. */
 export function Confirm({ question, onClose }: { question: Question; onClose(): void }) {
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<Problem | null>(null);
+  const instead = (problem?.status ?? 0) >= 500 ? question.anyway : undefined;
+  const { yes, act: wanted } = instead ?? question;
   const act = async () => {
     setBusy(true);
-    setProblem(null);
     try {
-      await question.act();
+      await wanted();
       onClose();
     } catch (error) {
       setProblem(Problem.of(error));
@@ -30,10 +33,11 @@ export function Confirm({ question, onClose }: { question: Question; onClose(): 
     <Dialog title={question.title} onClose={onClose}>
       <p>{question.text}</p>
       {problem && <ProblemNote problem={problem} />}
+      {instead && <p>{instead.text}</p>}
       <div class="dialog-foot">
         <Button onClick={onClose}>Cancel</Button>
         <Button kind="danger" disabled={busy} onClick={() => void act()}>
-          {question.yes}
+          {yes}
         </Button>
       </div>
     </Dialog>

@@ -64,7 +64,8 @@ export const api = {
   edit: (id: string, patch: AgentPatch) => json<Agent>(agentPath(id), { method: 'PATCH', body: patch }),
   stop: (id: string) => request(agentPath(id, '/stop'), { method: 'POST' }),
   restart: (id: string) => request(agentPath(id, '/restart'), { method: 'POST' }),
-  remove: (id: string) => request(agentPath(id), { method: 'DELETE' }),
+  /** By force also if its session cannot be ended now. */
+  remove: (id: string, force = false) => request(agentPath(id), { method: 'DELETE', query: force ? { force } : {} }),
 
   ticket: async () => (await json<{ ticket: string }>('/tickets', { method: 'POST' })).ticket,
 

@@ -1,0 +1,82 @@
+//! How agents go.
+
+use std::time::Duration;
+
+use agentd_host::session::finish;
+use agentd_host::{Error, Result};
+use tokio::time::timeout;
+
+use crate::agent::Wish;
+use crate::agents::Agents;
+use crate::crash_point::CrashPoint;
+use crate::transaction::Transaction;
+
+/// How long the end of a session is waited for that is to be left to itself if need be: longer than
+/// any end takes whose backend can be reached.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+impl Agents {
+    /// Ends the agent and forgets it; also when the client goes away meanwhile. With `force` it is
+    /// forgotten even if its session cannot be ended, which is made up for when that is seen again.
+    pub async fn delete(&self, id: &str, force: bool) -> Result<()> {
+        let (agents, id) = (self.clone(), id.to_owned());
+        finish(async move {
+            let _doing = agents.busy.begin(&id);
+            CrashPoint::DeleteBegun.reached();
+            agents.wish(&id, Wish::Deleted).await?;
+            CrashPoint::DeleteWished.reached();
+            let removed = match force {
+                true => agents.end_or_abandon(&id).await,
+                false => agents.end_and_remove(&id).await,
+            };
+            if removed.is_err() {
+                // The client knows that it is still there, and may go on with it.
+                agents.wish(&id, Wish::Stopped).await?;
+            }
+            removed
+        })
+        .await
+    }
+
+    async fn end_or_abandon(&self, id: &str) -> Result<()> {
+        let reason = match timeout(PATIENCE, self.end_and_remove(id)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("it has not ended in {PATIENCE:?}"),
+        };
+        let agent = id.to_owned();
+        let abandon = move |t: &mut Transaction<'_>| {
+            t.abandon(&agent)?;
+            t.remove(&agent)
+        };
+        self.store.write(abandon).await?;
+        tracing::warn!(agent = id, reason, "deleted; its session may still run");
+        if let Some(session) = self.newest(id) {
+            self.sessions.abandon(&session);
+        }
+        Ok(())
+    }
+
+    /// No session is started for the agent any more, as its record says.
+    pub(crate) async fn end_and_remove(&self, id: &str) -> Result<()> {
+        while let Some(session) = self.newest(id) {
+            self.sessions.delete(&session).await?;
+        }
+        if let Some(record) = self.store.get(id).await?
+            && record.is_out_of_reach()
+        {
+            let name = record.name;
+            let message = format!("`{name}` may run where this service cannot reach it now");
+            return Err(Error::unavailable("backend-unavailable", message).hint(
+                "make its backend reachable and delete it then, or delete it with `force`: it is \
+                     ended when it is seen again",
+            ));
+        }
+        CrashPoint::DeleteEnded.reached();
+        let id = id.to_owned();
+        let remove = self.store.write(move |transaction| transaction.remove(&id));
+        remove.await?;
+        CrashPoint::DeleteRemoved.reached();
+        Ok(())
+    }
+}

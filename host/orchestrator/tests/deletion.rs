@@ -1,0 +1,82 @@
+//! Agents that are deleted while their session cannot be ended.
+
+use agentd_api::Agent;
+use agentd_host::testing::{RunningProgram, TestProgram, eventually};
+use rustix::process::Signal;
+
+use crate::program::program;
+use crate::reconcile::{create, fails, kept, sessions};
+
+async fn killed(mut daemon: RunningProgram, next: TestProgram) -> RunningProgram {
+    daemon.signal(Signal::KILL);
+    daemon.ended().await;
+    next.start_after(daemon)
+}
+
+/// Deletes it by force, after a deletion that is refused.
+async fn force(daemon: &RunningProgram, agent: &Agent) {
+    let path = format!("/agents/{}", agent.id);
+    let refused = daemon.delete(&path).await;
+    assert!([500, 503].contains(&refused.status), "{refused:?}");
+    let forced = format!("{path}?force=true");
+    daemon.delete(&forced).await.expect(204);
+    daemon.get(&path).await.expect(404);
+    daemon.delete(&forced).await.expect(404);
+    assert_eq!(sessions(daemon).len(), 1, "it was out of reach");
+}
+
+/// Waits for the end of the session. No agent is made of it meanwhile.
+async fn ends(daemon: &RunningProgram) {
+    eventually("the end of the session", async || {
+        assert_eq!(daemon.get("/agents").await.json()["total"], 0);
+        sessions(daemon).is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_whose_backend_cannot_be_reached_is_deleted_by_force() {
+    let daemon = kept().start();
+    let agent = create(&daemon, "demo").await;
+    let daemon = killed(daemon, kept()).await;
+    fails(&daemon, "unreachable", true);
+    let daemon = killed(daemon, kept()).await;
+    force(&daemon, &agent).await;
+    // Also over a service that does not see it.
+    let daemon = killed(daemon, kept()).await;
+    fails(&daemon, "unreachable", false);
+    ends(&daemon).await;
+}
+
+#[tokio::test]
+async fn an_agent_of_another_backend_is_deleted_by_force() {
+    let daemon = kept().start();
+    let agent = create(&daemon, "demo").await;
+    let daemon = killed(daemon, program()).await;
+    force(&daemon, &agent).await;
+    let daemon = killed(daemon, kept()).await;
+    ends(&daemon).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_cannot_be_ended_is_deleted_by_force() {
+    let daemon = kept().start();
+    let agent = create(&daemon, "demo").await;
+    fails(&daemon, "stays", true);
+    force(&daemon, &agent).await;
+    fails(&daemon, "stays", false);
+    ends(&daemon).await;
+    // Its name is free.
+    create(&daemon, "demo").await;
+}
+
+#[tokio::test]
+async fn an_agent_that_can_be_ended_is_ended_by_force_too() {
+    let daemon = kept().start();
+    let agent = create(&daemon, "demo").await;
+    let path = format!("/agents/{}?force=true", agent.id);
+    daemon.delete(&path).await.expect(204);
+    assert_eq!(sessions(&daemon), [""; 0]);
+    let unclear = daemon.delete(&format!("/agents/{}?force=perhaps", agent.id));
+    unclear.await.problem(400, "invalid-query");
+}
