@@ -97,12 +97,11 @@ impl ProcessTree {
         }
     }
 
-    /// The ids of the sessions of an `instance` that have processes, none of them on a terminal: who
-    /// was on one has lost it, and runs on all the same. For a backend whose agents outlive the
-    /// daemon and have the variable `AGENTD_INSTANCE`; those of its own sessions that it knows are
-    /// not to be ended.
-    pub async fn without_terminal(instance: &str) -> Result<Vec<String>> {
-        let mark = Mark::Instance(instance.as_bytes().to_vec());
+    /// The ids of the sessions that have processes with this value of `AGENTD_INSTANCE`, none of them
+    /// on a terminal: who was on one has lost it, and runs on all the same. For a backend whose agents
+    /// outlive the daemon on terminals of others, and which therefore has a value of its own for them.
+    pub async fn without_terminal(mark: &str) -> Result<Vec<String>> {
+        let mark = Mark::Instance(mark.as_bytes().to_vec());
         let processes = Processes::now().await?;
         let mut have_terminal: HashMap<&[u8], bool> = HashMap::new();
         for process in processes.filter(|process| mark.is_on(process)) {

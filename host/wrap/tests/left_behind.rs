@@ -85,6 +85,11 @@ async fn a_program_whose_tmux_session_somebody_killed_meanwhile_ends_with_the_ne
     }
     assert_eq!(living(&killed), 3, "they are what this is about");
 
+    // With another backend they are nobody's, and live or not, they are left alone.
+    let mut daemon = program().start_after(daemon);
+    assert_eq!((living(&kept), living(&killed)), (3, 3));
+    daemon.signal(Signal::KILL);
+    daemon.ended().await;
     // A service on another server does not know what becomes of those on the first.
     let mut daemon = elsewhere.configure(program()).start_after(daemon);
     assert_eq!((living(&kept), living(&others)), (3, 3));

@@ -6,6 +6,8 @@ use std::ffi::{OsStr, OsString};
 use agentd_plugin_api::environment::{INSTANCE_MARKER, SESSION_MARKER, for_agent};
 use agentd_plugin_api::{Error, Result};
 
+use crate::leftovers::mark;
+
 /// What tmux sets itself, as it suits the terminal that it is.
 const OF_TMUX: [&str; 6] = [
     "PWD",
@@ -43,7 +45,7 @@ impl Environment {
         for name in OF_TMUX.iter().filter(|name| !env.contains_key(**name)) {
             variables.remove(OsStr::new(name));
         }
-        variables.insert(INSTANCE_MARKER.into(), instance.into());
+        variables.insert(INSTANCE_MARKER.into(), mark(instance).into());
         let environment = Environment { variables };
         Ok(environment.marked(id))
     }

@@ -11,6 +11,12 @@ use crate::place::Place;
 use crate::server::Server;
 use crate::session::beside;
 
+/// The value of `AGENTD_INSTANCE` of an agent of that instance. Whatever has the instance alone ends
+/// with its daemon, and agents in tmux do not.
+pub fn mark(instance: &str) -> String {
+    format!("tmux:{instance}")
+}
+
 /// How long they have to end by themselves.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -24,7 +30,7 @@ pub async fn end(server: &Server, instance: &str) {
 }
 
 async fn try_to_end(server: &Server, instance: &str) -> Result<()> {
-    let lost = ProcessTree::without_terminal(instance).await?;
+    let lost = ProcessTree::without_terminal(&mark(instance)).await?;
     if lost.is_empty() {
         return Ok(());
     }

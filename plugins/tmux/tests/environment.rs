@@ -60,7 +60,10 @@ fn expected(agent: &scene::Agent) -> Found {
         })
         .collect();
     expected.insert("AGENTD_SESSION".to_owned(), agent.spec.id.clone());
-    expected.insert("AGENTD_INSTANCE".to_owned(), scene::instance());
+    expected.insert(
+        "AGENTD_INSTANCE".to_owned(),
+        format!("tmux:{}", scene::instance()),
+    );
     expected
 }
 
