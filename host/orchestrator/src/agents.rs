@@ -2,14 +2,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentd_api::{Agent, AgentPatch, NewAgent, Page, Reconciliation, State};
 use agentd_host::session::{Session, Sessions, finish};
-use agentd_host::{Error, ErrorKind, IdempotencyKey, Result, now};
+use agentd_host::{Error, IdempotencyKey, KeyedRequest, Result, Turns, now};
 use tokio::runtime::Handle;
 
 use crate::agent::{AgentRecord, Wish};
 use crate::busy::{Busy, Doing};
 use crate::crash_point::CrashPoint;
 use crate::events::Events;
-use crate::keyed::{KeyedRequest, Known, Turns};
+use crate::keyed::Known;
 use crate::labels;
 use crate::outputs::Outputs;
 use crate::previews::Previews;
@@ -107,11 +107,7 @@ impl Agents {
                 Known::New => act(agents, request, None).await,
                 Known::Begun(agent) => act(agents, request, Some(agent)).await,
                 Known::Answered(agent) => Ok(*agent),
-                Known::Another => {
-                    let message = "this `Idempotency-Key` was used for another request";
-                    Err(Error::new(ErrorKind::Refused, "key-reused", message)
-                        .hint("use a new key for each request that is not a repetition"))
-                }
+                Known::Another => Err(KeyedRequest::reused()),
             }
         })
         .await

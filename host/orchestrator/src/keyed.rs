@@ -1,22 +1,3 @@
-use std::collections::HashMap;
-use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-
-use agentd_host::{IdempotencyKey, Result};
-use serde::Serialize;
-use sha2::{Digest, Sha256};
-use tokio::sync::OwnedMutexGuard;
-
-/// A request that a client may repeat until it has an answer, and that is done once.
-#[derive(Clone, Debug)]
-pub struct KeyedRequest {
-    /// The client's word for it.
-    pub key: IdempotencyKey,
-    /// What it asks for, so that the word is not used for something else: a hash, since there are
-    /// secrets in it.
-    pub fingerprint: String,
-}
-
 /// What is known of a request with that key.
 #[derive(Debug)]
 pub enum Known {
@@ -28,47 +9,4 @@ pub enum Known {
     Answered(Box<agentd_api::Agent>),
     /// The key was used for another request.
     Another,
-}
-
-impl KeyedRequest {
-    /// Asks `what` with `body`.
-    pub fn new(key: IdempotencyKey, what: &str, body: &impl Serialize) -> Result<Self> {
-        let body = serde_json::to_vec(body)
-            .map_err(|error| agentd_host::Error::internal(format!("the request: {error}")))?;
-        let digest = Sha256::new()
-            .chain_update(what)
-            .chain_update("\n")
-            .chain_update(body)
-            .finalize();
-        let mut fingerprint = String::new();
-        for byte in digest {
-            // Writing into a string cannot fail.
-            let _ = write!(fingerprint, "{byte:02x}");
-        }
-        Ok(KeyedRequest { key, fingerprint })
-    }
-}
-
-/// Requests of the same key take turns.
-#[derive(Debug, Default)]
-pub struct Turns {
-    by_key: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
-}
-
-impl Turns {
-    /// Waits for the requests of that key that came before.
-    pub async fn take(&self, key: &IdempotencyKey) -> OwnedMutexGuard<()> {
-        self.of(key).lock_owned().await
-    }
-
-    fn of(&self, key: &IdempotencyKey) -> Arc<tokio::sync::Mutex<()>> {
-        let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(turn) = by_key.get(key.as_str()).and_then(Weak::upgrade) {
-            return turn;
-        }
-        by_key.retain(|_, turn| turn.strong_count() > 0);
-        let turn = Arc::default();
-        by_key.insert(key.as_str().to_owned(), Arc::downgrade(&turn));
-        turn
-    }
 }

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use agentd_api::{PastSession, Size};
+use agentd_host::KeyedRequest;
 use agentd_host::session::Remains;
 use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -10,7 +11,7 @@ use serde_json::json;
 
 use crate::agent::{AgentRecord, Wish};
 use crate::events::{Event, Keep};
-use crate::keyed::{KeyedRequest, Known};
+use crate::keyed::Known;
 use crate::restart::Restart;
 
 /// The agent with that id.

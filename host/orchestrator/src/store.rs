@@ -2,14 +2,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use agentd_host::session::Remains;
-use agentd_host::{Result, StartError};
+use agentd_host::{KeyedRequest, Result, StartError};
 use rusqlite::Connection;
 use tokio::sync::Notify;
 
 use crate::agent::AgentRecord;
 use crate::database::Database;
 use crate::events::{Event, Events, Keep};
-use crate::keyed::{KeyedRequest, Known};
+use crate::keyed::Known;
 use crate::records;
 use crate::restart::Backoff;
 use crate::selection::{Selected, Selection};

@@ -1,15 +1,14 @@
 use std::collections::BTreeMap;
 
 use agentd_api::{Agent, Labels, PastSession, State};
-use agentd_host::now;
 use agentd_host::session::{Remains, Session};
+use agentd_host::{KeyedRequest, now};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::agent::{AgentRecord, Unseen, Wish, status};
 use crate::events::{Event, Keep};
-use crate::keyed::KeyedRequest;
 use crate::outputs::OutputLimits;
 use crate::records::{self, now_millis};
 use crate::restart::Backoff;

@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use agentd_api::{NewSession, Page};
-use agentd_host::session::{Session, Sessions, Unobserved};
+use agentd_host::session::{Session, Sessions, Unobserved, finish};
 use agentd_host::{
-    Collection, Error, IdempotencyKey, Prepared, Result, Server, Service, StartError, http,
+    Collection, Error, IdempotencyKey, KeyedRequest, Prepared, Result, Server, Service, StartError,
+    http,
 };
 use serde::Deserialize;
+
+use crate::answers::Answers;
+
+mod answers;
 
 /// What distinguishes this service from the other.
 pub static SERVICE: Service = Service {
@@ -20,13 +25,19 @@ pub static SERVICE: Service = Service {
 pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
     let sessions = prepared.sessions(Arc::new(Unobserved));
     sessions.adopt_all().await?;
-    let collection = Arc::new(ByName(sessions.clone()));
+    let collection = Arc::new(ByName {
+        sessions: sessions.clone(),
+        answers: Arc::default(),
+    });
     Ok(prepared.server(sessions, |daemon| {
         http::service(daemon, &collection, http::nothing(), http::nothing())
     }))
 }
 
-struct ByName(Sessions);
+struct ByName {
+    sessions: Sessions,
+    answers: Arc<Answers<agentd_api::Session>>,
+}
 
 /// Nothing; a list has all sessions.
 #[derive(Deserialize)]
@@ -37,8 +48,8 @@ impl Collection for ByName {
     type Item = agentd_api::Session;
     type Query = NoFilter;
 
-    /// A key is not needed: a repetition finds that the name is taken.
-    async fn create(&self, new: NewSession, _: Option<IdempotencyKey>) -> Result<Self::Item> {
+    /// A request with a key goes on when its client leaves: that may come back for the answer.
+    async fn create(&self, new: NewSession, key: Option<IdempotencyKey>) -> Result<Self::Item> {
         if !new.labels.is_empty() {
             return Err(Error::invalid("invalid-labels", "sessions have no labels")
                 .hint("agents have them, which agentd-orchestrator runs"));
@@ -48,11 +59,20 @@ impl Collection for ByName {
             return Err(Error::invalid("invalid-restart", message)
                 .hint("agents are, which agentd-orchestrator runs"));
         }
-        Ok(self.0.create(new, None).await?.describe())
+        let Some(key) = key else {
+            return Ok(self.sessions.create(new, None).await?.describe());
+        };
+        let request = KeyedRequest::new(key, "create", &new)?;
+        let (sessions, answers) = (self.sessions.clone(), self.answers.clone());
+        finish(async move {
+            let create = async { Ok(sessions.create(new, None).await?.describe()) };
+            answers.once(request, create).await
+        })
+        .await
     }
 
     async fn list(&self, NoFilter {}: NoFilter) -> Result<Page<Self::Item>> {
-        let sessions = self.0.list();
+        let sessions = self.sessions.list();
         let items: Vec<_> = sessions.iter().map(|session| session.describe()).collect();
         let total = items.len() as u64;
         Ok(Page {
@@ -63,7 +83,7 @@ impl Collection for ByName {
     }
 
     async fn show(&self, name: &str) -> Result<Self::Item> {
-        Ok(self.0.get(name)?.describe())
+        Ok(self.sessions.get(name)?.describe())
     }
 
     async fn delete(&self, name: &str, force: bool) -> Result<()> {
@@ -72,11 +92,11 @@ impl Collection for ByName {
             return Err(Error::invalid("invalid-query", message)
                 .hint("agents are, which agentd-orchestrator runs"));
         }
-        let session = self.0.get(name)?;
-        self.0.delete(&session).await
+        let session = self.sessions.get(name)?;
+        self.sessions.delete(&session).await
     }
 
     async fn session(&self, name: &str) -> Result<Arc<Session>> {
-        self.0.get(name)
+        self.sessions.get(name)
     }
 }

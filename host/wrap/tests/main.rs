@@ -10,6 +10,7 @@ mod engine;
 mod environment;
 mod execution;
 mod hostile;
+mod idempotency;
 mod info;
 mod left_behind;
 mod limits;
