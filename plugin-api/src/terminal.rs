@@ -30,6 +30,10 @@ pub struct Program {
     pub working_dir: PathBuf,
     /// The size of its terminal.
     pub size: Size,
+    /// Whether it stands in for the agent, as `bwrap`, `ssh` and `docker exec` do, and passes on how that
+    /// ended: like a shell, which makes the exit code 128 + n of a death by the signal n.
+    #[serde(default)]
+    pub stands_in: bool,
     /// Names it in the daemon's log.
     #[serde(default)]
     pub title: String,
@@ -49,6 +53,7 @@ impl Program {
             inherits: true,
             working_dir: spec.working_dir.clone(),
             size: spec.size,
+            stands_in: false,
             title: spec.name.clone(),
             instance: String::new(),
         }

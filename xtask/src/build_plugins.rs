@@ -8,18 +8,25 @@ use object::{Object, ObjectSymbol};
 use crate::cargo::{build, out_dir};
 use crate::{Result, tool};
 
-/// The backends that come with agentd. The host has its own list, which decides what users see;
+/// The backends that agentd offers by name. The host has its own list, which decides what users see;
 /// `tidy` holds the two together.
 pub const PLUGINS: [&str; 3] = ["tmux", "docker", "pty"];
+
+/// Those that come with it and are found like anybody's own.
+const DROP_INS: [&str; 1] = ["sandbox"];
 
 /// How abi_stable calls the root symbol of a library.
 const ROOT_SYMBOL: &str = "_1as_0lib_1header_0root_bmodule_bloader";
 
 /// Builds the libraries, checks them, and installs them where that is asked for.
 pub fn run(release: bool, dest: Option<&Path>) -> Result {
-    let packages = PLUGINS.map(|plugin| format!("agentd-backend-{plugin}"));
-    build(release, &packages.each_ref().map(String::as_str))?;
-    for plugin in PLUGINS {
+    let plugins = || PLUGINS.into_iter().chain(DROP_INS);
+    let packages: Vec<String> = plugins()
+        .map(|plugin| format!("agentd-backend-{plugin}"))
+        .collect();
+    let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
+    build(release, &packages)?;
+    for plugin in plugins() {
         let library = library(release, plugin);
         check(&library)?;
         if let Some(dest) = dest {

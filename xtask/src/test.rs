@@ -22,8 +22,9 @@ pub enum Part {
 }
 
 /// Tools without which something is left out, and how to get them.
-const TOOLS: [(&str, &str); 6] = [
+const TOOLS: [(&str, &str); 7] = [
     ("cargo-deny", "cargo install cargo-deny --locked"),
+    ("bwrap", "apt-get install bubblewrap"),
     ("tmux", "apt-get install tmux"),
     ("dockerd", "apt-get install docker.io"),
     ("docker-registry", "apt-get install docker-registry"),

@@ -39,6 +39,11 @@ const RULES: &[Rule] = &[
         never: &["abi_stable"],
     },
     Rule {
+        manifest: "plugins/sandbox",
+        may_use: &["agentd-plugin-api"],
+        never: &["abi_stable"],
+    },
+    Rule {
         manifest: "plugins/tmux",
         may_use: &["agentd-plugin-api"],
         never: &["abi_stable"],

@@ -12,6 +12,7 @@ use crate::children::Children;
 
 /// Runs `program` and reports to `events`.
 pub fn run(program: Program, events: SessionEvents) -> Call<RunningProgram> {
+    let stands_in = program.stands_in;
     Box::pin(async move {
         let program = terminal::Program {
             session: program.session,
@@ -23,7 +24,8 @@ pub fn run(program: Program, events: SessionEvents) -> Call<RunningProgram> {
             directory: program.working_dir,
             size: size(program.size),
         };
-        let running = terminals()?.run(program, Arc::new(Reports(events))).await?;
+        let reports = Arc::new(Reports { events, stands_in });
+        let running = terminals()?.run(program, reports).await?;
         Ok(Arc::new(Lent(Arc::new(running))) as RunningProgram)
     })
 }
@@ -60,15 +62,21 @@ impl Reaper for Parent {
     }
 }
 
-struct Reports(SessionEvents);
+struct Reports {
+    events: SessionEvents,
+    stands_in: bool,
+}
+
+/// Exit codes of a program that stands in for another one, which are 128 + the number of a signal. An agent that ends with such a code by itself cannot be told from one that was killed.
+const SIGNALLED: std::ops::RangeInclusive<i32> = 129..=159;
 
 impl Sink for Reports {
     fn running(&self, pid: u32) {
-        self.0.running(Some(pid));
+        self.events.running(Some(pid));
     }
 
     fn output(&self, bytes: &[u8]) -> Flow {
-        match self.0.output(bytes) {
+        match self.events.output(bytes) {
             PushStatus { closed: true, .. } => Flow::Closed,
             PushStatus { credit: 0, .. } => Flow::Wait,
             _ => Flow::More,
@@ -76,15 +84,18 @@ impl Sink for Reports {
     }
 
     fn ready(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let events = self.0.clone();
+        let events = self.events.clone();
         Box::pin(async move { events.ready().await })
     }
 
     fn ended(&self, how: Ended) {
         match how {
-            Ended::Code(code) => self.0.exited(ExitStatus::code(code)),
-            Ended::Signal(signal) => self.0.exited(ExitStatus::signal(signal)),
-            Ended::Unknown(reason) => self.0.lost(reason),
+            Ended::Code(code) if self.stands_in && SIGNALLED.contains(&code) => {
+                self.events.exited(ExitStatus::signal(code - 128));
+            }
+            Ended::Code(code) => self.events.exited(ExitStatus::code(code)),
+            Ended::Signal(signal) => self.events.exited(ExitStatus::signal(signal)),
+            Ended::Unknown(reason) => self.events.lost(reason),
         }
     }
 }

@@ -19,6 +19,7 @@ mod manifest;
 mod memory;
 mod panics;
 mod processes;
+mod sandbox;
 mod sessions;
 mod shutdown;
 mod sizes;

@@ -35,6 +35,8 @@ fn main() -> ExitCode {
         trial("docker", docker),
         trial("golden_pty", golden_pty),
         trial("golden_tmux", golden_tmux),
+        trial("golden_1_1_pty", golden_1_1_pty),
+        trial("sandbox", sandbox),
         trial("sound", faulty::sound),
         trial("harmless", faulty::harmless),
         trial("every_variant_is_caught", faulty::every_variant_is_caught),
@@ -144,18 +146,44 @@ fn pty_conforms(library: &Path) -> Result<(), Failed> {
     conforms(&report, &[FOLLOWERS, &rest].concat())
 }
 
-/// A library of version 1.0.0 of the interface, see `tests/golden/README.md`.
+/// In namespaces of its own, with a terminal of the daemon.
+fn sandbox() -> Result<(), Failed> {
+    if engine::find("bwrap").is_none() {
+        let missing = "not installed: bwrap; get it with `apt-get install bubblewrap`";
+        return left_out("sandbox", missing);
+    }
+    let report = test(&cargo::backend("sandbox")?, &Settings::default())?;
+    let rest = ["marker", PERSISTENT, LOGS, HEALTH_CHECK, ATTACH_TMUX];
+    conforms(&report, &[FOLLOWERS, &rest].concat())
+}
+
+/// A library of a frozen version of the interface, see `tests/golden/README.md`; those of 1.0.0 are in
+/// no folder.
 fn golden(backend: &str, check: impl FnOnce(&Path) -> Result<(), Failed>) -> Result<(), Failed> {
+    golden_of("", backend, check)
+}
+
+fn golden_of(
+    version: &str,
+    backend: &str,
+    check: impl FnOnce(&Path) -> Result<(), Failed>,
+) -> Result<(), Failed> {
     if !cfg!(all(target_arch = "x86_64", target_env = "gnu")) {
         eprintln!("the golden {backend} library was left out: it is one for x86_64 with glibc");
         return Ok(());
     }
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(version);
     check(&golden.join(format!("libagentd_backend_{backend}.so")))
 }
 
 fn golden_pty() -> Result<(), Failed> {
     golden("pty", pty_conforms)
+}
+
+fn golden_1_1_pty() -> Result<(), Failed> {
+    golden_of("1.1", "pty", pty_conforms)
 }
 
 fn golden_tmux() -> Result<(), Failed> {

@@ -1,0 +1,214 @@
+//! Agents of the sandbox, seen from inside.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use agentd_host::testing::{
+    RunningProgram, TestProgram, build_library, eventually, is_alive, leave_out,
+};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// The service with that backend; none where there is no `bwrap`.
+fn sandbox() -> Option<TestProgram> {
+    if Command::new("bwrap").arg("--version").output().is_err() {
+        leave_out("bwrap (Debian: apt-get install bubblewrap)");
+        return None;
+    }
+    build_library("agentd-backend-sandbox");
+    Some(crate::program().env("AGENTD_BACKEND", "sandbox"))
+}
+
+/// What a script prints inside.
+async fn inside(daemon: &RunningProgram, options: Value, script: &str) -> Vec<String> {
+    let mut body = daemon.new_session("demo", &["/bin/bash", "-c", script]);
+    body["options"] = options;
+    let session = daemon.start_with(&body).await;
+    session.ended().await;
+    let lines = session.logs("").await;
+    session.delete().await;
+    lines
+}
+
+#[tokio::test]
+async fn an_agent_sees_no_other_process() {
+    let Some(program) = sandbox() else { return };
+    let daemon = program.start();
+    let script = "for process in /proc/[0-9]*; do read -r name < $process/comm; echo $name; done";
+    let mut seen = inside(&daemon, json!({}), script).await;
+    seen.sort();
+    seen.dedup();
+    // The agent, and the first process.
+    assert_eq!(seen, ["bash", "bwrap"]);
+    let script = format!("kill -0 {} && echo reached", daemon.pid());
+    let reached = inside(&daemon, json!({}), &script).await;
+    assert!(!reached.contains(&"reached".to_owned()), "{reached:?}");
+}
+
+#[tokio::test]
+async fn only_the_working_directory_can_be_written() {
+    let Some(program) = sandbox() else { return };
+    let daemon = program.start();
+    let outside = tempfile::tempdir_in("/var").unwrap();
+    let listed = tempfile::tempdir_in("/var").unwrap();
+    let name = format!("agentd-test-{}", std::process::id());
+    let script = format!(
+        "echo mine > here; echo x > {}/f || echo refused; echo y > {}/f; \
+         mount -o remount,rw / || echo kept; \
+         find / -maxdepth 2 -type d -not -path '/proc*' 2>/dev/null | while read -r d; do \
+         (echo x > $d/{name}) 2>/dev/null && echo wrote $d; done",
+        outside.path().display(),
+        listed.path().display()
+    );
+    let lines = inside(&daemon, json!({"write": [listed.path()]}), &script).await;
+    let said = |word: &str| lines.iter().any(|line| line == word);
+    assert!(said("refused") && said("kept"), "{lines:?}");
+    // What it could write was its own, or listed.
+    assert!(said("wrote /tmp"), "{lines:?}");
+    let mut find = Command::new("find");
+    find.args(["/", "-maxdepth", "3", "-path", "/proc", "-prune", "-o"]);
+    let found = find.args(["-name", &name, "-print"]).output().unwrap();
+    let found = String::from_utf8(found.stdout).unwrap();
+    let file = listed.path().join(&name);
+    assert_eq!(found.lines().collect::<Vec<_>>(), [file.to_str().unwrap()]);
+    let work = daemon.work_dir();
+    assert_eq!(fs::read_to_string(work.join("here")).unwrap(), "mine\n");
+    assert_eq!(fs::read_to_string(listed.path().join("f")).unwrap(), "y\n");
+    assert!(!outside.path().join("f").exists());
+}
+
+#[tokio::test]
+async fn there_is_no_network_unless_it_is_asked_for() {
+    let Some(program) = sandbox() else { return };
+    let daemon = program.start();
+    let port = daemon.address().port();
+    let script = format!("(exec 3<>/dev/tcp/127.0.0.1/{port}) && echo reached; ls /sys/class/net");
+    let script = format!("{script}; cut -d: -f1 /proc/net/dev | tail -n +3");
+    let alone = inside(&daemon, json!({}), &script).await;
+    assert!(!alone.contains(&"reached".to_owned()), "{alone:?}");
+    assert_eq!(alone.last().map(|line| line.trim()), Some("lo"));
+    let with_it = inside(&daemon, json!({"network": "host"}), &script).await;
+    assert!(with_it.contains(&"reached".to_owned()), "{with_it:?}");
+}
+
+#[tokio::test]
+async fn what_is_the_daemons_or_the_persons_is_not_there() {
+    let Some(program) = sandbox() else { return };
+    let daemon = program
+        .env("DATABASE_PASSWORD", "sesame-of-the-daemon")
+        .env("OPENAI_API_KEY", "sk-of-the-agent")
+        .start();
+    let state = daemon.state_dir();
+    let home = state.parent().unwrap();
+    fs::create_dir(home.join("tools")).unwrap();
+    fs::write(home.join("tools/hello"), "#!/bin/sh\necho hello\n").unwrap();
+    fs::write(home.join("diary"), "private").unwrap();
+    let script = format!(
+        "env; cat /proc/*/environ | tr '\\0' '\\n'; cat /proc/*/cmdline; cat {}/token; \
+         ls {}; cat tools/hello ../tools/hello; ls /run",
+        state.display(),
+        home.display()
+    );
+    let options = json!({"read": [home.join("tools")]});
+    let lines = inside(&daemon, options, &script).await;
+    let text = lines.join("\n");
+    for secret in ["sesame-of-the-daemon", &daemon.token, "diary"] {
+        assert!(!text.contains(secret), "{secret}: {text}");
+    }
+    assert!(text.contains("OPENAI_API_KEY=sk-of-the-agent"), "{text}");
+    assert!(text.contains("echo hello"), "{text}");
+}
+
+#[tokio::test]
+async fn limits_are_those_of_every_process() {
+    let Some(program) = sandbox() else { return };
+    let daemon = program.start();
+    let limits = json!({"open_files": 77, "memory_mb": 512, "file_size_mb": 3, "cpu_seconds": 9});
+    let options = json!({"limits": limits});
+    let script = "ulimit -n; ulimit -v; ulimit -f; ulimit -t; ulimit -c";
+    let lines = inside(&daemon, options, script).await;
+    assert_eq!(lines, ["77", "524288", "3072", "9", "0"]);
+}
+
+#[tokio::test]
+async fn what_would_show_what_is_hidden_is_refused() {
+    let Some(program) = sandbox() else { return };
+    let daemon = program.start();
+    let state = daemon.state_dir();
+    let home = state.parent().unwrap().to_owned();
+    let refusal = async |change: Value| {
+        let mut body = daemon.new_session("demo", &["true"]);
+        for (name, value) in change.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        daemon.create(&body).await.problem(422, "refused").detail
+    };
+    for directory in [Path::new("/"), &home, &state, Path::new("/tmp")] {
+        let detail = refusal(json!({"working_dir": directory})).await;
+        assert!(detail.contains("cannot be shown"), "{detail}");
+    }
+    let link = daemon.work_dir().join("link");
+    std::os::unix::fs::symlink(&state, &link).unwrap();
+    let detail = refusal(json!({"options": {"read": [link]}})).await;
+    assert!(detail.contains("the daemon's own"), "{detail}");
+    let detail = refusal(json!({"options": {"network": "internet"}})).await;
+    assert!(detail.contains("unknown variant `internet`"), "{detail}");
+    let detail = refusal(json!({"options": {"limits": {"open_files": 0}}})).await;
+    assert!(detail.contains("nonzero"), "{detail}");
+    fs::write(home.join("agent"), "#!/bin/sh\n").unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(home.join("agent"), executable).unwrap();
+    let detail = refusal(json!({"command": [home.join("agent")]})).await;
+    assert!(detail.contains("is hidden in the sandbox"), "{detail}");
+}
+
+#[tokio::test]
+async fn the_keys_of_an_interrupt_are_for_the_agent() {
+    let Some(program) = sandbox() else { return };
+    let daemon = program.start();
+    let script =
+        "trap 'echo interrupted' INT; echo ready; until read line; do :; done; echo \"got $line\"";
+    let session = daemon.script("demo", script).await;
+    let mut terminal = session.terminal("").await;
+    terminal.shows("ready").await;
+    terminal.type_keys("\x03").await;
+    terminal.shows("interrupted").await;
+    terminal.type_keys("line\r").await;
+    assert_eq!(terminal.closed().await, 4000);
+    assert!(terminal.text().contains("got line"), "{}", terminal.text());
+}
+
+#[tokio::test]
+async fn a_sandbox_ends_with_its_daemon() {
+    let Some(program) = sandbox() else { return };
+    let mut daemon = program.start();
+    let script = "trap '' HUP TERM; echo ready; while :; do sleep 1; done";
+    let session = daemon.script("demo", script).await;
+    // Before that it would be the next daemon that ends it.
+    session.terminal("").await.shows("ready").await;
+    let pid = session.show().await.pid.unwrap().cast_signed();
+    daemon.signal(Signal::KILL);
+    daemon.ended().await;
+    let gone = async || (!is_alive(pid)).then_some(());
+    eventually("the end of the sandbox", gone).await;
+}
+
+#[tokio::test]
+async fn without_bwrap_the_service_says_what_to_install() {
+    build_library("agentd-backend-sandbox");
+    let empty = tempfile::tempdir().unwrap();
+    let program = crate::program()
+        .env("AGENTD_BACKEND", "sandbox")
+        .env("PATH", empty.path());
+    let ended = program.ends().await;
+    assert_eq!(ended.code, Some(69), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains(
+            "Error: `bwrap` is not on the daemon's PATH\n\
+             hint: install bubblewrap: apt-get install bubblewrap\n"
+        ),
+        "{}",
+        ended.stderr
+    );
+}

@@ -1,0 +1,175 @@
+//! The `sandbox` backend: the agent is a program on a terminal of the daemon, in namespaces that
+//! `bwrap` makes for it. It sees no other process, writes to its working directory and nowhere else,
+//! and has no network unless it is given one.
+
+mod options;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use agentd_plugin_api::prelude::*;
+use agentd_plugin_api::tokio::process::Command;
+use agentd_plugin_api::{environment, program, threads};
+
+use crate::options::{Network, Options};
+
+/// Empty for an agent: homes, and where services and users have their sockets.
+const HIDDEN: [&str; 5] = ["/home", "/root", "/run", "/tmp", "/var/tmp"];
+
+/// What an agent has of the daemon's variables, beside those that go into a container too.
+const PASSED_ON: [&str; 8] = [
+    "PATH", "HOME", "SHELL", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ",
+];
+
+const BWRAP: &str = "bwrap --unshare-all --unshare-user --cap-drop ALL --die-with-parent";
+
+/// The signals of a terminal and of an end, which are for the agent: `bwrap` ends after it.
+const SIGNALS: &str = "HUP,INT,QUIT,TERM,TSTP";
+
+struct Sandbox {
+    host: Host,
+    /// What no agent may see.
+    state_dir: String,
+}
+
+impl Backend for Sandbox {
+    type Session = Terminal;
+
+    fn manifest() -> Manifest {
+        Manifest::new("sandbox", env!("CARGO_PKG_VERSION"))
+            .capabilities([Capability::Terminal, Capability::Interactive])
+            .options_schema(Options::schema())
+            .on_terminals()
+    }
+
+    async fn connect(host: Host, config: Config) -> Result<Self> {
+        let path = std::env::var_os("PATH");
+        if program::find(OsStr::new("bwrap"), path.as_deref(), Path::new("/")).is_none() {
+            return Err(Error::unavailable("`bwrap` is not on the daemon's PATH")
+                .hint("install bubblewrap: apt-get install bubblewrap"));
+        }
+        try_out(&host).await?;
+        let state_dir = resolved(&config.state_dir)
+            .ok_or_else(|| Error::invalid("the state directory has no name in UTF-8"))?;
+        Ok(Sandbox { host, state_dir })
+    }
+
+    async fn start(&self, spec: SessionSpec, events: SessionEvents) -> Result<Terminal> {
+        let state_dir = self.state_dir.clone();
+        // Paths may be on a file system that does not answer.
+        let program = threads::blocking(move || sandboxed(&spec, &state_dir)).await??;
+        self.host.run(program, events).await
+    }
+}
+
+/// Whether the kernel lets `bwrap` make namespaces. It leaves an orphan behind, which the daemon reaps
+/// where that is of another session.
+async fn try_out(host: &Host) -> Result<()> {
+    let mut command = Command::new("setsid");
+    command
+        .args(BWRAP.split(' '))
+        .args(["--ro-bind", "/", "/", "true"]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let spawning = host.spawning();
+    let child = command.kill_on_drop(true).spawn()?;
+    spawning.claim(child.id().unwrap_or_default());
+    let output = child.wait_with_output().await?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(
+        Error::unavailable(format!("no sandbox can be made: {reason}"))
+            .hint("see `sysctl user.max_user_namespaces`, and AppArmor's profile of bwrap"),
+    )
+}
+
+/// The agent, with what puts it into its sandbox. Its variables are inherited: all arguments can be
+/// read by every user of the machine.
+fn sandboxed(spec: &SessionSpec, state_dir: &str) -> Result<Program> {
+    let options = Options::parse(spec.options.clone())?;
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let hidden = HIDDEN.iter().map(PathBuf::from).chain(home);
+    let hidden = hidden.filter_map(|path| resolved(&path).filter(|path| path != "/"));
+    let hidden: Vec<String> = hidden.chain([state_dir.to_owned()]).collect();
+    let shown = |path: &PathBuf| shown(path, &hidden, state_dir);
+    let read = options.read.iter().map(shown).collect::<Result<Vec<_>>>()?;
+    let write = options
+        .write
+        .iter()
+        .map(shown)
+        .collect::<Result<Vec<_>>>()?;
+    let directory = shown(&spec.working_dir)?;
+    // Names are looked up with it, and it may lead into what is hidden.
+    let resolver = resolved(Path::new("/etc/resolv.conf"));
+
+    let limits = options.limits.iter();
+    let limits: Vec<String> = limits.map(|(limit, most)| limit.argument(*most)).collect();
+    let ignore = format!("--ignore-signal={SIGNALS}");
+    let default = format!("--default-signal={SIGNALS}");
+    let mut words = vec!["prlimit", "--core=0"];
+    words.extend(limits.iter().map(String::as_str));
+    words.extend(["env", &ignore]);
+    words.extend(BWRAP.split(' '));
+    if options.network == Network::Host {
+        words.push("--share-net");
+    }
+    words.extend("--ro-bind / / --dev /dev --proc /proc".split(' '));
+    for path in &hidden {
+        words.extend(["--tmpfs", path]);
+    }
+    for path in resolver.iter().chain(&read) {
+        words.extend(["--ro-bind", path, path]);
+    }
+    for path in write.iter().chain([&directory]) {
+        words.extend(["--bind", path, path]);
+    }
+    words.extend(["--chdir", &directory, "--", "env", &default, "--"]);
+    words.extend(spec.command.iter().map(String::as_str));
+
+    let mut program = Program::of(spec);
+    program.command = words.into_iter().map(str::to_owned).collect();
+    program.stands_in = true;
+    program.inherits = false;
+    let passed_on = PASSED_ON.map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+    program.env = passed_on.into_iter().flatten().collect();
+    program.env.extend(environment::for_container(&spec.env));
+
+    let path = program.env.get("PATH").map(OsStr::new);
+    let file = program::require(&spec.command[0], path, &spec.working_dir)?.canonicalize()?;
+    let is_in = |all: &[String]| all.iter().any(|directory| file.starts_with(directory));
+    if is_in(&hidden) && !is_in(&[read, write, vec![directory]].concat()) {
+        let file = file.display();
+        return Err(Error::refused(format!("`{file}` is hidden in the sandbox"))
+            .hint("show its directory with the option `read`"));
+    }
+    Ok(program)
+}
+
+/// A path without links.
+fn resolved(path: &Path) -> Option<String> {
+    let resolved = path.canonicalize().ok()?;
+    resolved.into_os_string().into_string().ok()
+}
+
+/// The same, if it does not show what is hidden as a whole.
+fn shown(path: &Path, hidden: &[String], state_dir: &str) -> Result<String> {
+    let refused =
+        |why: &str| Error::refused(format!("`{}` cannot be shown: {why}", path.display()));
+    let resolved = resolved(path).filter(|_| path.is_absolute());
+    let resolved = resolved.ok_or_else(|| refused("it is not there, or not absolute"))?;
+    if Path::new(&resolved).starts_with(state_dir) {
+        return Err(refused("it is the daemon's own"));
+    }
+    let is_in = |hidden: &&String| Path::new(hidden).starts_with(&resolved);
+    match hidden.iter().find(is_in) {
+        None => Ok(resolved),
+        Some(whole) => Err(refused(&format!("`{whole}` is hidden")).hint("use a directory in it")),
+    }
+}
+
+export_backend!(Sandbox);
