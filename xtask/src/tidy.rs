@@ -44,6 +44,11 @@ const RULES: &[Rule] = &[
         never: &["abi_stable"],
     },
     Rule {
+        manifest: "plugins/ssh",
+        may_use: &["agentd-plugin-api"],
+        never: &["abi_stable"],
+    },
+    Rule {
         manifest: "plugins/tmux",
         may_use: &["agentd-plugin-api"],
         never: &["abi_stable"],

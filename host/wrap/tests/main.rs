@@ -23,6 +23,7 @@ mod sandbox;
 mod sessions;
 mod shutdown;
 mod sizes;
+mod ssh;
 mod startup;
 mod stuck;
 mod terminal;
