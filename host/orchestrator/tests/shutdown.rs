@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use agentd_api::{Agent, AgentStatus};
-use agentd_host::testing::{RunningProgram, TestProgram, build_library, leave_out};
+use agentd_host::testing::{RunningProgram, TestBackend, TestProgram, eventually, leave_out};
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::program::program;
 use crate::reconcile::{shown, until};
+
+/// No shutdown takes longer.
+const LONGEST: Duration = Duration::from_secs(12);
 
 const POLICIES: [&str; 3] = ["never", "on-failure", "always"];
 
@@ -24,23 +27,16 @@ async fn again(mut daemon: RunningProgram, next: TestProgram) -> RunningProgram 
     next.start_after(daemon)
 }
 
-/// None where there is no tmux.
-fn tmux() -> Option<impl Fn() -> TestProgram> {
-    if std::process::Command::new("tmux")
-        .arg("-V")
-        .output()
-        .is_err()
-    {
-        leave_out("tmux is not installed");
-        return None;
-    }
-    build_library("agentd-backend-tmux");
-    let socket = format!("shutdown-{}", uuid::Uuid::new_v4());
-    Some(move || {
-        program()
-            .env("AGENTD_BACKEND", "tmux")
-            .env("AGENTD_TMUX_SOCKET", &socket)
-    })
+/// A backend; none, with the reason printed, where its tool is missing.
+fn there(backend: Result<TestBackend, String>) -> Option<TestBackend> {
+    backend.map_err(|missing| leave_out(&missing)).ok()
+}
+
+/// A service on the backend. Agents work where the daemon does, which is to be theirs.
+fn start(backend: &TestBackend, program: TestProgram) -> RunningProgram {
+    let daemon = backend.configure(program).start();
+    backend.give(daemon.work_dir());
+    daemon
 }
 
 async fn delete_all(daemon: &RunningProgram, agents: &[Agent]) {
@@ -51,14 +47,18 @@ async fn delete_all(daemon: &RunningProgram, agents: &[Agent]) {
 }
 
 /// Agents that ended with the service are stopped, and those that always run do so again.
-async fn ends_with_the_service(program: impl Fn() -> TestProgram) {
+async fn ends_with_the_service(backend: &TestBackend) {
     let hasty = || program().env("AGENTD_RESTART_BACKOFF_MS", "10");
-    let daemon = hasty().start();
+    let daemon = start(backend, hasty());
     let mut agents = Vec::new();
     for policy in POLICIES {
         agents.push(create(&daemon, policy, policy, "read line").await);
     }
-    let daemon = again(daemon, hasty()).await;
+    let mut daemon = daemon;
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.ended().await.code(), Some(0), "{}", daemon.log());
+    assert_eq!(backend.sessions(), 0, "nothing of them is left");
+    let daemon = backend.configure(hasty()).start_after(daemon);
     until(&daemon, &agents[2].id, "the restart", |agent| {
         (agent.restarts, agent.status) == (1, AgentStatus::Running)
     })
@@ -77,26 +77,33 @@ async fn ends_with_the_service(program: impl Fn() -> TestProgram) {
 
 #[tokio::test]
 async fn a_pty_agent_ends_with_the_service() {
-    ends_with_the_service(program).await;
+    ends_with_the_service(&TestBackend::pty()).await;
 }
 
 #[tokio::test]
 async fn a_tmux_agent_ends_with_the_service() {
-    let Some(tmux) = tmux() else { return };
-    ends_with_the_service(tmux).await;
+    if let Some(tmux) = there(TestBackend::tmux()) {
+        ends_with_the_service(&tmux).await;
+    }
 }
 
 #[tokio::test]
-async fn agents_that_are_left_running_are_all_adopted() {
-    let Some(tmux) = tmux() else { return };
-    let left = || tmux().env("AGENTD_SHUTDOWN_LEAVE_RUNNING", "true");
-    let daemon = left().start();
+async fn a_container_ends_with_the_service() {
+    if let Some(docker) = there(TestBackend::docker()) {
+        ends_with_the_service(&docker).await;
+    }
+}
+
+/// All of them are the same as before in the next service.
+async fn are_left_running(backend: &TestBackend) {
+    let left = || program().env("AGENTD_SHUTDOWN_LEAVE_RUNNING", "true");
+    let daemon = start(backend, left());
     let mut agents = Vec::new();
     for number in 0..8 {
         let policy = POLICIES[number % 3];
         agents.push(create(&daemon, &format!("a{number}"), policy, "read line").await);
     }
-    let daemon = again(daemon, left()).await;
+    let daemon = again(daemon, backend.configure(left())).await;
     for agent in &agents {
         let adopted = shown(&daemon, &agent.id).await;
         assert_eq!(
@@ -109,27 +116,74 @@ async fn agents_that_are_left_running_are_all_adopted() {
     let health = daemon.get("/health?verbose=1").await.json();
     assert_eq!(health["reconcile"]["counts"], json!({"adopted": 8}));
     delete_all(&daemon, &agents).await;
+    assert_eq!(backend.sessions(), 0);
 }
 
 #[tokio::test]
-async fn all_agents_end_at_the_same_time() {
-    let daemon = program().start();
+async fn agents_in_tmux_that_are_left_running_are_all_adopted() {
+    if let Some(tmux) = there(TestBackend::tmux()) {
+        are_left_running(&tmux).await;
+    }
+}
+
+#[tokio::test]
+async fn containers_that_are_left_running_are_all_adopted() {
+    if let Some(docker) = there(TestBackend::docker()) {
+        are_left_running(&docker).await;
+    }
+}
+
+/// Each of them takes two seconds for its end; one after another they would take longer than a
+/// shutdown may. What they wrote is there afterwards.
+async fn all_end_at_the_same_time(backend: &TestBackend, count: usize) {
+    let daemon = start(backend, program());
     let slow = "trap 'sleep 2; exit 0' TERM HUP; echo ready; while :; do sleep 0.1; done";
-    for number in 0..8 {
-        let agent = create(&daemon, &format!("a{number}"), "never", slow).await;
-        let logs = format!("/agents/{}/logs", agent.id);
-        agentd_host::testing::eventually("the trap", async || {
-            daemon.get(&logs).await.body.contains("ready").then_some(())
-        })
-        .await;
+    let mut agents = Vec::new();
+    for number in 0..count {
+        agents.push(create(&daemon, &format!("a{number}"), "never", slow).await);
+    }
+    for agent in &agents {
+        ready(&daemon, agent).await;
     }
     let asked = Instant::now();
-    let daemon = again(daemon, program()).await;
-    assert!(
-        asked.elapsed() < Duration::from_secs(14),
-        "{:?}",
-        asked.elapsed()
-    );
+    let mut daemon = daemon;
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.ended().await.code(), Some(0), "{}", daemon.log());
+    let took = asked.elapsed();
+    assert!(took < LONGEST, "{took:?}\n{}", daemon.log());
+    assert_eq!(backend.sessions(), 0);
+    let daemon = backend.configure(program()).start_after(daemon);
     let page = daemon.get("/agents?status=stopped").await.json();
-    assert_eq!(page["total"], 8);
+    assert_eq!(page["total"], count);
+    for agent in &agents {
+        ready(&daemon, agent).await;
+    }
+}
+
+/// Waits until it has said so.
+async fn ready(daemon: &RunningProgram, agent: &Agent) {
+    let logs = format!("/agents/{}/logs", agent.id);
+    eventually("what it wrote", async || {
+        daemon.get(&logs).await.body.contains("ready").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn all_pty_agents_end_at_the_same_time() {
+    all_end_at_the_same_time(&TestBackend::pty(), 8).await;
+}
+
+#[tokio::test]
+async fn all_tmux_agents_end_at_the_same_time() {
+    if let Some(tmux) = there(TestBackend::tmux()) {
+        all_end_at_the_same_time(&tmux, 40).await;
+    }
+}
+
+#[tokio::test]
+async fn all_containers_end_at_the_same_time() {
+    if let Some(docker) = there(TestBackend::docker()) {
+        all_end_at_the_same_time(&docker, 8).await;
+    }
 }

@@ -47,6 +47,15 @@ impl TestBackend {
         }
     }
 
+    /// How many sessions or containers there are in the tool.
+    pub fn sessions(&self) -> usize {
+        match self {
+            TestBackend::Pty => 0,
+            TestBackend::Tmux(server) => server.list(&["list-sessions"]).len(),
+            TestBackend::Docker(engine) => engine.list(&["ps", "--all", "--quiet"]).len(),
+        }
+    }
+
     /// Makes a directory one that agents may work in: a container's is never root's.
     pub fn give(&self, directory: &Path) {
         if let TestBackend::Docker(_) = self {
