@@ -137,15 +137,10 @@ impl Place {
 
     /// Asks tmux how the pane stands.
     pub async fn pane(&self, server: &Server) -> Result<Pane, Failure> {
-        let format = "#{pane_dead} #{pane_pid} #{pane_dead_status} #{pane_dead_signal} #{pid}";
-        let asked = server
-            .run(&["display-message", "-p", "-t", &self.pane, format])
-            .await;
-        match asked {
-            Ok(printed) => Ok(self.read(printed.trim_end_matches('\n'))),
-            Err(Failure::Refused(_)) => Ok(Pane::Gone),
-            Err(failure) => Err(failure),
-        }
+        let panes = server.panes().await?;
+        Ok(panes
+            .get(&self.pane)
+            .map_or(Pane::Gone, |fields| self.read(fields)))
     }
 
     /// The processes of the agent `id`. Where its first process may have been reaped, it is known

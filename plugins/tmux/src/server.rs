@@ -1,16 +1,18 @@
 //! Running the tmux program.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentd_plugin_api::{Config, Error, Result, environment, program};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
 /// The oldest version that reports which signal ended a pane (`#{pane_dead_signal}`).
 const OLDEST: (u32, u32) = (3, 3);
@@ -26,7 +28,19 @@ pub struct Server {
     /// Of the clients, and so of a server that one of them starts: nothing of the daemon's own is
     /// in it.
     environment: BTreeMap<OsString, OsString>,
+    panes: Arc<Mutex<Option<Panes>>>,
 }
+
+/// All panes of a server, and when they were asked for.
+#[derive(Clone, Debug)]
+struct Panes {
+    begun: Instant,
+    /// By their ids, what [`PANE`] says of them.
+    all: Arc<HashMap<String, String>>,
+}
+
+/// What is asked of each pane, after its id.
+const PANE: &str = "#{pane_dead} #{pane_pid} #{pane_dead_status} #{pane_dead_signal} #{pid}";
 
 /// Why tmux did not run a command.
 #[derive(Debug)]
@@ -73,6 +87,7 @@ impl Server {
             program,
             label: label.to_owned(),
             environment,
+            panes: Arc::default(),
         };
         server.check_version().await?;
         Ok(server)
@@ -120,6 +135,36 @@ impl Server {
             .finish(input)
             .await?;
         Ok(String::from_utf8_lossy(&printed).into_owned())
+    }
+
+    /// How all panes stand after this call: its fields are whether it is dead, the number of its
+    /// process, the code or the signal with which that has ended, and the number of the server. Many
+    /// that ask at once share an answer, since a client takes longer than the question.
+    pub async fn panes(&self) -> Result<Arc<HashMap<String, String>>, Failure> {
+        let asked = Instant::now();
+        let mut last = self.panes.lock().await;
+        if let Some(Panes { begun, all }) = &*last
+            && *begun >= asked
+        {
+            return Ok(all.clone());
+        }
+        let begun = Instant::now();
+        let format = format!("#{{pane_id}} {PANE}");
+        let printed = match self.run(&["list-panes", "-a", "-F", &format]).await {
+            // There is no pane at all.
+            Err(Failure::Refused(_)) => String::new(),
+            printed => printed?,
+        };
+        let pane = |line: &str| {
+            let (id, fields) = line.split_once(' ')?;
+            Some((id.to_owned(), fields.to_owned()))
+        };
+        let all = Arc::new(printed.lines().filter_map(pane).collect());
+        *last = Some(Panes {
+            begun,
+            all: Arc::clone(&all),
+        });
+        Ok(all)
     }
 
     /// Begins a client in a directory, which is that of what it begins; it starts the server if
