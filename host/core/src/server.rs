@@ -15,6 +15,9 @@ use crate::instance::Instance;
 
 /// Together with what `service.rs` adds these stay below the 12 seconds that a shutdown may take.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
+/// Of the grace, this is kept for each session, to be removed after its end.
+const REMOVAL: Duration = Duration::from_millis(15);
+const LEAST_GRACE: Duration = Duration::from_secs(3);
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(10_500);
 const CONNECTIONS_LIMIT: Duration = Duration::from_millis(500);
 const AT_END_LIMIT: Duration = Duration::from_millis(400);
@@ -66,10 +69,13 @@ impl Server {
             }
             tracing::info!("shutting down; {} sessions stay", sessions.list().len());
         } else {
-            tracing::info!("shutting down; ending {} sessions", sessions.list().len());
+            let count = sessions.list().len();
+            tracing::info!("shutting down; ending {count} sessions");
+            let removals = REMOVAL * u32::try_from(count).unwrap_or(u32::MAX);
+            let grace = SHUTDOWN_GRACE.saturating_sub(removals).max(LEAST_GRACE);
             // In a task: a library may block the thread that its end is asked for on.
             let all = sessions.clone();
-            let ends = tokio::spawn(async move { all.end_all(SHUTDOWN_GRACE).await });
+            let ends = tokio::spawn(async move { all.end_all(grace).await });
             if timeout(SHUTDOWN_LIMIT, ends).await.is_err() {
                 tracing::warn!("some sessions did not end in time");
             }

@@ -160,6 +160,27 @@ async fn all_end_at_the_same_time(backend: &TestBackend, count: usize) {
     }
 }
 
+/// Agents that nothing but a kill ends are killed early enough for their sessions to be removed.
+#[tokio::test]
+async fn many_deaf_tmux_agents_end_in_time() {
+    let Some(tmux) = there(TestBackend::tmux()) else {
+        return;
+    };
+    let daemon = start(&tmux, program());
+    let deaf = "trap '' TERM HUP; echo ready; while :; do sleep 100; done";
+    let mut agents = Vec::new();
+    for number in 0..60 {
+        agents.push(create(&daemon, &format!("a{number}"), "never", deaf).await);
+    }
+    for agent in &agents {
+        ready(&daemon, agent).await;
+    }
+    let mut daemon = daemon;
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.ended().await.code(), Some(0), "{}", daemon.log());
+    assert_eq!(tmux.sessions(), 0, "{}", daemon.log());
+}
+
 /// Waits until it has said so.
 async fn ready(daemon: &RunningProgram, agent: &Agent) {
     let logs = format!("/agents/{}/logs", agent.id);

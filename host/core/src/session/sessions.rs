@@ -7,6 +7,7 @@ use agentd_api::{NewSession, Size};
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::life::Asked;
 use super::sweeper::sweep;
@@ -300,7 +301,12 @@ impl Sessions {
 
 impl Shared {
     async fn end(&self, session: &Arc<Session>, asked: Asked, grace: Duration) -> Result<()> {
-        let end = Box::pin(session.end(asked, grace));
+        let begun = Instant::now();
+        let end = Box::pin(async move {
+            // What was done before counts too.
+            let grace = grace.saturating_sub(begun.elapsed());
+            session.end(asked, grace).await
+        });
         self.observer.end(session, end).await
     }
 
