@@ -13,7 +13,7 @@ use crate::table::fields;
 use crate::verb::logs::Logs;
 use crate::verb::name::parse_name;
 use crate::verb::send::Send;
-use crate::verb::{info, session_text};
+use crate::verb::{doctor, info, session_text};
 use crate::visible::visible;
 
 mod create;
@@ -58,6 +58,8 @@ pub(crate) enum OrchestratorVerb {
     Restart(Agents),
     /// End agents and forget them
     Delete(Delete),
+    /// Find out what does not work, and why: also of the database, and who uses it
+    Doctor,
 }
 
 #[derive(Debug, Args)]
@@ -119,6 +121,7 @@ impl OrchestratorVerb {
             OrchestratorVerb::Logs(logs) => logs.run(connection, output).await,
             OrchestratorVerb::Sessions(sessions) => sessions.run(connection, output).await,
             OrchestratorVerb::Send(send) => send.run(connection).await,
+            OrchestratorVerb::Doctor => doctor::doctor(connection, output).await,
             OrchestratorVerb::Stop(agents) => {
                 let stop = async |agent: Agent| client.stop_agent(&agent.id).await;
                 agents.each(connection, stop).await

@@ -16,6 +16,7 @@ use crate::token::Token;
 use crate::visible::visible;
 
 mod database;
+mod holder;
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -51,7 +52,10 @@ impl Verdict {
 /// `doctor`: looks at everything between this command and a running session.
 pub(crate) async fn doctor(connection: &Connection, output: &mut Output) -> Outcome {
     let mut checks = vec![state_directory(), token(&connection.token)];
-    checks.extend(state_dir().and_then(|dir| database::database(&dir)));
+    if let Some(dir) = state_dir() {
+        checks.extend(database::database(&dir));
+        checks.extend(holder::holder(&dir));
+    }
     checks.extend(service(connection).await);
     checks.push(plugin_directories());
     checks.push(terminal());

@@ -71,6 +71,10 @@ impl Service {
         &self.url
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn state_dir(&self) -> &Path {
         self.state.path()
     }
