@@ -64,6 +64,25 @@ test('stop, restart and delete, each with the right question', async () => {
   expect((await call('GET', `/agents/${made.id}`)).status).toBe(404);
 });
 
+test('an agent that cannot be ended is deleted all the same, when that is asked for', async () => {
+  const made = await create({ command: ['sh', '-c', 'read line'] });
+  const detail = 'its backend is gone';
+  const refuse = (route: Route) =>
+    route.request().method() === 'DELETE'
+      ? route.fulfill({ status: 503, contentType: 'application/problem+json', body: JSON.stringify({ title: 'unavailable', code: 'backend-unavailable', detail }) })
+      : route.continue();
+  // Not what is asked by force, which has a query.
+  await page.route(`**/agents/${made.id}`, refuse);
+  await page.getByRole('button', { name: `Delete ${made.name}` }).click();
+  const dialog = page.getByRole('dialog', { name: `Delete ${made.name}?` });
+  await dialog.getByRole('button', { name: 'Delete', exact: true }).click();
+  await dialog.getByText(detail).waitFor();
+  await dialog.getByRole('button', { name: 'Delete anyway' }).click();
+  await row(made.name).waitFor({ state: 'detached' });
+  expect((await call('GET', `/agents/${made.id}`)).status).toBe(404);
+  await page.unroute(`**/agents/${made.id}`);
+});
+
 test('an agent is made in the dialog', async () => {
   const name = `ui-made-${process.pid}`;
   await page.getByRole('button', { name: 'New agent' }).click();
