@@ -61,11 +61,8 @@ enum Command {
     },
     /// Measures, beside a reference in the same run
     Bench {
-        #[arg(value_enum)]
-        what: bench::Bench,
-        /// Print JSON instead of a table, where there is one
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        options: bench::Options,
     },
     /// Builds a release and copies it to where it is installed from
     Dist {
@@ -91,7 +88,7 @@ fn main() -> ExitCode {
         } => run::run(service, release, &flags),
         Command::Test { options } => test::run(&options),
         Command::Soak { options } => soak::run(&options),
-        Command::Bench { what, json } => bench::run(what, json),
+        Command::Bench { options } => bench::run(&options),
         Command::Dist { dest } => dist::run(&dest),
     };
     match done {

@@ -20,7 +20,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
-use agentd_api::terminal::Mode;
+use agentd_api::terminal::{Mode, TerminalQuery};
 use agentd_api::{Session, State};
 use clap::Args;
 use tokio::time::sleep;
@@ -52,29 +52,39 @@ pub(crate) struct Attach {
 
 impl Attach {
     pub(crate) async fn run(self, connection: &Connection) -> Outcome {
+        self.run_of(None, connection).await
+    }
+
+    /// Of the newest session, or of the earlier one that a client names.
+    pub(crate) async fn run_of(self, session: Option<String>, connection: &Connection) -> Outcome {
         let info = connection
             .client
             .info()
             .await
             .map_err(|error| connection.explain(error))?;
         if info.has("terminal") {
-            self.view(connection).await
-        } else if info.has("attach-tmux") {
+            self.view(session, connection).await
+        } else if info.has("attach-tmux") && session.is_none() {
             self.run_attach_command(connection).await
         } else {
             let (noun, name) = (connection.service.noun(), &self.name);
             let backend = &info.backend_type;
             let message = format!("the active backend `{backend}` has no terminal to attach to");
-            Err(Failure::new(message).hint(format!(
-                "`agent {noun} logs {name} --follow` shows its output"
-            )))
+            let of = session.map_or("--follow".to_owned(), |id| format!("--session {id}"));
+            Err(Failure::new(message)
+                .hint(format!("`agent {noun} logs {name} {of}` shows its output")))
         }
     }
 
-    async fn view(self, connection: &Connection) -> Outcome {
+    async fn view(self, session: Option<String>, connection: &Connection) -> Outcome {
         let mode = if self.read_only { Mode::Ro } else { Mode::Rw };
         let console = connection.console(&self.name).await?;
-        let ending = viewer::view(console, mode, self.detach_keys, connection).await?;
+        let query = TerminalQuery {
+            mode,
+            session,
+            ..TerminalQuery::default()
+        };
+        let ending = viewer::view(console, query, self.detach_keys, connection).await?;
         ending.report(connection.service, &self.name)
     }
 

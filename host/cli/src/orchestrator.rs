@@ -45,7 +45,7 @@ pub(crate) enum OrchestratorVerb {
     /// Print and change when an agent is started again
     Policy(Policy),
     /// Show an agent in this terminal
-    Attach(Attach),
+    Attach(AgentAttach),
     /// Print what an agent has written
     Logs(AgentLogs),
     /// List the sessions of an agent that have ended
@@ -67,6 +67,22 @@ pub(crate) struct Show {
     /// The agent's name or id
     #[arg(value_parser = parse_name)]
     name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentAttach {
+    #[command(flatten)]
+    attach: Attach,
+    /// Show the last screen of an earlier session: its id, or `previous` for the one before the
+    /// newest
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+}
+
+impl AgentAttach {
+    async fn run(self, connection: &Connection) -> Outcome {
+        self.attach.run_of(self.session, connection).await
+    }
 }
 
 #[derive(Debug, Args)]

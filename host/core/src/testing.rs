@@ -1,4 +1,4 @@
-//! A harness for tests of the services from outside: the real service on a free port with a state
+//! A harness for tests and measurements of the services from outside: the real service on a free port with a state
 //! directory of its own, a client that can send anything, and a terminal that keeps
 //! what it was shown.
 
@@ -13,8 +13,10 @@ mod client;
 mod docker_engine;
 mod libraries;
 mod program;
+mod random;
 mod server;
 mod session;
+mod table;
 mod terminal;
 mod tmux_server;
 
@@ -27,10 +29,12 @@ pub use answer::Answer;
 pub use backend::TestBackend;
 pub use client::{TestClient, TestRequest};
 pub use docker_engine::DockerEngine;
-pub use libraries::{build_library, example_libraries, libraries};
+pub use libraries::{build_library, example_libraries, libraries, profile_dir};
 pub use program::{Ended, RunningProgram, SpawnedProgram, TestProgram};
+pub use random::Random;
 pub use server::TestServer;
 pub use session::TestSession;
+pub use table::{Table, median};
 pub use terminal::{Hello, TestTerminal};
 pub use tmux_server::TmuxServer;
 

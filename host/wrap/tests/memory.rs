@@ -1,7 +1,5 @@
 //! What agents and their viewers needed is given back.
 
-use std::fs;
-
 use agentd_host::testing::{RunningProgram, eventually};
 use futures_util::future::join_all;
 
@@ -11,14 +9,6 @@ use crate::program;
 const COLOURS: &str = "awk 'BEGIN { for (line = 0; line < 400; line++) { \
      for (cell = 0; cell < 80; cell++) printf \"\\033[38;2;%d;%d;7mx\", line % 256, cell; \
      print \"\" } print \"\\033[mdone\" }'; exec cat";
-
-/// Memory that is the program's own, in KiB (proc(5)).
-fn memory(program: &RunningProgram) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", program.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("RssAnon:"));
-    let number = line.unwrap().split_whitespace().nth(1);
-    number.unwrap().parse().unwrap()
-}
 
 /// Agents that are all watched at once, and then deleted; the memory that this took.
 async fn crowd(program: &RunningProgram) -> u64 {
@@ -30,7 +20,7 @@ async fn crowd(program: &RunningProgram) -> u64 {
         terminal.shows("done").await;
         terminals.push(terminal);
     }
-    let most = memory(program);
+    let most = program.memory("RssAnon");
     drop(terminals);
     for session in &sessions {
         session.delete().await;
@@ -41,11 +31,11 @@ async fn crowd(program: &RunningProgram) -> u64 {
 #[tokio::test]
 async fn memory_is_given_back_to_the_machine_when_the_agents_are_gone() {
     let program = program().env("AGENTD_SCREEN_IDLE_MS", "300").start();
-    let before = memory(&program);
+    let before = program.memory("RssAnon");
     let most = crowd(&program).await;
     let enough = before + (most - before) / 2;
     eventually("the memory that is given back", async || {
-        (memory(&program) < enough).then_some(())
+        (program.memory("RssAnon") < enough).then_some(())
     })
     .await;
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use agentd_api::client::{Console, Position, TerminalEvent, TerminalReader, TerminalWriter};
-use agentd_api::terminal::{ClientFrame, Mode, TerminalQuery};
+use agentd_api::terminal::{ClientFrame, TerminalQuery};
 use agentd_api::{ClientError, Size};
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
@@ -23,19 +23,18 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects; with a position, to go on from there.
+    /// Connects to what the query names; with a position, to go on from there.
     pub(super) async fn open(
         console: &Console,
-        mode: Mode,
+        query: &TerminalQuery,
         position: Option<Position>,
     ) -> Result<Link, ClientError> {
         let (seq, epoch) = position.map(|at| (at.seq, at.epoch)).unzip();
         let query = TerminalQuery {
-            mode,
             seq,
             epoch,
             ack: Some(1),
-            ..TerminalQuery::default()
+            ..query.clone()
         };
         let (reader, writer) = console.terminal(&query).await?.split();
         let (input, input_receiver) = mpsc::channel(WAITING);

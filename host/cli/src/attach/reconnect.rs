@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use agentd_api::client::{Console, Position};
-use agentd_api::terminal::Mode;
+use agentd_api::terminal::TerminalQuery;
 use agentd_api::{ClientError, Size};
 use tokio::time::{Instant, sleep};
 
@@ -19,7 +19,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// seen a notice on its screen, and the whole screen is drawn again.
 pub(super) async fn reconnect(
     console: &Console,
-    mode: Mode,
+    query: &TerminalQuery,
     mut position: Option<Position>,
     screen: &Screen,
     window: Option<Size>,
@@ -29,7 +29,7 @@ pub(super) async fn reconnect(
     let mut pause = FIRST_PAUSE;
     let mut first = true;
     loop {
-        let error = match Link::open(console, mode, position.clone()).await {
+        let error = match Link::open(console, query, position.clone()).await {
             Ok(link) => return Ok(link),
             Err(error) => error,
         };

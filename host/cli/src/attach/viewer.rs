@@ -3,7 +3,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use agentd_api::client::{Console, Position, TerminalEvent};
-use agentd_api::terminal::{Mode, ServerFrame, close};
+use agentd_api::terminal::{Mode, ServerFrame, TerminalQuery, close};
 use agentd_api::{ClientError, Size};
 use bytes::Bytes;
 use rustix::process::Signal;
@@ -32,7 +32,7 @@ const INTERRUPT: u8 = 3;
 /// A person's terminal that shows a session.
 struct Viewer {
     console: Console,
-    mode: Mode,
+    query: TerminalQuery,
     detach_keys: DetachKeys,
     input: Input,
     screen: Screen,
@@ -56,11 +56,11 @@ enum Broken {
 /// Shows the session until it ends or the person leaves. The terminal is as before then.
 pub(super) async fn view(
     console: Console,
-    mode: Mode,
+    query: TerminalQuery,
     detach_keys: DetachKeys,
     connection: &Connection,
 ) -> Result<Ending, Failure> {
-    let link = Link::open(&console, mode, None)
+    let link = Link::open(&console, &query, None)
         .await
         .map_err(|error| connection.explain(error))?;
     let state = Arc::new(ScreenState::default());
@@ -69,7 +69,7 @@ pub(super) async fn view(
     let (screen, written) = Screen::open(state)?;
     let mut viewer = Viewer {
         console,
-        mode,
+        query,
         input: Input::open(detach_keys.clone())?,
         detach_keys,
         screen,
@@ -96,7 +96,7 @@ impl Viewer {
                     Ok(link) => link,
                     Err(ending) => return Ok(ending),
                 },
-                Broken::Redraw => match Link::open(&self.console, self.mode, None).await {
+                Broken::Redraw => match Link::open(&self.console, &self.query, None).await {
                     Ok(link) => link,
                     Err(error) => return Ok(Ending::Lost(error)),
                 },
@@ -126,10 +126,10 @@ impl Viewer {
                     }
                 },
                 did = self.input.next(), if to_type.is_none() => match did {
-                    Did::Typed(bytes) if self.mode == Mode::Rw => to_type = Some(bytes),
+                    Did::Typed(bytes) if self.query.mode == Mode::Rw => to_type = Some(bytes),
                     Did::Typed(_) => {}
                     Did::Detached(bytes) => {
-                        if self.mode == Mode::Rw {
+                        if self.query.mode == Mode::Rw {
                             // Full only when the program does not read what it is given.
                             let _ = input.try_send(bytes);
                         }
@@ -215,9 +215,9 @@ impl Viewer {
     ) -> Result<Result<Link, Ending>, Failure> {
         let way_out = format!("{} or ctrl-c", self.detach_keys);
         let window = window();
-        let (console, screen) = (&self.console, &self.screen);
+        let (console, query, screen) = (&self.console, &self.query, &self.screen);
         let mut found = pin!(reconnect(
-            console, self.mode, position, screen, window, &way_out
+            console, query, position, screen, window, &way_out
         ));
         loop {
             tokio::select! {
@@ -247,7 +247,7 @@ impl Viewer {
 
     /// The session takes the size of this window, unless this viewer only watches.
     fn tell_size(&self, link: &Link) {
-        if self.mode == Mode::Rw
+        if self.query.mode == Mode::Rw
             && stdin().is_terminal()
             && let Some(size) = window()
         {

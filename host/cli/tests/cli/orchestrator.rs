@@ -131,6 +131,11 @@ fn earlier_sessions_are_listed_and_their_logs_read() {
             false => Err(run.stderr),
         }
     });
+    let shown = service
+        .agent(&["attach", "demo", "--session", "previous"])
+        .run();
+    assert_eq!(shown.code, Some(3), "{}", shown.stderr);
+    assert!(shown.stdout.contains(first.trim()), "{}", shown.stdout);
     let table = service.agent(&["sessions", "demo"]).run().succeeded();
     let rows: Vec<Vec<&str>> = table
         .lines()

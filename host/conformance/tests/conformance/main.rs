@@ -10,14 +10,13 @@
 
 mod cargo;
 mod docker;
-#[path = "../../../../plugins/docker/tests/docker/engine.rs"]
-mod engine;
 mod faulty;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use agentd_conformance::{Outcome, Report, Settings, Verdict, run, work};
+use agentd_host::testing::{DockerEngine, TmuxServer};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
@@ -148,7 +147,7 @@ fn pty_conforms(library: &Path) -> Result<(), Failed> {
 
 /// In namespaces of its own, with a terminal of the daemon.
 fn sandbox() -> Result<(), Failed> {
-    if engine::find("bwrap").is_none() {
+    if Command::new("bwrap").arg("--version").output().is_err() {
         let missing = "not installed: bwrap; get it with `apt-get install bubblewrap`";
         return left_out("sandbox", missing);
     }
@@ -242,28 +241,19 @@ fn tmux_conforms(report: &Report) -> Result<(), Failed> {
 
 /// Lends the name of a server, and ends the server.
 fn on_tmux(test: impl FnOnce(&str) -> Result<(), Failed>) -> Result<(), Failed> {
-    if engine::find("tmux").is_none() {
-        return left_out(
-            "tmux",
-            "not installed: tmux; get it with `apt-get install tmux`",
-        );
+    match TmuxServer::start() {
+        Ok(server) => test(server.socket()),
+        Err(missing) => left_out("tmux", &missing),
     }
-    let socket = format!("agentd-conformance-{}", std::process::id());
-    let tested = test(&socket);
-    // It may have ended with its last session.
-    Command::new("tmux")
-        .args(["-L", &socket, "kill-server"])
-        .output()?;
-    tested
 }
 
 fn docker() -> Result<(), Failed> {
-    if let Some(missing) = engine::missing() {
-        return left_out("docker", &missing);
-    }
+    let engine = match DockerEngine::start() {
+        Ok(engine) => engine,
+        Err(missing) => return left_out("docker", &missing),
+    };
     let library = cargo::backend("docker")?;
-    let engine = docker::Engine::start()?;
-    let report = test(&library, &engine.settings())?;
+    let report = test(&library, &docker::settings(&engine))?;
     let of_the_machine = ["marker", "resize", "size", ATTACH_TMUX];
     conforms(&report, &[&TERMINAL[..], &of_the_machine].concat())
 }

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::bare::Bare;
 use crate::program::Program;
 use crate::service::Service;
-use crate::table::{Table, median};
+use agentd_host::testing::{Table, median};
 
 /// From the request to the agent running, over the bare tool.
 pub async fn measure<B: Bare>(bare: &B, table: &mut Table) -> Result {
@@ -34,6 +34,7 @@ pub async fn measure<B: Bare>(bare: &B, table: &mut Table) -> Result {
             ours.push(our_time);
         }
     }
+    service.end().await;
     let (our, their) = (median(ours) * 1e3, median(theirs) * 1e3);
     let ratio = our / their;
     table.row(

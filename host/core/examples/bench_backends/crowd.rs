@@ -7,7 +7,7 @@ use crate::Result;
 use crate::bare::Bare;
 use crate::program::Program;
 use crate::service::Service;
-use crate::table::Table;
+use agentd_host::testing::Table;
 
 const AGENTS: usize = 50;
 
@@ -35,6 +35,7 @@ pub async fn measure<B: Bare>(bare: &B, table: &mut Table) -> Result {
     };
     let stopped = service.client.all_agents(&stopped).await?.len();
     try_join_all(ids.iter().map(|id| service.client.delete_agent(id))).await?;
+    service.end().await;
     table.row(
         format!("{}: {AGENTS} agents at once", B::BACKEND),
         format!(

@@ -1,5 +1,6 @@
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
+
+use agentd_host::testing::DockerEngine;
 
 use crate::Result;
 use crate::bare::Bare;
@@ -23,46 +24,19 @@ const SETTINGS: &[&str] = &[
     "--entrypoint=",
 ];
 
-/// The docker backend's own test engine (`plugins/docker/examples/engine.rs`); it ends with its
-/// standard input.
-pub struct Docker {
-    engine: Child,
-    docker_host: String,
-    image: String,
-}
+/// An engine of this run's own.
+pub struct Docker(DockerEngine);
 
 impl Docker {
-    /// Starts it, built like this program.
-    pub fn start() -> Result<Self> {
-        let mut engine = Command::new(std::env::current_exe()?.with_file_name("engine"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut line = String::new();
-        let stdout = engine.stdout.take().ok_or("no standard output")?;
-        BufReader::new(stdout).read_line(&mut line)?;
-        if line.is_empty() {
-            let status = engine.wait()?;
-            return Err(format!("the engine did not start: {status}").into());
-        }
-        let answer: serde_json::Value = serde_json::from_str(&line)?;
-        let field = |name: &str| -> Result<String> {
-            let value = answer[name].as_str();
-            Ok(value.ok_or("the engine says something else")?.to_owned())
-        };
-        let (docker_host, image) = (field("docker_host")?, field("image")?);
-        Ok(Docker {
-            engine,
-            docker_host,
-            image,
-        })
+    /// Starts it; what is missing for that.
+    pub fn start() -> Result<Self, String> {
+        DockerEngine::start().map(Docker)
     }
 
     fn run(&self, arguments: &[&str]) -> Result {
         let output = Command::new("docker")
+            .args(["--host", self.0.docker_host()])
             .args(arguments)
-            .env("DOCKER_HOST", &self.docker_host)
-            .env_remove("DOCKER_CONTEXT")
             .output()?;
         match output.status.success() {
             true => Ok(()),
@@ -79,8 +53,8 @@ impl Bare for Docker {
 
     fn variables(&self) -> Vec<(&'static str, String)> {
         vec![
-            ("DOCKER_HOST", self.docker_host.clone()),
-            ("AGENTD_DOCKER_IMAGE", self.image.clone()),
+            ("DOCKER_HOST", self.0.docker_host().to_owned()),
+            ("AGENTD_DOCKER_IMAGE", self.0.image().to_owned()),
         ]
     }
 
@@ -88,19 +62,12 @@ impl Bare for Docker {
         let mount = format!("--mount=type=bind,source={directory},target=/workspace");
         let mut arguments = vec!["run", "-d", "--name", name, &mount];
         arguments.extend(SETTINGS);
-        arguments.push(&self.image);
+        arguments.push(self.0.image());
         arguments.extend(program.iter().map(String::as_str));
         self.run(&arguments)
     }
 
     fn end(&self, name: &str) -> Result {
         self.run(&["rm", "--force", name])
-    }
-}
-
-impl Drop for Docker {
-    fn drop(&mut self) {
-        drop(self.engine.stdin.take());
-        let _ = self.engine.wait();
     }
 }

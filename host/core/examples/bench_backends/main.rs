@@ -3,11 +3,7 @@
 //! engine, in turns in one run; and fifty agents at once on each. `cargo xtask bench backends`
 //! builds and runs it.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program for people at a terminal"
-)]
+#![expect(clippy::print_stderr, reason = "a program for people at a terminal")]
 
 mod bare;
 mod compare;
@@ -16,16 +12,14 @@ mod docker;
 mod program;
 mod pty;
 mod service;
-#[path = "../bench_terminal/table.rs"]
-mod table;
 mod tmux;
 
 use std::process::ExitCode;
 
+use agentd_host::testing::Table;
 use bare::Bare;
-use table::Table;
 
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+type Result<T = (), E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {

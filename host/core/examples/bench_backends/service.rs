@@ -1,12 +1,10 @@
 use std::collections::HashSet;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use agentd_api::client::{Client, Events};
 use agentd_api::{AgentStatus, Change, NewAgent};
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use agentd_host::testing::{RunningProgram, TestProgram, profile_dir};
+use rustix::process::Signal;
 
 use crate::Result;
 use crate::bare::Bare;
@@ -14,62 +12,51 @@ use crate::program::Program;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The real service in a process of its own; ended, and awaited, when this is dropped.
+/// The real service in a process of its own.
 pub struct Service {
-    process: Child,
+    program: RunningProgram,
     /// A client of it.
     pub client: Client,
     events: Events,
     started: HashSet<String>,
     exited: HashSet<String>,
-    work_dir: TempDir,
-    _state: TempDir,
 }
 
 impl Service {
     /// Starts it, built like this program, where the bare tool works.
     pub async fn start<B: Bare>(bare: &B) -> Result<Self> {
-        let (state, work_dir) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let mut program = TestProgram::built("agentd-orchestrator", &profile_dir())
+            .env("AGENTD_BACKEND", B::BACKEND)
+            .env("RUST_LOG", "warn");
+        for (name, value) in bare.variables() {
+            program = program.env(name, value);
+        }
+        let program = program.start();
         if rustix::process::geteuid().is_root() {
             // In containers nobody runs as root unasked.
-            std::os::unix::fs::chown(work_dir.path(), Some(1000), Some(1000))?;
+            std::os::unix::fs::chown(program.work_dir(), Some(1000), Some(1000))?;
         }
-        let this = std::env::current_exe()?;
-        // examples/bench_backends → the directory of the programs and libraries.
-        let programs = this.ancestors().nth(2).ok_or("no directory")?;
-        let mut process = Command::new(programs.join("agentd-orchestrator"))
-            .args(["--backend", B::BACKEND, "--port", "0", "--state-dir"])
-            .arg(state.path())
-            .env("RUST_LOG", "warn")
-            .env_remove("AGENTD_PLUGIN_DIR")
-            .env_remove("AGENTD_TOKEN")
-            .envs(bare.variables())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut line = String::new();
-        let stdout = process.stdout.take().ok_or("no standard output")?;
-        BufReader::new(stdout).read_line(&mut line)?;
-        let url = line
-            .trim()
-            .strip_prefix("listening on ")
-            .ok_or("the service did not start")?;
-        let token = std::fs::read_to_string(state.path().join("token"))?;
-        let client = Client::new(url, Some(token.trim()))?;
+        let url = format!("http://{}", program.address);
+        let client = Client::new(&url, Some(&program.token))?;
         let events = client.events(None).await?;
         Ok(Service {
-            process,
+            program,
             client,
             events,
             started: HashSet::new(),
             exited: HashSet::new(),
-            work_dir,
-            _state: state,
         })
+    }
+
+    /// Ends it.
+    pub async fn end(mut self) {
+        self.program.signal(Signal::TERM);
+        self.program.ended().await;
     }
 
     /// Where the agents work.
     pub fn work_dir(&self) -> &str {
-        self.work_dir.path().to_str().unwrap_or("/tmp")
+        self.program.work_dir().to_str().unwrap_or("/tmp")
     }
 
     /// Asks for an agent that runs the program: its id.
@@ -118,12 +105,5 @@ impl Service {
             _ => {}
         }
         Ok(())
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = kill_process(Pid::from_child(&self.process), Signal::TERM);
-        let _ = self.process.wait();
     }
 }

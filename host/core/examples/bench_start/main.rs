@@ -10,6 +10,7 @@ mod program;
 
 use std::process::Command;
 
+use agentd_host::testing::median;
 use program::Program;
 use serde_json::json;
 
@@ -63,10 +64,4 @@ fn main() -> Result {
         );
     }
     Ok(())
-}
-
-/// The middle one; the lower of two.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[(values.len() - 1) / 2]
 }

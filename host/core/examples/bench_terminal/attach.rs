@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::Result;
 use crate::server::{Seen, Server};
-use crate::table::{Table, median};
+use agentd_host::testing::{Table, median};
 
 /// Attaching to a session that has written 8 MiB.
 pub async fn measure(table: &mut Table) -> Result {

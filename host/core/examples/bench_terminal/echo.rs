@@ -5,9 +5,9 @@ use agentd_host::testing::hostile;
 use bytes::Bytes;
 
 use crate::server::Server;
-use crate::table::Table;
 use crate::terminado::Terminado;
 use crate::{Result, reference};
+use agentd_host::testing::Table;
 
 const KEYS: usize = 2000;
 const FLOODING: usize = 10;

@@ -2,7 +2,7 @@ use agentd_api::client::TerminalEvent;
 
 use crate::Result;
 use crate::server::{Seen, Server};
-use crate::table::Table;
+use agentd_host::testing::Table;
 
 const EXITS: u64 = 1000;
 const WORDS: u64 = 64 * 1024;

@@ -5,9 +5,9 @@ use agentd_api::terminal::ServerFrame;
 use bytes::Bytes;
 
 use crate::server::{Seen, Server};
-use crate::table::{Table, median};
 use crate::terminado::Terminado;
 use crate::{Result, reference};
+use agentd_host::testing::{Table, median};
 
 /// One flood, in MiB.
 const FLOOD: u64 = 64;
@@ -117,7 +117,7 @@ impl Flood {
 async fn flood(viewers: usize) -> Result<Flood> {
     let server = Server::start()?;
     server.run("flood", &["flood", &FLOOD.to_string()]).await?;
-    let before = server.memory()?;
+    let before = server.program.memory("VmRSS");
     let mut tasks = Vec::new();
     let mut writer = None;
     for _ in 0..viewers {
@@ -158,7 +158,7 @@ async fn flood(viewers: usize) -> Result<Flood> {
         flood.right_screens += usize::from(is_right(&seen)?);
     }
     flood.speed = TOTAL / (last - begin).as_secs_f64() / 1e6;
-    flood.growth = server.memory()?.saturating_sub(before);
+    flood.growth = server.program.memory("VmRSS").saturating_sub(before);
     Ok(flood)
 }
 

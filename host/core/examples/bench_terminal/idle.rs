@@ -4,7 +4,7 @@ use tokio::time::sleep;
 
 use crate::Result;
 use crate::server::Server;
-use crate::table::Table;
+use agentd_host::testing::Table;
 
 const SESSIONS: u64 = 1000;
 
@@ -16,12 +16,13 @@ const WATCHED: Duration = Duration::from_secs(10);
 pub async fn measure(table: &mut Table) -> Result {
     let server = Server::start()?;
     server.run("first", &["sleep"]).await?;
-    let before = server.memory()?;
+    let before = server.program.memory("VmRSS");
     for number in 0..SESSIONS {
         server.run(&format!("idle{number}"), &["sleep"]).await?;
     }
     sleep(SETTLED).await;
-    let slope = server.memory()?.saturating_sub(before) as f64 / SESSIONS as f64 / 1024.0;
+    let slope =
+        server.program.memory("VmRSS").saturating_sub(before) as f64 / SESSIONS as f64 / 1024.0;
     let value = format!("{slope:.1} KiB");
     table.row("memory per idle session", value, "≤ 32 KiB", slope <= 32.0);
 

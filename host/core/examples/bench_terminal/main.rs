@@ -17,13 +17,12 @@ mod idle;
 mod peers;
 mod reference;
 mod server;
-mod table;
 mod terminado;
 
 use std::process::ExitCode;
 
+use agentd_host::testing::Table;
 use peers::Peers;
-use table::Table;
 use terminado::Terminado;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

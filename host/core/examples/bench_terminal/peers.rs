@@ -8,8 +8,8 @@ use std::{fs, thread};
 use tokio::process;
 
 use crate::server::Server;
-use crate::table::{Table, median};
 use crate::{Result, reference};
+use agentd_host::testing::{Table, median};
 
 /// Each is measured so often, in turns.
 const ROUNDS: usize = 15;
@@ -159,8 +159,8 @@ impl Peers {
 fn ours(server: &Server, name: &str) -> Target {
     Target {
         dialect: "agentd",
-        url: format!("ws://{}/sessions/{name}/terminal", server.address),
-        token: server.token.clone(),
+        url: format!("ws://{}/sessions/{name}/terminal", server.program.address),
+        token: server.program.token.clone(),
     }
 }
 

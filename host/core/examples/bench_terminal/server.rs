@@ -1,60 +1,27 @@
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-
-use agentd_api::client::Client;
-use agentd_api::client::{TerminalEvent, TerminalReader, TerminalWriter};
+use agentd_api::client::{Client, TerminalEvent, TerminalReader, TerminalWriter};
 use agentd_api::terminal::{ServerFrame, TerminalQuery};
 use agentd_api::{NewSession, Size};
-use tempfile::TempDir;
+use agentd_host::testing::{RunningProgram, TestProgram, profile_dir};
 
 use crate::Result;
 
 /// The real service in a process of its own; ended when this is dropped.
 pub struct Server {
-    process: Child,
+    /// The process.
+    pub program: RunningProgram,
     /// A client of it.
     pub client: Client,
-    /// Such as `127.0.0.1:1234`.
-    pub address: String,
-    /// What opens its doors.
-    pub token: String,
-    _state: TempDir,
 }
 
 impl Server {
     /// Starts it, built like this program.
     pub fn start() -> Result<Self> {
-        let state = tempfile::tempdir()?;
-        // examples/bench_terminal → the directory of the programs and libraries.
-        let this = std::env::current_exe()?;
-        let programs = this
-            .parent()
-            .and_then(std::path::Path::parent)
-            .ok_or("no directory")?;
-        let mut process = Command::new(programs.join("agentd-wrap"))
-            .args(["--backend", "pty", "--port", "0", "--state-dir"])
-            .arg(state.path())
+        let program = TestProgram::built("agentd-wrap", &profile_dir())
             .env("RUST_LOG", "warn")
-            .env_remove("AGENTD_TOKEN")
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut line = String::new();
-        let stdout = process.stdout.take().ok_or("no standard output")?;
-        BufReader::new(stdout).read_line(&mut line)?;
-        let address = line
-            .trim()
-            .strip_prefix("listening on http://")
-            .ok_or("the service did not start")?;
-        let token = std::fs::read_to_string(state.path().join("token"))?;
-        let token = token.trim().to_owned();
-        let client = Client::new(&format!("http://{address}"), Some(&token))?;
-        Ok(Server {
-            process,
-            client,
-            address: address.to_owned(),
-            token,
-            _state: state,
-        })
+            .start();
+        let url = format!("http://{}", program.address);
+        let client = Client::new(&url, Some(&program.token))?;
+        Ok(Server { program, client })
     }
 
     /// Starts this program in a session, in a role.
@@ -83,20 +50,10 @@ impl Server {
         Ok(self.client.delete_session(name).await?)
     }
 
-    /// Resident memory of the service, in bytes (proc(5), `VmRSS`).
-    pub fn memory(&self) -> Result<u64> {
-        let kibibytes = self
-            .status("VmRSS:")?
-            .trim_end_matches(" kB")
-            .trim()
-            .parse::<u64>()?;
-        Ok(kibibytes * 1024)
-    }
-
     /// How often a thread of the service has gone to sleep so far.
     pub fn sleeps(&self) -> Result<u64> {
         let mut sleeps = 0;
-        for thread in std::fs::read_dir(format!("/proc/{}/task", self.process.id()))? {
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.program.pid()))? {
             let status = std::fs::read_to_string(thread?.path().join("status"))?;
             let line = status
                 .lines()
@@ -104,19 +61,6 @@ impl Server {
             sleeps += line.ok_or("no such line")?.trim().parse::<u64>()?;
         }
         Ok(sleeps)
-    }
-
-    fn status(&self, field: &str) -> Result<String> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(field));
-        Ok(line.ok_or("no such line")?.trim().to_owned())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

@@ -12,7 +12,6 @@ mod backend;
 mod inventory;
 mod life;
 mod program;
-mod random;
 mod soak;
 mod tally;
 mod visit;

@@ -1,4 +1,4 @@
-use crate::random::Random;
+use agentd_host::testing::Random;
 
 /// The scripts that agents run. Each lives until it is ended, or for a second or two.
 const SCRIPTS: &[&str] = &[

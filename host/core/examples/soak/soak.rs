@@ -9,9 +9,9 @@ use crate::backend::Backend;
 use crate::inventory::{Inventory, faults_of_children};
 use crate::life::LIVES;
 use crate::program;
-use crate::random::Random;
 use crate::tally::Tally;
 use crate::visit::VISITS;
+use agentd_host::testing::Random;
 
 /// What went wrong, without what is different each time, so that it can be counted.
 pub type Result<T = ()> = std::result::Result<T, String>;

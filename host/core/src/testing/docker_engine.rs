@@ -44,6 +44,11 @@ impl DockerEngine {
         self.text("image")
     }
 
+    /// The same with a health check: it looks for the file `well` in the working directory.
+    pub fn checked_image(&self) -> &str {
+        self.text("checked_image")
+    }
+
     /// What a docker command prints, line by line.
     pub fn list(&self, command: &[&str]) -> Vec<String> {
         let mut docker = Command::new("docker");

@@ -39,8 +39,9 @@ pub(super) fn build_example(package: &str, example: &str) {
     cargo(&[&format!("-p={package}"), &format!("--example={example}")]);
 }
 
-/// The directory that cargo puts what it builds into; the running test is in its `deps`.
-fn profile_dir() -> PathBuf {
+/// The directory that cargo puts what it builds into; the running test is in its `deps`, or the
+/// running example in its `examples`.
+pub fn profile_dir() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     test.parent().and_then(Path::parent).unwrap().to_owned()
 }

@@ -33,7 +33,17 @@ pub struct Ended {
 impl TestProgram {
     /// The program of `service`, which is the file `executable`; on a free port, with the pty
     /// backend, and a home directory of its own.
-    pub fn new(service: &'static str, executable: impl AsRef<OsStr>) -> Self {
+    pub fn new(service: &'static str, executable: impl AsRef<Path>) -> Self {
+        Self::with_libraries(service, executable.as_ref(), &libraries())
+    }
+
+    /// The program of `service` in a directory, with the libraries there, as they were built.
+    pub fn built(service: &'static str, directory: &Path) -> Self {
+        Self::with_libraries(service, &directory.join(service), directory)
+    }
+
+    /// The same with the libraries of a directory, as they were built.
+    pub fn with_libraries(service: &'static str, executable: &Path, libraries: &Path) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("work")).unwrap();
         let mut command = Command::new(executable);
@@ -44,7 +54,7 @@ impl TestProgram {
             .env("SHELL", "/bin/sh")
             .env("AGENTD_BACKEND", "pty")
             .env("AGENTD_PORT", "0")
-            .env("AGENTD_PLUGIN_DIR", libraries())
+            .env("AGENTD_PLUGIN_DIR", libraries)
             .env("AGENTD_STATE_DIR", directory.path().join("state"));
         TestProgram {
             service,
@@ -192,6 +202,14 @@ impl RunningProgram {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.program.pid()
+    }
+
+    /// A size of its memory in bytes, such as `VmRSS` or `RssAnon` (proc(5), `status`).
+    pub fn memory(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let number = line.and_then(|line| line.strip_prefix(':')?.split_whitespace().next());
+        number.unwrap().parse::<u64>().unwrap() * 1024
     }
 
     /// What it has reported so far.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 /// A sequence that its seed decides (SplitMix64).
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {

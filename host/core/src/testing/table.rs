@@ -2,12 +2,13 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-/// Figures in the order in which they were measured.
-#[derive(Default)]
+/// The figures of a measurement, in their order.
+#[derive(Debug, Default)]
 pub struct Table {
     rows: Vec<Row>,
 }
 
+#[derive(Debug)]
 struct Row {
     figure: String,
     value: String,
@@ -25,7 +26,7 @@ impl Table {
         reached: impl Into<Option<bool>>,
     ) {
         let (figure, must) = (figure.into(), must.into());
-        eprintln!("{figure}: {value}");
+        report(&figure, &value);
         self.rows.push(Row {
             figure,
             value,
@@ -43,6 +44,7 @@ impl Table {
         }
     }
 
+    #[expect(clippy::print_stdout, reason = "for people at a terminal")]
     fn print_rows(&self, json: bool) {
         if json {
             let rows = self.rows.iter().map(|row| {
@@ -63,6 +65,11 @@ impl Table {
             println!("| {} | {} | {} | {sign} |", row.figure, row.value, row.must);
         }
     }
+}
+
+#[expect(clippy::print_stderr, reason = "for people at a terminal")]
+fn report(figure: &str, value: &str) {
+    eprintln!("{figure}: {value}");
 }
 
 /// The middle one; the lower of two.
