@@ -128,7 +128,7 @@ impl Agents {
             doing: Some(doing),
         };
         CrashPoint::CreateBegun.reached();
-        let inserted = self.store.write({
+        let inserted = self.store.write_ahead({
             let (session, request) = (session.clone(), request.clone());
             move |transaction| {
                 let inserted = transaction.insert(&record)?;
@@ -247,6 +247,8 @@ impl Agents {
         self.wish(id, Wish::Stopped).await?;
         CrashPoint::StopWished.reached();
         let Some(session) = self.newest(id) else {
+            // What was wanted before may not be on the disk yet.
+            self.store.write(|_| Ok(())).await?;
             return self.get(id).await;
         };
         self.sessions.stop(&session).await?;
@@ -288,7 +290,7 @@ impl Agents {
             session: &session,
             doing: Some(doing),
         };
-        let begun = self.store.write({
+        let begun = self.store.write_ahead({
             let (id, session, request) = (id.to_owned(), session.clone(), request.clone());
             move |transaction| {
                 if let Some(request) = &request {
@@ -334,7 +336,7 @@ impl Agents {
         let agent = id.to_owned();
         let set = self
             .store
-            .write(move |transaction| transaction.set_wish(&agent, wish));
+            .write_ahead(move |transaction| transaction.set_wish(&agent, wish));
         match set.await? {
             true => Ok(()),
             false => Err(gone(id)),

@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::oneshot;
 
-use crate::writes::{self, Change, Job};
+use crate::writes::{Change, Job, When, Writer};
 
 /// The schema, a step for each version of it. A step is never changed once it was released.
 pub const MIGRATIONS: [&str; 4] = [
@@ -46,7 +46,7 @@ impl Database {
 
         let (jobs, queued_jobs) = channel();
         thread("database", move || {
-            writes::run(&connection, &queued_jobs);
+            Writer::new(&connection, &path).run(&queued_jobs);
             drop(lock);
         })?;
         let (looks, queued_looks) = channel::<Look>();
@@ -75,15 +75,16 @@ impl Database {
         receiver.await.map_err(ended)?.map_err(failed)
     }
 
-    /// Does this after what was asked for before. What it returns is on the disk; `then` is called
-    /// with it before the next job is done, and only if it is.
-    pub async fn call<T: Send + 'static>(
+    /// Does this after what was asked for before. `then` is called with what it returns, in the order
+    /// of the jobs, once that is on the disk.
+    pub async fn call<T: Clone + Send + 'static>(
         &self,
+        when: When,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
         then: impl FnOnce(&T) + Send + 'static,
     ) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
-        let job = Job::once(work, then, move |result| {
+        let job = Job::once(when, work, then, move |result| {
             // An error means that nobody waits any more.
             let _ = sender.send(result);
         });
@@ -161,7 +162,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags_and_vfs(path, OpenFlags::default(), c"unix-excl")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    // A commit does not wait for the disk: the writer does, for several of them at a time.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     Ok(connection)
 }
@@ -258,9 +260,9 @@ mod tests {
             }
         };
         let (first, failed, last) = tokio::join!(
-            database.call(insert("t"), |()| {}),
-            database.call(insert("nowhere"), |()| {}),
-            database.call(insert("t"), |()| {}),
+            database.call(When::OnDisk, insert("t"), |()| {}),
+            database.call(When::OnDisk, insert("nowhere"), |()| {}),
+            database.call(When::OnDisk, insert("t"), |()| {}),
         );
         first.unwrap();
         assert_eq!(failed.unwrap_err().code, "not-saved");
@@ -276,12 +278,17 @@ mod tests {
         const TABLE: &str = "CREATE TABLE t (n INTEGER, padding BLOB) STRICT";
         let state = tempfile::tempdir().unwrap();
         let database = &Database::open(state.path()).unwrap();
-        let made = database.call(|connection| connection.execute_batch(TABLE), |()| {});
+        let made = database.call(
+            When::OnDisk,
+            |connection| connection.execute_batch(TABLE),
+            |()| {},
+        );
         made.await.unwrap();
         let write_and_read = |writer: i64| async move {
             for n in 1..=200 {
                 let insert = "INSERT INTO t VALUES (?, randomblob(2000))";
-                let insert = database.call(move |c| c.execute(insert, [writer]), |_| {});
+                let insert =
+                    database.call(When::OnDisk, move |c| c.execute(insert, [writer]), |_| {});
                 insert.await.unwrap();
                 let count = "SELECT count(*) FROM t WHERE n = ?";
                 let count = database

@@ -114,9 +114,9 @@ impl Outputs {
         };
         let ended = past(session, remains.exit.clone());
         let limits = self.limits;
-        let saved = self
-            .store
-            .write(move |transaction| transaction.keep_output(&owner, &ended, &remains, limits));
+        let saved = self.store.write_ahead(move |transaction| {
+            transaction.keep_output(&owner, &ended, &remains, limits)
+        });
         if let Err(error) = saved.await {
             tracing::warn!(session = %session.name, %error, "its output is not kept");
         }

@@ -134,7 +134,7 @@ async fn try_restart(agents: &Agents, id: &str) -> Result<()> {
     };
     CrashPoint::PolicyOldEnded.reached();
     let session = pending.session().clone();
-    let begun = store.write({
+    let begun = store.write_ahead({
         let (agent, session) = (agent.clone(), session.clone());
         move |t| t.begin_planned(&agent, &session)
     });

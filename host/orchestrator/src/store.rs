@@ -14,7 +14,7 @@ use crate::records;
 use crate::restart::Backoff;
 use crate::selection::{Selected, Selection};
 use crate::transaction::{PLANNED, Transaction};
-use crate::writes::Change;
+use crate::writes::{Change, When};
 
 /// The durable records of all agents, and the events of their lives.
 #[derive(Debug)]
@@ -69,14 +69,32 @@ impl Store {
         self.database.read(records::unplanned).await
     }
 
-    /// Does this as one transaction.
-    pub async fn write<T: Send + 'static>(
+    /// Does this as one transaction, which is on the disk then.
+    pub async fn write<T: Clone + Send + 'static>(
         &self,
+        work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.write_when(When::OnDisk, work).await
+    }
+
+    /// Does this as one transaction, which is there then after any end of the service: for what is
+    /// not answered before the next one is on the disk, and this with it.
+    pub async fn write_ahead<T: Clone + Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.write_when(When::Written, work).await
+    }
+
+    async fn write_when<T: Clone + Send + 'static>(
+        &self,
+        when: When,
         work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         let settings = self.settings();
         let work = move |connection: &Connection| settings.transact(connection, work);
-        Ok(self.database.call(work, self.publish()).await?.result)
+        let done = self.database.call(when, work, self.publish());
+        Ok(done.await?.result)
     }
 
     /// Makes a change for those that cannot wait, as often as it takes until it is on the disk, and
@@ -185,6 +203,7 @@ impl Settings {
 }
 
 /// What a transaction came to.
+#[derive(Clone)]
 struct Done<T> {
     result: T,
     events: Vec<Event>,

@@ -1,11 +1,19 @@
-use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use agentd_host::{Error, Result};
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ffi};
 
+use self::job::Published;
+use self::log::Log;
+use self::waiting::Waiting;
 use crate::crash_point::CrashPoint;
+
+mod job;
+mod log;
+mod waiting;
+
+pub use job::{Change, Job, When};
 
 /// Jobs of one transaction, at most.
 const BATCH: usize = 256;
@@ -13,268 +21,136 @@ const BATCH: usize = 256;
 /// How long a change waits that could not be made, unless something is asked for before.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// So many changes wait at most for the disk, beside those that matter.
-const WAITING: usize = 1000;
+/// How long what was written waits at most until the disk is made to have it. What is about to be
+/// answered comes within this time after what led to it, and waits for the disk once then.
+const UNSYNCED: Duration = Duration::from_millis(5);
 
-/// What the database's thread is asked to do.
-pub enum Job {
-    /// Something that somebody waits for: its failure is the answer.
-    Once(Box<dyn FnOnce(&Connection) -> Answer + Send>),
-    /// Something that nobody waits for.
-    Repeated(Change),
+/// Does jobs in their order.
+pub struct Writer<'a> {
+    connection: &'a Connection,
+    log: Log,
+    waiting: Waiting,
+    /// What to publish once the disk has it, oldest first.
+    unsynced: Vec<Published>,
+    /// When the disk is made to have what was written, if there is something that it may not have.
+    due: Option<Instant>,
 }
 
-/// Called with how the transaction ended.
-type Answer = Box<dyn FnOnce(&rusqlite::Result<()>)>;
+impl<'a> Writer<'a> {
+    /// Writes to the database in that file, of which SQLite leaves it to this to wait for the disk.
+    pub fn new(connection: &'a Connection, database: &Path) -> Self {
+        Writer {
+            connection,
+            log: Log::of(database),
+            waiting: Waiting::default(),
+            unsynced: Vec::new(),
+            due: None,
+        }
+    }
 
-/// A change that is made again until it is on the disk.
-pub struct Change {
-    /// Whether it is never given up while the disk takes nothing. There are few of these.
-    matters: bool,
-    work: Work,
-}
-
-/// Called as often as it takes.
-type Work = Box<dyn FnMut(&Connection) -> rusqlite::Result<Published> + Send>;
-
-/// Called once the change is on the disk.
-type Published = Box<dyn FnOnce()>;
-
-impl Job {
-    /// Does this, and calls `then` with what came of it if that is on the disk, and `answer`.
-    pub fn once<T: 'static>(
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-        then: impl FnOnce(&T) + Send + 'static,
-        answer: impl FnOnce(Result<T>) + Send + 'static,
-    ) -> Self {
-        Job::Once(Box::new(move |connection| {
-            let result = in_savepoint(connection, work);
-            Box::new(move |committed| {
-                let saved = match committed {
-                    Ok(()) => result.map_err(|error| not_saved(&error)),
-                    Err(error) => Err(not_saved(error)),
-                };
-                if let Ok(value) = &saved {
-                    then(value);
+    /// Does what is asked for, until nobody can ask for more.
+    pub fn run(mut self, queue: &Receiver<Job>) {
+        loop {
+            let next = match self.pause() {
+                None => queue.recv().map_err(RecvTimeoutError::from),
+                Some(pause) => queue.recv_timeout(pause),
+            };
+            match next {
+                Ok(job) => self.batch(Some(job), queue),
+                Err(RecvTimeoutError::Timeout) if self.due.is_some() => {
+                    if let Err(error) = self.sync() {
+                        tracing::error!(%error, "what was written may not be on the disk");
+                    }
                 }
-                answer(saved);
-            })
-        }))
-    }
-}
-
-impl Change {
-    /// Does this, and calls `then` with what came of it once that is on the disk.
-    pub fn new<T: 'static>(
-        matters: bool,
-        mut work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
-        then: impl Fn(&T) + Send + Clone + 'static,
-    ) -> Self {
-        let work = move |connection: &Connection| {
-            let value = in_savepoint(connection, &mut work)?;
-            let then = then.clone();
-            let published: Published = Box::new(move || then(&value));
-            Ok(published)
-        };
-        Change {
-            matters,
-            work: Box::new(work),
-        }
-    }
-}
-
-/// Does jobs in their order, until nobody can ask for more.
-pub fn run(connection: &Connection, queue: &Receiver<Job>) {
-    let mut waiting = Waiting::default();
-    loop {
-        let first = match waiting.is_empty() {
-            true => queue.recv().map_err(RecvTimeoutError::from),
-            false => queue.recv_timeout(PAUSE),
-        };
-        match first {
-            Ok(job) => batch(connection, &mut waiting, Some(job), queue),
-            Err(RecvTimeoutError::Timeout) => batch(connection, &mut waiting, None, queue),
-            Err(RecvTimeoutError::Disconnected) => return waiting.give_up(),
-        }
-    }
-}
-
-/// One transaction, of what waits and of what comes meanwhile. A job that fails undoes what it did,
-/// and nothing of the others, unless the disk is the reason.
-fn batch(
-    connection: &Connection,
-    waiting: &mut Waiting,
-    mut next: Option<Job>,
-    queue: &Receiver<Job>,
-) {
-    let begun = connection.execute_batch("BEGIN IMMEDIATE");
-    let mut outcomes = Vec::new();
-    let mut made = begun.and_then(|()| waiting.make(connection, 0, &mut outcomes));
-    loop {
-        match next {
-            Some(Job::Once(work)) => outcomes.push(Outcome::Once(work(connection))),
-            Some(Job::Repeated(change)) => {
-                let place = waiting.push(change);
-                made = made.and_then(|()| waiting.make(connection, place, &mut outcomes));
+                Err(RecvTimeoutError::Timeout) => self.batch(None, queue),
+                Err(RecvTimeoutError::Disconnected) => break,
             }
-            None => {}
         }
-        // A full disk ends the transaction at once.
-        if made.is_err() || connection.is_autocommit() || outcomes.len() >= BATCH {
-            break;
+        if let Err(error) = self.sync() {
+            tracing::error!(%error, "what was written last may not be on the disk");
         }
-        next = match queue.try_recv() {
-            Ok(job) => Some(job),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-        };
+        self.waiting.give_up();
     }
-    CrashPoint::DatabaseWritten.reached();
-    let committed = made.and_then(|()| connection.execute_batch("COMMIT"));
-    if committed.is_err() && !connection.is_autocommit() {
-        // An error means that there is no transaction, which is what is wanted.
-        let _ = connection.execute_batch("ROLLBACK");
-    }
-    CrashPoint::DatabaseCommitted.reached();
-    for outcome in outcomes {
-        match outcome {
-            Outcome::Once(answer) => answer(&committed),
-            Outcome::Repeated(published) if committed.is_ok() => published(),
-            Outcome::Repeated(_) => {}
+
+    /// How long there is nothing to do, if nothing is asked for.
+    fn pause(&self) -> Option<Duration> {
+        match self.due {
+            Some(due) => Some(due.saturating_duration_since(Instant::now())),
+            None => (!self.waiting.is_empty()).then_some(PAUSE),
         }
     }
-    waiting.settle(&committed);
-}
 
-enum Outcome {
-    Once(Answer),
-    Repeated(Published),
-}
-
-/// The changes that are not on the disk, oldest first.
-#[derive(Default)]
-struct Waiting {
-    changes: VecDeque<Change>,
-    /// How many of them do not matter.
-    minor: usize,
-    /// How many more there were.
-    given_up: usize,
-    /// Whether it was logged that the disk takes nothing.
-    logged: bool,
-}
-
-impl Waiting {
-    fn is_empty(&self) -> bool {
-        self.changes.is_empty()
-    }
-
-    /// Adds one, and gives its place.
-    fn push(&mut self, change: Change) -> usize {
-        if !change.matters && self.minor == WAITING {
-            self.given_up += 1;
-            return self.changes.len();
-        }
-        self.minor += usize::from(!change.matters);
-        self.changes.push_back(change);
-        self.changes.len() - 1
-    }
-
-    /// Makes those from there on. Fails when the disk does.
-    fn make(
-        &mut self,
-        connection: &Connection,
-        from: usize,
-        outcomes: &mut Vec<Outcome>,
-    ) -> rusqlite::Result<()> {
-        for change in self.changes.range_mut(from..) {
-            match (change.work)(connection) {
-                Ok(published) => outcomes.push(Outcome::Repeated(published)),
-                Err(error) if is_of_the_disk(&error) => return Err(error),
-                // It would fail again.
-                Err(error) => tracing::error!(%error, "a change of an agent cannot be kept"),
+    /// One transaction, of what waits and of what comes meanwhile. A job that fails undoes what it
+    /// did, and nothing of the others, unless the disk is the reason.
+    fn batch(&mut self, mut next: Option<Job>, queue: &Receiver<Job>) {
+        let connection = self.connection;
+        let begun = connection.execute_batch("BEGIN IMMEDIATE");
+        let mut published = Vec::new();
+        let mut answers = Vec::new();
+        let mut made = begun.and_then(|()| self.waiting.make(connection, 0, &mut published));
+        loop {
+            match next {
+                Some(Job::Once(when, work)) => {
+                    let outcome = work(connection);
+                    published.extend(outcome.published);
+                    answers.push((when, outcome.answer));
+                }
+                Some(Job::Repeated(change)) => {
+                    let place = self.waiting.push(change);
+                    let make = |()| self.waiting.make(connection, place, &mut published);
+                    made = made.and_then(make);
+                }
+                None => {}
             }
+            // A full disk ends the transaction at once.
+            if made.is_err() || connection.is_autocommit() || answers.len() >= BATCH {
+                break;
+            }
+            next = match queue.try_recv() {
+                Ok(job) => Some(job),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            };
+        }
+        CrashPoint::DatabaseWritten.reached();
+        let committed = made.and_then(|()| connection.execute_batch("COMMIT"));
+        if committed.is_err() && !connection.is_autocommit() {
+            // An error means that there is no transaction, which is what is wanted.
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+        CrashPoint::DatabaseCommitted.reached();
+        self.waiting.settle(&committed);
+        if committed.is_ok() {
+            self.unsynced.extend(published);
+            self.due.get_or_insert_with(|| Instant::now() + UNSYNCED);
+        }
+        let answers = answers.into_iter();
+        let (on_disk, written): (Vec<_>, Vec<_>) =
+            answers.partition(|(when, _)| *when == When::OnDisk);
+        for (_, answer) in written {
+            answer(&committed);
+        }
+        if !on_disk.is_empty() {
+            let synced = committed.and_then(|()| self.sync());
+            for (_, answer) in on_disk {
+                answer(&synced);
+            }
+        }
+    }
+
+    /// Waits until the disk has all that was written.
+    fn sync(&mut self) -> rusqlite::Result<()> {
+        if self.due.is_some() {
+            self.log.sync().map_err(|error| {
+                self.due = Some(Instant::now() + PAUSE);
+                let code = ffi::Error::new(ffi::SQLITE_IOERR_FSYNC);
+                rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
+            })?;
+            self.due = None;
+        }
+        for published in self.unsynced.drain(..) {
+            published();
         }
         Ok(())
-    }
-
-    /// All of them were made, or none.
-    fn settle(&mut self, committed: &rusqlite::Result<()>) {
-        match committed {
-            Ok(()) => {
-                if std::mem::take(&mut self.logged) {
-                    let given_up = std::mem::take(&mut self.given_up);
-                    tracing::info!(given_up, "what happened to agents is on the disk again");
-                }
-                self.changes.clear();
-                self.minor = 0;
-            }
-            Err(error) if !self.changes.is_empty() && !self.logged => {
-                self.logged = true;
-                tracing::warn!(
-                    %error,
-                    "what happened to agents is not on the disk, and is written again until it is"
-                );
-            }
-            Err(_) => {}
-        }
-    }
-
-    fn give_up(self) {
-        if !self.changes.is_empty() {
-            let count = self.changes.len();
-            tracing::error!(count, "what happened to agents last is not on the disk");
-        }
-    }
-}
-
-/// Whether what failed may succeed later.
-fn is_of_the_disk(error: &rusqlite::Error) -> bool {
-    let Some(code) = error.sqlite_error_code() else {
-        // Outside of a transaction, which the disk has ended.
-        return matches!(error, rusqlite::Error::InvalidQuery);
-    };
-    matches!(
-        code,
-        ErrorCode::DiskFull
-            | ErrorCode::ReadOnly
-            | ErrorCode::CannotOpen
-            | ErrorCode::SystemIoFailure
-            | ErrorCode::PermissionDenied
-            | ErrorCode::OutOfMemory
-            | ErrorCode::DatabaseBusy
-            | ErrorCode::DatabaseLocked
-    )
-}
-
-fn in_savepoint<T>(
-    connection: &Connection,
-    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    // Outside of a transaction a savepoint would begin one, and commit it.
-    if connection.is_autocommit() {
-        return Err(rusqlite::Error::InvalidQuery);
-    }
-    connection.execute_batch("SAVEPOINT job")?;
-    let result = work(connection);
-    if result.is_err() && !connection.is_autocommit() {
-        connection.execute_batch("ROLLBACK TO job")?;
-    }
-    if !connection.is_autocommit() {
-        connection.execute_batch("RELEASE job")?;
-    }
-    result
-}
-
-fn not_saved(error: &rusqlite::Error) -> Error {
-    let failed = Error::unavailable("not-saved", format!("the database failed: {error}"));
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => failed.hint("free space on the disk of the state directory"),
-        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
-            failed.hint("make the state directory writable for the service")
-        }
-        Some(ErrorCode::SystemIoFailure) => {
-            failed.hint("see whether the disk of the state directory is well and can be written to")
-        }
-        _ => failed,
     }
 }
 
@@ -283,18 +159,24 @@ mod tests {
     use std::sync::mpsc::{Sender, channel};
     use std::thread;
 
-    use rusqlite::ffi;
-
+    use super::waiting::WAITING;
     use super::*;
 
     /// A database with one table, and what to ask its thread by. What is published is received.
     fn database() -> (Sender<Job>, Receiver<String>, Sender<String>) {
+        database_logged_in("words.db")
+    }
+
+    /// The same, of which this file's log is waited for.
+    fn database_logged_in(file: &'static str) -> (Sender<Job>, Receiver<String>, Sender<String>) {
         let (jobs, queue) = channel();
         thread::spawn(move || {
-            let connection = Connection::open_in_memory().unwrap();
-            let table = "CREATE TABLE words (word TEXT NOT NULL UNIQUE) STRICT";
+            let directory = tempfile::tempdir().unwrap();
+            let connection = Connection::open(directory.path().join("words.db")).unwrap();
+            let table = "PRAGMA journal_mode = WAL;
+                CREATE TABLE words (word TEXT NOT NULL UNIQUE) STRICT";
             connection.execute_batch(table).unwrap();
-            run(&connection, &queue);
+            Writer::new(&connection, &directory.path().join(file)).run(&queue);
         });
         let (publish, published) = channel();
         (jobs, published, publish)
@@ -321,18 +203,41 @@ mod tests {
         Job::Repeated(Change::new(matters, work, then))
     }
 
-    /// Inserts a word; the code of a failure is published.
-    fn once(word: &'static str, publish: &Sender<String>) -> Job {
-        let (then, failed) = (publish.clone(), publish.clone());
+    /// Inserts a word; what is answered is published as well.
+    fn once(when: When, word: &'static str, publish: &Sender<String>) -> Job {
+        let (then, answer) = (publish.clone(), publish.clone());
         Job::once(
+            when,
             move |connection| insert(connection, word),
             move |word| then.send(word.clone()).unwrap(),
             move |result| {
-                if let Err(error) = result {
-                    failed.send(error.code.to_owned()).unwrap();
-                }
+                let answered = match result {
+                    Ok(word) => format!("{word} answered"),
+                    Err(error) => error.code.to_owned(),
+                };
+                answer.send(answered).unwrap();
             },
         )
+    }
+
+    #[test]
+    fn what_is_written_is_published_once_it_is_on_the_disk() {
+        let (jobs, published, publish) = database();
+        jobs.send(once(When::Written, "first", &publish)).unwrap();
+        let said = [published.recv(), published.recv()];
+        assert_eq!(said.map(Result::unwrap), ["first answered", "first"]);
+        jobs.send(once(When::OnDisk, "second", &publish)).unwrap();
+        let said = [published.recv(), published.recv()];
+        assert_eq!(said.map(Result::unwrap), ["second", "second answered"]);
+    }
+
+    #[test]
+    fn what_the_disk_may_not_have_is_neither_published_nor_answered_as_on_the_disk() {
+        let (jobs, published, publish) = database_logged_in("missing");
+        jobs.send(once(When::Written, "first", &publish)).unwrap();
+        jobs.send(once(When::OnDisk, "second", &publish)).unwrap();
+        let said = [published.recv(), published.recv()];
+        assert_eq!(said.map(Result::unwrap), ["first answered", "not-saved"]);
     }
 
     #[test]
@@ -351,7 +256,7 @@ mod tests {
         let mut answers = Vec::new();
         // Until one comes in a transaction with what was repeated.
         while answers.last().is_none_or(|answer| answer != "asked") {
-            jobs.send(once("asked", &publish)).unwrap();
+            jobs.send(once(When::OnDisk, "asked", &publish)).unwrap();
             answers.push(published.recv().unwrap());
         }
         let first = answers.iter().position(|answer| answer == "first").unwrap();

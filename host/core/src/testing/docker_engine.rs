@@ -3,7 +3,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use super::libraries::{build_example, example_libraries};
+use super::libraries::{build_example, profile_dir};
 
 /// The engine of the docker backend's own tests (`plugins/docker/examples/engine.rs`). It ends
 /// with all its containers when this is dropped.
@@ -17,7 +17,7 @@ impl DockerEngine {
     /// Builds and starts it; what is missing for that.
     pub fn start() -> Result<Self, String> {
         build_example("agentd-backend-docker", "engine");
-        let mut process = Command::new(example_libraries().join("engine"))
+        let mut process = Command::new(profile_dir().join("examples/engine"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
