@@ -120,6 +120,16 @@ pub struct Config {
     )]
     pub screen_idle_ms: u64,
 
+    /// How long a connection may wait for the head of a request, in milliseconds
+    #[arg(
+        long,
+        env = "AGENTD_HEADER_TIMEOUT_MS",
+        default_value = "90000",
+        value_name = "MILLISECONDS",
+        hide = true
+    )]
+    pub header_timeout_ms: u64,
+
     /// Leave tmux and docker sessions running at shutdown; the next start adopts them
     #[arg(
         long,

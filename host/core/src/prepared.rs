@@ -144,6 +144,7 @@ impl Prepared {
         routes: impl FnOnce(&Arc<Daemon>) -> BoxedFilter<(Response,)>,
     ) -> Server {
         let leave_running = self.config.shutdown_leave_running && self.backend.is_persistent();
+        let header_timeout = Duration::from_millis(self.config.header_timeout_ms);
         let (stop, shutdown) = watch::channel(false);
         let daemon = Arc::new(Daemon {
             service: self.service,
@@ -158,6 +159,7 @@ impl Prepared {
             daemon,
             listener: self.listener,
             stop,
+            header_timeout,
             leave_running,
             at_end: None,
             _instance: self.instance,

@@ -28,6 +28,7 @@ pub struct Server {
     pub(crate) routes: BoxedFilter<(Response,)>,
     pub(crate) listener: TcpListener,
     pub(crate) stop: watch::Sender<bool>,
+    pub(crate) header_timeout: Duration,
     pub(crate) leave_running: bool,
     pub(crate) at_end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Held until the sessions have ended.
@@ -52,19 +53,20 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let sessions = &self.daemon.sessions;
         let stopped = self.stop.subscribe();
-        let connections = serve_connections(self.listener, self.routes, stopped);
+        let connections =
+            serve_connections(self.listener, self.routes, self.header_timeout, stopped);
         let connections = tokio::spawn(connections);
         tracing::info!("listening on http://{}", self.daemon.address);
 
         shutdown.await;
         let deadline = Instant::now() + SHUTDOWN_LIMIT + CONNECTIONS_LIMIT + AT_END_LIMIT;
         sessions.close();
+        // In a task: a library may block the thread on which it is asked to end something.
         if self.leave_running {
             // No client was answered that these are there.
-            if timeout(SHUTDOWN_LIMIT, sessions.end_starting(SHUTDOWN_GRACE))
-                .await
-                .is_err()
-            {
+            let all = sessions.clone();
+            let ends = tokio::spawn(async move { all.end_starting(SHUTDOWN_GRACE).await });
+            if timeout(SHUTDOWN_LIMIT, ends).await.is_err() {
                 tracing::warn!("some starts were not undone in time");
             }
             tracing::info!("shutting down; {} sessions stay", sessions.list().len());
@@ -73,7 +75,6 @@ impl Server {
             tracing::info!("shutting down; ending {count} sessions");
             let removals = REMOVAL * u32::try_from(count).unwrap_or(u32::MAX);
             let grace = SHUTDOWN_GRACE.saturating_sub(removals).max(LEAST_GRACE);
-            // In a task: a library may block the thread that its end is asked for on.
             let all = sessions.clone();
             let ends = tokio::spawn(async move { all.end_all(grace).await });
             if timeout(SHUTDOWN_LIMIT, ends).await.is_err() {

@@ -1,6 +1,7 @@
 //! Clients that leave, and clients that speak something else than HTTP.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use agentd_host::testing::{RunningProgram, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -59,6 +60,24 @@ async fn a_client_that_leaves_is_not_an_error_of_the_service() {
         daemon.address
     );
     visit(&daemon, unfinished_body.as_bytes(), false).await;
+    assert_quiet(&daemon);
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_is_closed() {
+    let daemon = program().env("AGENTD_HEADER_TIMEOUT_MS", "300").start();
+    let request = format!("GET /health HTTP/1.1\r\nHost: {}\r\n", daemon.address);
+    for sent in ["", "GET /hea", &request, &format!("{request}\r\n")] {
+        let mut stream = TcpStream::connect(daemon.address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let closed = async {
+            let mut answer = Vec::new();
+            // An error is an end, too.
+            let _ = stream.read_to_end(&mut answer).await;
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(30), closed).await;
+        assert!(ended.is_ok(), "still open after {sent:?}");
+    }
     assert_quiet(&daemon);
 }
 

@@ -1,4 +1,4 @@
-use agentd_api::terminal::Mode;
+use agentd_api::terminal::{Mode, ServerFrame};
 use agentd_host::testing::eventually;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -274,6 +274,30 @@ async fn the_connection_of_a_viewer_that_leaves_ends_while_the_program_does_not_
         terminal.type_keys("x").await;
     }
     terminal.detach().await;
+    session
+        .until("no viewer", |session| session.viewers == 0)
+        .await;
+}
+
+#[tokio::test]
+async fn a_viewer_that_leaves_is_noticed_while_more_waits_than_is_read() {
+    let server = wrap("pty");
+    let session = server
+        .script("deaf", "stty raw -echo; echo ready; sleep 1000")
+        .await;
+    let mut terminal = session.terminal("").await;
+    terminal.shows("ready").await;
+    // More than is queued for a program and read for a viewer together.
+    for _ in 0..6 {
+        terminal.type_keys(vec![b'x'; 512 * 1024]).await;
+    }
+    let is_notice = |frame: &ServerFrame| matches!(frame, ServerFrame::Error { code, .. } if code == "input-waits");
+    terminal
+        .wait_for("the notice", |terminal| {
+            terminal.frames.iter().any(is_notice)
+        })
+        .await;
+    drop(terminal);
     session
         .until("no viewer", |session| session.viewers == 0)
         .await;

@@ -53,7 +53,7 @@ pub(super) async fn input(bench: &Bench) -> Check {
     };
     if bench.manifest().loopback {
         let session = bench.idle("agent").await?;
-        session.prompt(&prompt(words, true)).await?;
+        session.prompt(prompt(words, true)).await?;
         let expected = format!("{words}\r");
         bench
             .view(&session, "what was typed", |seen| {
@@ -66,15 +66,15 @@ pub(super) async fn input(bench: &Bench) -> Check {
     let mut agent = bench.script(script).await?;
     agent.line.expect("up").await?;
     let session = &agent.session;
-    match session.prompt(&prompt(words, true)).await {
+    match session.prompt(prompt(words, true)).await {
         Err(error) if error.code == "no-input" && !bench.backend.has(&Capability::Interactive) => {
             return Err(Fault::NotApplicable("it takes no input".to_owned()));
         }
         typed => typed?,
     }
     agent.line.expect(words).await?;
-    session.prompt(&prompt("one", false)).await?;
-    session.prompt(&prompt(" two", true)).await?;
+    session.prompt(prompt("one", false)).await?;
+    session.prompt(prompt(" two", true)).await?;
     agent.line.expect("one two").await
 }
 

@@ -127,7 +127,7 @@ async fn odd_calls(bench: &Bench) -> Check {
                 text: text.to_owned(),
                 submit,
             };
-            let typed = session.prompt(&prompt);
+            let typed = session.prompt(prompt);
             answered(&format!("the prompt {text:?} {when}"), typed.await)?;
         }
         for (cols, rows) in [(1, 1), (1000, 1000), (80, 24)] {

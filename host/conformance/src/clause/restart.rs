@@ -89,7 +89,7 @@ pub(super) async fn after(bench: &Bench) -> Check {
         text: "after the restart".to_owned(),
         submit: true,
     };
-    match living.prompt(&prompt).await {
+    match living.prompt(prompt).await {
         Err(error) if error.code == "no-input" => {}
         typed => typed?,
     }

@@ -101,7 +101,7 @@ fn input<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
         .and(with(collection))
         .and(body())
         .then(async |id: String, collection: Arc<C>, input: Input| {
-            let prompt = async { collection.session(&id).await?.prompt(&input).await };
+            let prompt = async { collection.session(&id).await?.prompt(input).await };
             respond(prompt.await.map(|()| StatusCode::ACCEPTED))
         })
         .boxed()

@@ -1,42 +1,40 @@
+use std::convert::Infallible;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
+use hyper::server::conn::http1::Builder;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use warp::filters::BoxedFilter;
 
 use super::Response;
 use super::websocket::keep_connection;
 
-/// How long a client may take for the head of a request, and a connection may wait for its next
-/// one.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(90);
-
 /// How long to wait before the next accept(2) when one failed, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Serves every connection to `listener` until `stopped` is true, and returns once the open ones
-/// have ended.
+/// have ended. A connection is closed when the head of its next request, or of its first, has not
+/// come for `header_timeout`.
 ///
 /// An error of a connection is the client's: it went away, or what it sent is not HTTP. So it is
 /// logged as `debug`; warp's own server logs it as an error.
 pub async fn serve_connections(
     listener: TcpListener,
     routes: BoxedFilter<(Response,)>,
+    header_timeout: Duration,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let graceful = GracefulShutdown::new();
-    let mut builder = Builder::new(TokioExecutor::new());
+    let mut builder = Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT);
+        .header_read_timeout(header_timeout);
+    let (open, mut closed) = mpsc::channel::<Infallible>(1);
     loop {
         let stream = tokio::select! {
             stream = accept(&listener) => stream,
@@ -48,16 +46,29 @@ pub async fn serve_connections(
             keep_connection(&mut request);
             routes.call(request)
         });
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection.into_owned());
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let connection = connection.with_upgrades();
+        let (open, mut stopped) = (open.clone(), stopped.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error, "a connection ended early");
+            let mut connection = pin!(connection);
+            let stop = async { drop(stopped.wait_for(|stopped| *stopped).await) };
+            let ended = tokio::select! {
+                ended = &mut connection => ended,
+                () = stop => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended early");
             }
+            drop(open);
         });
     }
     drop(listener);
-    graceful.shutdown().await;
+    drop(open);
+    // Nothing is ever sent: this waits until all connections have dropped their end.
+    closed.recv().await;
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {

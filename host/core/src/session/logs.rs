@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::{Cursor, Log, Next, Session};
+use super::{CLOSED, Cursor, Log, Next, Session};
 use crate::{Error, Result};
 
 /// Lines on their way to a slow reader, at most.
@@ -61,7 +61,10 @@ impl Session {
         sender: mpsc::Sender<LogLine>,
     ) {
         let Ok(remote) = self.remote() else { return };
-        match remote.logs(query, Arc::new(ToLines(sender))).await {
+        match remote
+            .logs(query, Arc::new(ToLines(sender.downgrade())))
+            .await
+        {
             Ok(()) => {}
             Err(error) if error.kind == ErrorKind::Unsupported => {}
             Err(error) => tracing::warn!(session = %self.name, %error, "no logs"),
@@ -219,14 +222,18 @@ pub(super) fn parse_time(time: &str) -> Result<i64> {
     })
 }
 
-/// Takes a backend's lines.
-struct ToLines(mpsc::Sender<LogLine>);
+/// Takes a backend's lines, until its call has returned: a backend that keeps this does not keep
+/// the reader.
+struct ToLines(mpsc::WeakSender<LogLine>);
 
 impl ToLines {
     fn status(&self) -> PushStatus {
-        PushStatus {
-            credit: self.0.capacity() as u64,
-            closed: self.0.is_closed(),
+        match self.0.upgrade() {
+            Some(sender) => PushStatus {
+                credit: sender.capacity() as u64,
+                closed: sender.is_closed(),
+            },
+            None => CLOSED,
         }
     }
 }
@@ -249,7 +256,9 @@ impl Receiver for ToLines {
                     line: line.line,
                 };
                 // Full only when the backend ignores its credit; the line is its to lose.
-                let _ = self.0.try_send(line);
+                if let Some(sender) = self.0.upgrade() {
+                    let _ = sender.try_send(line);
+                }
             }
             Err(error) => tracing::warn!(%error, "an unreadable log line"),
         }
@@ -257,9 +266,11 @@ impl Receiver for ToLines {
     }
 
     fn ready(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let sender = self.0.clone();
+        let sender = self.0.upgrade();
         Box::pin(async move {
-            let _ = sender.reserve().await;
+            if let Some(sender) = sender {
+                let _ = sender.reserve().await;
+            }
         })
     }
 }

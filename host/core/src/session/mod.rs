@@ -81,6 +81,10 @@ pub struct Session {
     life: Life<RemoteSession>,
     viewers: viewers::Viewers,
     answers: Answers,
+    /// Held while the size is changed.
+    resizing: Arc<tokio::sync::Mutex<()>>,
+    /// Held while a prompt is typed.
+    prompting: Arc<tokio::sync::Mutex<()>>,
     screens: Arc<ScreenThreads>,
 }
 
@@ -110,6 +114,8 @@ impl Session {
                 life: Life::new(changed),
                 viewers: viewers::Viewers::default(),
                 answers: Answers::default(),
+                resizing: Arc::default(),
+                prompting: Arc::default(),
                 screens,
             }
         })
@@ -202,7 +208,19 @@ impl Session {
     /// Changes the size for the program and all viewers; the same size changes nothing.
     ///
     /// The change is noted first, so that what the program draws for it comes after it.
-    pub async fn resize(&self, size: agentd_api::Size) -> Result<()> {
+    pub async fn resize(self: &Arc<Self>, size: agentd_api::Size) -> Result<()> {
+        let resizing = self.resizing.clone().lock_owned().await;
+        let session = self.clone();
+        // To the end, so that the program and the log have the same size.
+        finish(async move {
+            let resized = session.apply_size(size).await;
+            drop(resizing);
+            resized
+        })
+        .await
+    }
+
+    async fn apply_size(&self, size: agentd_api::Size) -> Result<()> {
         let before = self.terminal.log().size();
         if before == size || self.record().state == State::Exited {
             return Ok(());
@@ -260,7 +278,11 @@ impl Session {
         let remote = self.life.call_over().await;
         while let Some(answers) = self.answers.next() {
             let Some(remote) = &remote else { continue };
-            if let Err(error) = remote.write(&answers).await {
+            let written = tokio::select! {
+                written = remote.write(&answers) => written,
+                () = self.ended() => return,
+            };
+            if let Err(error) = written {
                 tracing::debug!(session = %self.name, %error, "the terminal's answer was not taken");
             }
         }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use agentd_api::Input;
 use agentd_plugin_api::Capability;
 
-use super::Session;
+use super::{Session, finish};
 use crate::{Error, Result};
 
 /// What begins a bracketed paste (xterm's control sequences).
@@ -13,8 +13,20 @@ const PASTE_BEGIN: &str = "\u{1b}[200~";
 const PASTE_END: &str = "\u{1b}[201~";
 
 impl Session {
-    /// Types a prompt, and Enter as a keystroke of its own.
-    pub async fn prompt(self: &Arc<Self>, input: &Input) -> Result<()> {
+    /// Types a prompt, and Enter as a keystroke of its own. One that was begun is typed to its end,
+    /// also when the caller goes away, and before the next one.
+    pub async fn prompt(self: &Arc<Self>, input: Input) -> Result<()> {
+        let prompting = self.prompting.clone().lock_owned().await;
+        let session = self.clone();
+        finish(async move {
+            let typed = session.type_prompt(&input).await;
+            drop(prompting);
+            typed
+        })
+        .await
+    }
+
+    async fn type_prompt(self: &Arc<Self>, input: &Input) -> Result<()> {
         let text = without_paste_end(&input.text);
         if !self.backend.has(&Capability::Interactive) {
             return self

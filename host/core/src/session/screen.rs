@@ -1,3 +1,4 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -113,7 +114,16 @@ impl Screen {
     }
 
     fn step(&self, state: &mut State, log: &Log, work: u64) -> ReadStep {
-        let more = state.read_step(log, work);
+        let read = catch_unwind(AssertUnwindSafe(|| state.read_step(log, work)));
+        let more = read.unwrap_or_else(|_| {
+            let seq = state.cursor.seq;
+            tracing::error!(
+                seq,
+                "the screen panicked, and begins anew after the output so far"
+            );
+            state.begin_anew(log.cursor(Some(log.head())));
+            true
+        });
         let replies = state.awake().take_replies();
         self.report_position(state);
         ReadStep { more, replies }
@@ -210,7 +220,10 @@ impl State {
             made_at,
             shared_for: SHARED_FOR.max(began.elapsed() * SHARED_TIMES),
         };
-        self.snapshot = Some(snapshot.clone());
+        // One that was put away is a snapshot already, and must not cost as much again.
+        if matches!(self.emulator, Held::Awake(_)) {
+            self.snapshot = Some(snapshot.clone());
+        }
         snapshot
     }
 
@@ -228,6 +241,13 @@ impl State {
         }
     }
 
+    /// With an empty screen there.
+    fn begin_anew(&mut self, cursor: Cursor) {
+        let emulator = Emulator::new(size(cursor.size), SCROLLBACK);
+        self.emulator = Held::Awake(Box::new(emulator));
+        self.cursor = cursor;
+    }
+
     fn read_step(&mut self, log: &Log, work: u64) -> bool {
         self.used_at = Instant::now();
         let end = self.awake().work() + work;
@@ -237,6 +257,8 @@ impl State {
             let mut cursor = self.cursor;
             match log.next(&mut cursor) {
                 Next::Output(bytes) => {
+                    #[cfg(test)]
+                    assert!(!bytes.starts_with(tests::POISON), "as the test wants it");
                     let read = self.awake().advance_within(&bytes, left);
                     cursor.seq = self.cursor.seq + read as u64;
                 }
@@ -246,10 +268,7 @@ impl State {
                     // The log holds much more than a backend has credit for.
                     let seq = self.cursor.seq;
                     tracing::error!(seq, "output was lost, as the backend ignores its credit");
-                    cursor = log.cursor(None);
-                    let anew = Emulator::new(size(cursor.size), SCROLLBACK);
-                    self.emulator = Held::Awake(Box::new(anew));
-                    self.cursor = cursor;
+                    self.begin_anew(log.cursor(None));
                     return true;
                 }
             }
@@ -263,4 +282,44 @@ fn size(size: agentd_api::Size) -> agentd_terminal::Size {
     // Sizes were checked at the door.
     agentd_terminal::Size::new(size.cols, size.rows)
         .unwrap_or_else(|error| unreachable!("{error}: {size:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Terminal;
+
+    /// Output that no screen can read.
+    pub const POISON: &[u8] = b"poison";
+
+    fn terminal(output: &[u8]) -> Terminal {
+        let terminal = Terminal::new(agentd_api::Size { cols: 80, rows: 24 }, 1 << 20);
+        terminal.push(output);
+        assert!(terminal.begin_reading());
+        while terminal.read_step().more {}
+        terminal
+    }
+
+    #[test]
+    fn a_screen_that_panics_reads_what_follows() {
+        let terminal = terminal(POISON);
+        assert_eq!(
+            terminal.credit(),
+            Terminal::new(terminal.log().size(), 0).credit()
+        );
+        terminal.push(b"after");
+        assert!(terminal.begin_reading());
+        while terminal.read_step().more {}
+        assert_eq!(terminal.last_lines(1).unwrap().1, ["after"]);
+    }
+
+    #[test]
+    fn a_screen_that_was_put_away_keeps_no_snapshot_for_its_viewers() {
+        let log = terminal(b"");
+        let screen = Screen::new(log.log().cursor(None));
+        screen.advance(log.log());
+        assert!(screen.put_away(Duration::ZERO));
+        screen.snapshot();
+        assert!(screen.lock().snapshot.is_none());
+    }
 }

@@ -36,6 +36,11 @@ impl Inbox {
         }
     }
 
+    /// Whether nothing more is read until something is taken.
+    pub fn is_full(&self) -> bool {
+        self.waiting >= MAX_WAITING
+    }
+
     /// Reads until the viewer leaves. Nothing is lost when the future is dropped before.
     pub async fn read(&mut self) -> End {
         loop {
@@ -47,7 +52,7 @@ impl Inbox {
 
     /// Reads one message, or the end. Pending while there is no room.
     pub async fn read_one(&mut self) -> Option<End> {
-        if self.waiting >= MAX_WAITING {
+        if self.is_full() {
             std::future::pending::<()>().await;
         }
         match self.stream.next().await {

@@ -7,7 +7,7 @@ use agentd_api::terminal::ClientFrame;
 use futures_util::FutureExt;
 use futures_util::future::{Fuse, FusedFuture};
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::end::End;
@@ -17,6 +17,10 @@ use crate::{Error, Result};
 
 /// How long the program may take for what a viewer typed before it left.
 pub const LAST_INPUT: Duration = Duration::from_secs(1);
+
+/// A viewer whose input is not taken for so long is notified. The connection is not read then, so
+/// that this also shows whether the viewer is still there.
+const UNREAD_NOTICE: Duration = Duration::from_secs(5);
 
 /// Takes what is read, up to the end of the reading; `left` where that has come already.
 ///
@@ -51,6 +55,11 @@ pub async fn receive(
                 break end;
             },
             () = &mut taking, if !taking.is_terminated() => {}
+            () = sleep(UNREAD_NOTICE), if inbox.is_full() => {
+                let message = "the program does not read what is typed; the rest waits";
+                // There may be enough of these on their way.
+                let _ = refusals.try_send(Error::conflict("input-waits", message));
+            }
         }
     };
     // What was typed before the viewer left is typed, if the program reads it.
@@ -89,7 +98,7 @@ async fn take(message: &Message, viewer: &Viewer, acknowledged: &watch::Sender<u
         Ok(ClientFrame::Unrecognised) => Ok(()),
         Err(error) => Err(Error::invalid(
             "invalid-frame",
-            format!("no frame: {error}"),
+            format!("not a valid frame: {error}"),
         )),
     }
 }
