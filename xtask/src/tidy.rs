@@ -232,7 +232,7 @@ fn check_bundled(wrong: &mut Vec<String>) -> Result {
     let list = PLUGINS.map(|plugin| format!("\"{plugin}\"")).join(", ");
     if !name.contains(&format!("[{list}]")) {
         wrong.push(format!(
-            "host/core/src/loader/name.rs has not the backends [{list}]"
+            "host/core/src/loader/name.rs does not list the backends [{list}]"
         ));
     }
     Ok(())

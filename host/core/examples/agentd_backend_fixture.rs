@@ -66,7 +66,7 @@ impl Backend for Fixture {
             "refuse" => return Err(Error::refused("the fixture refuses").hint("ask another")),
             "unavailable" => return Err(Error::unavailable("the fixture is not there")),
             "hang" => std::future::pending().await,
-            "hang-if-told" if spec.working_dir.join("hang").exists() => {
+            "hang-on-request" if spec.working_dir.join("hang").exists() => {
                 std::future::pending().await
             }
             "run-before-started" => {

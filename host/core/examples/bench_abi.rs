@@ -28,7 +28,7 @@ mod pushes;
 const ROUNDS: u32 = 15;
 const CHUNK: usize = 4096;
 
-/// What a daemon keeps of a session's output unless it is told otherwise, in bytes.
+/// What a daemon keeps of a session's output by default, in bytes.
 const HISTORY: usize = 512 * 1024;
 
 /// How long a library may take to connect.

@@ -13,7 +13,7 @@ use crate::transaction::PLANNED;
 pub struct Watch {
     /// Where the agents are kept.
     pub store: Arc<Store>,
-    /// Where it is kept what they leave.
+    /// Keeps the output of ended sessions.
     pub outputs: Arc<Outputs>,
 }
 

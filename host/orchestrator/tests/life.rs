@@ -50,7 +50,7 @@ async fn begin_creating(server: &TestServer) -> (JoinHandle<Answer>, String) {
 #[tokio::test]
 async fn a_restart_whose_client_leaves_does_not_stay_pending() {
     let server = orchestrator("fixture");
-    let agent = server.start("demo", &["hang-if-told"]).await;
+    let agent = server.start("demo", &["hang-on-request"]).await;
     let id = agent.path.strip_prefix("/agents/").unwrap();
     std::fs::write(server.work_dir().join("hang"), "").unwrap();
     let restarting = begin(&server, format!("{}/restart", agent.path));

@@ -29,9 +29,9 @@ pub async fn blocking<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static)
     let builder = thread::Builder::new().name("agentd-blocking".to_owned());
     if builder.spawn(run).is_err() {
         let work = work.lock().unwrap_or_else(PoisonError::into_inner).take();
-        return work
-            .map(|f| f())
-            .ok_or_else(|| Error::internal("a thread that was not made has run"));
+        return work.map(|f| f()).ok_or_else(|| {
+            Error::internal("the work was taken by a thread that could not be started")
+        });
     }
     (&mut result)
         .await

@@ -1,4 +1,4 @@
-//! The terminal engine's still half: no I/O, no tasks, no clock.
+//! The part of the terminal engine without I/O, tasks or a clock.
 //!
 //! - [`OutputLog`] keeps the last bytes of a session by position; viewers are cursors into it.
 //! - [`Emulator`] knows the screen that the bytes make. It answers the program's questions, and

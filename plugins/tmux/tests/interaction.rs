@@ -15,7 +15,7 @@ use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::testing::Recorder;
 use scene::{GRACE, Scene, exited, wait_until};
 
-/// Reads raw bytes, shows them in hexadecimal and asks for bracketed pastes first if told to.
+/// Reads raw bytes, shows them in hexadecimal and asks for bracketed pastes first where it is asked to.
 const RAW: &str = "stty raw -echo opost onlcr; printf \"$1\"; printf 'ready\\r\\n'; \
     dd bs=4096 count=1 2>/dev/null | od -An -v -tx1 -w60; \
     dd bs=4096 count=1 2>/dev/null | od -An -v -tx1 -w60; printf 'done\\r\\n'; sleep 1000";

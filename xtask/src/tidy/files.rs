@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn binaries_and_large_files_are_refused_wherever_they_lie() {
+    fn binaries_and_large_files_are_refused_in_every_directory() {
         let repository = tempfile::tempdir().unwrap();
         let root = repository.path();
         git(root, &["init"]);

@@ -10,7 +10,7 @@ pub(super) struct Signals {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Notice {
     /// The window has another size.
     Window,
     /// The process was stopped, and goes on.
@@ -36,15 +36,15 @@ impl Signals {
     }
 
     /// The next one. Nothing is lost when this is cancelled.
-    pub(super) async fn next(&mut self) -> Told {
+    pub(super) async fn next(&mut self) -> Notice {
         let [hangup, interrupt, quit, terminate] = &mut self.ends;
         tokio::select! {
-            _ = self.window.recv() => Told::Window,
-            _ = self.resumed.recv() => Told::Resumed,
-            _ = hangup.1.recv() => Told::End(hangup.0),
-            _ = interrupt.1.recv() => Told::End(interrupt.0),
-            _ = quit.1.recv() => Told::End(quit.0),
-            _ = terminate.1.recv() => Told::End(terminate.0),
+            _ = self.window.recv() => Notice::Window,
+            _ = self.resumed.recv() => Notice::Resumed,
+            _ = hangup.1.recv() => Notice::End(hangup.0),
+            _ = interrupt.1.recv() => Notice::End(interrupt.0),
+            _ = quit.1.recv() => Notice::End(quit.0),
+            _ = terminate.1.recv() => Notice::End(terminate.0),
         }
     }
 }

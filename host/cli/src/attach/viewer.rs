@@ -18,7 +18,7 @@ use super::raw_mode::RawMode;
 use super::reconnect::reconnect;
 use super::screen::{Mark, OutputGone, Piece, Screen, Written};
 use super::screen_state::ScreenState;
-use super::signals::{Signals, Told};
+use super::signals::{Notice, Signals};
 use crate::connection::Connection;
 use crate::failure::Failure;
 
@@ -107,7 +107,7 @@ impl Viewer {
     /// One connection, from its hello to its end.
     async fn follow(&mut self, link: &mut Link) -> Result<Broken, Failure> {
         self.connections += 1;
-        self.tell_size(link);
+        self.send_size(link);
         let input = link.input();
         let mut acknowledged = 0;
         let mut to_type: Option<Bytes> = None;
@@ -116,9 +116,9 @@ impl Viewer {
         loop {
             tokio::select! {
                 signal = self.signals.next() => match signal {
-                    Told::Window => self.tell_size(link),
-                    Told::End(signal) => return Ok(Broken::Over(Ending::Signalled(signal))),
-                    Told::Resumed => {
+                    Notice::Window => self.send_size(link),
+                    Notice::End(signal) => return Ok(Broken::Over(Ending::Signalled(signal))),
+                    Notice::Resumed => {
                         if let Some(raw_mode) = &self.raw_mode {
                             raw_mode.again()?;
                             return Ok(Broken::Redraw);
@@ -223,9 +223,9 @@ impl Viewer {
             tokio::select! {
                 found = &mut found => return Ok(found.map_err(Ending::Lost)),
                 signal = self.signals.next() => match signal {
-                    Told::Window => {}
-                    Told::End(signal) => return Ok(Err(Ending::Signalled(signal))),
-                    Told::Resumed => {
+                    Notice::Window => {}
+                    Notice::End(signal) => return Ok(Err(Ending::Signalled(signal))),
+                    Notice::Resumed => {
                         if let Some(raw_mode) = &self.raw_mode {
                             raw_mode.again()?;
                         }
@@ -246,7 +246,7 @@ impl Viewer {
     }
 
     /// The session takes the size of this window, unless this viewer only watches.
-    fn tell_size(&self, link: &Link) {
+    fn send_size(&self, link: &Link) {
         if self.query.mode == Mode::Rw
             && stdin().is_terminal()
             && let Some(size) = window()

@@ -24,10 +24,10 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderMap;
 
-use self::end::{DELETED, End, INTERNAL, PATIENCE, close_with};
+use self::end::{DELETED, End, INTERNAL, PATIENCE, Sink, close_with};
 use self::inbox::Inbox;
 use self::input::{LAST_INPUT, receive};
-use self::output::{Sink, send, show};
+use self::output::{send, show};
 use super::websocket::{Handshake, WebSocket, handshake};
 use super::{Response, respond, with};
 use crate::collection::Collection;

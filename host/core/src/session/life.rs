@@ -288,7 +288,7 @@ impl<R> Delivery<'_, R> {
     fn next(&mut self) -> Option<Change> {
         let mut state = self.life.lock();
         let change = state.changes.pop_front();
-        // Under the same lock, so that what is queued from now on finds nobody at it.
+        // Under the same lock, so that whoever queues a change from now on delivers it.
         self.over = change.is_none();
         state.delivering = !self.over;
         change

@@ -6,7 +6,7 @@ use agentd_terminal::{Emulator, PutAway};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::terminal::{Cursor, Log, Next, ReadStep};
+use super::log::{Cursor, Log, Next};
 
 /// Lines above the screen that a snapshot restores.
 const SCROLLBACK: usize = 1000;
@@ -69,6 +69,25 @@ pub struct Snapshot {
     shared_for: Duration,
 }
 
+/// What came of reading on for the screen.
+#[derive(Debug)]
+pub struct ReadStep {
+    /// Whether another step has to follow.
+    pub more: bool,
+    /// What the program is to be answered before that.
+    pub replies: Vec<u8>,
+}
+
+impl ReadStep {
+    /// Nothing has been read yet.
+    pub fn untaken() -> Self {
+        ReadStep {
+            more: true,
+            replies: Vec::new(),
+        }
+    }
+}
+
 impl Screen {
     /// The screen of a program that has written nothing.
     pub fn new(cursor: Cursor) -> Self {
@@ -91,7 +110,7 @@ impl Screen {
         *self.read.borrow()
     }
 
-    /// Told how far it has read.
+    /// Notified of the position up to which it has read.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.read.subscribe()
     }
@@ -101,7 +120,7 @@ impl Screen {
         self.step(&mut self.lock(), log, STEP)
     }
 
-    /// The same, where it takes little: not while somebody else is at it, nor when the emulator
+    /// The same, where it takes little: not while another thread uses it, nor when the emulator
     /// has been put away.
     pub fn try_advance(&self, log: &Log) -> Option<ReadStep> {
         let mut state = self.state.try_lock().ok()?;
@@ -168,7 +187,7 @@ impl Screen {
     }
 
     /// The last lines that are not empty, and the position at which the screen shows them. None
-    /// while somebody else is at the screen: this never waits.
+    /// while another thread uses the screen: this never waits.
     pub fn last_lines(&self, count: usize) -> Option<(u64, Vec<String>)> {
         let state = self.state.try_lock().ok()?;
         let lines = match &state.emulator {

@@ -8,7 +8,7 @@ use crate::memory;
 
 /// Puts the screens away that nobody looked at and nothing changed for `idle`, and gives back the
 /// memory of those that are gone: one task for all sessions, which sleeps for good while no screen
-/// is awake. Ends when `list` gives no sessions any more.
+/// is awake. Ends at the first look for which `list` gives no sessions.
 pub async fn sweep(
     list: impl Fn() -> Option<Vec<Arc<Session>>>,
     activity: Arc<Notify>,

@@ -1,18 +1,13 @@
-use std::collections::VecDeque;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use agentd_api::Size;
-use agentd_terminal::OutputLog;
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::screen::{Screen, Snapshot};
-
-/// A viewer is sent so much at a time, at most, in bytes.
-const MAX_FRAME: usize = 64 * 1024;
+use super::log::{Cursor, Log, MAX_FRAME};
+use super::screen::{ReadStep, Screen, Snapshot};
 
 /// The least that is kept, whatever the setting, in bytes.
 const MIN_HISTORY: usize = 2 * MAX_FRAME;
@@ -62,7 +57,8 @@ impl Terminal {
         BACKLOG.saturating_sub(self.unread(self.screen()))
     }
 
-    /// Told how far the screen has read, and up to where it has to for there to be credit.
+    /// Notified of the position up to which the screen has read, with the position from which there is
+    /// credit again.
     pub fn credit_again(&self) -> (watch::Receiver<u64>, u64) {
         (
             self.screen().subscribe(),
@@ -116,7 +112,7 @@ impl Terminal {
 
     /// The last lines on the screen that are not empty, at most five once nobody needed the screen
     /// for long, and the position up to which it has read. None without a screen, and while
-    /// somebody else is at it.
+    /// another thread uses it.
     pub fn last_lines(&self, count: usize) -> Option<(u64, Vec<String>)> {
         self.screen.get()?.last_lines(count)
     }
@@ -159,200 +155,10 @@ impl Terminal {
     }
 }
 
-/// What came of reading on for the screen.
-#[derive(Debug)]
-pub struct ReadStep {
-    /// Whether another step has to follow.
-    pub more: bool,
-    /// What the program is to be answered before that.
-    pub replies: Vec<u8>,
-}
-
-impl ReadStep {
-    /// Nothing has been read yet.
-    pub fn untaken() -> Self {
-        ReadStep {
-            more: true,
-            replies: Vec::new(),
-        }
-    }
-}
-
-/// The output by absolute position, and where in it the size changed. Viewers hold positions, not
-/// queues: one that is slow costs nothing, and one that does not exist holds nobody up.
-#[derive(Debug)]
-pub struct Log {
-    state: Mutex<State>,
-    /// Changes whenever there is something new. Level-triggered: no wake-up can be lost between
-    /// looking and waiting.
-    changes: watch::Sender<()>,
-}
-
-#[derive(Debug)]
-struct State {
-    output: OutputLog,
-    size: Size,
-    /// Oldest first; only as far back as the output goes.
-    resizes: VecDeque<(u64, Size)>,
-    /// The size before the first of `resizes`.
-    size_before: Size,
-    ended: bool,
-}
-
-/// What comes next for a viewer.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Output; it ends where the next resize is due.
-    Output(Bytes),
-    /// The size changed at this position.
-    Resize(Size),
-    /// Nothing yet.
-    Nothing,
-    /// Nothing ever again.
-    Ended,
-    /// The position is no longer, or not yet, in the log.
-    Lost,
-}
-
-/// A place in the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    /// The position of the next byte.
-    pub seq: u64,
-    /// The size that whoever is there knows of.
-    pub size: Size,
-}
-
-impl Log {
-    fn new(size: Size, capacity: usize) -> Self {
-        let state = State {
-            output: OutputLog::new(capacity),
-            size,
-            resizes: VecDeque::new(),
-            size_before: size,
-            ended: false,
-        };
-        Log {
-            state: Mutex::new(state),
-            changes: watch::Sender::new(()),
-        }
-    }
-
-    fn append(&self, bytes: &[u8], held_from: u64) {
-        let mut state = self.lock();
-        state.output.hold(held_from);
-        state.output.append(bytes);
-        let tail = state.output.tail();
-        while let Some((at, size)) = state.resizes.front().copied()
-            && at < tail
-        {
-            state.size_before = size;
-            state.resizes.pop_front();
-        }
-        drop(state);
-        self.changes.send_replace(());
-    }
-
-    /// Notes a new size. False when it is the present one.
-    pub fn resize(&self, size: Size) -> bool {
-        let mut state = self.lock();
-        if state.size == size {
-            return false;
-        }
-        let head = state.output.head();
-        if state.resizes.back().is_some_and(|(at, _)| *at == head) {
-            state.resizes.pop_back();
-        }
-        state.resizes.push_back((head, size));
-        state.size = size;
-        drop(state);
-        self.changes.send_replace(());
-        true
-    }
-
-    /// There will be no more output.
-    pub fn end(&self) {
-        self.lock().ended = true;
-        self.changes.send_replace(());
-    }
-
-    /// Whether there will be no more output.
-    pub fn has_ended(&self) -> bool {
-        self.lock().ended
-    }
-
-    /// The position after the last byte.
-    pub fn head(&self) -> u64 {
-        self.lock().output.head()
-    }
-
-    /// The present size.
-    pub fn size(&self) -> Size {
-        self.lock().size
-    }
-
-    /// Told of everything new.
-    pub fn subscribe(&self) -> watch::Receiver<()> {
-        self.changes.subscribe()
-    }
-
-    /// The place `seq`, where that is still kept; without one the oldest that is.
-    pub fn cursor(&self, seq: Option<u64>) -> Cursor {
-        let state = self.lock();
-        let kept = state.output.tail()..=state.output.head();
-        let seq = seq
-            .filter(|seq| kept.contains(seq))
-            .unwrap_or(*kept.start());
-        let after = state.resizes.partition_point(|(at, _)| *at <= seq);
-        let before = after.checked_sub(1).map(|index| state.resizes[index].1);
-        Cursor {
-            seq,
-            size: before.unwrap_or(state.size_before),
-        }
-    }
-
-    /// Whether `seq` is still kept.
-    pub fn keeps(&self, seq: u64) -> bool {
-        let state = self.lock();
-        (state.output.tail()..=state.output.head()).contains(&seq)
-    }
-
-    /// What follows `cursor`, and moves it on.
-    pub fn next(&self, cursor: &mut Cursor) -> Next {
-        let mut state = self.lock();
-        let mut limit = MAX_FRAME;
-        let first = state.resizes.partition_point(|(at, _)| *at < cursor.seq);
-        let mut ahead = state.resizes.range(first..);
-        let due = ahead.find(|(at, size)| *at > cursor.seq || *size != cursor.size);
-        if let Some((at, size)) = due.copied() {
-            if at == cursor.seq {
-                cursor.size = size;
-                return Next::Resize(size);
-            }
-            limit = usize::try_from(at - cursor.seq)
-                .unwrap_or(MAX_FRAME)
-                .min(MAX_FRAME);
-        }
-        let ended = state.ended;
-        match state.output.read(cursor.seq, limit) {
-            None => Next::Lost,
-            Some(bytes) if !bytes.is_empty() => {
-                cursor.seq += bytes.len() as u64;
-                Next::Output(bytes)
-            }
-            Some(_) if ended => Next::Ended,
-            Some(_) => Next::Nothing,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Next;
 
     const SMALL: Size = Size { cols: 80, rows: 24 };
     const LARGE: Size = Size {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::terminal::{Cursor, Next};
+use super::log::{Cursor, Next};
 use super::{Session, Snapshot};
 
 /// A viewer that acknowledges is sent so much beyond what it has parsed, at most, in bytes.
@@ -24,7 +24,7 @@ const SHARED: u64 = 4 * 1024 * 1024;
 /// The least that each of them is shown in that time.
 const LEAST: u64 = 32 * 1024;
 
-/// Who cannot be shown everything is brought to the present so often.
+/// Who cannot be shown everything gets a snapshot at this interval.
 const PACE: Duration = Duration::from_millis(100);
 
 /// What a viewer is shown next.
@@ -66,7 +66,7 @@ impl View {
         acknowledged: Option<watch::Receiver<u64>>,
     ) -> Self {
         let terminal = &session.terminal;
-        // Told before the first look, so that nothing is missed in between.
+        // Subscribed before the first look, so that nothing is missed in between.
         let changes = terminal.log().subscribe();
         let resumed = resumed.filter(|seq| terminal.log().keeps(*seq));
         let snapshot = match resumed {

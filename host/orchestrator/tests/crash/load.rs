@@ -22,7 +22,7 @@ pub async fn round(world: &World, number: u64) {
     let daemon = world.start();
     let mut answered = BTreeMap::new();
     let requests = begin(world, &daemon, number, &mut answered).await;
-    // The moment is a different one each time, and is no wait for anything.
+    // The moment is a different one each time, and does not wait for anything.
     sleep(Duration::from_millis(number * 37 % LATEST)).await;
     kill(daemon).await;
     for (name, answer) in requests.join_all().await {

@@ -20,7 +20,7 @@ use crate::{Error, Result};
 /// What the program leaves behind has so long to end by itself.
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 
-/// A program on a PTY, with three tasks: one reads, one writes, one sees to the end. Its methods may
+/// A program on a PTY, with three tasks: one reads, one writes, one handles the program's end. Its methods may
 /// be called and polled anywhere, also outside of any runtime. It runs on when this is dropped.
 pub struct Running {
     runtime: Handle,

@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use agentd_api::terminal::close;
 use futures_util::SinkExt;
+use futures_util::stream::SplitSink;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use super::output::Sink;
+use crate::http::websocket::WebSocket;
+
+/// Where a viewer is sent to.
+pub type Sink = SplitSink<WebSocket, Message>;
 
 /// How long a viewer may take for what is on its way to it and for the reason of the close.
 pub const PATIENCE: Duration = Duration::from_secs(5);

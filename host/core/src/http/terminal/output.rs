@@ -6,20 +6,16 @@ use std::time::Duration;
 use agentd_api::terminal::{Mode, ServerFrame, close};
 use agentd_api::{Exit, Size};
 use bytes::Bytes;
-use futures_util::stream::SplitSink;
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::end::{DELETED, EXITED, End, PATIENCE, close_with, unsent};
+use super::end::{DELETED, EXITED, End, PATIENCE, Sink, close_with, unsent};
 use crate::Error;
 use crate::http::websocket::WebSocket;
 use crate::in_place;
 use crate::session::{Frame, Remains, Session, Snapshot, View, Viewer};
-
-/// Where a viewer is sent to.
-pub type Sink = SplitSink<WebSocket, Message>;
 
 /// How long a viewer of a session that is over may take to be sent its last screen.
 const SCREEN_PATIENCE: Duration = Duration::from_secs(30);

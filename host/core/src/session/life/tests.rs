@@ -87,7 +87,7 @@ impl Model {
     }
 }
 
-/// A life whose changes are sent to the receiver. Its backend's side is dropped with a note, too.
+/// A life whose changes are sent to the receiver.
 fn observed() -> (Life<Remote>, mpsc::Receiver<Change>) {
     let (sender, changes) = mpsc::channel();
     let life = Life::new(move |change: &Change| drop(sender.send(change.clone())));
