@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentd_api::{Agent, AgentPatch, NewAgent, Page, Reconciliation, State};
-use agentd_host::session::{Session, Sessions, finish};
+use agentd_host::session::{Record, Session, Sessions, finish};
 use agentd_host::{Error, IdempotencyKey, KeyedRequest, Result, Turns, now};
 use tokio::runtime::Handle;
 
@@ -164,12 +164,13 @@ impl Agents {
     /// Those that a client asks for.
     pub async fn list(&self, selection: Selection) -> Result<Page<Agent>> {
         let mut selected = self.store.select(selection.clone()).await?;
-        if self.catch_up(&selected.records).await {
+        let shown = self.catch_up(&selected.records).await;
+        if shown == Shown::Again {
             selected = self.store.select(selection).await?;
         }
         let records = selected.records.iter();
         Ok(Page {
-            items: records.map(|record| self.describe(record)).collect(),
+            items: records.map(|record| self.describe(record, shown)).collect(),
             total: selected.total,
             next_cursor: selected.next_cursor,
         })
@@ -178,23 +179,25 @@ impl Agents {
     /// The agent with that id.
     pub async fn get(&self, id: &str) -> Result<Agent> {
         let mut record = self.record(id).await?;
-        if self.catch_up(std::slice::from_ref(&record)).await {
+        let shown = self.catch_up(std::slice::from_ref(&record)).await;
+        if shown == Shown::Again {
             record = self.record(id).await?;
         }
-        Ok(self.describe(&record))
+        Ok(self.describe(&record, shown))
     }
 
     /// Waits until what has ended is on the disk as such, with the restart that follows, so that the
-    /// one is not shown without the other. True if these records are to be read again.
-    async fn catch_up(&self, records: &[AgentRecord]) -> bool {
-        let is_behind = |record: &AgentRecord| {
-            let known = record.session.as_ref();
-            self.newest(&record.id).is_some_and(|session| {
-                session.record().state == State::Exited
-                    && known.is_none_or(|known| known.state != State::Exited)
-            })
+    /// one is not shown without the other.
+    async fn catch_up(&self, records: &[AgentRecord]) -> Shown {
+        let ended = |record: &AgentRecord| {
+            let session = self.newest(&record.id);
+            session.is_some_and(|session| is_behind(record, &session.record()))
         };
-        records.iter().any(is_behind) && self.store.flush().await
+        match records.iter().any(ended) {
+            false => Shown::AsKept,
+            true if self.store.flush().await => Shown::Again,
+            true => Shown::Unkept,
+        }
     }
 
     /// The newest session of the agent with that id.
@@ -362,13 +365,37 @@ impl Agents {
         self.store.get(id).await?.ok_or_else(|| gone(id))
     }
 
-    fn describe(&self, record: &AgentRecord) -> Agent {
-        record.describe(self.newest(&record.id).as_deref())
+    fn describe(&self, record: &AgentRecord, shown: Shown) -> Agent {
+        let Some(session) = self.newest(&record.id) else {
+            return record.describe(None);
+        };
+        let known = session.record();
+        match is_behind(record, &known) && shown != Shown::Unkept {
+            true => record.describe(None),
+            false => record.describe_as(&session, known),
+        }
     }
 
     pub(crate) fn newest(&self, id: &str) -> Option<Arc<Session>> {
         self.sessions.get(id).ok()
     }
+}
+
+/// How ends that are not yet on the disk are shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// Not at all: what is kept is shown.
+    AsKept,
+    /// The same, once it has been read again.
+    Again,
+    /// All the same, since the disk takes nothing.
+    Unkept,
+}
+
+/// Whether the session has ended, and the record does not say so yet.
+fn is_behind(record: &AgentRecord, known: &Record) -> bool {
+    let kept = record.session.as_ref();
+    known.state == State::Exited && kept.is_none_or(|kept| kept.state != State::Exited)
 }
 
 fn gone(id: &str) -> Error {
