@@ -133,52 +133,54 @@ export function CreateDialog({ onClose }: { onClose(): void }) {
           void create();
         }}
       >
-        <div class="columns">
-          <Field label="Name" complaint={complaints.name} required>
-            {(wiring) => <Input {...wiring} autofocus value={name} onValue={setName} />}
-          </Field>
-          <Field label="Runs">
-            {(wiring) => (
-              <select {...wiring} value={kind} onChange={(event) => setKind(event.currentTarget.value)}>
-                {KINDS.map(({ value, label }) => (
-                  <option key={value} value={value}>
-                    {label}
-                  </option>
-                ))}
-                <option value={COMMAND}>A command…</option>
-              </select>
-            )}
-          </Field>
-        </div>
-        {kind === COMMAND && (
-          <Field label="Command" complaint={complaints.command} required help="A program and its arguments; quotes work, no shell reads it.">
-            {(wiring) => <Input {...wiring} class="code" placeholder="python3 -m http.server 8000" value={command} onValue={setCommand} />}
-          </Field>
-        )}
-        <Field label="Directory" complaint={complaints.directory} required>
-          {(wiring) => <Input {...wiring} class="code" placeholder="/home/you/project" value={directory} onValue={setDirectory} />}
-        </Field>
-        {WITH_MODEL.includes(kind) && (
+        <div class="dialog-body">
           <div class="columns">
-            {WITH_PROVIDER.includes(kind) && (
-              <Field label="Provider">{(wiring) => <Input {...wiring} placeholder="its own default" value={provider} onValue={setProvider} />}</Field>
-            )}
-            <Field label="Model">{(wiring) => <Input {...wiring} placeholder="its own default" value={model} onValue={setModel} />}</Field>
+            <Field label="Name" complaint={complaints.name} required>
+              {(wiring) => <Input {...wiring} autofocus value={name} onValue={setName} />}
+            </Field>
+            <Field label="Runs">
+              {(wiring) => (
+                <select {...wiring} value={kind} onChange={(event) => setKind(event.currentTarget.value)}>
+                  {KINDS.map(({ value, label }) => (
+                    <option key={value} value={value}>
+                      {label}
+                    </option>
+                  ))}
+                  <option value={COMMAND}>A command…</option>
+                </select>
+              )}
+            </Field>
           </div>
-        )}
-        <Field label="Labels" complaint={complaints.labels} help="To find it by: `key=value`, with spaces between several.">
-          {(wiring) => <Input {...wiring} class="code" placeholder="team=search urgent" value={labels} onValue={setLabels} />}
-        </Field>
-        <PolicyFields draft={policy} complaint={complaints.max_restarts} onDraft={setPolicy} />
-        <Variables variables={variables} onVariables={setVariables} />
-        {complaints.env && <p class="complaint">{complaints.env}</p>}
-        {fields.length > 0 && (
-          <details class="options" open={Object.keys(optionComplaints).length > 0}>
-            <summary>Options of {info.value?.backend_type ?? 'the backend'}</summary>
-            <OptionsForm fields={fields} draft={options} complaints={optionComplaints} onDraft={setOptions} />
-          </details>
-        )}
-        {problem && <ProblemNote problem={problem} />}
+          {kind === COMMAND && (
+            <Field label="Command" complaint={complaints.command} required help="A program and its arguments; quotes work, no shell reads it.">
+              {(wiring) => <Input {...wiring} class="code" placeholder="python3 -m http.server 8000" value={command} onValue={setCommand} />}
+            </Field>
+          )}
+          <Field label="Directory" complaint={complaints.directory} required>
+            {(wiring) => <Input {...wiring} class="code" placeholder="/home/you/project" value={directory} onValue={setDirectory} />}
+          </Field>
+          {WITH_MODEL.includes(kind) && (
+            <div class="columns">
+              {WITH_PROVIDER.includes(kind) && (
+                <Field label="Provider">{(wiring) => <Input {...wiring} placeholder="its own default" value={provider} onValue={setProvider} />}</Field>
+              )}
+              <Field label="Model">{(wiring) => <Input {...wiring} placeholder="its own default" value={model} onValue={setModel} />}</Field>
+            </div>
+          )}
+          <Field label="Labels" complaint={complaints.labels} help="To find it by: `key=value`, with spaces between several.">
+            {(wiring) => <Input {...wiring} class="code" placeholder="team=search urgent" value={labels} onValue={setLabels} />}
+          </Field>
+          <PolicyFields draft={policy} complaint={complaints.max_restarts} onDraft={setPolicy} />
+          <Variables variables={variables} onVariables={setVariables} />
+          {complaints.env && <p class="complaint">{complaints.env}</p>}
+          {fields.length > 0 && (
+            <details class="options" open={Object.keys(optionComplaints).length > 0}>
+              <summary>Options of {info.value?.backend_type ?? 'the backend'}</summary>
+              <OptionsForm fields={fields} draft={options} complaints={optionComplaints} onDraft={setOptions} />
+            </details>
+          )}
+          {problem && <ProblemNote problem={problem} />}
+        </div>
         <div class="dialog-foot">
           <Button onClick={onClose}>Cancel</Button>
           <Button kind="main" submit disabled={creating}>
