@@ -110,6 +110,22 @@ fn marked(directory: &Path) -> bool {
     directory.join("started").exists()
 }
 
+/// No agent can be created, stopped or deleted, and the hint says what to do.
+async fn refuses_changes(daemon: &RunningProgram, new: &serde_json::Value, kept: &str, hint: &str) {
+    let refused = [
+        daemon.create(new).await,
+        daemon
+            .request(Method::POST, &format!("/agents/{kept}/stop"))
+            .await,
+        daemon.delete(&format!("/agents/{kept}")).await,
+    ];
+    for answer in refused {
+        let problem = answer.problem(503, "not-saved");
+        let given = problem.hint.unwrap();
+        assert!(given.contains(hint), "{given}");
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_half_done_while_the_disk_is_full_and_it_goes_on_when_there_is_room() {
     if !may_make_namespaces() {
@@ -124,16 +140,7 @@ async fn nothing_is_half_done_while_the_disk_is_full_and_it_goes_on_when_there_i
     disk.fill();
 
     let stop = format!("/agents/{kept}/stop");
-    let refused = [
-        daemon.create(&new).await,
-        daemon.request(Method::POST, &stop).await,
-        daemon.delete(&format!("/agents/{kept}")).await,
-    ];
-    for answer in refused {
-        let problem = answer.problem(503, "not-saved");
-        let hint = problem.hint.unwrap();
-        assert!(hint.contains("free space on the disk"), "{hint}");
-    }
+    refuses_changes(&daemon, &new, &kept, "free space on the disk").await;
     eventually("what there was before", async || {
         are(&agents(&daemon).await, &[("kept", "running")]).then_some(())
     })
@@ -261,16 +268,7 @@ async fn a_state_directory_that_becomes_read_only_is_read_and_changed_again_afte
 
     let state_dir = daemon.state_dir();
     let frozen = Frozen::now(&state_dir);
-    let refused = [
-        daemon.create(&new).await,
-        daemon.request(Method::POST, &stop).await,
-        daemon.delete(&format!("/agents/{kept}")).await,
-    ];
-    for answer in refused {
-        let problem = answer.problem(503, "not-saved");
-        let hint = problem.hint.unwrap();
-        assert!(hint.contains("written to"), "{hint}");
-    }
+    refuses_changes(&daemon, &new, &kept, "written to").await;
     assert!(!marked(daemon.work_dir()), "{}", daemon.log());
     // What happens meanwhile is seen.
     let line = json!({"text": "go", "submit": true});

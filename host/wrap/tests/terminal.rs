@@ -1,5 +1,5 @@
 use agentd_api::terminal::{Mode, ServerFrame};
-use agentd_host::testing::eventually;
+use agentd_host::testing::{TestServer, TestSession, TestTerminal, eventually};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::wrap;
@@ -258,14 +258,19 @@ async fn the_connection_of_a_viewer_that_leaves_during_the_start_ends() {
     session.terminal("").await.detach().await;
 }
 
+/// A program that reads nothing, and a viewer of it.
+async fn deaf(server: &TestServer) -> (TestSession, TestTerminal) {
+    let script = "stty raw -echo; echo ready; sleep 1000";
+    let session = server.script("deaf", script).await;
+    let mut terminal = session.terminal("").await;
+    terminal.shows("ready").await;
+    (session, terminal)
+}
+
 #[tokio::test]
 async fn the_connection_of_a_viewer_that_leaves_ends_while_the_program_does_not_read() {
     let server = wrap("pty");
-    let session = server
-        .script("deaf", "stty raw -echo; echo ready; sleep 1000")
-        .await;
-    let mut terminal = session.terminal("").await;
-    terminal.shows("ready").await;
+    let (session, mut terminal) = deaf(&server).await;
     // More than is queued for a program.
     for _ in 0..3 {
         terminal.type_keys(vec![b'x'; 512 * 1024]).await;
@@ -282,11 +287,7 @@ async fn the_connection_of_a_viewer_that_leaves_ends_while_the_program_does_not_
 #[tokio::test]
 async fn a_viewer_that_leaves_is_noticed_while_more_waits_than_is_read() {
     let server = wrap("pty");
-    let session = server
-        .script("deaf", "stty raw -echo; echo ready; sleep 1000")
-        .await;
-    let mut terminal = session.terminal("").await;
-    terminal.shows("ready").await;
+    let (session, mut terminal) = deaf(&server).await;
     // More than is queued for a program and read for a viewer together.
     for _ in 0..6 {
         terminal.type_keys(vec![b'x'; 512 * 1024]).await;
