@@ -6,6 +6,9 @@ use clap::ValueEnum;
 /// After so long without use a screen is put away.
 const SCREEN_IDLE_MS: &str = "700";
 
+/// Agents and sessions are brought together so often, in seconds.
+const RECONCILE_INTERVAL_SECS: &str = "10";
+
 /// A backend that can be soaked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum BackendName {
@@ -49,6 +52,7 @@ impl Backend {
         };
         let program = TestProgram::new("agentd-orchestrator", executable)
             .env("AGENTD_SCREEN_IDLE_MS", SCREEN_IDLE_MS)
+            .env("AGENTD_RECONCILE_INTERVAL_SECS", RECONCILE_INTERVAL_SECS)
             .env("LANG", "C.UTF-8");
         let service = tool.configure(program).start();
         tool.give(service.work_dir());

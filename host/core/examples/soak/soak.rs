@@ -125,6 +125,8 @@ impl<'a> Soak<'a> {
                 left.push(format!("left: a viewer of {}", agent["name"]));
             }
         }
+        // That one starts processes of its own, and the next is a while away.
+        self.next_reconciliation().await;
         let pid = self.backend.service.pid();
         let faults = faults_of_children(pid);
         sleep(Duration::from_secs(3)).await;
@@ -132,6 +134,22 @@ impl<'a> Soak<'a> {
             left.push("left: processes are still started, with nobody there".to_owned());
         }
         left
+    }
+
+    /// Waits until the service has once more brought agents and sessions together.
+    async fn next_reconciliation(&self) {
+        let at = async || {
+            let health = self.backend.service.get("/health?verbose=1").await;
+            health.expect(200).json()["reconcile"]["at"].clone()
+        };
+        let (before, deadline) = (at().await, Instant::now() + PATIENCE);
+        while at().await == before {
+            if Instant::now() > deadline {
+                let missing = "agents and sessions are not brought together any more";
+                return self.tally.failed(missing.to_owned());
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Starts some agents.
