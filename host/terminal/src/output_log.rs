@@ -54,6 +54,14 @@ impl OutputLog {
         }
     }
 
+    /// The same where what was written before the position `start` is not there.
+    pub fn starting_at(start: u64, capacity: usize) -> Self {
+        Self {
+            head: start,
+            ..Self::new(capacity)
+        }
+    }
+
     /// The position after the last byte written.
     pub fn head(&self) -> u64 {
         self.head
@@ -181,6 +189,16 @@ mod tests {
         assert_eq!(log.read(2, 3).unwrap(), "cde");
         assert_eq!(log.read(6, 10).unwrap(), Bytes::new());
         assert_eq!(log.read(7, 10), None);
+    }
+
+    #[test]
+    fn it_may_start_anywhere() {
+        let mut log = OutputLog::starting_at(1000, 4);
+        assert_eq!((log.tail(), log.head()), (1000, 1000));
+        log.append(b"abcdef");
+        assert_eq!((log.tail(), log.head()), (1002, 1006));
+        assert_eq!(log.read(1003, 10).unwrap(), "def");
+        assert_eq!(log.read(999, 10), None);
     }
 
     #[test]

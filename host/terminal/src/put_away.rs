@@ -48,6 +48,30 @@ impl Emulator {
 }
 
 impl PutAway {
+    /// What another emulator of this size left as its [`snapshot`](Emulator::snapshot).
+    pub fn of_snapshot(
+        size: Size,
+        scrollback: usize,
+        snapshot: Vec<u8>,
+        bracketed_paste: bool,
+    ) -> Self {
+        let kept = if snapshot.len() <= LONGEST_KEPT {
+            Kept::Snapshot(snapshot.into())
+        } else {
+            let mut emulator = Emulator::new(size, scrollback);
+            emulator.advance(&snapshot);
+            emulator.forget_scrollback();
+            Kept::Emulator(Box::new(emulator))
+        };
+        PutAway {
+            size,
+            scrollback,
+            kept,
+            replies: Vec::new(),
+            bracketed_paste,
+        }
+    }
+
     /// The emulator as it was, but for scrollback that was left out.
     pub fn restore(self) -> Emulator {
         let mut emulator = match self.kept {
@@ -128,6 +152,17 @@ mod tests {
         let rows = &kept.terminal().primary.rows;
         assert_eq!(rows.len(), 50);
         assert_eq!(away.restore().snapshot(), before);
+    }
+
+    #[test]
+    fn a_snapshot_of_another_is_one_that_was_put_away() {
+        for emulator in [colorful(size(80, 24), 1000), colorful(size(200, 50), 100)] {
+            let before = emulator.snapshot();
+            let away = PutAway::of_snapshot(emulator.size(), 1000, before.clone(), true);
+            assert_eq!(away.snapshot(), before);
+            assert!(away.bracketed_paste());
+            assert_eq!(away.restore().snapshot(), before);
+        }
     }
 
     #[test]

@@ -30,6 +30,19 @@ struct State {
     ended: bool,
 }
 
+impl State {
+    /// Those of output that is not kept any more.
+    fn forget_sizes(&mut self) {
+        let tail = self.output.tail();
+        while let Some((at, size)) = self.resizes.front().copied()
+            && at < tail
+        {
+            self.size_before = size;
+            self.resizes.pop_front();
+        }
+    }
+}
+
 /// What comes next for a viewer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
@@ -54,18 +67,47 @@ pub struct Cursor {
     pub size: Size,
 }
 
+/// The sizes in a stretch of output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// At its beginning.
+    pub before: Size,
+    /// Where it changed, oldest first.
+    pub changes: Vec<(u64, Size)>,
+}
+
 impl Log {
     pub(super) fn new(size: Size, capacity: usize) -> Self {
-        let state = State {
-            output: OutputLog::new(capacity),
-            size,
-            resizes: VecDeque::new(),
-            size_before: size,
+        let sizes = Sizes {
+            before: size,
+            changes: Vec::new(),
+        };
+        Self::starting_at(0, sizes, capacity)
+    }
+
+    /// One whose earlier output is not there; of `sizes`, changes may be of output to come.
+    pub(super) fn starting_at(start: u64, sizes: Sizes, capacity: usize) -> Self {
+        let Sizes { before, changes } = sizes;
+        let mut state = State {
+            output: OutputLog::starting_at(start, capacity),
+            size: changes.last().map_or(before, |(_, size)| *size),
+            resizes: changes.into(),
+            size_before: before,
             ended: false,
         };
+        state.forget_sizes();
         Log {
             state: Mutex::new(state),
             changes: watch::Sender::new(()),
+        }
+    }
+
+    /// The sizes that are known.
+    pub(super) fn sizes(&self) -> Sizes {
+        let state = self.lock();
+        Sizes {
+            before: state.size_before,
+            changes: state.resizes.iter().copied().collect(),
         }
     }
 
@@ -73,13 +115,7 @@ impl Log {
         let mut state = self.lock();
         state.output.hold(held_from);
         state.output.append(bytes);
-        let tail = state.output.tail();
-        while let Some((at, size)) = state.resizes.front().copied()
-            && at < tail
-        {
-            state.size_before = size;
-            state.resizes.pop_front();
-        }
+        state.forget_sizes();
         drop(state);
         self.changes.send_replace(());
     }
@@ -91,10 +127,13 @@ impl Log {
             return false;
         }
         let head = state.output.head();
-        if state.resizes.back().is_some_and(|(at, _)| *at == head) {
+        let last = state.resizes.back().map(|(at, _)| *at);
+        // After an earlier daemon's, of which the output may not be there yet.
+        let at = last.map_or(head, |last| last.max(head));
+        if last == Some(at) {
             state.resizes.pop_back();
         }
-        state.resizes.push_back((head, size));
+        state.resizes.push_back((at, size));
         state.size = size;
         drop(state);
         self.changes.send_replace(());

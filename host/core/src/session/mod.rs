@@ -3,6 +3,7 @@
 mod adoption;
 mod agent_kind;
 mod answers;
+mod checkpoint;
 mod label;
 mod life;
 mod log;
@@ -41,6 +42,7 @@ use answers::Answers;
 use life::{Asked, Life};
 
 pub use adoption::{FoundSession, Look};
+pub use checkpoint::{Beginning, Checkpoint};
 pub use label::Label;
 pub use life::Change;
 pub use log::{Cursor, Log, Next};

@@ -6,6 +6,7 @@ use agentd_terminal::{Emulator, PutAway};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::Checkpoint;
 use super::log::{Cursor, Log, Next};
 
 /// Lines above the screen that a snapshot restores.
@@ -39,6 +40,8 @@ struct State {
     snapshot: Option<Snapshot>,
     /// Of the screen that was put away, so that it need not be drawn for them.
     last_lines: Vec<String>,
+    /// What the program asked before this position was answered by an earlier daemon.
+    answered: u64,
 }
 
 /// An emulator costs much more than what it knows.
@@ -91,17 +94,59 @@ impl ReadStep {
 impl Screen {
     /// The screen of a program that has written nothing.
     pub fn new(cursor: Cursor) -> Self {
+        Screen::begun(cursor, 0)
+    }
+
+    /// The same where an earlier daemon has answered the questions before `answered`.
+    pub fn begun(cursor: Cursor, answered: u64) -> Self {
         let emulator = Emulator::new(size(cursor.size), SCROLLBACK);
+        Screen::put_away_at(cursor, emulator.put_away(), Vec::new(), answered)
+    }
+
+    /// The screen that an earlier daemon left, from the position of `cursor` on, of which the questions
+    /// before `answered` were answered.
+    pub fn resumed(cursor: Cursor, left: Checkpoint, answered: u64) -> Self {
+        let (size, snapshot) = (size(cursor.size), left.snapshot.into());
+        let away = PutAway::of_snapshot(size, SCROLLBACK, snapshot, left.bracketed_paste);
+        Screen::put_away_at(cursor, away, left.last_lines, answered)
+    }
+
+    fn put_away_at(cursor: Cursor, away: PutAway, last_lines: Vec<String>, answered: u64) -> Self {
         let state = State {
-            emulator: Held::Away(emulator.put_away()),
+            emulator: Held::Away(away),
             cursor,
             used_at: Instant::now(),
             snapshot: None,
-            last_lines: Vec::new(),
+            last_lines,
+            answered,
         };
         Screen {
             state: Mutex::new(state),
             read: watch::Sender::new(cursor.seq),
+        }
+    }
+
+    /// What a later daemon needs, at a position beyond `left` if there is one. This is no use of the
+    /// screen, and wakes nothing.
+    pub fn checkpoint(&self, log: &Log, left: u64) -> Checkpoint {
+        let mut state = self.lock();
+        let recent = state.recent_snapshot();
+        let recent = recent.filter(|snapshot| snapshot.cursor.seq > left);
+        let snapshot = match recent.cloned() {
+            Some(snapshot) => snapshot,
+            None => state.make_snapshot(),
+        };
+        let (bracketed_paste, last_lines) = match &state.emulator {
+            Held::Awake(emulator) => (emulator.bracketed_paste(), emulator.last_lines(LAST_LINES)),
+            Held::Away(away) => (away.bracketed_paste(), state.last_lines.clone()),
+            Held::Nothing => (false, Vec::new()),
+        };
+        Checkpoint {
+            cursor: snapshot.cursor,
+            sizes: log.sizes(),
+            bracketed_paste,
+            last_lines,
+            snapshot: snapshot.bytes,
         }
     }
 
@@ -167,10 +212,7 @@ impl Screen {
     pub fn snapshot_after(&self, seq: u64) -> Option<Snapshot> {
         let mut state = self.lock();
         state.used_at = Instant::now();
-        let shared = state.snapshot.as_ref().filter(|snapshot| {
-            snapshot.cursor == state.cursor || snapshot.made_at.elapsed() < snapshot.shared_for
-        });
-        match shared {
+        match state.recent_snapshot() {
             Some(snapshot) if snapshot.cursor.seq > seq => Some(snapshot.clone()),
             _ if state.cursor.seq > seq => Some(state.make_snapshot()),
             _ => None,
@@ -221,6 +263,13 @@ impl Screen {
 }
 
 impl State {
+    /// One that many may share.
+    fn recent_snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.as_ref().filter(|snapshot| {
+            snapshot.cursor == self.cursor || snapshot.made_at.elapsed() < snapshot.shared_for
+        })
+    }
+
     fn present_snapshot(&self) -> Option<Snapshot> {
         let snapshot = self.snapshot.as_ref();
         snapshot.filter(|one| one.cursor == self.cursor).cloned()
@@ -278,7 +327,7 @@ impl State {
                 Next::Output(bytes) => {
                     #[cfg(test)]
                     assert!(!bytes.starts_with(tests::POISON), "as the test wants it");
-                    let read = self.awake().advance_within(&bytes, left);
+                    let read = self.read_within(&bytes, left);
                     cursor.seq = self.cursor.seq + read as u64;
                 }
                 Next::Resize(new) => self.awake().resize(size(new)),
@@ -294,6 +343,21 @@ impl State {
             self.cursor = cursor;
         }
         true
+    }
+}
+
+impl State {
+    /// Reads of `bytes` what `work` allows, and gives how many that were.
+    fn read_within(&mut self, bytes: &[u8], work: u64) -> usize {
+        let answered = self.answered.saturating_sub(self.cursor.seq);
+        if answered == 0 {
+            return self.awake().advance_within(bytes, work);
+        }
+        let answered = usize::try_from(answered).unwrap_or(usize::MAX);
+        let bytes = &bytes[..bytes.len().min(answered)];
+        let read = self.awake().advance_within(bytes, work);
+        self.awake().take_replies();
+        read
     }
 }
 

@@ -6,8 +6,9 @@ use agentd_api::Size;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::log::{Cursor, Log, MAX_FRAME};
+use super::log::{Cursor, Log, MAX_FRAME, Sizes};
 use super::screen::{ReadStep, Screen, Snapshot};
+use super::{Beginning, Checkpoint};
 
 /// The least that is kept, whatever the setting, in bytes.
 const MIN_HISTORY: usize = 2 * MAX_FRAME;
@@ -39,6 +40,37 @@ impl Terminal {
             reading: AtomicBool::new(false),
             initial_size: size,
         }
+    }
+
+    /// One that goes on where an earlier daemon had it; `size` is that of the program's start.
+    pub fn resumed(size: Size, history: usize, beginning: Beginning) -> Self {
+        let cursor = beginning.cursor(size);
+        let sizes = match &beginning.checkpoint {
+            Some(left) => left.sizes.clone(),
+            None => Sizes {
+                before: size,
+                changes: Vec::new(),
+            },
+        };
+        let start = cursor.seq - beginning.output.len() as u64;
+        let log = Log::starting_at(start, sizes, history.max(MIN_HISTORY));
+        log.append(&beginning.output, cursor.seq);
+        let screen = match beginning.checkpoint {
+            Some(left) => Screen::resumed(cursor, left, beginning.answered),
+            None => Screen::begun(cursor, beginning.answered),
+        };
+        Terminal {
+            log,
+            screen: screen.into(),
+            reading: AtomicBool::new(false),
+            initial_size: size,
+        }
+    }
+
+    /// What a later daemon needs, where there has been output; at a position beyond `left`, that of
+    /// the last one, if there is one.
+    pub fn checkpoint(&self, left: u64) -> Option<Checkpoint> {
+        Some(self.screen.get()?.checkpoint(&self.log, left))
     }
 
     /// What viewers read.
