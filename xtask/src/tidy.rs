@@ -29,6 +29,11 @@ const RULES: &[Rule] = &[
         never: &["warp", "abi_stable", "async-ffi"],
     },
     Rule {
+        manifest: "host/keeper",
+        may_use: &["agentd-process"],
+        never: &["warp", "abi_stable", "async-ffi", "libloading", "rusqlite"],
+    },
+    Rule {
         manifest: "plugins/echo",
         may_use: &["agentd-plugin-api"],
         never: &["abi_stable"],
@@ -73,6 +78,7 @@ const RULES: &[Rule] = &[
         may_use: &[
             "agentd-plugin-api",
             "agentd-process",
+            "agentd-keeper",
             "agentd-api",
             "agentd-terminal",
         ],

@@ -92,6 +92,10 @@ pub trait Sink: Send + Sync + 'static {
     fn ready(&self) -> Pin<Box<dyn Future<Output = ()> + Send>>;
     /// The program has ended, and all of its output has been handed over.
     fn ended(&self, how: Ended);
+    /// Done once that is noted for good. A keeper has the program until then.
+    fn noted(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// Whoever reaps this process's children.
