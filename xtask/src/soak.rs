@@ -2,7 +2,8 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::cargo::{build, cargo};
+use crate::cargo::{build, cargo, out_dir};
+use crate::test::BUILT;
 use crate::{Result, tool};
 
 /// How to soak.
@@ -40,24 +41,17 @@ pub fn run(options: &Options) -> Result {
     tool::run(&mut soak)
 }
 
-/// Builds the services, their libraries, and the soak.
+/// Builds the services, their libraries, and the soak with what it needs. All packages at once, see
+/// `test.rs`.
 pub fn prepare() -> Result {
     build(false, &[])?;
-    tool::run(cargo().arg("build").args(SOAK))
+    let examples = ["--example", "soak", "--example", "engine"];
+    tool::run(cargo().args(["build", "--workspace"]).args(examples))
 }
 
 /// The soak, as the test suite runs it without further arguments.
 pub fn command() -> Command {
-    let mut command = cargo();
-    command.arg("run").arg("--quiet").args(SOAK).arg("--");
+    let mut command = Command::new(out_dir(false).join("examples/soak"));
+    command.env(BUILT, "1");
     command
 }
-
-const SOAK: [&str; 6] = [
-    "--package",
-    "agentd-host",
-    "--features",
-    "testing",
-    "--example",
-    "soak",
-];

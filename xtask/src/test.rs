@@ -6,6 +6,9 @@ use crate::repeat::{beside_burners, repeat};
 use crate::tool::{find, in_ci, say};
 use crate::{Result, build_ui, soak, tidy, tool};
 
+/// Tells the tests that everything is built, see `host/core/src/testing/libraries.rs`.
+pub const BUILT: &str = "AGENTD_TESTS_BUILT";
+
 /// The parts of the test suite, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Part {
@@ -112,13 +115,21 @@ fn prepare(part: Part) -> Result<bool> {
         Part::Lint => Ok(true),
         Part::Ui if builds_ui => build_ui::run().map(|()| true),
         // The tests run the programs and load the libraries, which cargo builds only when asked.
-        Part::Rust => tool::run(&mut cargo(&["build", "--workspace"])).map(|()| true),
+        Part::Rust => build_all().map(|()| true),
         Part::Browser if builds_ui && find("chromium").is_some() => {
-            build_ui::run_if_old().map(|()| true)
+            build_ui::run_if_old()?;
+            build_all().map(|()| true)
         }
         Part::Soak => soak::prepare().map(|()| true),
         Part::Ui | Part::Browser => Ok(false),
     }
+}
+
+/// Builds what users have, and then what only tests have. Everything at once each time: a package by
+/// itself has other features, with which all that it depends on would be compiled again.
+fn build_all() -> Result {
+    tool::run(&mut cargo(&["build", "--workspace"]))?;
+    tool::run(&mut cargo(&["build", "--workspace", "--examples"]))
 }
 
 fn commands(part: Part, filter: &[String]) -> Vec<Command> {
@@ -166,24 +177,37 @@ fn rust(filter: &[String]) -> Vec<Command> {
         return vec![command];
     }
     command.arg("--workspace");
-    match nextest {
-        true => vec![command, cargo(&["test", "--workspace", "--doc"])],
+    let mut commands = match nextest {
+        true => {
+            command.args(["-E", &format!("not binary_id({DOCKER})")]);
+            vec![
+                command,
+                cargo(&["test", "--workspace", "--test", "docker"]),
+                cargo(&["test", "--workspace", "--doc"]),
+            ]
+        }
         false => vec![command],
+    };
+    for command in &mut commands {
+        command.env(BUILT, "1");
     }
+    commands
 }
 
+/// Its tests share an engine when they are in one process, and each starts its own under nextest.
+const DOCKER: &str = "agentd-backend-docker::docker";
+
 fn browser() -> Command {
-    cargo(&[
+    let mut command = cargo(&[
         "test",
-        "--package",
-        "agentd-orchestrator",
-        "--features",
-        "browser-tests",
+        "--workspace",
         "--test",
         "browser",
         "--",
         "--test-threads=1",
-    ])
+    ]);
+    command.env(BUILT, "1");
+    command
 }
 
 fn cargo(arguments: &[&str]) -> Command {

@@ -29,7 +29,7 @@ pub use answer::Answer;
 pub use backend::TestBackend;
 pub use client::{TestClient, TestRequest};
 pub use docker_engine::DockerEngine;
-pub use libraries::{build_library, example_libraries, libraries, profile_dir};
+pub use libraries::{build_library, example_libraries, is_built, libraries, profile_dir};
 pub use program::{Ended, RunningProgram, SpawnedProgram, TestProgram};
 pub use random::Random;
 pub use server::TestServer;

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -279,15 +280,17 @@ pub(super) async fn inheritance(bench: &Bench) -> Check {
     let Some(pid) = program(bench) else {
         return Err(Fault::Failed("the program ended by itself".to_owned()));
     };
-    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        let entry = entry?;
-        let number: i32 = entry.file_name().to_string_lossy().parse()?;
-        // The standard streams, and the script's own pipe.
-        ensure!(
-            number <= 3 || bench.shared.passed_on.contains(&number),
-            "the program has the descriptor {number} open, which it did not open itself: {:?}",
-            fs::read_link(entry.path())?
+    // What the program itself opens while it begins is closed again soon.
+    let mut seen = None;
+    let closed = bench.until("the program to close it", async || {
+        seen = foreign_descriptor(bench, pid)?;
+        Ok(seen.is_none())
+    });
+    if let (Err(_), Some((number, target))) = (closed.await, seen) {
+        let reason = format!(
+            "the program has the descriptor {number} open, which it did not open itself: {target:?}"
         );
+        return Err(Fault::Failed(reason));
     }
     let process = pid.to_string();
     let blocked = signals(&process, "SigBlk:")?;
@@ -301,6 +304,22 @@ pub(super) async fn inheritance(bench: &Bench) -> Check {
         "the program begins with ignored signals, the mask is {ignored:x}"
     );
     bench.delete(&agent.session).await
+}
+
+/// One that is neither a standard stream nor the script's own pipe, and what it is.
+fn foreign_descriptor(bench: &Bench, pid: i32) -> Check<Option<(i32, PathBuf)>> {
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let entry = entry?;
+        let number: i32 = entry.file_name().to_string_lossy().parse()?;
+        if number <= 3 || bench.shared.passed_on.contains(&number) {
+            continue;
+        }
+        // None of those that were closed meanwhile.
+        if let Ok(target) = fs::read_link(entry.path()) {
+            return Ok(Some((number, target)));
+        }
+    }
+    Ok(None)
 }
 
 /// The process that a script has become by `exec sleep`, where it can be looked into.

@@ -3,10 +3,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+/// Set by `cargo xtask test`, which has built the whole workspace before it runs the tests. Otherwise
+/// each test builds what it uses, also where somebody runs it alone.
+const BUILT: &str = "AGENTD_TESTS_BUILT";
+
 /// Where the built backends are, among them `pty` and `echo` as the sources are now.
 pub fn libraries() -> PathBuf {
-    static BUILT: OnceLock<()> = OnceLock::new();
-    BUILT.get_or_init(|| {
+    static ONCE: OnceLock<()> = OnceLock::new();
+    ONCE.get_or_init(|| {
         once_a_run(|| {
             cargo(&[
                 "-p=agentd-backend-pty",
@@ -46,7 +50,15 @@ pub fn profile_dir() -> PathBuf {
     test.parent().and_then(Path::parent).unwrap().to_owned()
 }
 
+/// Whether everything is built, as the sources are now.
+pub fn is_built() -> bool {
+    std::env::var_os(BUILT).is_some()
+}
+
 fn cargo(arguments: &[&str]) {
+    if is_built() {
+        return;
+    }
     let directory = profile_dir();
     let profile = match directory.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",

@@ -34,6 +34,7 @@ async fn killed_at_each_point(backend: Result<TestBackend, String>, expected: us
         reached += usize::from(points::killed_at(*point, &world).await);
     }
     assert_eq!(reached, expected);
+    world.clear(&world.start()).await;
 }
 
 async fn killed_under_load(backend: Result<TestBackend, String>, rounds: u64) {

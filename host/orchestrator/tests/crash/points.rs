@@ -8,15 +8,19 @@ use std::time::Duration;
 
 use agentd_host::testing::{RunningProgram, SpawnedProgram, TestBackend, TestProgram, TestRequest};
 use agentd_orchestrator::CrashPoint;
+use futures_util::future::join_all;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use warp::http::Method;
 
-use super::world::{Answered, World, kill};
+use super::world::{Answered, World, kill, settled};
 
 /// Within this time a service comes to its point: longer than any end takes.
 const REACHED: Duration = Duration::from_secs(40);
+
+/// Agents that are used for one point after another.
+const STAYING: [&str; 2] = ["kept", "stopped"];
 
 /// What comes to a point.
 enum Way {
@@ -58,29 +62,41 @@ fn way(point: CrashPoint, world: &World) -> Option<Way> {
 }
 
 /// Kills a service at the point, and checks what the next one makes of it. False where nothing
-/// comes to the point with this backend.
+/// comes to the point with this backend. [`STAYING`] agents are left where agents outlive a service.
 pub async fn killed_at(point: CrashPoint, world: &World) -> bool {
     let Some(way) = way(point, world) else {
         return false;
     };
     let daemon = world.start();
-    let mut ids = BTreeMap::new();
-    let mut answered = BTreeMap::new();
-    for name in ["kept", "stopped", "other", "fragile"] {
+    let there = settled(&daemon).await;
+    let mut ids: BTreeMap<String, String> = there
+        .into_iter()
+        .map(|agent| (agent.name, agent.id))
+        .collect();
+    let needed = [&STAYING[..], &["other"]].concat();
+    let fragile = matches!(way, Way::RestartInVain).then_some("fragile");
+    let missing = needed.into_iter().chain(fragile);
+    let missing: Vec<&str> = missing.filter(|name| !ids.contains_key(*name)).collect();
+    let created = missing.iter().map(async |name| {
         let mut body = world.request(name);
-        if name == "fragile" {
+        if *name == "fragile" {
             make_fragile(world, &mut body);
         }
         let agent = daemon.post("/agents", &body).await.expect(201).json();
-        ids.insert(name, agent["id"].as_str().unwrap().to_owned());
-        answered.insert(name.to_owned(), Answered::Running);
-    }
-    let path = |name: &str, verb: &str| format!("/agents/{}{verb}", ids[name]);
-    let stop = daemon.request(Method::POST, &path("stopped", "/stop"));
-    stop.await.expect(200);
+        let id = agent["id"].as_str().unwrap().to_owned();
+        if *name == "stopped" {
+            let stop = daemon.request(Method::POST, &format!("/agents/{id}/stop"));
+            stop.await.expect(200);
+        }
+        ((*name).to_owned(), id)
+    });
+    ids.extend(join_all(created).await);
+    let running = |name: &String| (name.clone(), Answered::Running);
+    let mut answered: BTreeMap<_, _> = ids.keys().map(running).collect();
     answered.insert("stopped".to_owned(), Answered::Stopped);
     kill(daemon).await;
 
+    let path = |name: &str, verb: &str| format!("/agents/{}{verb}", ids[name]);
     match point {
         CrashPoint::ReconcileExplained => {
             lose(world, "other");
@@ -154,7 +170,10 @@ pub async fn killed_at(point: CrashPoint, world: &World) -> bool {
 
     let daemon = world.start();
     world.check(&daemon, &answered).await;
-    world.clear(&daemon).await;
+    match world.is_persistent() {
+        true => world.clear_but(&daemon, &STAYING).await,
+        false => world.clear(&daemon).await,
+    }
     true
 }
 

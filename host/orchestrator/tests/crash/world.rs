@@ -257,8 +257,17 @@ impl World {
 
     /// Deletes all agents, after which nothing is left.
     pub async fn clear(&self, daemon: &RunningProgram) {
+        self.clear_but(daemon, &[]).await;
+        assert_eq!((self.sessions().len(), self.processes().len()), (0, 0));
+    }
+
+    /// Deletes all agents but these, after which nothing is left of the others.
+    pub async fn clear_but(&self, daemon: &RunningProgram, staying: &[&str]) {
         let agents = settled(daemon).await;
-        let deletions = agents.iter().map(async |agent| {
+        let others = agents
+            .iter()
+            .filter(|agent| !staying.contains(&agent.name.as_str()));
+        let deletions = others.map(async |agent| {
             let path = format!("/agents/{}", agent.id);
             // The service may just have done what was wanted before the crash.
             let answer = daemon.delete(&path).await;
@@ -266,7 +275,8 @@ impl World {
         });
         join_all(deletions).await;
         self.has_only_owned(daemon).await;
-        assert_eq!((self.sessions().len(), self.processes().len()), (0, 0));
+        let agents = settled(daemon).await;
+        assert_eq!(agents.len(), staying.len(), "{agents:?}");
     }
 }
 
