@@ -4,7 +4,7 @@ use agentd_host::http::Response;
 use warp::filters::BoxedFilter;
 use warp::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
-    IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    IF_NONE_MATCH, REFERRER_POLICY, X_FRAME_OPTIONS,
 };
 use warp::http::{HeaderMap, StatusCode};
 use warp::path::FullPath;
@@ -36,11 +36,10 @@ fn file(path: &str, headers: &HeaderMap) -> Result<Response, Rejection> {
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => asset.bytes.into_owned().into_response(),
     };
-    let fixed: [(HeaderName, &'static str); 6] = [
+    let fixed: [(HeaderName, &'static str); 5] = [
         (CONTENT_TYPE, asset.content_type),
         (CACHE_CONTROL, asset.cache_control),
         (CONTENT_SECURITY_POLICY, agentd_ui::CONTENT_SECURITY_POLICY),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (X_FRAME_OPTIONS, "DENY"),
         (REFERRER_POLICY, "no-referrer"),
     ];

@@ -239,6 +239,48 @@ async fn hosts_and_pages_can_be_added() {
 }
 
 #[tokio::test]
+async fn empty_names_and_pages_add_none() {
+    let flags = ["--allowed-hosts=, ,", "--allowed-origins="];
+    let server = wrap_with("pty", &flags);
+    let port = server.address.port();
+    for host in ["", ":", ":80", " ", &format!(":{port}")] {
+        let request = format!("GET /info HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let answer = server.raw(request.as_bytes()).await;
+        let status = answer.split(' ').nth(1).unwrap();
+        assert!(matches!(status, "400" | "403"), "{host:?}: {answer}");
+    }
+    for origin in ["", "http://", "http://:80"] {
+        let answer = server.get("/info").header("origin", origin).await;
+        answer.problem(403, "origin-not-allowed");
+    }
+    server.get("/info").await.expect(200);
+}
+
+#[tokio::test]
+async fn no_answer_is_kept_or_taken_for_what_it_is_not() {
+    let server = wrap("pty");
+    let demo = server.start("demo", &["cat"]).await;
+    let logs = format!("{}/logs", demo.path);
+    let paths = [
+        "/health",
+        "/info",
+        "/sessions",
+        &demo.path,
+        &logs,
+        "/nowhere",
+    ];
+    for path in paths {
+        for token in [&server.token, "wrong"] {
+            let answer = server.get(path).token(token).await;
+            assert_eq!(answer.header("cache-control"), "no-store", "{path}");
+            assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+        }
+    }
+    let foreign = server.get("/info").header("host", "evil.example").await;
+    assert_eq!(foreign.header("cache-control"), "no-store");
+}
+
+#[tokio::test]
 async fn no_page_of_another_origin_may_read_an_answer() {
     let server = wrap("pty");
     for path in ["/info", "/sessions"] {

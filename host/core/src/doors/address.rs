@@ -18,11 +18,16 @@ impl Addresses {
         let mut all_hosts: Vec<String> = ["localhost", "127.0.0.1", "[::1]"]
             .map(|name| format!("{name}:{port}"))
             .into();
-        all_hosts.extend(hosts.iter().map(|host| host.to_ascii_lowercase()));
+        // A variable that is set and empty is a list with one empty name.
+        let named = |name: &&str| !name.is_empty();
+        let hosts = hosts.iter().map(|host| host.trim()).filter(named);
+        all_hosts.extend(hosts.map(str::to_ascii_lowercase));
         let own = all_hosts.iter().map(|host| format!("http://{host}"));
         let added = origins
             .iter()
-            .map(|origin| origin.trim_end_matches('/').to_ascii_lowercase());
+            .map(|origin| origin.trim().trim_end_matches('/'))
+            .filter(named)
+            .map(str::to_ascii_lowercase);
         let origins = own.chain(added).collect();
         Addresses {
             hosts: all_hosts,

@@ -12,6 +12,7 @@ mod websocket;
 use std::sync::Arc;
 
 use warp::filters::BoxedFilter;
+use warp::http::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use warp::http::{HeaderMap, StatusCode};
 use warp::{Filter, Rejection, Reply};
 
@@ -74,7 +75,19 @@ pub fn service<C: Collection>(
         .and(all)
         .recover(problem::recover)
         .unify()
+        .map(guarded)
         .boxed()
+}
+
+/// Nothing is kept by a browser or a proxy unless its route says so, and nothing is taken for
+/// something else than it says to be.
+fn guarded(mut reply: Response) -> Response {
+    let headers = reply.headers_mut();
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    reply
 }
 
 /// No routes.

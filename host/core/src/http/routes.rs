@@ -5,7 +5,7 @@ use std::sync::Arc;
 use agentd_api::ServiceHealth;
 use serde::{Deserialize, Serialize};
 use warp::filters::BoxedFilter;
-use warp::http::header::{CACHE_CONTROL, HeaderValue, SET_COOKIE};
+use warp::http::header::{HeaderValue, SET_COOKIE};
 use warp::http::{HeaderMap, StatusCode};
 use warp::{Filter, Reply};
 
@@ -126,9 +126,6 @@ fn sign_in(daemon: &Daemon, login: &Login) -> Result<Response> {
     reply
         .headers_mut()
         .insert(KEY_HEADER, header(sign_in.key.reveal())?);
-    reply
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(reply)
 }
 
