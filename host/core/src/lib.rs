@@ -9,6 +9,7 @@ pub mod session;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+mod access;
 mod backend;
 mod children;
 mod clock;
@@ -31,6 +32,7 @@ mod signals;
 mod sockets;
 mod start_call;
 mod start_error;
+mod state_dir;
 mod state_file;
 mod terminals;
 mod text;

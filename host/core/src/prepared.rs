@@ -23,6 +23,7 @@ use crate::session::{Observer, ScreenThreads, Sessions};
 use crate::sockets::Sockets;
 use crate::start_call;
 use crate::start_error::StartError;
+use crate::state_dir;
 
 /// A service before it has routes: the backend is loaded and connected, the address is bound.
 #[derive(Debug)]
@@ -65,6 +66,7 @@ impl Prepared {
             StartError::config("there is no state directory, as HOME is not set")
                 .hint("set AGENTD_STATE_DIR to a private directory")
         })?;
+        state_dir::prepare(&state_dir)?;
         let in_state_dir = |error: io::Error| {
             let message = format!("the state directory `{}`: {error}", state_dir.display());
             StartError::failure(message).hint("AGENTD_STATE_DIR chooses another one")

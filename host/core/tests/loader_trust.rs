@@ -127,6 +127,58 @@ fn another_users_library_is_refused() {
 }
 
 #[test]
+fn nobody_is_asked_to_take_over_what_another_user_has_made() {
+    if !is_root() {
+        return;
+    }
+    let plugins = Plugins::new();
+    let file = plugins.install("echo", &FIXTURES.echo());
+    chown(&file, Some(STRANGER), None).unwrap();
+    let error = plugins.refusal("echo");
+    let text = [vec![error.to_string()], error.hints()].concat().join("\n");
+    assert!(
+        !text.contains("chown") && text.contains("from a source that you trust"),
+        "{text}"
+    );
+}
+
+/// An access control list with a right for one more user.
+fn let_user_write(path: &Path, user: u32) {
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    let none = u32::MAX;
+    // The owner, the user, the owner's group, the mask, all others.
+    for (kind, rights, id) in [
+        (1, 6, none),
+        (2, 6, user),
+        (4, 4, none),
+        (16, 6, none),
+        (32, 4, none),
+    ] {
+        list.extend(u16::to_le_bytes(kind));
+        list.extend(u16::to_le_bytes(rights));
+        list.extend(u32::to_le_bytes(id));
+    }
+    let name = "system.posix_acl_access";
+    rustix::fs::setxattr(path, name, &list, rustix::fs::XattrFlags::empty()).unwrap();
+}
+
+#[test]
+fn a_list_that_lets_another_user_write_is_refused() {
+    let plugins = Plugins::new();
+    let file = plugins.install("echo", &FIXTURES.echo());
+    let_user_write(&file, STRANGER);
+    let error = plugins.refusal("echo");
+    assert!(
+        error.to_string().contains("`setfacl --remove-all "),
+        "{error}"
+    );
+    assert_eq!(distrust(error, &file), Distrust::UserWritable(STRANGER));
+
+    let_user_write(&file, 0);
+    plugins.load("echo").unwrap();
+}
+
+#[test]
 fn only_the_owners_private_group_may_write() {
     if !is_root() {
         return;

@@ -66,7 +66,7 @@ async fn a_full_disk_leaves_nothing_that_stops_the_next_start() {
         return;
     }
     let script = r#"exec unshare --mount sh -c '
-        mkdir "$AGENTD_STATE_DIR" && cd "$AGENTD_STATE_DIR" && mount -t tmpfs -o size=64k tmpfs . &&
+        mkdir "$AGENTD_STATE_DIR" && cd "$AGENTD_STATE_DIR" && mount -t tmpfs -o size=64k,mode=700 tmpfs . &&
         cd "$AGENTD_STATE_DIR" || exit
         head -c 1000000 /dev/zero >full
         "$0"; echo "first $?"; find . -type f

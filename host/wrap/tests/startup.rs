@@ -382,6 +382,64 @@ async fn the_token_is_private_and_stays() {
     assert_eq!(daemon.ended().await.code(), Some(0));
 }
 
+/// The program refuses this state directory with a sentence, and leaves it as it is.
+async fn refuses_state_dir(state_dir: &Path, sentence: &str) {
+    let look = || {
+        let metadata = fs::metadata(state_dir).unwrap();
+        let names = fs::read_dir(state_dir).unwrap();
+        let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        (metadata.permissions().mode(), names)
+    };
+    let before = look();
+    let ended = program().env("AGENTD_STATE_DIR", state_dir).ends().await;
+    assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+    assert!(ended.stderr.contains(sentence), "{}", ended.stderr);
+    assert!(ended.stderr.contains("\nhint: "), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("chown"), "{}", ended.stderr);
+    assert_eq!(look(), before);
+}
+
+#[tokio::test]
+async fn a_state_directory_that_others_can_change_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let state_dir = directory.path();
+    let set_mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set_mode(state_dir, 0o1777);
+    refuses_state_dir(state_dir, "` is not used because it is a shared directory").await;
+    set_mode(state_dir, 0o777);
+    refuses_state_dir(
+        state_dir,
+        "` is not used because it can be written to by everybody",
+    )
+    .await;
+    set_mode(state_dir, 0o700);
+    let token = state_dir.join("token");
+    fs::write(&token, "a token that anybody may have written").unwrap();
+    set_mode(&token, 0o666);
+    refuses_state_dir(state_dir, "the token `").await;
+}
+
+#[tokio::test]
+async fn a_state_directory_of_another_user_is_refused() {
+    const STRANGER: u32 = 65_123;
+    let directory = tempfile::tempdir().unwrap();
+    let state_dir = directory.path();
+    let give = |path: &Path, user| std::os::unix::fs::chown(path, Some(user), None);
+    if give(state_dir, STRANGER).is_err() {
+        eprintln!("left out: only root has directories of other users");
+        return;
+    }
+    let sentence = "it belongs to user 65123, neither root nor this user";
+    refuses_state_dir(state_dir, sentence).await;
+    give(state_dir, 0).unwrap();
+    let token = state_dir.join("token");
+    fs::write(&token, "a token of theirs").unwrap();
+    give(&token, STRANGER).unwrap();
+    refuses_state_dir(state_dir, sentence).await;
+}
+
 #[tokio::test]
 async fn an_empty_token_file_is_replaced() {
     let program = program();

@@ -1,6 +1,6 @@
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::secret::Secret;
@@ -18,13 +18,9 @@ impl Token {
         usable.then(|| Token(Secret::from_text(text.to_owned())))
     }
 
-    /// The token in the file `token` of the state directory; made there when there is none.
+    /// The token in the file `token` of the state directory, which is there and private; made there
+    /// when there is none.
     pub fn in_state_dir(state_dir: &Path) -> io::Result<Self> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(state_dir)?;
-        fs::set_permissions(state_dir, Permissions::from_mode(0o700))?;
         let path = state_dir.join("token");
         let text = read_or_create(&path, || Secret::random().reveal().to_owned())?;
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
@@ -51,14 +47,13 @@ mod tests {
 
     #[test]
     fn a_token_is_made_once_and_kept_private() {
-        let parent = tempfile::tempdir().unwrap();
-        let state = parent.path().join("state");
-        let first = Token::in_state_dir(&state).unwrap();
-        let second = Token::in_state_dir(&state).unwrap();
+        let state = tempfile::tempdir().unwrap();
+        let state = state.path();
+        let first = Token::in_state_dir(state).unwrap();
+        let second = Token::in_state_dir(state).unwrap();
         assert!(second.is(first.reveal()));
         assert_eq!(first.reveal().len(), 64);
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&state), 0o700);
         assert_eq!(mode(&state.join("token")), 0o600);
     }
 
