@@ -1,6 +1,5 @@
 //! `attach`: a session in the user's own terminal.
 
-mod cursor_question;
 mod detach_keys;
 mod detach_scanner;
 mod ending;

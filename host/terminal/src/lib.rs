@@ -6,6 +6,7 @@
 //! - [`PutAway`] is an emulator that nobody needs at the moment, as its snapshot.
 //! - [`Transcript`] turns output into lines of plain text.
 //! - [`AnswerFilter`] takes a viewer terminal's own answers out of its input.
+//! - [`OutputFilter`] takes out of output what makes a terminal answer.
 //!
 //! # Why an emulator of our own
 //!
@@ -42,6 +43,7 @@ pub mod hostile;
 mod intern;
 mod modes;
 mod osc;
+mod output_filter;
 mod output_log;
 mod palette;
 mod params;
@@ -64,6 +66,7 @@ mod work_tests;
 
 pub use answer_filter::AnswerFilter;
 pub use emulator::{Emulator, LARGEST_SNAPSHOT};
+pub use output_filter::OutputFilter;
 pub use output_log::OutputLog;
 pub use put_away::PutAway;
 pub use size::{Size, SizeError};

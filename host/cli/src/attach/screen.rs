@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use agentd_terminal::OutputFilter;
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -12,7 +13,6 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::cursor_question::CursorQuestion;
 use super::screen_state::{ScreenState, ScreenWatch};
 
 /// How many pieces of output may wait. When the terminal is slow, the service notices by the
@@ -90,7 +90,7 @@ impl Written {
 
 fn write(mut pieces: Receiver<Piece>, written: &watch::Sender<Mark>, state: &ScreenState) {
     let mut watch = ScreenWatch::new();
-    let mut question = CursorQuestion::default();
+    let mut filter = OutputFilter::new();
     // None when standard output is not a terminal.
     let rows = tcgetwinsize(stdout()).ok().map(|size| size.ws_row);
     if let Some(rows) = rows
@@ -110,19 +110,17 @@ fn write(mut pieces: Receiver<Piece>, written: &watch::Sender<Mark>, state: &Scr
             }
             _ => bytes,
         };
-        watch.advance(&bytes, state);
         let bytes = match rows {
-            Some(_) => question.remove(&bytes),
+            Some(_) => filter.filter(&bytes),
             None => Cow::Borrowed(&bytes[..]),
         };
+        watch.advance(&bytes, state);
         if write_all(&bytes).is_err() {
             return;
         }
         // Only the viewer listens, and it may have left.
         let _ = written.send(mark);
     }
-    // The viewer has left: nothing can be done about an error.
-    let _ = write_all(question.held());
 }
 
 fn write_all(mut bytes: &[u8]) -> Result<(), Errno> {

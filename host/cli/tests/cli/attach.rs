@@ -248,6 +248,28 @@ fn questions_to_the_terminal_are_answered_once_and_not_again_when_attaching() {
 }
 
 #[test]
+fn an_agent_neither_sets_the_clipboard_nor_asks_the_terminal_anything() {
+    let service = Service::wrap("pty");
+    let Some(outer) = OuterTerminal::open(&service) else {
+        return;
+    };
+    outer.set_clipboard("the person's");
+    // "evil", as text that the person may paste; then as a title, and a question for it.
+    let print = r"printf '\033]52;c;ZXZpbA==\007\033]2;evil\007\033[21tshown %s\r\n' $line";
+    let script = format!("stty -echo; echo ready; while read line; do {print}; done");
+    service.launch("demo", &["sh", "-c", &script]);
+    for (word, options) in [("first", "--read-only"), ("second", "")] {
+        outer.enter(&format!("clear; agent wrap attach demo {options}"));
+        outer.wait_until("the screen", |screen| screen.starts_with("ready"));
+        service.agent(&["send", "demo", word]).run().succeeded();
+        outer.wait_for(&format!("shown {word}"));
+        outer.keys(&["C-p", "C-q"]);
+        outer.wait_for("detached");
+        assert_eq!(outer.clipboard(), "the person's");
+    }
+}
+
+#[test]
 fn a_tmux_session_is_attached_to_by_tmux() {
     let sockets = tempfile::tempdir().unwrap();
     let variables = [

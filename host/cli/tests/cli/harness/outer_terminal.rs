@@ -119,6 +119,16 @@ impl OuterTerminal {
             .to_owned()
     }
 
+    /// Lets programs set the clipboard from now on, which holds this text first.
+    pub fn set_clipboard(&self, text: &str) {
+        self.tmux(&["set-option", "-s", "set-clipboard", "on"]);
+        self.tmux(&["set-buffer", "--", text]);
+    }
+
+    pub fn clipboard(&self) -> String {
+        self.tmux(&["show-buffer"])
+    }
+
     #[track_caller]
     fn tmux(&self, arguments: &[&str]) -> String {
         let output = Command::new("tmux")
