@@ -41,12 +41,17 @@ pub trait Backend: Sized + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Session>> + Send;
 
     /// Lists the sessions of this daemon ([`Config::instance`]) that outlived an earlier one.
-    /// Only called when [`Manifest::persistent`] is set. What others made is never listed.
+    /// Only called when [`Manifest::persistent`] is set. What others made is never listed, nor what runs
+    /// on a terminal of the daemon, which finds that itself.
     fn list(&self) -> impl Future<Output = Result<Vec<Found>>> + Send {
         async { Ok(Vec::new()) }
     }
 
     /// Takes over a session that [`list`](Backend::list) found and reports what became of it.
+    ///
+    /// A session that was no more than a [`Terminal`](crate::Terminal) needs none of this: the daemon
+    /// takes it over where this is [`Error::unsupported`]. A backend that has more to do for such a session
+    /// calls [`Host::resume`].
     fn adopt(
         &self,
         id: String,

@@ -28,6 +28,11 @@ pub trait HostServices: Send + Sync {
         let _ = (program, events);
         Box::pin(ready(Err(Error::unsupported("terminals of the daemon"))))
     }
+    /// Takes over the program of a session that an earlier daemon ran.
+    fn resume_on_terminal(&self, session: String, events: SessionEvents) -> Call<RunningProgram> {
+        let _ = (session, events);
+        Box::pin(ready(Err(Error::unsupported("terminals of the daemon"))))
+    }
 }
 
 /// What the daemon does for a backend, in its own time.
@@ -84,6 +89,17 @@ impl Host {
     /// an older daemon refuses the library with a sentence.
     pub async fn run(&self, program: Program, events: SessionEvents) -> Result<Terminal> {
         let running = self.services.run_on_terminal(program, events).await?;
+        Ok(Terminal::new(running))
+    }
+
+    /// Takes over the program that an earlier daemon ran for the session `id`, and reports what it has
+    /// printed since and its end to `events`, which are those of the session's
+    /// [`adopt`](crate::Backend::adopt).
+    ///
+    /// Since 1.1, like [`run`](Self::run). Only a backend whose sessions are more than a [`Terminal`]
+    /// needs this.
+    pub async fn resume(&self, id: String, events: SessionEvents) -> Result<Terminal> {
+        let running = self.services.resume_on_terminal(id, events).await?;
         Ok(Terminal::new(running))
     }
 

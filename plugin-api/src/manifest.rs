@@ -26,6 +26,9 @@ pub struct Manifest {
     /// The oldest version of this API that a daemon has to have; none if every 1.0 will do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs_api: Option<String>,
+    /// Sessions are programs on terminals of the daemon, which outlive it if its terminals do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_terminals: bool,
 }
 
 /// A promise to the host's users. What is not declared is refused by the host before any call;
@@ -93,6 +96,7 @@ impl Manifest {
             shell: None,
             loopback: false,
             needs_api: None,
+            on_terminals: false,
         }
     }
 
@@ -130,11 +134,13 @@ impl Manifest {
         self.loopback = true;
         self
     }
+
     /// Declares that agents run on terminals of the daemon ([`Host::run`](crate::Host::run)): a daemon
     /// that gives none refuses the library when it starts.
     #[must_use]
     pub fn on_terminals(mut self) -> Self {
         self.needs_api = Some("1.1.0".to_owned());
+        self.on_terminals = true;
         self
     }
 }

@@ -40,6 +40,9 @@ pub struct Program {
     /// [`Config::instance`](crate::Config::instance). The daemon sets it.
     #[serde(skip)]
     pub instance: String,
+    /// [`SessionSpec::label`]. The daemon sets it.
+    #[serde(skip)]
+    pub label: String,
 }
 
 impl Program {
@@ -56,6 +59,7 @@ impl Program {
             stands_in: false,
             title: spec.name.clone(),
             instance: String::new(),
+            label: String::new(),
         }
     }
 }

@@ -85,7 +85,7 @@ impl Bench {
 
     /// The library's own side of the boundary, without the host's checks and for another daemon.
     pub(crate) async fn other_daemon(&self) -> Check<RemoteBackend> {
-        self.other_daemon_with(Arc::new(Services)).await
+        self.other_daemon_with(Arc::new(Services::default())).await
     }
 
     /// The same, with services of its own.

@@ -17,9 +17,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentd_api::NewSession;
+use agentd_host::Backend;
 use agentd_host::loader::{BackendName, SearchPath, Trust, load};
 use agentd_host::session::{ScreenThreads, Session, Sessions, Unobserved};
-use agentd_host::{Backend, Services};
 use agentd_plugin_api::{Config, SessionEvents};
 
 #[path = "bench/pushes.rs"]
@@ -140,7 +140,7 @@ async fn session(plugins: &[PathBuf], name: &str) -> Result<(Sessions, Arc<Sessi
     let name = BackendName::parse(name.as_ref())?;
     let library = load(&name, &search, Trust::Off)?;
     let config = Config::default();
-    let connecting = Backend::connect(&library, Arc::new(Services), &config, START_TIMEOUT);
+    let connecting = Backend::connect(&library, Arc::default(), &config, START_TIMEOUT);
     let backend = connecting.await.map_err(|error| error.message)?;
     let screens = Arc::new(ScreenThreads::start()?);
     let sessions = Sessions::new(

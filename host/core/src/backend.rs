@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use agentd_api::{BackendDescription, Info};
 use agentd_plugin_api::abi::host::{RemoteBackend, RemoteSession};
-use agentd_plugin_api::host::HostServices;
 use agentd_plugin_api::sink::Receiver;
-use agentd_plugin_api::{Capability, Config, Found, Manifest, SessionSpec};
+use agentd_plugin_api::{Capability, Config, ErrorKind, Found, Manifest, SessionSpec};
 use agentd_process::terminal::end_leftovers;
 use tokio::time::timeout;
 
 use crate::loader::Library;
+use crate::services::Services;
 use crate::start_call::{self, StartCallError};
+use crate::terminals::Terminals;
 use crate::{Error, Result, StartError};
 
 /// The connected backend, as the rest of the host sees it: its name and capabilities are data,
@@ -20,6 +21,7 @@ pub struct Backend {
     library: String,
     manifest: Manifest,
     remote: Arc<RemoteBackend>,
+    terminals: Arc<Terminals>,
     start_timeout: Duration,
 }
 
@@ -39,21 +41,27 @@ impl Backend {
     /// `start_timeout` each.
     pub async fn connect(
         library: &Library,
-        services: Arc<dyn HostServices>,
+        services: Arc<Services>,
         config: &Config,
         start_timeout: Duration,
     ) -> Result<Self, StartError> {
         let (module, config) = (library.module, config.clone());
         let what = format!("connecting to the backend `{}`", library.manifest.name);
-        let connect = async move {
-            end_leftovers(&config.instance).await;
-            module.connect(services, &config).await
+        let terminals = services.terminals().clone();
+        let connect = {
+            let terminals = terminals.clone();
+            async move {
+                let keepers = terminals.take_over().await?;
+                end_leftovers(&config.instance, &keepers).await;
+                module.connect(services, &config).await
+            }
         };
         let remote = start_call::run_async(&what, start_timeout, connect).await??;
         Ok(Backend {
             library: library.path.display().to_string(),
             manifest: library.manifest.clone(),
             remote: Arc::new(remote),
+            terminals,
             start_timeout,
         })
     }
@@ -65,7 +73,12 @@ impl Backend {
 
     /// Whether sessions outlive the daemon.
     pub fn is_persistent(&self) -> bool {
-        self.manifest.persistent
+        self.manifest.persistent || self.manifest.on_terminals && self.terminals.outlive()
+    }
+
+    /// The programs of its sessions that are on terminals of the daemon.
+    pub(crate) fn terminals(&self) -> &Terminals {
+        &self.terminals
     }
 
     /// The argv of "a shell".
@@ -118,7 +131,7 @@ impl Backend {
             name: backend_type,
             version,
             capabilities,
-            persistent: self.manifest.persistent,
+            persistent: self.is_persistent(),
             options_schema: self.manifest.options_schema.clone(),
             library: self.library.clone(),
         }
@@ -135,12 +148,16 @@ impl Backend {
 
     /// The sessions of this daemon and of earlier ones.
     pub async fn list(&self, phase: Phase) -> Result<Vec<Found>> {
-        if !self.manifest.persistent {
-            return Ok(Vec::new());
-        }
-        let remote = self.remote.clone();
+        let (remote, terminals) = (self.remote.clone(), self.terminals.clone());
+        let is_asked = self.manifest.persistent;
         let what = format!("listing the sessions of the backend `{}`", self.name());
-        let list = async move { remote.list().await };
+        let list = async move {
+            let mut all = terminals.list().await?;
+            if is_asked {
+                all.extend(remote.list().await?);
+            }
+            Ok::<_, agentd_plugin_api::Error>(all)
+        };
         Ok(self.within(phase, &what, list).await??)
     }
 
@@ -153,7 +170,16 @@ impl Backend {
     ) -> Result<RemoteSession> {
         let (remote, id) = (self.remote.clone(), id.to_owned());
         let what = format!("taking over a session of the backend `{}`", self.name());
-        let adopt = async move { remote.adopt(&id, events).await };
+        let is_kept = self.terminals.has(&id);
+        let adopt = async move {
+            match remote.adopt(&id, events.clone()).await {
+                // The library has nothing to do with it that the daemon has not.
+                Err(error) if is_kept && error.kind == ErrorKind::Unsupported => {
+                    remote.resume(&id, events).await
+                }
+                adopted => adopted,
+            }
+        };
         Ok(self.within(phase, &what, adopt).await??)
     }
 

@@ -130,7 +130,12 @@ pub struct Config {
     )]
     pub header_timeout_ms: u64,
 
-    /// Leave tmux and docker sessions running at shutdown; the next start adopts them
+    /// Whether terminals, and the agents on them, outlive the service in a process of their own, the
+    /// keeper
+    #[arg(long, env = "AGENTD_KEEPER", value_enum, default_value = "off")]
+    pub keeper: KeeperSetting,
+
+    /// Leave sessions running at shutdown where they can outlive the service; the next start adopts them
     #[arg(
         long,
         env = "AGENTD_SHUTDOWN_LEAVE_RUNNING",
@@ -255,6 +260,15 @@ pub enum StoreEnv {
     /// In the database, which only the daemon's user can read.
     On,
     /// Only the names are kept.
+    Off,
+}
+
+/// `AGENTD_KEEPER`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KeeperSetting {
+    /// Agents on terminals outlive a service that is killed.
+    On,
+    /// They end with it.
     Off,
 }
 

@@ -40,7 +40,7 @@ mod text;
 pub use backend::{Backend, Phase};
 pub use clock::{from_rfc3339, now, to_rfc3339};
 pub use collection::Collection;
-pub use config::{Auth, Config, PluginTrust, StoreEnv};
+pub use config::{Auth, Config, KeeperSetting, PluginTrust, StoreEnv};
 pub use daemon::{Daemon, Service};
 pub use error::{Error, ErrorKind, Result};
 pub use idempotency_key::IdempotencyKey;

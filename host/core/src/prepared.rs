@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use warp::filters::BoxedFilter;
 
 use crate::backend::Backend;
-use crate::config::{Auth, Config, PluginTrust};
+use crate::config::{Auth, Config, KeeperSetting, PluginTrust};
 use crate::daemon::{Daemon, Service};
 use crate::doors::{Addresses, Doors, Token};
 use crate::http::Response;
@@ -24,6 +24,7 @@ use crate::sockets::Sockets;
 use crate::start_call;
 use crate::start_error::StartError;
 use crate::state_dir;
+use crate::terminals::Terminals;
 
 /// A service before it has routes: the backend is loaded and connected, the address is bound.
 #[derive(Debug)]
@@ -87,7 +88,14 @@ impl Prepared {
             state_dir: state_dir.clone(),
             settings: config.backend_settings(),
         };
-        let services = Arc::new(Services);
+        let terminals = match config.keeper {
+            KeeperSetting::Off => Terminals::default(),
+            KeeperSetting::On => {
+                let directory = state_dir.join("keepers").join(&instance.id);
+                Terminals::outliving(directory)
+            }
+        };
+        let services = Arc::new(Services::on(terminals));
         let backend = Backend::connect(&library, services, &backend_config, start_timeout).await?;
 
         let screens = ScreenThreads::start()

@@ -52,6 +52,8 @@ impl Server {
     /// and is possible) and the connections.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let sessions = &self.daemon.sessions;
+        let terminals = sessions.backend().terminals();
+        terminals.end_abandoned(true);
         let stopped = self.stop.subscribe();
         let connections =
             serve_connections(self.listener, self.routes, self.header_timeout, stopped);
@@ -69,6 +71,7 @@ impl Server {
             if timeout(SHUTDOWN_LIMIT, ends).await.is_err() {
                 tracing::warn!("some starts were not undone in time");
             }
+            terminals.end_abandoned(false);
             tracing::info!("shutting down; {} sessions stay", sessions.list().len());
         } else {
             let count = sessions.list().len();

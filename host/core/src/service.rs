@@ -37,6 +37,9 @@ where
     F: FnOnce(Prepared) -> R,
     R: Future<Output = Result<Server, StartError>>,
 {
+    if let Some(code) = agentd_keeper::entered() {
+        return code;
+    }
     let config = match parse(service, std::env::args_os()) {
         Ok(config) => config,
         Err(answer) => {

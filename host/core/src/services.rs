@@ -1,14 +1,18 @@
+use std::sync::Arc;
+
 use agentd_plugin_api::host::{Call, HostServices, RunningProgram};
 use agentd_plugin_api::{Program, SessionEvents};
 use tracing::Level;
 
 use crate::children::Children;
-use crate::terminals;
+use crate::terminals::Terminals;
 use crate::text::{line, quoted};
 
 /// What the daemon offers to its backend.
-#[derive(Debug)]
-pub struct Services;
+#[derive(Debug, Default)]
+pub struct Services {
+    terminals: Arc<Terminals>,
+}
 
 /// `tracing` wants level and target at compile time, so a backend's own target becomes a field.
 macro_rules! at_level {
@@ -28,7 +32,19 @@ impl Services {
     /// them, for as long as the runtime lives.
     pub fn start() -> std::io::Result<Services> {
         Children::get().adopt_orphans()?;
-        Ok(Services)
+        Ok(Services::default())
+    }
+
+    /// The services of a daemon whose programs run on these terminals.
+    pub(crate) fn on(terminals: Terminals) -> Services {
+        Services {
+            terminals: Arc::new(terminals),
+        }
+    }
+
+    /// Where programs run for backends.
+    pub(crate) fn terminals(&self) -> &Arc<Terminals> {
+        &self.terminals
     }
 
     /// Whether somebody in this process waits for this child.
@@ -55,6 +71,10 @@ impl HostServices for Services {
     }
 
     fn run_on_terminal(&self, program: Program, events: SessionEvents) -> Call<RunningProgram> {
-        terminals::run(program, events)
+        self.terminals.clone().run(program, events)
+    }
+
+    fn resume_on_terminal(&self, session: String, events: SessionEvents) -> Call<RunningProgram> {
+        self.terminals.clone().resume(session, events)
     }
 }

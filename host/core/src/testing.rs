@@ -11,6 +11,7 @@ mod answer;
 mod backend;
 mod client;
 mod docker_engine;
+mod leftovers;
 mod libraries;
 mod program;
 mod random;
@@ -29,13 +30,14 @@ pub use answer::Answer;
 pub use backend::TestBackend;
 pub use client::{TestClient, TestRequest};
 pub use docker_engine::DockerEngine;
+pub use leftovers::{kill_all_of, processes_of};
 pub use libraries::{build_library, example_libraries, is_built, libraries, profile_dir};
 pub use program::{Ended, RunningProgram, SpawnedProgram, TestProgram};
 pub use random::Random;
 pub use server::TestServer;
 pub use session::TestSession;
 pub use table::{Table, median};
-pub use terminal::{Hello, TestTerminal};
+pub use terminal::{Hello, TestTerminal, screen_after};
 pub use tmux_server::TmuxServer;
 
 /// How long a test waits for anything before it fails. Generous: the machine may be busy.

@@ -39,6 +39,8 @@ const LONG_PAUSE: Duration = Duration::from_secs(1);
 pub struct ProcessTree {
     mark: Mark,
     leader: Option<Leader>,
+    /// What descends from these belongs to somebody else.
+    keepers: Vec<i32>,
 }
 
 /// The variable, with its value, that the processes have in their environment.
@@ -67,6 +69,7 @@ impl ProcessTree {
         ProcessTree {
             mark: Mark::Session(id.as_bytes().to_vec()),
             leader: pid.map(|pid| Leader { pid, started: None }),
+            keepers: Vec::new(),
         }
     }
 
@@ -94,7 +97,16 @@ impl ProcessTree {
         ProcessTree {
             mark: Mark::Instance(instance.as_bytes().to_vec()),
             leader: None,
+            keepers: Vec::new(),
         }
+    }
+
+    /// Without what descends from these processes, which keep it.
+    #[must_use]
+    pub fn but_of(mut self, keepers: &[u32]) -> Self {
+        let keepers = keepers.iter().map(|pid| pid.cast_signed());
+        self.keepers.extend(keepers);
+        self
     }
 
     /// The ids of the sessions that have processes with this value of `AGENTD_INSTANCE`, none of them
@@ -235,12 +247,16 @@ impl ProcessTree {
                 .map(|process| process.stat.session)
                 .collect(),
         };
-        processes.tree(|pid, process| {
+        let mut members = processes.tree(|pid, process| {
             let is_led = |leader: Leader| process.stat.session == leader.pid || pid == leader.pid;
             leader.is_some_and(is_led)
                 || self.mark.is_on(process)
                 || sessions.contains(&process.stat.session)
-        })
+        });
+        if !self.keepers.is_empty() {
+            members.retain(|pid| !processes.descends(*pid, |pid| self.keepers.contains(&pid)));
+        }
+        members
     }
 }
 

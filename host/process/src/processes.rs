@@ -85,15 +85,18 @@ impl Processes {
             .filter(|(pid, process)| belongs(**pid, process))
             .map(|(pid, _)| *pid)
             .collect();
-        let parent = |pid: &i32| Some(self.all.get(pid)?.stat.parent);
-        let descends = |pid: &i32| {
-            std::iter::successors(Some(*pid), parent)
-                .take(self.all.len() + 1)
-                .any(|ancestor| inside.contains(&ancestor))
-        };
         let living = self.all.iter().filter(|(_, process)| !process.stat.dead);
         let living = living.map(|(pid, _)| *pid);
+        let descends = |pid: &i32| self.descends(*pid, |ancestor| inside.contains(&ancestor));
         living.filter(descends).collect()
+    }
+
+    /// Whether the process is one of these or descends from one.
+    pub fn descends(&self, pid: i32, from: impl Fn(i32) -> bool) -> bool {
+        let parent = |pid: &i32| Some(self.all.get(pid)?.stat.parent);
+        std::iter::successors(Some(pid), parent)
+            .take(self.all.len() + 1)
+            .any(from)
     }
 
     /// The processes for which `holds` holds.

@@ -108,7 +108,7 @@ async fn no_threads_for_the_backend() {
         let search = SearchPath::new(Some(libraries().as_os_str()), None, None).unwrap();
         let name = BackendName::parse("pty".as_ref()).unwrap();
         let library = loader::load(&name, &search, Trust::Strict).unwrap();
-        let (services, config) = (Arc::new(Services), Default::default());
+        let (services, config) = (Arc::new(Services::default()), Default::default());
         let connected = Backend::connect(&library, services, &config, DEADLINE).await;
         let error = connected.err().unwrap();
         println!("{:?}: {}", error.exit_code, error.message);

@@ -30,6 +30,8 @@ pub struct Connection {
 /// Exists as long as the library can report on a session.
 pub struct Reporting {
     id: String,
+    /// [`SessionSpec::label`](crate::SessionSpec::label)
+    label: String,
     receiver: Arc<dyn Receiver>,
     terminal: TerminalSlot,
     connection: Weak<Connection>,
@@ -48,10 +50,12 @@ impl Connection {
     pub fn open<R: Receiver + ?Sized + 'static>(
         self: &Arc<Self>,
         id: &str,
+        label: &str,
         receiver: Arc<R>,
     ) -> Arc<Reporting> {
         let reporting = Arc::new(Reporting {
             id: id.to_owned(),
+            label: label.to_owned(),
             receiver: Arc::new(Shared(receiver)),
             terminal: TerminalSlot::default(),
             connection: Arc::downgrade(self),
@@ -63,25 +67,29 @@ impl Connection {
 
     /// Runs a program for its session.
     pub async fn run(&self, mut program: Program) -> Result<Lent> {
-        let reporting = self.lock().get(&program.session).and_then(Weak::upgrade);
-        let Some(reporting) = reporting else {
-            let message = format!("there is no session `{}` to be started", program.session);
-            return Err(Error::internal(message));
-        };
-        let (events, slot) = (reporting.receiver.clone(), reporting.terminal());
-        drop(reporting);
-        let second = || Error::internal("the session has a terminal already");
-        if slot.get().is_some() {
-            return Err(second());
-        }
+        let reporting = self.reporting(&program.session)?;
         program.instance.clone_from(&self.instance);
-        let run = self
-            .services
-            .run_on_terminal(program, SessionEvents::new(events));
-        let lent = Lent(run.await?);
-        // What is refused here is ended by being dropped.
-        slot.set(lent.0.clone()).map_err(|_| second())?;
-        Ok(lent)
+        program.label.clone_from(&reporting.label);
+        let (events, slot) = (reporting.events(), reporting.terminal());
+        drop(reporting);
+        lend(slot, || self.services.run_on_terminal(program, events)).await
+    }
+
+    /// Takes over the program of a session of an earlier daemon.
+    pub async fn resume(&self, id: &str) -> Result<Lent> {
+        let reporting = self.reporting(id)?;
+        let (events, slot) = (reporting.events(), reporting.terminal());
+        drop(reporting);
+        lend(slot, || {
+            self.services.resume_on_terminal(id.to_owned(), events)
+        })
+        .await
+    }
+
+    fn reporting(&self, id: &str) -> Result<Arc<Reporting>> {
+        let reporting = self.lock().get(id).and_then(Weak::upgrade);
+        reporting
+            .ok_or_else(|| Error::internal(format!("there is no session `{id}` to be started")))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Weak<Reporting>>> {
@@ -89,7 +97,23 @@ impl Connection {
     }
 }
 
+/// Fills the slot of a session.
+async fn lend(slot: TerminalSlot, call: impl FnOnce() -> Call<RunningProgram>) -> Result<Lent> {
+    let second = || Error::internal("the session has a terminal already");
+    if slot.get().is_some() {
+        return Err(second());
+    }
+    let lent = Lent(call().await?);
+    // What is refused here is ended by being dropped.
+    slot.set(lent.0.clone()).map_err(|_| second())?;
+    Ok(lent)
+}
+
 impl Reporting {
+    fn events(&self) -> SessionEvents {
+        SessionEvents::new(self.receiver.clone())
+    }
+
     pub fn terminal(&self) -> TerminalSlot {
         self.terminal.clone()
     }

@@ -14,7 +14,7 @@ use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{ROption, RResult, RSlice, RStr, RString};
 use async_ffi::FfiFuture;
 
-use super::connection::{Connection, Reporting, TerminalSlot};
+use super::connection::{Connection, Lent, Reporting, TerminalSlot};
 use super::interface::*;
 use crate::host::HostServices;
 use crate::sink::Receiver;
@@ -150,7 +150,7 @@ impl RemoteBackend {
         events: Arc<R>,
     ) -> Result<RemoteSession> {
         let json = to_json(spec)?;
-        let (reports, terminal) = self.connection.reports(&spec.id, events);
+        let (reports, terminal) = self.connection.reports(&spec.id, &spec.label, events);
         let session = self.backend.start(json, reports).await.into_result()?;
         Ok(RemoteSession { session, terminal })
     }
@@ -167,8 +167,20 @@ impl RemoteBackend {
         id: &str,
         events: Arc<R>,
     ) -> Result<RemoteSession> {
-        let (reports, terminal) = self.connection.reports(id, events);
+        let (reports, terminal) = self.connection.reports(id, "", events);
         let session = self.backend.adopt(id.into(), reports).await.into_result()?;
+        Ok(RemoteSession { session, terminal })
+    }
+
+    /// Takes over a session on a terminal of the daemon, of which the library need not know.
+    pub async fn resume<R: Receiver + ?Sized + 'static>(
+        &self,
+        id: &str,
+        events: Arc<R>,
+    ) -> Result<RemoteSession> {
+        let (_reports, terminal) = self.connection.reports(id, "", events);
+        let lent = self.connection.resume(id).await?;
+        let session = AbiSession_TO::from_value(lent, TD_Opaque);
         Ok(RemoteSession { session, terminal })
     }
 }
@@ -238,9 +250,10 @@ impl Connection {
     fn reports<R: Receiver + ?Sized + 'static>(
         self: &Arc<Self>,
         id: &str,
+        label: &str,
         receiver: Arc<R>,
     ) -> (ReceiverBox, TerminalSlot) {
-        let reporting = self.open(id, receiver.clone());
+        let reporting = self.open(id, label, receiver.clone());
         let terminal = reporting.terminal();
         let reporting = Some(reporting);
         let reports = AbiReceiver_TO::from_value(
@@ -295,14 +308,24 @@ impl AbiHost for LocalHost {
 
     fn run_on_terminal(&self, program: RString) -> FfiFuture<RResult<SessionBox, AbiError>> {
         let connection = self.0.clone();
-        FfiFuture::new(async move {
-            let lent = async { connection.run(from_json(&program)?).await };
-            match lent.await {
-                Ok(lent) => RResult::ROk(AbiSession_TO::from_value(lent, TD_Opaque)),
-                Err(error) => RResult::RErr(error.into()),
-            }
-        })
+        lend(async move { connection.run(from_json(&program)?).await })
     }
+
+    fn resume_on_terminal(&self, session: RString) -> FfiFuture<RResult<SessionBox, AbiError>> {
+        let connection = self.0.clone();
+        lend(async move { connection.resume(&session).await })
+    }
+}
+
+fn lend(
+    call: impl Future<Output = Result<Lent>> + Send + 'static,
+) -> FfiFuture<RResult<SessionBox, AbiError>> {
+    FfiFuture::new(async move {
+        match call.await {
+            Ok(lent) => RResult::ROk(AbiSession_TO::from_value(lent, TD_Opaque)),
+            Err(error) => RResult::RErr(error.into()),
+        }
+    })
 }
 
 struct LocalReceiver<R: ?Sized> {

@@ -74,6 +74,11 @@ pub trait AbiHost: Send + Sync + 'static {
         let error = crate::Error::unsupported("terminals of the daemon");
         FfiFuture::new(std::future::ready(RResult::RErr(error.into())))
     }
+    fn resume_on_terminal(&self, session: RString) -> FfiFuture<RResult<SessionBox, AbiError>> {
+        drop(session);
+        let error = crate::Error::unsupported("terminals of the daemon");
+        FfiFuture::new(std::future::ready(RResult::RErr(error.into())))
+    }
 }
 
 /// [`Receiver`](crate::sink::Receiver), implemented by the daemon.

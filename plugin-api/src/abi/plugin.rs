@@ -216,13 +216,23 @@ impl HostServices for RemoteHost {
 
     fn run_on_terminal(&self, program: Program, events: SessionEvents) -> Call<RunningProgram> {
         let call = to_json(&program).map(|program| self.0.run_on_terminal(program));
-        Box::pin(async move {
-            let terminal = call?.await.into_result();
-            // The daemon finds the session's events by its id, as long as the library has them.
-            drop(events);
-            Ok(Arc::new(RemoteTerminal(terminal?)) as RunningProgram)
-        })
+        Box::pin(async move { terminal(call?, events).await })
     }
+
+    fn resume_on_terminal(&self, session: String, events: SessionEvents) -> Call<RunningProgram> {
+        let call = self.0.resume_on_terminal(session.into());
+        Box::pin(terminal(call, events))
+    }
+}
+
+/// The daemon finds the session's events by its id, as long as the library has them.
+async fn terminal(
+    call: FfiFuture<AbiResult<SessionBox>>,
+    events: SessionEvents,
+) -> Result<RunningProgram> {
+    let terminal = call.await.into_result();
+    drop(events);
+    Ok(Arc::new(RemoteTerminal(terminal?)))
 }
 
 struct RemoteTerminal(SessionBox);

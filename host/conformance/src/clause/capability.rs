@@ -176,7 +176,7 @@ fn attach(argv: &[String]) -> Check<(mpsc::Receiver<Vec<u8>>, Client)> {
     let mut command = CommandBuilder::new(argv.first().map_or("", String::as_str));
     command.args(&argv[1..]);
     command.env("TERM", "xterm-256color");
-    let host = Host::new(Arc::new(Services));
+    let host = Host::new(Arc::new(Services::default()));
     let spawning = host.spawning();
     let client = pair.slave.spawn_command(command)?;
     if let Some(pid) = client.process_id() {

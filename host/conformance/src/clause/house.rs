@@ -124,11 +124,14 @@ pub(super) async fn claims(bench: &Bench) -> Check {
 
 /// The daemon's services, and what was claimed of them.
 #[derive(Default)]
-struct Recorder(Mutex<(HashSet<i32>, usize)>);
+struct Recorder {
+    services: Services,
+    state: Mutex<(HashSet<i32>, usize)>,
+}
 
 impl Recorder {
     fn with<T>(&self, f: impl FnOnce(&mut (HashSet<i32>, usize)) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn claimed(&self) -> HashSet<i32> {
@@ -142,20 +145,20 @@ impl Recorder {
 
 impl HostServices for Recorder {
     fn enabled(&self, level: u8, target: &str) -> bool {
-        Services.enabled(level, target)
+        self.services.enabled(level, target)
     }
 
     fn log(&self, level: u8, target: &str, message: &str) {
-        Services.log(level, target, message);
+        self.services.log(level, target, message);
     }
 
     fn hold_reaping(&self) {
         self.with(|state| state.1 += 1);
-        Services.hold_reaping();
+        self.services.hold_reaping();
     }
 
     fn release_reaping(&self, owned: Option<u32>) {
-        Services.release_reaping(owned);
+        self.services.release_reaping(owned);
         self.with(|state| {
             state.1 = state.1.saturating_sub(1);
             state.0.extend(owned.map(u32::cast_signed));
@@ -163,7 +166,7 @@ impl HostServices for Recorder {
     }
 
     fn run_on_terminal(&self, program: Program, events: SessionEvents) -> Call<RunningProgram> {
-        Services.run_on_terminal(program, events)
+        self.services.run_on_terminal(program, events)
     }
 }
 

@@ -95,7 +95,11 @@ impl Sessions {
             label,
             env: BTreeMap::new(),
         };
-        let session = self.list_as(found.id, request, None)?.adopt(phase).await?;
+        let beginning = self.backend().terminals().beginning(&found.id).await?;
+        let size = beginning.as_ref().and_then(|beginning| beginning.size);
+        let pending = self.list_as(found.id, request, None, beginning)?;
+        let session = pending.adopt(phase).await?;
+        session.finish_resize(size).await;
         tracing::info!(session = %session.name, "adopted");
         Ok(session)
     }

@@ -14,6 +14,8 @@ pub struct Checkpoint {
     pub cursor: Cursor,
     /// The sizes around it, those that were set later included.
     pub sizes: Sizes,
+    /// Up to this position, which may be a later one, the program's questions were answered.
+    pub answered: u64,
     /// Whether the program wanted pastes marked.
     pub bracketed_paste: bool,
     /// The last lines that were not empty.
@@ -31,8 +33,8 @@ pub struct Beginning {
     pub first: u64,
     /// The output from there to the checkpoint. What comes later is pushed like any other.
     pub output: Vec<u8>,
-    /// Up to this position the program's questions were answered.
-    pub answered: u64,
+    /// The size that the program's terminal has, if that is known.
+    pub size: Option<Size>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,6 +44,8 @@ struct Head {
     size_before: Size,
     #[serde(default)]
     resizes: Vec<(u64, Size)>,
+    #[serde(default)]
+    answered: u64,
     #[serde(default)]
     bracketed_paste: bool,
     #[serde(default)]
@@ -56,6 +60,7 @@ impl Checkpoint {
             size: self.cursor.size,
             size_before: self.sizes.before,
             resizes: self.sizes.changes.clone(),
+            answered: self.answered,
             bracketed_paste: self.bracketed_paste,
             last_lines: self.last_lines.clone(),
         };
@@ -88,6 +93,7 @@ impl Checkpoint {
                 before: head.size_before,
                 changes: head.resizes,
             },
+            answered: head.answered,
             bracketed_paste: head.bracketed_paste,
             last_lines: head.last_lines,
             snapshot: Bytes::copy_from_slice(&bytes[end + 1..]),
@@ -201,7 +207,7 @@ mod tests {
                 checkpoint,
                 first: oldest,
                 output: output[oldest as usize..seq as usize].to_vec(),
-                answered: 0,
+                size: None,
             };
             let second = Terminal::resumed(SIZE, 1 << 20, beginning);
             second.push(&output[seq as usize..]);
@@ -219,15 +225,18 @@ mod tests {
 
     #[test]
     fn what_was_answered_is_not_answered_again() {
+        let fresh = Terminal::new(SIZE, 1 << 20);
+        fresh.push(b"");
         let resumed = |answered| {
-            let terminal = Terminal::resumed(
-                SIZE,
-                1 << 20,
-                Beginning {
-                    answered,
-                    ..Beginning::default()
-                },
-            );
+            let checkpoint = fresh.checkpoint(0).map(|checkpoint| Checkpoint {
+                answered,
+                ..checkpoint
+            });
+            let beginning = Beginning {
+                checkpoint,
+                ..Beginning::default()
+            };
+            let terminal = Terminal::resumed(SIZE, 1 << 20, beginning);
             terminal.push(b"ab\x1b[6n");
             terminal.push(b"cd\x1b[6n");
             read_all(&terminal)

@@ -4,6 +4,7 @@ mod adoption;
 mod agent_kind;
 mod answers;
 mod checkpoint;
+mod keeping;
 mod label;
 mod life;
 mod log;
@@ -39,10 +40,12 @@ use crate::in_place::wake_in_place;
 use crate::{Error, ErrorKind, Result};
 
 use answers::Answers;
+use keeping::Keeping;
 use life::{Asked, Life};
 
 pub use adoption::{FoundSession, Look};
 pub use checkpoint::{Beginning, Checkpoint};
+pub use keeping::{Keep, Leaving};
 pub use label::Label;
 pub use life::Change;
 pub use log::{Cursor, Log, Next};
@@ -85,6 +88,7 @@ pub struct Session {
     life: Life<RemoteSession>,
     viewers: viewers::Viewers,
     answers: Answers,
+    keeping: Keeping,
     /// Held while the size is changed.
     resizing: Arc<tokio::sync::Mutex<()>>,
     /// Held while a prompt is typed.
@@ -118,6 +122,7 @@ impl Session {
                 life: Life::new(changed),
                 viewers: viewers::Viewers::default(),
                 answers: Answers::default(),
+                keeping: Keeping::default(),
                 resizing: Arc::default(),
                 prompting: Arc::default(),
                 screens,
@@ -224,13 +229,15 @@ impl Session {
         .await
     }
 
-    async fn apply_size(&self, size: agentd_api::Size) -> Result<()> {
+    async fn apply_size(self: &Arc<Self>, size: agentd_api::Size) -> Result<()> {
         let before = self.terminal.log().size();
         if before == size || self.record().state == State::Exited {
             return Ok(());
         }
         let remote = self.remote()?;
         self.terminal.log().resize(size);
+        // A later daemon knows where the size changed, too.
+        self.leave(true).await;
         let new = agentd_plugin_api::Size {
             cols: size.cols,
             rows: size.rows,
@@ -274,20 +281,77 @@ impl Session {
     async fn put_away(self: &Arc<Self>, idle: Duration) -> bool {
         let session = self.clone();
         let put_away = move || session.terminal.put_away(idle);
-        self.screens.run(put_away).await
+        let is_away = self.screens.run(put_away).await;
+        if is_away {
+            self.leave(false).await;
+        }
+        is_away
+    }
+
+    /// Leaves for a later daemon what there is now; only what is new unless `all`.
+    async fn leave(self: &Arc<Self>, all: bool) {
+        if !self.keeping.has_begun() {
+            return;
+        }
+        let session = self.clone();
+        let leave = async move {
+            let (keeping, terminal) = (&session.keeping, &session.terminal);
+            match all {
+                true => keeping.leave(terminal).await,
+                false => keeping.leave_changes(terminal).await,
+            }
+        };
+        if let Err(error) = self.screens.run_task(leave).await {
+            tracing::warn!(session = %self.name, %error, "what a later service needs was not left");
+        }
+    }
+
+    /// From here on what a later daemon needs is left where the session is kept, if it is.
+    fn keep(self: &Arc<Self>) {
+        if let Some(keep) = self.backend.terminals().keep_of(&self.id) {
+            self.keeping.begin(keep, &self.terminal);
+            self.leave_in_time();
+        }
+    }
+
+    /// An earlier daemon may have noted a size and not have come to setting it; `has` is what there is.
+    async fn finish_resize(&self, has: Option<agentd_api::Size>) {
+        let size = self.terminal.log().size();
+        let Some((remote, _)) = self.remote().ok().zip(has.filter(|has| *has != size)) else {
+            return;
+        };
+        let agentd_api::Size { cols, rows } = size;
+        let resized = remote.resize(agentd_plugin_api::Size { cols, rows }).await;
+        if let Err(error) = resized {
+            tracing::debug!(session = %self.name, %error, "not resized");
+        }
+    }
+
+    /// Sees to it that the same is done where what is kept of the output would else be too little.
+    fn leave_in_time(self: &Arc<Self>) {
+        if self.keeping.becomes_due(&self.terminal) {
+            let session = self.clone();
+            self.screens.spawn(async move { session.leave(true).await });
+        }
     }
 
     /// Delivers the answers. A program may ask before its start has returned.
     async fn deliver_answers(self: Arc<Self>) {
         let remote = self.life.call_over().await;
-        while let Some(answers) = self.answers.next() {
+        while let Some((answers, position)) = self.answers.next() {
             let Some(remote) = &remote else { continue };
             let written = tokio::select! {
                 written = remote.write(&answers) => written,
                 () = self.ended() => return,
             };
-            if let Err(error) = written {
-                tracing::debug!(session = %self.name, %error, "the terminal's answer was not taken");
+            match written {
+                Ok(()) => {
+                    self.keeping.answered(position);
+                    self.leave(true).await;
+                }
+                Err(error) => {
+                    tracing::debug!(session = %self.name, %error, "the terminal's answer was not taken");
+                }
             }
         }
     }
@@ -296,9 +360,10 @@ impl Session {
     async fn read(self: Arc<Self>, mut step: ReadStep) {
         loop {
             let answers = !step.replies.is_empty() && self.backend.has(&Capability::Interactive);
-            if answers && self.answers.add(&step.replies) {
+            if answers && self.answers.add(&step.replies, step.position) {
                 self.screens.spawn(self.clone().deliver_answers());
             }
+            self.leave_in_time();
             if !step.more {
                 return;
             }
@@ -381,8 +446,9 @@ impl Receiver for Reports {
                 ..=AT_ONCE => session.terminal.try_read_step(),
                 _ => ReadStep::untaken(),
             };
-            if step.more {
-                session.screens.spawn(session.clone().read(step));
+            match step.more {
+                true => session.screens.spawn(session.clone().read(step)),
+                false => session.leave_in_time(),
             }
         }
         PushStatus {

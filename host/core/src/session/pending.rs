@@ -97,6 +97,7 @@ impl Pending {
             tracing::warn!(session = %self.session.name, %error, "no attach command");
             None
         });
+        self.session.keep();
         self.session.life.started(remote, attach_command);
         self.over = true;
     }

@@ -79,6 +79,8 @@ pub struct ReadStep {
     pub more: bool,
     /// What the program is to be answered before that.
     pub replies: Vec<u8>,
+    /// Up to where it was read.
+    pub position: u64,
 }
 
 impl ReadStep {
@@ -87,6 +89,7 @@ impl ReadStep {
         ReadStep {
             more: true,
             replies: Vec::new(),
+            position: 0,
         }
     }
 }
@@ -94,21 +97,15 @@ impl ReadStep {
 impl Screen {
     /// The screen of a program that has written nothing.
     pub fn new(cursor: Cursor) -> Self {
-        Screen::begun(cursor, 0)
-    }
-
-    /// The same where an earlier daemon has answered the questions before `answered`.
-    pub fn begun(cursor: Cursor, answered: u64) -> Self {
         let emulator = Emulator::new(size(cursor.size), SCROLLBACK);
-        Screen::put_away_at(cursor, emulator.put_away(), Vec::new(), answered)
+        Screen::put_away_at(cursor, emulator.put_away(), Vec::new(), 0)
     }
 
-    /// The screen that an earlier daemon left, from the position of `cursor` on, of which the questions
-    /// before `answered` were answered.
-    pub fn resumed(cursor: Cursor, left: Checkpoint, answered: u64) -> Self {
+    /// The screen that an earlier daemon left, from the position of `cursor` on.
+    pub fn resumed(cursor: Cursor, left: Checkpoint) -> Self {
         let (size, snapshot) = (size(cursor.size), left.snapshot.into());
         let away = PutAway::of_snapshot(size, SCROLLBACK, snapshot, left.bracketed_paste);
-        Screen::put_away_at(cursor, away, left.last_lines, answered)
+        Screen::put_away_at(cursor, away, left.last_lines, left.answered)
     }
 
     fn put_away_at(cursor: Cursor, away: PutAway, last_lines: Vec<String>, answered: u64) -> Self {
@@ -144,6 +141,7 @@ impl Screen {
         Checkpoint {
             cursor: snapshot.cursor,
             sizes: log.sizes(),
+            answered: 0,
             bracketed_paste,
             last_lines,
             snapshot: snapshot.bytes,
@@ -190,7 +188,11 @@ impl Screen {
         });
         let replies = state.awake().take_replies();
         self.report_position(state);
-        ReadStep { more, replies }
+        ReadStep {
+            more,
+            replies,
+            position: state.cursor.seq,
+        }
     }
 
     /// While the state is held, so that the position never goes back.

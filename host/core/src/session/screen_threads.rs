@@ -19,7 +19,15 @@ impl ScreenThreads {
 
     /// Does there what may have to wait for a screen or take long. A panic goes on in the caller.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        match self.0.handle().spawn(async move { work() }).await {
+        self.run_task(async move { work() }).await
+    }
+
+    /// The same for what may also wait for others.
+    pub async fn run_task<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        match self.0.handle().spawn(work).await {
             Ok(done) => done,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // The threads have ended, and so does the service.

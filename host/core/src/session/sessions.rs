@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::life::Asked;
 use super::sweeper::sweep;
 use super::{
-    Change, End, Label, Pending, Released, Reports, ScreenThreads, Session, SessionName, Terminal,
-    agent_kind, size,
+    Beginning, Change, End, Label, Pending, Released, Reports, ScreenThreads, Session, SessionName,
+    Terminal, agent_kind, size,
 };
 use crate::backend::Backend;
 use crate::{Error, Result, clock};
@@ -147,7 +147,7 @@ impl Sessions {
     ) -> Result<Pending> {
         let id = uuid::Uuid::new_v4().to_string();
         request.label.created_at = clock::now();
-        self.list_as(id, request, replaced)
+        self.list_as(id, request, replaced, None)
     }
 
     /// The session of that key.
@@ -233,12 +233,16 @@ impl Sessions {
         id: String,
         request: Request,
         replaced: Option<Arc<Session>>,
+        beginning: Option<Beginning>,
     ) -> Result<Pending> {
         let Request { name, label, env } = request;
         let spec = label.spec(id.clone(), env)?;
         let shared = &self.shared;
         let (backend, observer) = (shared.backend.clone(), shared.observer.clone());
-        let terminal = Terminal::new(label.size, shared.history);
+        let terminal = match beginning {
+            None => Terminal::new(label.size, shared.history),
+            Some(beginning) => Terminal::resumed(label.size, shared.history, beginning),
+        };
         let screens = shared.screens.clone();
         let session = Session::new(id, name, label, backend, terminal, screens, observer);
 

@@ -28,6 +28,7 @@ pub struct Terminal {
     /// Whether somebody is about to read on for the screen.
     reading: AtomicBool,
     initial_size: Size,
+    begun_at: (u64, u64),
 }
 
 impl Terminal {
@@ -39,6 +40,7 @@ impl Terminal {
             screen: OnceLock::new(),
             reading: AtomicBool::new(false),
             initial_size: size,
+            begun_at: (0, 0),
         }
     }
 
@@ -55,22 +57,38 @@ impl Terminal {
         let start = cursor.seq - beginning.output.len() as u64;
         let log = Log::starting_at(start, sizes, history.max(MIN_HISTORY));
         log.append(&beginning.output, cursor.seq);
+        let begun_at = beginning
+            .checkpoint
+            .as_ref()
+            .map_or((0, 0), |left| (left.cursor.seq, left.answered));
         let screen = match beginning.checkpoint {
-            Some(left) => Screen::resumed(cursor, left, beginning.answered),
-            None => Screen::begun(cursor, beginning.answered),
+            Some(left) => Screen::resumed(cursor, left),
+            None => Screen::new(cursor),
         };
         Terminal {
             log,
             screen: screen.into(),
             reading: AtomicBool::new(false),
             initial_size: size,
+            begun_at,
         }
+    }
+
+    /// The position of the checkpoint that it goes on from, and that of the questions that were answered
+    /// by then.
+    pub fn begun_at(&self) -> (u64, u64) {
+        self.begun_at
     }
 
     /// What a later daemon needs, where there has been output; at a position beyond `left`, that of
     /// the last one, if there is one.
     pub fn checkpoint(&self, left: u64) -> Option<Checkpoint> {
         Some(self.screen.get()?.checkpoint(&self.log, left))
+    }
+
+    /// How far the screen has read.
+    pub fn position(&self) -> u64 {
+        self.screen.get().map_or(0, Screen::position)
     }
 
     /// What viewers read.

@@ -123,6 +123,11 @@ impl TestClient {
         TestSession::new(self, key.as_str().unwrap())
     }
 
+    /// The session of that name, or the agent of that id.
+    pub fn session(&self, key: &str) -> TestSession {
+        TestSession::new(self, key)
+    }
+
     /// Opens the terminal at `path`; the status of a refusal.
     pub async fn terminal(
         &self,

@@ -22,6 +22,11 @@ pub struct TestTerminal {
     pub frames: Vec<ServerFrame>,
     /// Output, without snapshots.
     pub output: Vec<u8>,
+    /// The position after what was shown last.
+    pub seq: u64,
+    /// Where output went on after a snapshot or at the beginning: the position, and the length of
+    /// `output` by then.
+    pub jumps: Vec<(u64, usize)>,
     /// In so many binary frames.
     pub output_frames: usize,
     /// Output and snapshots in their order.
@@ -32,6 +37,14 @@ pub struct TestTerminal {
     pub close: Option<u16>,
     /// The next binary frame is a snapshot of that many bytes.
     snapshot: Option<u64>,
+}
+
+/// The screen that `output` makes on a fresh terminal, with all that belongs to it.
+pub fn screen_after((cols, rows): (u16, u16), output: &[u8]) -> String {
+    let size = agentd_terminal::Size::new(cols, rows).unwrap();
+    let mut emulator = agentd_terminal::Emulator::new(size, 1000);
+    emulator.advance(output);
+    String::from_utf8_lossy(&emulator.snapshot()).into_owned()
 }
 
 /// The first frame.
@@ -59,6 +72,8 @@ impl TestTerminal {
             socket,
             frames: Vec::new(),
             output: Vec::new(),
+            seq: 0,
+            jumps: Vec::new(),
             output_frames: 0,
             shown: Vec::new(),
             size: (0, 0),
@@ -120,6 +135,17 @@ impl TestTerminal {
                 self.next().await;
                 self.output.clear();
                 self.shown.clear();
+            }
+        };
+        // The frame that is being read is kept.
+        let _ = timeout(time, listen).await;
+    }
+
+    /// Listens for so long or to the end.
+    pub async fn listen_on(&mut self, time: Duration) {
+        let listen = async {
+            while self.close.is_none() {
+                self.next().await;
             }
         };
         // The frame that is being read is kept.
@@ -211,6 +237,7 @@ impl TestTerminal {
             None => {
                 self.output_frames += 1;
                 self.output.extend_from_slice(bytes);
+                self.seq += bytes.len() as u64;
             }
         }
         self.shown.extend_from_slice(bytes);
@@ -224,6 +251,10 @@ impl TestTerminal {
             }
             ServerFrame::Snapshot { bytes, .. } => self.snapshot = Some(*bytes),
             _ => {}
+        }
+        if let ServerFrame::Hello { seq, .. } | ServerFrame::Snapshot { seq, .. } = &frame {
+            self.seq = *seq;
+            self.jumps.push((*seq, self.output.len()));
         }
         self.frames.push(frame);
     }

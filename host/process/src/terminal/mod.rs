@@ -196,9 +196,9 @@ impl Drop for Spawned {
 
 /// Ends what an earlier daemon of this instance has left behind: its terminals died with it, and a
 /// program that ignores SIGHUP runs on. To be called before anything is started; what cannot be
-/// ended is logged.
-pub async fn end_leftovers(instance: &str) {
-    let tree = ProcessTree::of_instance(instance);
+/// ended is logged. What descends from `keepers` is left alone.
+pub async fn end_leftovers(instance: &str, keepers: &[u32]) {
+    let tree = ProcessTree::of_instance(instance).but_of(keepers);
     let end = async {
         let count = tree.count().await?;
         if count > 0 {

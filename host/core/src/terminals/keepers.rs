@@ -1,0 +1,152 @@
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use agentd_keeper::{Found, Keeper, Listed, Place, Readers};
+use agentd_process::threads;
+use agentd_process::{Error, Result};
+use futures_util::FutureExt;
+
+/// The keepers of a service: the one that new programs are started in, and those of earlier builds, as
+/// long as they keep anything.
+#[derive(Debug)]
+pub struct Keepers {
+    directory: PathBuf,
+    state: Mutex<State>,
+    /// Held while one is launched or taken over.
+    changing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    all: Vec<Arc<Keeper>>,
+    /// Those that could not be taken over, with the reasons.
+    left: Vec<(Found, String)>,
+}
+
+impl Keepers {
+    /// Those that have their sockets in `directory`.
+    pub fn at(directory: PathBuf) -> Self {
+        Keepers {
+            directory,
+            state: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Takes over those of earlier services. What does not answer is tried again each time.
+    pub async fn take_over(&self) -> Result<()> {
+        let directory = self.directory.clone();
+        let _changing = self.changing.lock().await;
+        let known: Vec<u32> = self
+            .all()
+            .iter()
+            .filter_map(|keeper| keeper.pid())
+            .collect();
+        let connect = move || {
+            let readers = readers()?;
+            let found = Keeper::running(&directory)?.into_iter();
+            let found = found.filter(|found| !known.contains(&found.pid));
+            let connected = found.map(|found| (Keeper::connect(&found, readers), found));
+            Ok::<_, Error>(connected.collect::<Vec<_>>())
+        };
+        let connected = threads::blocking(connect).await??;
+        let mut state = self.lock();
+        state.left.clear();
+        for (keeper, found) in connected {
+            match keeper {
+                Ok(keeper) => state.all.push(Arc::new(keeper)),
+                Err(error) => {
+                    let (pid, sessions) = (found.pid, found.sessions);
+                    tracing::warn!(pid, sessions, %error, "a keeper cannot be taken over");
+                    state.left.push((found, error.to_string()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The processes of all of them.
+    pub fn pids(&self) -> Vec<u32> {
+        let state = self.lock();
+        let taken = state.all.iter().filter_map(|keeper| keeper.pid());
+        taken
+            .chain(state.left.iter().map(|(found, _)| found.pid))
+            .collect()
+    }
+
+    /// The one that new programs are started in.
+    pub async fn newest(&self) -> Result<Arc<Keeper>> {
+        let _changing = self.changing.lock().await;
+        // Of this process, whatever has become of its file.
+        let program = PathBuf::from("/proc/self/exe");
+        let build = agentd_keeper::build(&program)?;
+        let all = self.all();
+        if let Some(keeper) = all.iter().find(|keeper| keeper.build() == build) {
+            return Ok(keeper.clone());
+        }
+        let place = Place::Process {
+            program,
+            args: Vec::new(),
+            directory: self.directory.clone(),
+        };
+        let launch = move || Keeper::launch(&place, readers()?);
+        let keeper = Arc::new(threads::blocking(launch).await??);
+        self.lock().all.push(keeper.clone());
+        Ok(keeper)
+    }
+
+    /// What each of them keeps, or why it cannot say. An error is that one of them cannot be asked.
+    pub async fn list(&self) -> Result<Vec<(Arc<Keeper>, Result<Vec<Listed>>)>> {
+        self.take_over().await?;
+        let mut all = Vec::new();
+        for keeper in self.all() {
+            match keeper.list().await {
+                Err(_) if has_ended(&keeper) => {}
+                listed => all.push((keeper, listed)),
+            }
+        }
+        match self.lock().left.first() {
+            None => Ok(all),
+            Some((found, reason)) => Err(Error::unavailable(format!(
+                "the keeper {} cannot be taken over: {reason}",
+                found.pid
+            ))),
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Keeper>> {
+        let mut state = self.lock();
+        state.all.retain(|keeper| !has_ended(keeper));
+        state.all.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn has_ended(keeper: &Keeper) -> bool {
+    keeper.closed().now_or_never().is_some()
+}
+
+/// The process's only ones, started when they are first needed.
+fn readers() -> Result<&'static Arc<Readers>> {
+    static READERS: OnceLock<Arc<Readers>> = OnceLock::new();
+    static STARTING: Mutex<()> = Mutex::new(());
+    let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    match READERS.get() {
+        Some(readers) => Ok(readers),
+        None => {
+            let started = Readers::start()?;
+            Ok(READERS.get_or_init(|| started))
+        }
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,249 @@
+//! Programs on terminals of this service, for backends that ask for them.
+
+mod here;
+mod keepers;
+mod kept;
+mod label;
+mod reports;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use agentd_keeper::{Keeper, Kept, Listed};
+use agentd_plugin_api::host::{Call, RunningProgram};
+use agentd_plugin_api::{Error, Found, Program, Result, SessionEvents, Size};
+use agentd_process::terminal::{self, Sink};
+
+use crate::session::{Beginning, Keep};
+
+use keepers::Keepers;
+use kept::{Followed, beginning};
+use label::Label;
+use reports::Reports;
+
+/// So much output can be ahead of what a later service has a state of, in bytes for each session. Only
+/// what was used takes memory.
+const RING: usize = 1 << 20;
+
+/// Where a service runs the programs of its backend.
+#[derive(Default)]
+pub struct Terminals {
+    /// What keeps them beyond this process; none if nothing does.
+    keepers: Option<Keepers>,
+    /// By session.
+    kept: Mutex<HashMap<String, InKeeper>>,
+    /// Whether programs that nobody has any more are ended: not while the service starts, as it may fail
+    /// in that, nor when it ends and is to leave them.
+    ends_abandoned: Arc<AtomicBool>,
+}
+
+/// A session in a keeper.
+enum InKeeper {
+    /// An earlier service's.
+    Found(Arc<Keeper>, Box<Listed>),
+    /// The same, about to be taken over from a position.
+    Opened(Arc<Keeper>, Box<Kept>, u64),
+    /// This service's.
+    Followed(Weak<Followed>),
+}
+
+impl InKeeper {
+    /// Whether this service has let go of it.
+    fn is_over(&self) -> bool {
+        matches!(self, InKeeper::Followed(followed) if followed.strong_count() == 0)
+    }
+}
+
+impl Terminals {
+    /// Programs outlive this process in keepers that have their sockets in `directory`.
+    pub fn outliving(directory: PathBuf) -> Self {
+        Terminals {
+            keepers: Some(Keepers::at(directory)),
+            ..Terminals::default()
+        }
+    }
+
+    /// Whether programs outlive this process.
+    pub fn outlive(&self) -> bool {
+        self.keepers.is_some()
+    }
+
+    /// Takes over the keepers of earlier services, and gives their processes.
+    pub async fn take_over(&self) -> Result<Vec<u32>> {
+        let Some(keepers) = &self.keepers else {
+            return Ok(Vec::new());
+        };
+        keepers.take_over().await?;
+        Ok(keepers.pids())
+    }
+
+    /// Whether programs that nobody has any more are ended from now on.
+    pub fn end_abandoned(&self, ends: bool) {
+        self.ends_abandoned.store(ends, Ordering::Release);
+    }
+
+    /// Runs `program` and reports to `events`.
+    pub fn run(self: Arc<Self>, program: Program, events: SessionEvents) -> Call<RunningProgram> {
+        Box::pin(async move {
+            let label = Label {
+                session: program.label.clone(),
+                stands_in: program.stands_in,
+            };
+            let reports = Arc::new(Reports::new(events, label.stands_in));
+            let program = terminal::Program {
+                session: program.session,
+                instance: program.instance,
+                title: program.title,
+                command: program.command,
+                inherits: program.inherits,
+                env: program.env,
+                directory: program.working_dir,
+                size: size(program.size),
+            };
+            let Some(keepers) = &self.keepers else {
+                return here::run(program, reports).await;
+            };
+            let keeper = keepers.newest().await?;
+            let when_full = agentd_keeper::Keep::Block;
+            let kept = keeper
+                .start(program, &label.encode(), when_full, RING)
+                .await?;
+            self.follow(keeper, kept, 0, reports)
+        })
+    }
+
+    /// Takes over the program of a session that an earlier service ran.
+    pub fn resume(self: Arc<Self>, session: String, events: SessionEvents) -> Call<RunningProgram> {
+        Box::pin(async move {
+            let entry = self.lock().remove(&session);
+            let (keeper, kept, from) = match entry {
+                Some(InKeeper::Opened(keeper, kept, from)) => (keeper, *kept, from),
+                Some(InKeeper::Found(keeper, listed)) => {
+                    let kept = keeper.open(&listed).await?;
+                    let from = kept.first();
+                    (keeper, kept, from)
+                }
+                Some(InKeeper::Followed(_)) | None => {
+                    let message = format!("no keeper has the session `{session}`");
+                    return Err(Error::gone(message));
+                }
+            };
+            let stands_in = Label::decode(&kept.listed.label).stands_in;
+            self.follow(
+                keeper,
+                kept,
+                from,
+                Arc::new(Reports::new(events, stands_in)),
+            )
+        })
+    }
+
+    fn follow(
+        &self,
+        keeper: Arc<Keeper>,
+        kept: Kept,
+        from: u64,
+        reports: Arc<Reports>,
+    ) -> Result<RunningProgram> {
+        let (session, pid) = (kept.listed.session.clone(), kept.listed.pid);
+        if kept.listed.ended.is_none() {
+            reports.running(pid);
+        }
+        let running = kept.follow(from, true, reports.clone())?;
+        let followed = Arc::new(Followed::new(running, keeper, pid, &reports));
+        let entry = InKeeper::Followed(Arc::downgrade(&followed));
+        self.lock().insert(session, entry);
+        Ok(followed.lend(self.ends_abandoned.clone()))
+    }
+
+    /// The sessions in keepers, those of this service included. While a keeper does not answer, nothing
+    /// is known of its sessions, and this is an error.
+    pub async fn list(&self) -> Result<Vec<Found>> {
+        let Some(keepers) = &self.keepers else {
+            return Ok(Vec::new());
+        };
+        let listed = keepers.list().await?;
+        for (keeper, listed) in &listed {
+            let silence = listed.as_ref().err().map(ToString::to_string);
+            for followed in self.followed(keeper) {
+                followed.heard(silence.as_deref());
+            }
+        }
+        let mut found = Vec::new();
+        let mut kept = self.lock();
+        kept.retain(|_, entry| !entry.is_over());
+        for (keeper, listed) in listed {
+            for listed in listed? {
+                found.push(Found {
+                    id: listed.session.clone(),
+                    label: Label::decode(&listed.label).session,
+                });
+                let entry = kept.entry(listed.session.clone());
+                entry.or_insert_with(|| InKeeper::Found(keeper.clone(), Box::new(listed)));
+            }
+        }
+        Ok(found)
+    }
+
+    fn followed(&self, keeper: &Arc<Keeper>) -> Vec<Arc<Followed>> {
+        let kept = self.lock();
+        let followed = kept.values().filter_map(|entry| match entry {
+            InKeeper::Followed(followed) => followed.upgrade(),
+            _ => None,
+        });
+        followed
+            .filter(|followed| Arc::ptr_eq(&followed.keeper, keeper))
+            .collect()
+    }
+
+    /// Whether a keeper has the session.
+    pub fn has(&self, session: &str) -> bool {
+        self.lock().contains_key(session)
+    }
+
+    /// Where the terminal of a session goes on that an earlier service had, if a keeper has it.
+    pub async fn beginning(&self, session: &str) -> Result<Option<Beginning>> {
+        let (keeper, listed) = match self.lock().remove(session) {
+            Some(InKeeper::Found(keeper, listed)) => (keeper, listed),
+            Some(InKeeper::Opened(keeper, kept, _)) => (keeper, Box::new(kept.listed)),
+            Some(followed) => {
+                self.lock().insert(session.to_owned(), followed);
+                return Ok(None);
+            }
+            None => return Ok(None),
+        };
+        let kept = keeper.open(&listed).await?;
+        let (beginning, from) = beginning(&kept);
+        let opened = InKeeper::Opened(keeper, Box::new(kept), from);
+        self.lock().insert(session.to_owned(), opened);
+        Ok(Some(beginning))
+    }
+
+    /// Where checkpoints of a session's terminal are left, if a keeper has it.
+    pub fn keep_of(&self, session: &str) -> Option<Arc<dyn Keep>> {
+        match self.lock().get(session)? {
+            InKeeper::Followed(followed) => Some(followed.upgrade()?),
+            _ => None,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, InKeeper>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Terminals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terminals")
+            .field("keepers", &self.keepers)
+            .finish_non_exhaustive()
+    }
+}
+
+fn size(size: Size) -> terminal::Size {
+    let Size { cols, rows } = size;
+    terminal::Size { cols, rows }
+}
