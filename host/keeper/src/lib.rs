@@ -4,21 +4,34 @@
 //! ended. The daemon is its client: it reads the rings, and writes to the terminals itself. `PROTOCOL.md`
 //! has what goes between the two.
 //!
-//! The keeper's side has no runtime and no library loaded. It runs in a process of its own, or on a
-//! thread of the daemon where nothing shall outlive that.
+//! The keeper's side (`server`) has no runtime and no library loaded. It runs in a process of its own,
+//! or on a thread of the daemon where nothing shall outlive that.
 
 mod client;
+mod protocol;
+mod ring;
+mod server;
+mod socket;
 
-pub use client::{Checkpoint, Found, Keep, Keeper, Kept, Listed, Place, Readers, Running};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
-/// To be called first in `main`, before any thread is started: where this process was launched as a
-/// keeper, keeps until there is nothing more to keep, and gives the exit code.
-pub fn entered() -> Option<std::process::ExitCode> {
-    None
+pub use client::{Checkpoint, Found, Keeper, Kept, Listed, Place, Readers, Running, Terms};
+pub use server::process::entered;
+
+/// What a program does while its ring is full and no daemon is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// It waits.
+    Block,
+    /// It runs on, and the oldest output is lost: [`Kept::first`] is then after the checkpoint.
+    Drop,
 }
 
 /// What tells builds of a program apart: its version, and the size and time of its file.
-pub fn build(program: &std::path::Path) -> agentd_process::Result<String> {
-    let metadata = std::fs::metadata(program)?;
-    Ok(format!("{}-{}", env!("CARGO_PKG_VERSION"), metadata.len()))
+pub fn build(program: &Path) -> agentd_process::Result<String> {
+    let file = std::fs::metadata(program)?;
+    let (size, time) = (file.len(), (file.mtime(), file.mtime_nsec()));
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(format!("{version}-{size:x}-{:x}{:08x}", time.0, time.1))
 }

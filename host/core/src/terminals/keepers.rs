@@ -37,11 +37,7 @@ impl Keepers {
     pub async fn take_over(&self) -> Result<()> {
         let directory = self.directory.clone();
         let _changing = self.changing.lock().await;
-        let known: Vec<u32> = self
-            .all()
-            .iter()
-            .filter_map(|keeper| keeper.pid())
-            .collect();
+        let known: Vec<u32> = self.all().iter().map(|keeper| keeper.pid()).collect();
         let connect = move || {
             let readers = readers()?;
             let found = Keeper::running(&directory)?.into_iter();
@@ -68,7 +64,7 @@ impl Keepers {
     /// The processes of all of them.
     pub fn pids(&self) -> Vec<u32> {
         let state = self.lock();
-        let taken = state.all.iter().filter_map(|keeper| keeper.pid());
+        let taken = state.all.iter().map(|keeper| keeper.pid());
         taken
             .chain(state.left.iter().map(|(found, _)| found.pid))
             .collect()
@@ -86,7 +82,6 @@ impl Keepers {
         }
         let place = Place::Process {
             program,
-            args: Vec::new(),
             directory: self.directory.clone(),
         };
         let launch = move || Keeper::launch(&place, readers()?);

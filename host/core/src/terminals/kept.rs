@@ -15,18 +15,16 @@ use crate::session::{Beginning, Checkpoint, Keep, Leaving};
 pub struct Followed {
     running: Arc<Running>,
     pub keeper: Arc<Keeper>,
-    pid: u32,
     reports: Weak<Reports>,
     /// Whether nothing could be learned of it when its keeper was last asked.
     is_unknown: AtomicBool,
 }
 
 impl Followed {
-    pub fn new(running: Running, keeper: Arc<Keeper>, pid: u32, reports: &Arc<Reports>) -> Self {
+    pub fn new(running: Running, keeper: Arc<Keeper>, reports: &Arc<Reports>) -> Self {
         Followed {
             running: Arc::new(running),
             keeper,
-            pid,
             reports: Arc::downgrade(reports),
             is_unknown: AtomicBool::new(false),
         }
@@ -40,7 +38,7 @@ impl Followed {
         };
         match silence {
             Some(reason) => reports.unknown(reason),
-            None if was_unknown => reports.running(self.pid),
+            None if was_unknown => reports.running(self.running.pid()),
             None => {}
         }
     }

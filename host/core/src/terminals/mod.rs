@@ -12,10 +12,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use agentd_keeper::{Keeper, Kept, Listed};
+use agentd_keeper::{Keeper, Kept, Listed, Running, Terms};
 use agentd_plugin_api::host::{Call, RunningProgram};
 use agentd_plugin_api::{Error, Found, Program, Result, SessionEvents, Size};
-use agentd_process::terminal::{self, Sink};
+use agentd_process::terminal;
 
 use crate::session::{Beginning, Keep};
 
@@ -27,6 +27,12 @@ use reports::Reports;
 /// So much output can be ahead of what a later service has a state of, in bytes for each session. Only
 /// what was used takes memory.
 const RING: usize = 1 << 20;
+
+const TERMS: Terms = Terms {
+    keep: agentd_keeper::Keep::Block,
+    capacity: RING,
+    checkpoints: true,
+};
 
 /// Where a service runs the programs of its backend.
 #[derive(Default)]
@@ -107,11 +113,10 @@ impl Terminals {
                 return here::run(program, reports).await;
             };
             let keeper = keepers.newest().await?;
-            let when_full = agentd_keeper::Keep::Block;
-            let kept = keeper
-                .start(program, &label.encode(), when_full, RING)
-                .await?;
-            self.follow(keeper, kept, 0, reports)
+            let session = program.session.clone();
+            let label = label.encode();
+            let running = keeper.run(program, &label, TERMS, reports.clone()).await?;
+            Ok(self.followed_by(keeper, &session, running, &reports))
         })
     }
 
@@ -148,15 +153,22 @@ impl Terminals {
         from: u64,
         reports: Arc<Reports>,
     ) -> Result<RunningProgram> {
-        let (session, pid) = (kept.listed.session.clone(), kept.listed.pid);
-        if kept.listed.ended.is_none() {
-            reports.running(pid);
-        }
-        let running = kept.follow(from, true, reports.clone())?;
-        let followed = Arc::new(Followed::new(running, keeper, pid, &reports));
+        let session = kept.listed.session.clone();
+        let running = kept.follow(from, TERMS.checkpoints, reports.clone())?;
+        Ok(self.followed_by(keeper, &session, running, &reports))
+    }
+
+    fn followed_by(
+        &self,
+        keeper: Arc<Keeper>,
+        session: &str,
+        running: Running,
+        reports: &Arc<Reports>,
+    ) -> RunningProgram {
+        let followed = Arc::new(Followed::new(running, keeper, reports));
         let entry = InKeeper::Followed(Arc::downgrade(&followed));
-        self.lock().insert(session, entry);
-        Ok(followed.lend(self.ends_abandoned.clone()))
+        self.lock().insert(session.to_owned(), entry);
+        followed.lend(self.ends_abandoned.clone())
     }
 
     /// The sessions in keepers, those of this service included. While a keeper does not answer, nothing

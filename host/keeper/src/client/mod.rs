@@ -1,12 +1,33 @@
 //! The daemon's side of a keeper.
 
-use std::ffi::OsString;
+mod kept;
+mod launch;
+mod link;
+mod output;
+mod running;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentd_process::terminal::{Ended, Program, Reaper, Sink, Size};
+use agentd_process::terminal::{Ended, Program, Reaper, Sink};
+use agentd_process::threads::Threads;
 use agentd_process::{Error, Result};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+use crate::Keep;
+use crate::protocol::{Answer, LARGEST_LABEL, LARGEST_PROGRAM, Request, Start};
+use crate::ring::sealed;
+
+use kept::Parts;
+use link::Link;
+
+pub use kept::{Checkpoint, Kept};
+pub use running::Running;
+
+/// A keeper that answers nothing for so long is stopped or stuck.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where a keeper runs.
 #[derive(Clone)]
@@ -17,30 +38,35 @@ pub enum Place {
     Process {
         /// What to execute; it calls [`entered`](crate::entered) first.
         program: PathBuf,
-        /// The arguments that make it a keeper; the keeper's own follow.
-        args: Vec<OsString>,
         /// Where its socket is, made with mode 0700 if it is not there.
         directory: PathBuf,
     },
 }
 
 /// Threads that read the rings of all keepers. One set for the process.
-pub struct Readers(());
+pub struct Readers {
+    /// One thread serves all terminals, but for those that are flooded; see `output`.
+    threads: Threads,
+    floods: Arc<Threads>,
+}
 
 impl Readers {
     /// Starts the threads.
     pub fn start() -> Result<Arc<Readers>> {
-        Ok(Arc::new(Readers(())))
+        let mut builder = Builder::new_multi_thread();
+        builder
+            .worker_threads(1)
+            .thread_name("agentd-terminal")
+            .enable_all();
+        Ok(Arc::new(Readers {
+            threads: Threads::start(&mut builder)?,
+            floods: Arc::new(Threads::for_floods("agentd-flood", usize::MAX)?),
+        }))
     }
-}
 
-/// What the program does while the ring is full and no daemon is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
-    /// It waits.
-    Block,
-    /// It runs on, and the oldest output is lost: [`Kept::first`] is then after the checkpoint.
-    Drop,
+    fn handle(&self) -> &Handle {
+        self.threads.handle()
+    }
 }
 
 /// A keeper that runs, found by its socket.
@@ -50,74 +76,153 @@ pub struct Found {
     pub socket: PathBuf,
     /// Its process.
     pub pid: u32,
-    /// Which build of the daemon launched it; see [`build`](crate::build).
+    /// Which build of the daemon launched it; see [`build`](crate::build()).
     pub build: String,
-    /// How many sessions it has.
+    /// How many programs it has.
     pub sessions: u32,
-    /// Whether a daemon is connected that owns it.
+    /// Whether a daemon has it.
     pub owned: bool,
 }
 
-/// The connection to one keeper, which this process owns by it. Clones are the same connection.
+/// How a program is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// What it does while nobody takes its output.
+    pub keep: Keep,
+    /// Bytes of output that are kept, at least 64 KiB and at most 64 MiB.
+    pub capacity: usize,
+    /// See [`Kept::follow`].
+    pub checkpoints: bool,
+}
+
+/// The connection to one keeper, which this process has by it. Clones are the same connection; it ends
+/// with the last of them and of the programs that are followed through it. Its functions may be polled
+/// anywhere, also outside of any runtime.
 #[derive(Clone)]
-pub struct Keeper(());
+pub struct Keeper {
+    link: Arc<Link>,
+}
 
 impl Keeper {
     /// Starts a keeper and takes it. Blocks for some milliseconds.
-    pub fn launch(_place: &Place, _readers: &Arc<Readers>) -> Result<Keeper> {
-        Err(unfinished())
+    pub fn launch(place: &Place, readers: &Arc<Readers>) -> Result<Keeper> {
+        launch::launch(place, readers)
     }
 
-    /// Those that run in `directory`, also those that others own. Changes nothing, but for sockets
-    /// that nobody listens at, which are removed. Blocks, up to a second for one that does not answer.
-    pub fn running(_directory: &Path) -> Result<Vec<Found>> {
-        Err(unfinished())
+    /// Those that run in `directory`, also those that other daemons have. Changes nothing, but removes
+    /// sockets at which nobody listens. Blocks, for seconds if one does not answer.
+    pub fn running(directory: &Path) -> Result<Vec<Found>> {
+        launch::running(directory)
     }
 
     /// Takes over a keeper that an earlier daemon has left. Refused while that lives.
-    pub fn connect(_found: &Found, _readers: &Arc<Readers>) -> Result<Keeper> {
-        Err(unfinished())
+    pub fn connect(found: &Found, readers: &Arc<Readers>) -> Result<Keeper> {
+        launch::connect(&found.socket, readers)
     }
 
-    /// Its process; none if it is a thread of this one.
-    pub fn pid(&self) -> Option<u32> {
-        None
+    /// Its process; this one if it is a thread.
+    pub fn pid(&self) -> u32 {
+        self.link.pid
     }
 
     /// Which build of the daemon launched it.
     pub fn build(&self) -> &str {
-        ""
+        &self.link.build
     }
 
-    /// Starts a program with an empty ring of `capacity` bytes. It runs when this returns. `label`, of
-    /// at most 64 KiB, is given back as it is. When the caller goes away meanwhile, the start is undone.
-    pub async fn start(
+    /// Starts a program and follows it from its first byte. It runs when this returns. `label`, of
+    /// at most 64 KiB, is given back as it is. When the caller goes away meanwhile, everything that
+    /// runs by then is ended, and only after that is `sink` dropped.
+    pub async fn run(
         &self,
-        _program: Program,
-        _label: &str,
-        _keep: Keep,
-        _capacity: usize,
-    ) -> Result<Kept> {
-        Err(unfinished())
+        program: Program,
+        label: &str,
+        terms: Terms,
+        sink: Arc<dyn Sink>,
+    ) -> Result<Running> {
+        if label.len() > LARGEST_LABEL {
+            return Err(Error::internal("the label of a program is too long"));
+        }
+        let start = Start {
+            session: program.session.clone(),
+            label: label.to_owned(),
+            launch: program.launch(),
+        };
+        let (give, result) = oneshot::channel();
+        let link = self.link.clone();
+        self.link
+            .runtime()
+            .spawn(start_and_follow(link, start, terms, sink, give));
+        let lost = || Error::internal("nobody answers for the start of a program any more");
+        result.await.map_err(|_| lost())?
     }
 
     /// Everything that it keeps, programs that have ended included.
     pub async fn list(&self) -> Result<Vec<Listed>> {
-        Err(unfinished())
+        let link = self.link.clone();
+        self.on_runtime(async move {
+            let mut all = Vec::new();
+            let mut after = 0;
+            loop {
+                match link.ask(Request::List { after }, None).await?.0 {
+                    Answer::List(None) => return Ok(all),
+                    Answer::List(Some(record)) => {
+                        after = record.index;
+                        all.push(Listed {
+                            index: record.index,
+                            session: record.session,
+                            label: record.label,
+                            pid: record.pid,
+                            keep: record.keep,
+                            ended: record.ended,
+                        });
+                    }
+                    other => return Err(unexpected(&other)),
+                }
+            }
+        })
+        .await
     }
 
     /// The terminal of what was listed, to follow it.
-    pub async fn open(&self, _listed: &Listed) -> Result<Kept> {
-        Err(unfinished())
+    pub async fn open(&self, listed: &Listed) -> Result<Kept> {
+        let (link, listed) = (self.link.clone(), listed.clone());
+        self.on_runtime(Kept::open(link, listed)).await
+    }
+
+    /// Ends what was listed by force, without what it has started, and forgets it: for what this build
+    /// cannot follow. Does not wait for its end.
+    pub async fn hang_up(&self, listed: &Listed) -> Result<()> {
+        let (link, index) = (self.link.clone(), listed.index);
+        self.on_runtime(async move { link.ask(Request::Hangup { index }, None).await.map(drop) })
+            .await
+    }
+
+    /// Ends the connection and leaves every program to whoever takes the keeper next. Nothing more is
+    /// handed over or reported, also not to those who follow a program, and their sinks are dropped.
+    pub fn leave(&self) {
+        self.link.leave();
     }
 
     /// Done when the keeper answers; an error after some seconds if it does not.
     pub async fn responds(&self) -> Result<()> {
-        Err(unfinished())
+        let link = self.link.clone();
+        self.on_runtime(async move { link.responds().await }).await
     }
 
     /// Done when the keeper has ended.
-    pub async fn closed(&self) {}
+    pub async fn closed(&self) {
+        self.link.closed().await;
+    }
+
+    async fn on_runtime<R: Send + 'static>(
+        &self,
+        call: impl Future<Output = Result<R>> + Send + 'static,
+    ) -> Result<R> {
+        let task = self.link.runtime().spawn(call);
+        task.await
+            .map_err(|_| Error::internal("a call of a keeper panicked"))?
+    }
 }
 
 /// What a keeper says about a program.
@@ -127,7 +232,7 @@ pub struct Listed {
     pub index: u64,
     /// As in [`Program::session`].
     pub session: String,
-    /// As it was given to [`Keeper::start`].
+    /// As it was given to [`Keeper::run`].
     pub label: String,
     /// Its process, which is not reaped before it is forgotten.
     pub pid: u32,
@@ -137,89 +242,73 @@ pub struct Listed {
     pub ended: Option<Ended>,
 }
 
-/// The state of a terminal at a position of its output.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checkpoint {
-    /// Bytes of output before it.
-    pub position: u64,
-    /// The size of the terminal then.
-    pub size: Size,
-    /// What restores it.
-    pub snapshot: Vec<u8>,
-}
-
-/// A program in a keeper with its terminal, which nobody follows yet. It is kept on when this is
-/// dropped.
-pub struct Kept {
-    /// What the keeper says about it.
-    pub listed: Listed,
-    /// The present size of its terminal.
-    pub size: Size,
-    /// The newest one.
-    pub checkpoint: Option<Checkpoint>,
-}
-
-impl Kept {
-    /// The oldest position from which the ring has output.
-    pub fn first(&self) -> u64 {
-        0
-    }
-
-    /// How much it has printed so far.
-    pub fn head(&self) -> u64 {
-        0
-    }
-
-    /// Copies output out of the ring: what it still has of `from..to`, with the position of its first
-    /// byte.
-    pub fn read_back(&self, from: u64, _to: u64) -> (u64, Vec<u8>) {
-        (from, Vec::new())
-    }
-
-    /// Hands over the output from `from` on, or from [`first`](Kept::first) where that is later, then
-    /// the end. With `checkpoints` the ring holds everything after the newest of them, so without a new
-    /// one the program waits in the end; otherwise only what was not handed over.
-    pub fn follow(self, _from: u64, _checkpoints: bool, _sink: Arc<dyn Sink>) -> Result<Running> {
-        Err(unfinished())
-    }
-}
-
-/// A program that is followed. Its methods may be called and polled anywhere, also outside of any
-/// runtime. It runs on when this is dropped.
-pub struct Running(());
-
-impl Running {
-    /// Types `input`, whole and in order. Pending until there is room for it.
-    pub async fn write(&self, _input: Vec<u8>) -> Result<()> {
-        Err(unfinished())
-    }
-
-    /// Changes the size of the terminal; the kernel notifies the program.
-    pub fn resize(&self, _size: Size) -> Result<()> {
-        Err(unfinished())
-    }
-
-    /// Ends the program with everything that it has started: politely first, by force when `grace`
-    /// is over. Done when the end has been reported; it goes on also when nobody waits any more.
-    pub async fn end(&self, _grace: Duration) -> Result<()> {
-        Err(unfinished())
-    }
-
-    /// Begins to end it at once, if it still runs, and does not wait for that.
-    pub fn abandon(self: &Arc<Self>) {}
-
-    /// Leaves the state of the terminal in the keeper, instead of the one before. The ring no longer
-    /// has to hold what is before `position`.
-    pub async fn checkpoint(&self, _position: u64, _size: Size, _snapshot: &[u8]) -> Result<()> {
-        Err(unfinished())
-    }
-
-    /// As [`Kept::read_back`].
-    pub fn read_back(&self, from: u64, _to: u64) -> (u64, Vec<u8>) {
-        (from, Vec::new())
+/// Runs on when nobody waits for `give` any more: what was started has to be ended then.
+async fn start_and_follow(
+    link: Arc<Link>,
+    start: Start,
+    terms: Terms,
+    sink: Arc<dyn Sink>,
+    give: oneshot::Sender<Result<Running>>,
+) {
+    let listed = |index, pid| Listed {
+        index,
+        session: start.session.clone(),
+        label: start.label.clone(),
+        pid,
+        keep: terms.keep,
+        ended: None,
+    };
+    let (refuse, refused) = oneshot::channel();
+    let mut give = Some(give);
+    let started = async {
+        let encoded = start.encode();
+        if encoded.len() > LARGEST_PROGRAM {
+            return Err(
+                Error::refused("the program's arguments and environment are too large")
+                    .hint("the kernel takes some MiB of them at most"),
+            );
+        }
+        let request = Request::Start {
+            keep: terms.keep,
+            capacity: terms.capacity as u64,
+        };
+        let (answer, descriptors) = link
+            .ask_patiently(request, Some(sealed(&encoded)?), refuse)
+            .await?;
+        let Answer::Start { index, pid } = answer else {
+            return Err(unexpected(&answer));
+        };
+        let kept = Parts::new(descriptors, None)
+            .and_then(|parts| Kept::new(link.clone(), listed(index, pid), parts));
+        match kept {
+            Ok(kept) => kept.follow(0, terms.checkpoints, sink.clone()),
+            Err(error) => {
+                // What cannot be followed must not run on.
+                let _ = link.ask(Request::Hangup { index }, None).await;
+                Err(error)
+            }
+        }
+    };
+    let mut started = std::pin::pin!(started);
+    let result = tokio::select! {
+        result = &mut started => result,
+        Ok(error) = refused => {
+            // The caller has waited long enough; whatever comes of it is undone.
+            if let Some(give) = give.take() {
+                let _ = give.send(Err(error));
+            }
+            started.await
+        }
+    };
+    let unwanted = match give {
+        Some(give) => give.send(result).err(),
+        None => Some(result),
+    };
+    if let Some(Ok(running)) = unwanted {
+        Arc::new(running).abandon();
     }
 }
 
-fn unfinished() -> Error {
-    Error::unsupported("keepers yet")
+fn unexpected(answer: &Answer) -> Error {
+    Error::internal(format!("the keeper answers something else: {answer:?}"))
 }

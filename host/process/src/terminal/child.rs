@@ -15,8 +15,7 @@ use rustix::process::{
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 
 use super::before_exec::before_exec;
-use super::{Ended, Program, Reaper, Size};
-use crate::environment::{self, INSTANCE_MARKER, SESSION_MARKER};
+use super::{Ended, Launch, Reaper, Size};
 use crate::program as find;
 use crate::{Error, Result};
 
@@ -31,9 +30,9 @@ pub struct Child {
 
 impl Child {
     /// Takes a millisecond or two, and as long as the program's file system takes.
-    pub fn spawn(reaper: &dyn Reaper, program: &Program) -> Result<Child> {
-        let mut command = command(program)?;
-        let (master, slave) = open_pty(program.size)?;
+    pub fn spawn(reaper: &dyn Reaper, launch: &Launch) -> Result<Child> {
+        let mut command = command(launch)?;
+        let (master, slave) = open_pty(launch.size)?;
         command
             .stdin(Stdio::from(slave.try_clone()?))
             .stdout(Stdio::from(slave.try_clone()?))
@@ -44,7 +43,7 @@ impl Child {
         let mut held = Held::new(reaper);
         let mut child = command
             .spawn()
-            .map_err(|error| find::cannot_run(&program.command[0], &error))?;
+            .map_err(|error| find::cannot_run(&launch.command[0], &error))?;
         held.child = Some(child.id());
         match open(child.id()) {
             Ok(pidfd) => Ok(Child {
@@ -82,6 +81,12 @@ impl Child {
         }
     }
 
+    /// Kills it; it is left to be reaped.
+    pub fn kill(&self) {
+        // By descriptor: a number would be another process's if somebody else had reaped it.
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
     fn wait(&self, options: WaitIdOptions) -> io::Result<WaitIdStatus> {
         let process = WaitId::PidFd(self.pidfd.as_fd());
         let status = waitid(process, WaitIdOptions::EXITED | options)?;
@@ -96,10 +101,15 @@ impl AsRawFd for Child {
     }
 }
 
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
 impl Drop for Child {
     fn drop(&mut self) {
-        // Both by descriptor: a number would be another process's if somebody else had reaped it.
-        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+        self.kill();
         // A pidfd that does not block says EAGAIN where waitid(2) would wait.
         let _ = fcntl_setfl(&self.pidfd, OFlags::empty());
         let _ = self.wait(WaitIdOptions::empty());
@@ -171,34 +181,22 @@ fn open_pty(size: Size) -> Result<(OwnedFd, OwnedFd)> {
     Ok((master, slave))
 }
 
-fn command(program: &Program) -> Result<Command> {
-    let mut environment = match program.inherits {
-        true => environment::inherited(),
-        false => Default::default(),
-    };
-    environment.insert("TERM".into(), "xterm-256color".into());
-    environment.insert("COLORTERM".into(), "truecolor".into());
-    environment.insert("PWD".into(), program.directory.clone().into());
-    // The program's own variables win over ours, except for the markers.
-    let own = program.env.iter();
-    environment.extend(own.map(|(name, value)| (name.into(), value.into())));
-    environment.insert(SESSION_MARKER.into(), program.session.clone().into());
-    environment.insert(INSTANCE_MARKER.into(), program.instance.clone().into());
+fn command(launch: &Launch) -> Result<Command> {
     // `Command` would report either as if it were the program's.
-    let directory = program.directory.display();
-    if !program.directory.is_dir() {
+    let directory = launch.directory.display();
+    if !launch.directory.is_dir() {
         return Err(Error::refused(format!(
             "`{directory}` is no longer a directory"
         )));
     }
-    if let Err(error) = access(&program.directory, Access::EXEC_OK) {
+    if let Err(error) = access(&launch.directory, Access::EXEC_OK) {
         return Err(Error::refused(format!(
             "the directory `{directory}` cannot be entered: {error}"
         )));
     }
-    let name = &program.command[0];
-    let path = environment.get(OsStr::new("PATH"));
-    let found = find::require(name, path.map(|path| &**path), &program.directory)?;
+    let name = &launch.command[0];
+    let path = launch.environment.get(OsStr::new("PATH"));
+    let found = find::require(name, path.map(|path| &**path), &launch.directory)?;
     // A script is given its own file's name as it is written here.
     let mut command = match name.contains('/') {
         true => Command::new(name),
@@ -206,9 +204,9 @@ fn command(program: &Program) -> Result<Command> {
     };
     command
         .arg0(name)
-        .args(&program.command[1..])
-        .current_dir(&program.directory)
+        .args(&launch.command[1..])
+        .current_dir(&launch.directory)
         .env_clear()
-        .envs(environment);
+        .envs(&launch.environment);
     Ok(command)
 }

@@ -28,15 +28,17 @@ struct Waiting {
     written: usize,
 }
 
-impl Input {
-    pub fn new() -> Self {
+impl Default for Input {
+    fn default() -> Self {
         Input {
             waiting: Mutex::default(),
             room: Semaphore::new(CAPACITY),
             arrived: Notify::new(),
         }
     }
+}
 
+impl Input {
     /// Waits for room and queues the message. An interrupt character (Ctrl-C, Ctrl-\, Ctrl-Z) does
     /// not queue up behind what the program does not read: it takes effect at once and, as in any
     /// terminal, discards what was typed before.

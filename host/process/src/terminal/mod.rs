@@ -8,6 +8,7 @@ mod running;
 mod spawner;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -16,14 +17,15 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 
+use crate::environment::{self, INSTANCE_MARKER, SESSION_MARKER};
 use crate::process_tree::ProcessTree;
 use crate::threads::Threads;
 use crate::{Error, Result};
 
-use child::Child;
-use spawner::Spawner;
-
+pub use child::{Child, set_size};
+pub use input::Input;
 pub use running::Running;
+pub use spawner::Spawner;
 
 /// What an earlier daemon left behind has so long to end by itself.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
@@ -44,6 +46,43 @@ pub struct Program {
     pub inherits: bool,
     /// Its own variables.
     pub env: BTreeMap<String, String>,
+    /// Where it begins.
+    pub directory: PathBuf,
+    /// The size of its terminal.
+    pub size: Size,
+}
+
+impl Program {
+    /// With its whole environment.
+    pub fn launch(&self) -> Launch {
+        let mut all = match self.inherits {
+            true => environment::inherited(),
+            false => BTreeMap::default(),
+        };
+        all.insert("TERM".into(), "xterm-256color".into());
+        all.insert("COLORTERM".into(), "truecolor".into());
+        all.insert("PWD".into(), self.directory.clone().into());
+        // The program's own variables win over ours, except for the markers.
+        let own = self.env.iter();
+        all.extend(own.map(|(name, value)| (name.into(), value.into())));
+        all.insert(SESSION_MARKER.into(), self.session.clone().into());
+        all.insert(INSTANCE_MARKER.into(), self.instance.clone().into());
+        Launch {
+            command: self.command.clone(),
+            environment: all,
+            directory: self.directory.clone(),
+            size: self.size,
+        }
+    }
+}
+
+/// What is executed, and all that the program gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// The program and its arguments, never empty.
+    pub command: Vec<String>,
+    /// Every variable.
+    pub environment: BTreeMap<OsString, OsString>,
     /// Where it begins.
     pub directory: PathBuf,
     /// The size of its terminal.
@@ -146,7 +185,7 @@ impl Terminals {
         };
         let reaper = self.reaper.clone();
         let spawn = self.spawner.run(move || {
-            spawned.child = Some(Child::spawn(&*reaper, &program)?);
+            spawned.child = Some(Child::spawn(&*reaper, &program.launch())?);
             Ok::<_, Error>(spawned)
         });
         let (child, session, sink) = spawn.await??.take()?;

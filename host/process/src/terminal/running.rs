@@ -53,7 +53,7 @@ impl Running {
         let master = master.ok_or_else(|| Error::internal("the terminal is already in use"))?;
         let terminal = Arc::new(Terminal {
             master: Arc::new(watch(master, Interest::READABLE | Interest::WRITABLE)?),
-            input: Input::new(),
+            input: Input::default(),
         });
         // SAFETY: the child's descriptor is its own until it is dropped, and never replaced.
         let child = unsafe { AsyncFd::register_with_interest(child, Interest::READABLE) };

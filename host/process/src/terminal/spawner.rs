@@ -52,7 +52,8 @@ impl Spawner {
             .map_err(|_| Error::internal("a thread that starts programs panicked"))
     }
 
-    fn push(&self, job: Job) -> Result<()> {
+    /// The same for a caller that has its answer from `job` itself.
+    pub fn push(&self, job: Box<dyn FnOnce() + Send>) -> Result<()> {
         let mut queue = self.shared.lock();
         queue.jobs.push_back(job);
         if queue.jobs.len() > queue.idle && queue.threads < MOST {

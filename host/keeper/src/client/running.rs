@@ -1,0 +1,214 @@
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use agentd_process::descriptor::watch;
+use agentd_process::process_tree::ProcessTree;
+use agentd_process::terminal::{Ended, Input, Sink, Size, set_size};
+use agentd_process::{Error, Result};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{RwLock, watch as state};
+
+use super::kept::Kept;
+use super::link::Link;
+use super::output::{Output, Reader};
+use crate::protocol::Request;
+use crate::ring::{Ring, sealed};
+
+/// What the program leaves behind has so long to end by itself.
+const ORPHAN_GRACE: Duration = Duration::from_secs(2);
+
+/// A program that is followed, with three tasks: one hands over output, one writes, one handles the
+/// program's end. Its methods may be called and polled anywhere, also outside of any runtime. It runs
+/// on when this is dropped.
+pub struct Running {
+    index: u64,
+    pid: u32,
+    link: Arc<Link>,
+    ring: Weak<Ring>,
+    /// Owned by the tasks, so that an ended program has no descriptor open.
+    terminal: Weak<Terminal>,
+    tree: ProcessTree,
+    /// Read while the tree is ended by the number of its first process; true when that is reaped.
+    reaped: Arc<RwLock<bool>>,
+    /// True once the end has been reported.
+    ended: state::Receiver<bool>,
+}
+
+struct Terminal {
+    master: AsyncFd<OwnedFd>,
+    input: Input,
+}
+
+impl Running {
+    pub(super) fn follow(
+        kept: Kept,
+        from: u64,
+        checkpoints: bool,
+        sink: Arc<dyn Sink>,
+    ) -> Result<Running> {
+        let tree = kept.tree();
+        let Kept {
+            listed,
+            link,
+            ring,
+            terminal,
+            bell,
+            ..
+        } = kept;
+        let entered = link.runtime().enter();
+        let terminal = Arc::new(Terminal {
+            master: watch(terminal, Interest::WRITABLE)?,
+            input: Input::default(),
+        });
+        let bell = watch(bell, Interest::READABLE)?;
+        drop(entered);
+        let from = from.max(ring.first()).min(ring.head());
+        if !checkpoints {
+            ring.take(from);
+        }
+        let reader = Reader {
+            ring: ring.clone(),
+            bell,
+            link: link.clone(),
+            sink: sink.clone(),
+            position: AtomicU64::new(from),
+            checkpoints,
+        };
+        let reaped = Arc::new(RwLock::new(false));
+        let (report_end, ended) = state::channel(false);
+        let running = Running {
+            index: listed.index,
+            pid: listed.pid,
+            link: link.clone(),
+            ring: Arc::downgrade(&ring),
+            terminal: Arc::downgrade(&terminal),
+            tree: tree.clone(),
+            reaped: reaped.clone(),
+            ended,
+        };
+        if ring.exited().is_none() {
+            sink.running(listed.pid);
+        }
+        drop(ring);
+        // One task begins the others on their own thread: each that is begun from elsewhere wakes it.
+        link.clone().runtime().spawn(async move {
+            let output = Output::read(reader);
+            let input = tokio::spawn({
+                let terminal = terminal.clone();
+                async move {
+                    if let Err(error) = terminal.input.drain(&terminal.master).await {
+                        tracing::debug!(%error, "no more input");
+                    }
+                    terminal.input.close();
+                }
+            });
+            let how = output.exited().await;
+            if matches!(how, Ended::Unknown(_)) && link.is_left() {
+                input.abort();
+                return;
+            }
+            tree.end_rest(ORPHAN_GRACE).await;
+            // A question of the program's that nobody answers any more holds nothing up.
+            terminal.input.close();
+            input.abort();
+            output.drained().await;
+            // Nothing of it is left when its end is known.
+            let _ = input.await;
+            drop(terminal);
+            sink.ended(how);
+            report_end.send_replace(true);
+            sink.noted().await;
+            let mut reaped = reaped.write().await;
+            let index = listed.index;
+            if let Err(error) = link.ask(Request::Forget { index }, None).await {
+                tracing::debug!(%error, "a keeper keeps a program that has ended");
+            }
+            *reaped = true;
+            drop(reaped);
+            drop(sink);
+        });
+        Ok(running)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Types `input`, whole and in order. Pending until there is room for it.
+    pub async fn write(&self, input: Vec<u8>) -> Result<()> {
+        let terminal = self.terminal()?;
+        terminal.input.push(&terminal.master, input).await
+    }
+
+    /// Changes the size of the terminal; the kernel notifies the program.
+    pub fn resize(&self, size: Size) -> Result<()> {
+        Ok(set_size(self.terminal()?.master.get_ref().as_fd(), size)?)
+    }
+
+    /// Ends the program with everything that it has started: politely first, by force when `grace`
+    /// is over. Done when the end has been reported; it goes on also when nobody waits any more.
+    pub async fn end(&self, grace: Duration) -> Result<()> {
+        let mut ended = self.ended.clone();
+        if *ended.borrow() {
+            return Ok(());
+        }
+        let (tree, reaped) = (self.tree.clone(), self.reaped.clone());
+        let end = self.link.runtime().spawn(async move {
+            let reaped = reaped.read().await;
+            match *reaped {
+                true => Ok(()),
+                false => tree.end(grace).await,
+            }
+        });
+        let unreported = || Error::internal("the program's end was not reported");
+        end.await.map_err(|_| unreported())??;
+        let reported = ended.wait_for(|ended| *ended).await;
+        reported.map(drop).map_err(|_| unreported())
+    }
+
+    /// Begins to end it at once, if it still runs, and does not wait for that.
+    pub fn abandon(self: &Arc<Self>) {
+        if !*self.ended.borrow() {
+            let this = self.clone();
+            self.link.runtime().spawn(async move {
+                if let Err(error) = this.end(Duration::ZERO).await {
+                    tracing::warn!(%error, "ending a program that nobody has any more");
+                }
+            });
+        }
+    }
+
+    /// Leaves the state of the terminal in the keeper, instead of the one before. The ring no longer
+    /// has to hold what is before `position`.
+    pub async fn checkpoint(&self, position: u64, size: Size, snapshot: &[u8]) -> Result<()> {
+        let (link, snapshot) = (self.link.clone(), sealed(snapshot)?);
+        let request = Request::Checkpoint {
+            index: self.index,
+            position,
+            size,
+        };
+        let task = self
+            .link
+            .runtime()
+            .spawn(async move { link.ask(request, Some(snapshot)).await.map(drop) });
+        task.await
+            .map_err(|_| Error::internal("a call of a keeper panicked"))?
+    }
+
+    /// As [`Kept::read_back`]; nothing when the program has ended.
+    pub fn read_back(&self, from: u64, to: u64) -> (u64, Vec<u8>) {
+        match self.ring.upgrade() {
+            Some(ring) => ring.copy(from, to),
+            None => (from, Vec::new()),
+        }
+    }
+
+    fn terminal(&self) -> Result<Arc<Terminal>> {
+        let gone = || Error::gone("the program has ended");
+        self.terminal.upgrade().ok_or_else(gone)
+    }
+}

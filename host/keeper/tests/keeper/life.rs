@@ -1,0 +1,193 @@
+//! One daemon: start, input, output, size, end.
+
+use std::time::Duration;
+
+use agentd_keeper::{Keep, Terms};
+use agentd_process::ErrorKind;
+use agentd_process::terminal::{Ended, Size};
+
+use crate::harness::*;
+
+#[tokio::test]
+async fn a_program_prints_is_typed_to_and_ends_on_a_thread() {
+    life(Daemon::with_thread()).await;
+}
+
+#[tokio::test]
+async fn a_program_prints_is_typed_to_and_ends_in_a_process() {
+    life(Daemon::with_process()).await;
+}
+
+async fn life(daemon: Daemon) {
+    let script = "read line; echo \"<$line>\"; read line; stty size; seq 20000; exit 7";
+    let (running, tape) = daemon.run(script, BLOCK).await;
+    running.write(b"hello\n".to_vec()).await.unwrap();
+    tape.printed("<hello>");
+    let size = Size {
+        cols: 100,
+        rows: 30,
+    };
+    running.resize(size).unwrap();
+    running.write(b"\n".to_vec()).await.unwrap();
+    assert_eq!(tape.ended(), Ended::Code(7));
+    let text = tape.text();
+    assert!(text.contains("30 100\r\n"), "{text}");
+    assert!(text.ends_with(&numbers(1, 20000)), "{text}");
+    assert!(running.write(b"x".to_vec()).await.is_err());
+    // It is forgotten once that is noted.
+    until_empty(&daemon).await;
+}
+
+async fn until_empty(daemon: &Daemon) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !daemon.keeper.list().await.unwrap().is_empty() {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn an_end_ends_the_whole_tree_and_only_that() {
+    let daemon = Daemon::with_process();
+    let (other, beside) = daemon.run("read line; exit 3", BLOCK).await;
+    let (running, tape) = daemon
+        .run(
+            "trap '' HUP; setsid sleep 1000 & echo $!.; sleep 1000",
+            BLOCK,
+        )
+        .await;
+    tape.printed(".");
+    let child: u32 = tape.text().trim().trim_end_matches('.').parse().unwrap();
+    running.end(Duration::from_millis(400)).await.unwrap();
+    assert_eq!(tape.ended(), Ended::Signal(libc::SIGTERM));
+    let gone = || {
+        let stat = std::fs::read_to_string(format!("/proc/{child}/stat"));
+        stat.map_or(true, |stat| stat.contains(") Z "))
+    };
+    assert!(gone());
+    other.write(b"\n".to_vec()).await.unwrap();
+    assert_eq!(beside.ended(), Ended::Code(3));
+}
+
+#[tokio::test]
+async fn what_cannot_be_run_says_why() {
+    for daemon in [Daemon::with_process(), Daemon::with_thread()] {
+        let mut missing = program("");
+        missing.command = vec!["no-such-program".to_owned()];
+        let failed = daemon.keeper.run(missing, "", BLOCK, Tape::new()).await;
+        let failed = error(failed);
+        assert_eq!(failed.kind, ErrorKind::Refused);
+        assert_eq!(failed.message, "program `no-such-program` was not found");
+        assert!(failed.hint.unwrap().contains("PATH is"));
+        assert!(daemon.keeper.list().await.unwrap().is_empty());
+    }
+}
+
+/// All of it, in order, through a ring that is much smaller.
+#[tokio::test]
+async fn a_flood_is_complete() {
+    for daemon in [Daemon::with_process(), Daemon::with_thread()] {
+        let (_running, tape) = daemon.run("seq 400000", BLOCK).await;
+        assert_eq!(tape.ended(), Ended::Code(0));
+        assert!(tape.text() == numbers(1, 400_000));
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_is_given_up_leaves_nothing() {
+    let daemon = Daemon::with_process();
+    for tenths in [0, 1, 2, 5, 10, 20, 30, 50, 100] {
+        let stubborn = program("trap '' HUP TERM; setsid sleep 1000 & exec sleep 1000");
+        let start = daemon.keeper.run(stubborn, "", BLOCK, Tape::new());
+        let given_up = Duration::from_micros(tenths * 100);
+        if let Ok(running) = tokio::time::timeout(given_up, start).await {
+            running.unwrap().end(Duration::ZERO).await.unwrap();
+        }
+    }
+    // Each is in the list before or after it is noticed that nobody wants it.
+    let (last, tape) = daemon.run("exit 0", BLOCK).await;
+    tape.ended();
+    drop(last);
+    until_empty(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_program_inherits_nothing_from_the_keeper() {
+    let daemon = Daemon::with_process();
+    let script = "cat /proc/self/status; ls -l /proc/self/fd | wc -l; ps -o tty= -p $$";
+    let (_running, tape) = daemon.run(script, BLOCK).await;
+    assert_eq!(tape.ended(), Ended::Code(0));
+    let text = tape.text();
+    let signals = |name| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let set = u64::from_str_radix(line.unwrap().trim(), 16).unwrap();
+        // Two are the C library's own, and it refuses to change them.
+        set & !(0b11 << 31)
+    };
+    assert_eq!((signals("SigBlk:"), signals("SigIgn:")), (0, 0));
+    let mut lines = text.lines().rev();
+    assert!(lines.next().unwrap().trim().starts_with("pts/"), "{text}");
+    // The first line, three descriptors and the directory itself.
+    assert_eq!(lines.next().unwrap(), "5", "{text}");
+}
+
+/// An agent leaves children behind: they become the keeper's, and it reaps them.
+#[tokio::test]
+async fn orphans_are_reaped_and_programs_are_not() {
+    let daemon = Daemon::with_process();
+    let script = "(setsid sh -c 'echo $$.; read line < /dev/null' &) ; read line; exit 5";
+    let (running, tape) = daemon.run(script, BLOCK).await;
+    tape.printed(".");
+    let orphan: u32 = tape.text().trim().trim_end_matches('.').parse().unwrap();
+    until("the orphan is reaped", || {
+        !std::path::Path::new(&format!("/proc/{orphan}")).exists()
+    });
+    running.write(b"\n".to_vec()).await.unwrap();
+    assert_eq!(tape.ended(), Ended::Code(5));
+}
+
+/// Nothing of the many other ends is taken for that of this one.
+#[tokio::test]
+async fn every_program_has_its_own_end() {
+    let daemon = Daemon::with_process();
+    let mut tapes = Vec::new();
+    for code in 0..40 {
+        let script = format!("exit {code}");
+        tapes.push(daemon.run(&script, BLOCK).await);
+    }
+    for (code, (_, tape)) in tapes.iter().enumerate() {
+        assert_eq!(tape.ended(), Ended::Code(code as i32));
+    }
+    let (running, tape) = daemon.run("kill -QUIT $$", BLOCK).await;
+    assert_eq!(tape.ended(), Ended::Signal(libc::SIGQUIT));
+    drop(running);
+}
+
+/// With checkpoints, the ring has everything after the newest one.
+#[tokio::test]
+async fn a_program_waits_for_a_checkpoint_once_the_ring_is_full() {
+    let daemon = Daemon::with_process();
+    let terms = Terms {
+        keep: Keep::Block,
+        capacity: 64 * 1024,
+        checkpoints: true,
+    };
+    let (running, tape) = daemon.run("seq 100000", terms).await;
+    until("the ring is full", || tape.output().len() >= 64 * 1024);
+    assert_eq!(tape.output().len(), 64 * 1024);
+    let expected = numbers(1, 100_000);
+    assert_eq!(running.read_back(0, 100).1, expected.as_bytes()[..100]);
+    let size = Size { cols: 80, rows: 24 };
+    let mut position = 0;
+    while position < expected.len() {
+        position = tape.output().len();
+        let result = running.checkpoint(position as u64, size, b"state").await;
+        // It may have ended and been forgotten.
+        assert!(result.is_ok() || position == expected.len());
+        until("it goes on", || {
+            tape.output().len() > position || position == expected.len()
+        });
+    }
+    assert_eq!(tape.ended(), Ended::Code(0));
+    assert!(tape.text() == expected);
+}

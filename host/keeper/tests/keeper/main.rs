@@ -1,0 +1,9 @@
+//! A keeper over its whole life, in a process and on a thread.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod harness;
+mod life;
+mod owners;
+mod process;
+mod takeover;

@@ -1,0 +1,148 @@
+//! The keeper's own process: killed, stopped, idle, done.
+
+use std::time::{Duration, Instant};
+
+use agentd_process::ErrorKind;
+use agentd_process::terminal::Ended;
+
+use crate::harness::*;
+
+#[tokio::test]
+async fn a_killed_keeper_loses_its_programs_and_nobody_hangs() {
+    let daemon = Daemon::with_process();
+    let (running, tape) = daemon
+        .run("echo $$.; trap '' HUP; while :; do sleep 1; done", BLOCK)
+        .await;
+    tape.printed(".");
+    let pid: u32 = tape.text().trim().trim_end_matches('.').parse().unwrap();
+    kill(daemon.keeper.pid(), libc::SIGKILL);
+    assert!(matches!(tape.ended(), Ended::Unknown(_)));
+    daemon.keeper.closed().await;
+    // What it ran is ended, as nobody will ever have its terminal.
+    until("the program has ended", || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.map_or(true, |stat| stat.contains(") Z "))
+    });
+    assert!(running.end(Duration::ZERO).await.is_ok());
+    let failed = error(
+        daemon
+            .keeper
+            .run(program("exit"), "", BLOCK, Tape::new())
+            .await,
+    );
+    assert_eq!(failed.kind, ErrorKind::Unavailable);
+    assert!(daemon.found().is_empty());
+}
+
+#[tokio::test]
+async fn a_stopped_keeper_fails_calls_and_goes_on_later() {
+    let daemon = Daemon::with_process();
+    let (running, tape) = daemon
+        .run("read a; echo \"<$a>\"; read a; exit 6", BLOCK)
+        .await;
+    kill(daemon.keeper.pid(), libc::SIGSTOP);
+    let begun = Instant::now();
+    let (listed, responds) = tokio::join!(daemon.keeper.list(), daemon.keeper.responds());
+    let start = daemon
+        .keeper
+        .run(program("exit 0"), "late", BLOCK, Tape::new());
+    let started = start.await;
+    for failed in [error(listed), error(responds), error(started)] {
+        assert_eq!(failed.kind, ErrorKind::Unavailable);
+        assert!(failed.message.contains("has not answered"), "{failed}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(25));
+    // Keys and sizes go past it.
+    running.write(b"hello\n".to_vec()).await.unwrap();
+    kill(daemon.keeper.pid(), libc::SIGCONT);
+    tape.printed("<hello>");
+    running.write(b"\n".to_vec()).await.unwrap();
+    assert_eq!(tape.ended(), Ended::Code(6));
+    // The start that nobody waits for any more is undone.
+    let deadline = Instant::now() + PATIENCE;
+    while !daemon.keeper.list().await.unwrap().is_empty() {
+        assert!(Instant::now() < deadline);
+    }
+}
+
+#[tokio::test]
+async fn a_keeper_ends_when_there_is_nothing_to_keep() {
+    let daemon = Daemon::with_process();
+    let pid = daemon.keeper.pid();
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        kill(pid, signal);
+    }
+    let (_, tape) = daemon.run("read a", BLOCK).await;
+    assert!(tape.text().is_empty());
+    let found = daemon.found().remove(0);
+    // With a program it stays.
+    let daemon = daemon.next();
+    let kept = daemon.only().await;
+    let tape = Tape::new();
+    let running = kept.follow(0, false, tape.clone()).unwrap();
+    running.end(Duration::ZERO).await.unwrap();
+    until("the keeper is empty", || daemon.found()[0].sessions == 0);
+    daemon.keeper.leave();
+    until("the keeper has ended", || !found.socket.exists());
+    assert_eq!(
+        std::fs::read_dir(daemon.directory.path()).unwrap().count(),
+        0
+    );
+}
+
+/// Nothing happens in it while nothing is printed.
+#[tokio::test]
+async fn an_idle_keeper_sleeps() {
+    let daemon = Daemon::with_process();
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        all.push(daemon.run("echo ready; read a", BLOCK).await);
+    }
+    for (_, tape) in &all {
+        tape.printed("ready");
+    }
+    let switches = || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.keeper.pid())).unwrap();
+        let of = |task: std::fs::DirEntry| {
+            let status = std::fs::read_to_string(task.path().join("status")).unwrap();
+            let line = status.lines().find(|line| line.starts_with("voluntary"));
+            let count = line.unwrap().rsplit('\t').next().unwrap();
+            count.parse::<u64>().unwrap()
+        };
+        tasks.map(|task| of(task.unwrap())).sum::<u64>()
+    };
+    // The starts' own threads have come to rest when a second passes without a switch.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let before = switches();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if switches() == before {
+            break;
+        }
+        assert!(Instant::now() < deadline, "it does not sleep");
+    }
+}
+
+/// As many descriptors on their way as the kernel allows, and more.
+#[tokio::test]
+async fn many_are_taken_over_at_once() {
+    let mut daemon = Daemon::with_process();
+    for _ in 0..200 {
+        drop(daemon.run("read a", BLOCK).await);
+    }
+    daemon = daemon.next();
+    let begun = Instant::now();
+    let listed = daemon.keeper.list().await.unwrap();
+    assert_eq!(listed.len(), 200);
+    let open = listed.iter().cycle().take(400);
+    let tasks: Vec<_> = open
+        .map(|listed| {
+            let (keeper, listed) = (daemon.keeper.clone(), listed.clone());
+            tokio::spawn(async move { keeper.open(&listed).await.map(|kept| kept.head()) })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap().unwrap(), 0);
+    }
+    eprintln!("listed 200 and opened 400 in {:?}", begun.elapsed());
+}
