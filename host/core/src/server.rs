@@ -71,7 +71,7 @@ impl Server {
             if timeout(SHUTDOWN_LIMIT, ends).await.is_err() {
                 tracing::warn!("some starts were not undone in time");
             }
-            terminals.end_abandoned(false);
+            terminals.leave();
             tracing::info!("shutting down; {} sessions stay", sessions.list().len());
         } else {
             let count = sessions.list().len();

@@ -13,6 +13,7 @@ mod durable;
 mod events;
 mod history;
 mod idempotency;
+mod keeper;
 mod labels;
 mod life;
 mod program;

@@ -99,6 +99,10 @@ impl Sessions {
         let size = beginning.as_ref().and_then(|beginning| beginning.size);
         let pending = self.list_as(found.id, request, None, beginning)?;
         let session = pending.adopt(phase).await?;
+        if size.is_some() {
+            session.read_rest();
+            self.screen_woke_up();
+        }
         session.finish_resize(size).await;
         tracing::info!(session = %session.name, "adopted");
         Ok(session)

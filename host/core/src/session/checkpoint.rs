@@ -31,7 +31,7 @@ pub struct Beginning {
     pub checkpoint: Option<Checkpoint>,
     /// The position of the oldest output that is still there.
     pub first: u64,
-    /// The output from there to the checkpoint. What comes later is pushed like any other.
+    /// The output from there on, so far. A viewer that comes back at once may have seen all of it.
     pub output: Vec<u8>,
     /// The size that the program's terminal has, if that is known.
     pub size: Option<Size>,
@@ -171,6 +171,7 @@ mod tests {
         fn what_goes_on_from_a_checkpoint_is_as_if_there_had_been_no_end(
             steps in prop::collection::vec(step(), 1..200),
             before in 0..1000_u64,
+            after in 0..1000_usize,
         ) {
             let whole = Terminal::new(SIZE, 1 << 20);
             let first = Terminal::new(SIZE, 1 << 20);
@@ -203,14 +204,15 @@ mod tests {
             let checkpoint = encoded.map(|bytes| Checkpoint::decode(&bytes).unwrap());
             let seq = checkpoint.as_ref().map_or(0, |left| left.cursor.seq);
             let oldest = seq.saturating_sub(before);
+            let until = output.len().min(seq as usize + after);
             let beginning = Beginning {
                 checkpoint,
                 first: oldest,
-                output: output[oldest as usize..seq as usize].to_vec(),
+                output: output[oldest as usize..until].to_vec(),
                 size: None,
             };
             let second = Terminal::resumed(SIZE, 1 << 20, beginning);
-            second.push(&output[seq as usize..]);
+            second.push(&output[until..]);
             read_all(&second);
             prop_assert_eq!(second.log().head(), output.len() as u64);
             prop_assert_eq!(second.log().size(), whole.log().size());

@@ -314,6 +314,13 @@ impl Session {
         }
     }
 
+    /// Begins to read for the screen what an earlier daemon has not read.
+    fn read_rest(self: &Arc<Self>) {
+        if self.terminal.begin_reading() {
+            self.screens.spawn(self.clone().read(ReadStep::untaken()));
+        }
+    }
+
     /// An earlier daemon may have noted a size and not have come to setting it; `has` is what there is.
     async fn finish_resize(&self, has: Option<agentd_api::Size>) {
         let size = self.terminal.log().size();

@@ -267,6 +267,11 @@ impl Sessions {
         Reports::of(session, &self.shared.activity)
     }
 
+    /// A screen is in use that may be put away in time.
+    pub(super) fn screen_woke_up(&self) {
+        self.shared.activity.notify_one();
+    }
+
     /// Whether nothing is started any more.
     pub fn is_closed(&self) -> bool {
         self.lock().closed

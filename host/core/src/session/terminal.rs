@@ -54,8 +54,7 @@ impl Terminal {
                 changes: Vec::new(),
             },
         };
-        let start = cursor.seq - beginning.output.len() as u64;
-        let log = Log::starting_at(start, sizes, history.max(MIN_HISTORY));
+        let log = Log::starting_at(beginning.first, sizes, history.max(MIN_HISTORY));
         log.append(&beginning.output, cursor.seq);
         let begun_at = beginning
             .checkpoint

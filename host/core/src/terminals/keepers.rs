@@ -109,6 +109,13 @@ impl Keepers {
         }
     }
 
+    /// Leaves what they keep to a later service.
+    pub fn leave(&self) {
+        for keeper in self.all() {
+            keeper.leave();
+        }
+    }
+
     fn all(&self) -> Vec<Arc<Keeper>> {
         let mut state = self.lock();
         state.all.retain(|keeper| !has_ended(keeper));

@@ -43,6 +43,13 @@ impl Followed {
         }
     }
 
+    /// Nobody needs to learn any more how it ended.
+    pub fn let_go(&self) {
+        if let Some(reports) = self.reports.upgrade() {
+            reports.let_go();
+        }
+    }
+
     /// For the backend; when that drops it, the program ends if `ends` says so by then.
     pub fn lend(self: Arc<Self>, ends: Arc<AtomicBool>) -> RunningProgram {
         Arc::new(Lent {
@@ -84,12 +91,17 @@ impl TerminalServices for Lent {
 
     fn terminate(&self, grace: Duration) -> Call<()> {
         let followed = self.followed.clone();
-        Box::pin(async move { followed.running.end(grace).await })
+        Box::pin(async move {
+            followed.running.end(grace).await?;
+            followed.let_go();
+            Ok(())
+        })
     }
 
     fn abandon(&self) {
         if self.ends.load(Ordering::Acquire) {
             self.followed.running.abandon();
+            self.followed.let_go();
         }
     }
 }
@@ -103,20 +115,17 @@ pub fn beginning(kept: &Kept) -> (Beginning, u64) {
             })
             .ok()
     });
-    let first = kept.first();
-    let left = checkpoint.as_ref().map_or(0, |left| left.cursor.seq);
-    let from = left.max(first);
-    let (first, output) = kept.read_back(first, from);
+    let from = kept.head();
+    let (first, output) = kept.read_back(kept.first(), from);
     let size = Size {
         cols: kept.size.cols,
         rows: kept.size.rows,
     };
     let beginning = Beginning {
         checkpoint,
-        first: from - output.len() as u64,
+        first,
         output,
         size: Some(size),
     };
-    debug_assert_eq!(beginning.first, first);
     (beginning, from)
 }

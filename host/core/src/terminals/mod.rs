@@ -91,6 +91,14 @@ impl Terminals {
         self.ends_abandoned.store(ends, Ordering::Release);
     }
 
+    /// Leaves everything that outlives this process to a later service; nothing more is reported of it.
+    pub fn leave(&self) {
+        self.end_abandoned(false);
+        if let Some(keepers) = &self.keepers {
+            keepers.leave();
+        }
+    }
+
     /// Runs `program` and reports to `events`.
     pub fn run(self: Arc<Self>, program: Program, events: SessionEvents) -> Call<RunningProgram> {
         Box::pin(async move {
@@ -128,7 +136,7 @@ impl Terminals {
                 Some(InKeeper::Opened(keeper, kept, from)) => (keeper, *kept, from),
                 Some(InKeeper::Found(keeper, listed)) => {
                     let kept = keeper.open(&listed).await?;
-                    let from = kept.first();
+                    let from = kept.head();
                     (keeper, kept, from)
                 }
                 Some(InKeeper::Followed(_)) | None => {

@@ -2,11 +2,14 @@ use std::pin::Pin;
 
 use agentd_plugin_api::{ExitStatus, PushStatus, SessionEvents};
 use agentd_process::terminal::{Ended, Flow, Sink};
+use tokio::sync::watch;
 
 /// What a program prints and how it ends, on its way to its session.
 pub struct Reports {
     events: SessionEvents,
     stands_in: bool,
+    /// Whether nobody needs to learn any more how it ended.
+    let_go: watch::Sender<bool>,
 }
 
 /// Exit codes of a program that stands in for another one, which are 128 + the number of a signal. An agent that ends with such a code by itself cannot be told from one that was killed.
@@ -14,7 +17,16 @@ const SIGNALLED: std::ops::RangeInclusive<i32> = 129..=159;
 
 impl Reports {
     pub fn new(events: SessionEvents, stands_in: bool) -> Self {
-        Reports { events, stands_in }
+        Reports {
+            events,
+            stands_in,
+            let_go: watch::Sender::new(false),
+        }
+    }
+
+    /// Nobody needs to learn any more how it ended: a keeper may forget it.
+    pub fn let_go(&self) {
+        self.let_go.send_replace(true);
     }
 
     /// Nothing can be learned of the program for this reason.
@@ -39,6 +51,14 @@ impl Sink for Reports {
     fn ready(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let events = self.events.clone();
         Box::pin(async move { events.ready().await })
+    }
+
+    fn noted(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let mut let_go = self.let_go.subscribe();
+        Box::pin(async move {
+            // An error is that there is nobody left.
+            let _ = let_go.wait_for(|let_go| *let_go).await;
+        })
     }
 
     fn ended(&self, how: Ended) {

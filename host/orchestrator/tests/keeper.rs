@@ -1,0 +1,372 @@
+//! Agents on terminals that outlive the service, however that ends.
+
+use std::fs;
+use std::path::PathBuf;
+
+use agentd_api::{Agent, AgentStatus};
+use agentd_host::testing::{
+    Random, RunningProgram, TestProgram, TestTerminal, eventually, kill_all_of, screen_after,
+};
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::program::program;
+
+/// Services, one after the other, whose agents outlive them.
+struct World {
+    /// None only while one follows another.
+    daemon: Option<RunningProgram>,
+    directory: PathBuf,
+}
+
+impl World {
+    fn new() -> Self {
+        let daemon = kept().start();
+        let directory = daemon.state_dir().parent().unwrap().to_owned();
+        World {
+            daemon: Some(daemon),
+            directory,
+        }
+    }
+
+    fn daemon(&self) -> &RunningProgram {
+        self.daemon.as_ref().unwrap()
+    }
+
+    /// Ends the service by `signal`; what happens `meanwhile` is without one.
+    async fn again(&mut self, signal: Signal, meanwhile: impl AsyncFnOnce()) {
+        self.again_as(signal, kept(), meanwhile).await;
+    }
+
+    async fn again_as(&mut self, signal: Signal, next: TestProgram, meanwhile: impl AsyncFnOnce()) {
+        let mut daemon = self.daemon.take().unwrap();
+        daemon.signal(signal);
+        daemon.ended().await;
+        meanwhile().await;
+        self.daemon = Some(next.start_after(daemon));
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.daemon().work_dir().join(name)
+    }
+
+    async fn agent(&self, id: &str) -> Agent {
+        let path = format!("/agents/{id}");
+        self.daemon().get(&path).await.expect(200).parse()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(daemon) = &self.daemon {
+            daemon.signal(Signal::KILL);
+        }
+        kill_all_of(&self.directory);
+    }
+}
+
+/// The service with a keeper.
+fn kept() -> TestProgram {
+    program()
+        .env("AGENTD_KEEPER", "on")
+        .env("TERM", "xterm-256color")
+}
+
+/// One who follows an agent over the ends of services.
+struct Follower {
+    id: String,
+    terminal: TestTerminal,
+    epoch: String,
+    /// What was shown before the present service.
+    stream: Vec<u8>,
+}
+
+impl Follower {
+    async fn start(world: &World, name: &str, command: &[&str]) -> Self {
+        let body = world.daemon().new_session(name, command);
+        let agent = world.daemon().create(&body).await.expect(201).json();
+        let id = agent["id"].as_str().unwrap().to_owned();
+        let epoch = world
+            .daemon()
+            .session(&id)
+            .terminal("?mode=ro")
+            .await
+            .hello()
+            .await
+            .epoch;
+        let query = format!("?seq=0&epoch={epoch}");
+        let mut terminal = world.daemon().session(&id).terminal(&query).await;
+        assert_eq!(terminal.hello().await.seq, 0);
+        Follower {
+            id,
+            terminal,
+            epoch,
+            stream: Vec::new(),
+        }
+    }
+
+    /// Reads on until the service is gone.
+    async fn cut_off(&mut self) {
+        let code = self.terminal.closed().await;
+        assert!(matches!(code, 1006 | 4000), "closed with {code}");
+        self.stream.append(&mut self.terminal.output);
+    }
+
+    /// Comes back to where it was.
+    async fn resume(&mut self, world: &World) {
+        let query = format!("?seq={}&epoch={}", self.terminal.seq, self.epoch);
+        let before = self.terminal.seq;
+        self.terminal = world.daemon().session(&self.id).terminal(&query).await;
+        let hello = self.terminal.hello().await;
+        assert_eq!(hello.epoch, self.epoch, "it is the same session");
+        assert_eq!(hello.seq, before, "it goes on where it was");
+    }
+
+    /// Everything that was shown since the beginning.
+    fn output(&self) -> Vec<u8> {
+        [&self.stream[..], &self.terminal.output].concat()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.output()).into_owned()
+    }
+
+    async fn shows(&mut self, text: &str) {
+        let before = self.stream.clone();
+        self.terminal
+            .wait_for(text, |terminal| {
+                let output = [&before[..], &terminal.output].concat();
+                String::from_utf8_lossy(&output).contains(text)
+            })
+            .await;
+    }
+
+    /// Reads on until there is nothing more.
+    async fn settled(&mut self, world: &World) {
+        loop {
+            let fresh = world
+                .daemon()
+                .session(&self.id)
+                .terminal("?mode=ro")
+                .await
+                .hello()
+                .await;
+            if fresh.seq == self.terminal.seq {
+                return;
+            }
+            self.terminal
+                .wait_for("the present", |terminal| terminal.seq >= fresh.seq)
+                .await;
+        }
+    }
+
+    /// The screen that the service shows is that of the whole output.
+    async fn has_the_screen(&self, world: &World) {
+        let mut fresh = world.daemon().session(&self.id).terminal("?mode=ro").await;
+        let seq = self.terminal.seq;
+        fresh
+            .wait_for("the present", |terminal| {
+                terminal.seq == seq && !terminal.shown.is_empty()
+            })
+            .await;
+        let (expected, found) = (
+            screen_after(fresh.size, &self.output()),
+            screen_after(fresh.size, &fresh.shown),
+        );
+        assert_eq!(found, expected);
+    }
+}
+
+/// How often a service is killed in a test.
+fn rounds() -> u64 {
+    let rounds = std::env::var("AGENTD_TEST_KEEPER_ROUNDS").ok();
+    rounds.and_then(|rounds| rounds.parse().ok()).unwrap_or(3)
+}
+
+/// Of the agents that go on for ever, none notices anything.
+#[tokio::test]
+async fn viewers_of_a_killed_service_go_on_where_they_were() {
+    let mut world = World::new();
+    let mut shell = Follower::start(&world, "shell", &["/bin/sh"]).await;
+    let mut editor =
+        Follower::start(&world, "editor", &["vim", "-u", "NONE", "-i", "NONE", "-n"]).await;
+    editor.shows("~").await;
+    editor.terminal.type_keys("i").await;
+    for round in 0..rounds() {
+        let mut random = Random::new(round, 1);
+        let words: Vec<u64> = (0..3).map(|_| random.below(1_000_000)).collect();
+        for word in &words {
+            shell
+                .terminal
+                .type_keys(format!("echo is-$((1+{word}))\r"))
+                .await;
+            editor.terminal.type_keys(format!("word {word}\r")).await;
+        }
+        let time = random.pause(60);
+        tokio::join!(
+            shell.terminal.listen_on(time),
+            editor.terminal.listen_on(time)
+        );
+        let pause = random.pause(50);
+        world
+            .again(Signal::KILL, async || tokio::time::sleep(pause).await)
+            .await;
+        for follower in [&mut shell, &mut editor] {
+            follower.cut_off().await;
+            follower.resume(&world).await;
+        }
+        // What was typed was taken before the service answered, or never.
+        shell
+            .terminal
+            .type_keys(format!("echo end-$((1+{round}))\r"))
+            .await;
+        shell.shows(&format!("end-{}", round + 1)).await;
+        editor.terminal.type_keys(format!("round {round}\r")).await;
+        editor.shows(&format!("round {round}")).await;
+        editor.settled(&world).await;
+        shell.settled(&world).await;
+        shell.has_the_screen(&world).await;
+        editor.has_the_screen(&world).await;
+        assert_eq!(world.agent(&shell.id).await.status, AgentStatus::Running);
+        assert_eq!(world.agent(&shell.id).await.restarts, 0);
+    }
+}
+
+/// One line of the coloured flood.
+fn line(n: u64) -> String {
+    format!("\x1b[3{}m{n:010}\x1b[0m\r\n", n % 8)
+}
+
+#[tokio::test]
+async fn no_byte_of_a_flood_is_lost_or_doubled() {
+    let mut world = World::new();
+    let colours = r#"BEGIN { for (i = 0; ; i++) printf "\033[3%dm%010d\033[0m\n", i % 8, i }"#;
+    let mut floods = [
+        Follower::start(&world, "yes", &["yes"]).await,
+        Follower::start(&world, "colours", &["awk", colours]).await,
+    ];
+    let length = line(0).len() as u64;
+    let expected: [&dyn Fn(u64) -> u8; 2] = [&|seq| b"y\r\n"[(seq % 3) as usize], &|seq| {
+        line(seq / length).as_bytes()[(seq % length) as usize]
+    }];
+    for round in 0..rounds() {
+        let mut random = Random::new(round, 2);
+        let time = random.pause(200);
+        let [one, other] = &mut floods;
+        tokio::join!(one.terminal.listen_on(time), other.terminal.listen_on(time));
+        let pause = random.pause(50);
+        world
+            .again(Signal::KILL, async || tokio::time::sleep(pause).await)
+            .await;
+        for (flood, expected) in floods.iter_mut().zip(expected) {
+            let _ = flood.terminal.closed().await;
+            let (seq, output) = (
+                flood.terminal.seq,
+                std::mem::take(&mut flood.terminal.output),
+            );
+            let jumps = std::mem::take(&mut flood.terminal.jumps);
+            for (n, (start, from)) in jumps.iter().enumerate() {
+                let to = jumps.get(n + 1).map_or(output.len(), |(_, to)| *to);
+                for (position, byte) in (*start..).zip(&output[*from..to]) {
+                    assert_eq!(*byte, expected(position), "at {position} of {}", flood.id);
+                }
+            }
+            let query = format!("?seq={seq}&epoch={}", flood.epoch);
+            flood.terminal = world.daemon().session(&flood.id).terminal(&query).await;
+            let hello = flood.terminal.hello().await;
+            assert_eq!(hello.epoch, flood.epoch);
+            assert!(hello.seq >= seq, "nothing is shown again");
+            flood
+                .terminal
+                .wait_for("more", |terminal| terminal.seq > seq + 100_000)
+                .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_happens_while_there_is_no_service_is_seen_and_answered() {
+    let mut world = World::new();
+    for round in 0..rounds() {
+        let go = world.file(&format!("go-{round}"));
+        let wait = format!(
+            "echo ready; while [ ! -e {} ]; do sleep 0.02; done",
+            go.display()
+        );
+        let ends = format!("{wait}; seq 1 3000; exit 7");
+        let mut ends =
+            Follower::start(&world, &format!("ends-{round}"), &["sh", "-c", &ends]).await;
+        let killed = format!("{wait}; kill -9 $$");
+        let mut killed =
+            Follower::start(&world, &format!("killed-{round}"), &["sh", "-c", &killed]).await;
+        let asks = format!(
+            "{wait}; stty raw -echo; printf 'ab\\033[6n'; answer=$(dd bs=1 count=6 2>/dev/null | od -An -c); \
+             stty min 0 time 5; more=$(dd bs=1 count=1 2>/dev/null | wc -c); \
+             stty sane -echo; echo answered $answer and $more; cat"
+        );
+        let mut asks =
+            Follower::start(&world, &format!("asks-{round}"), &["sh", "-c", &asks]).await;
+        for follower in [&mut ends, &mut killed, &mut asks] {
+            follower.shows("ready").await;
+        }
+        let mut random = Random::new(round, 3);
+        let pause = random.pause(150);
+        world
+            .again(Signal::KILL, async || {
+                fs::write(&go, "").unwrap();
+                tokio::time::sleep(pause).await;
+            })
+            .await;
+        for follower in [&mut ends, &mut killed, &mut asks] {
+            follower.cut_off().await;
+            follower.resume(&world).await;
+        }
+        asks.shows("answered 033 [ 2 ; 3 R and 0").await;
+        assert_eq!(ends.terminal.closed().await, 4000);
+        assert_eq!(ends.terminal.exit(), (Some(7), None));
+        let numbers: String = (1..=3000).map(|n| format!("{n}\r\n")).collect();
+        assert_eq!(ends.text(), format!("ready\r\n{numbers}"));
+        let agent = world.daemon().session(&ends.id);
+        assert_eq!(agent.ended().await.code, Some(7));
+        let lines = agent.logs("").await;
+        assert_eq!(
+            (lines.len(), lines.last().unwrap().as_str()),
+            (3001, "3000")
+        );
+        assert_eq!(world.agent(&ends.id).await.status, AgentStatus::Failed);
+        assert_eq!(killed.terminal.closed().await, 4000);
+        assert_eq!(killed.terminal.exit(), (None, Some(9)));
+        for follower in [ends, killed, asks] {
+            world.daemon().session(&follower.id).delete().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_to_leave_agents_leaves_them_and_another_signal_ends_them() {
+    let mut world = World::new();
+    let leaving = || kept().env("AGENTD_SHUTDOWN_LEAVE_RUNNING", "true");
+    let mut body = world.daemon().new_session("demo", &["cat"]);
+    body["restart"] = json!("always");
+    let created: Agent = world.daemon().create(&body).await.expect(201).parse();
+    let pid = created.session.unwrap().pid;
+    // Restarted by nobody, as it never ended.
+    for signal in [Signal::KILL, Signal::TERM, Signal::TERM] {
+        world.again_as(signal, leaving(), async || {}).await;
+        let agent = world.agent(&created.id).await;
+        assert_eq!((agent.status, agent.restarts), (AgentStatus::Running, 0));
+        assert_eq!(agent.session.unwrap().pid, pid);
+    }
+    world.again_as(Signal::KILL, kept(), async || {}).await;
+    assert_eq!(world.agent(&created.id).await.session.unwrap().pid, pid);
+    let mut daemon = world.daemon.take().unwrap();
+    daemon.signal(Signal::TERM);
+    daemon.ended().await;
+    eventually("nothing is left", async || {
+        agentd_host::testing::processes_of(&world.directory)
+            .is_empty()
+            .then_some(())
+    })
+    .await;
+    drop(daemon);
+}
