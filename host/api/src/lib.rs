@@ -7,6 +7,7 @@ mod change;
 #[cfg(feature = "client")]
 pub mod client;
 mod info;
+mod keyed_hash;
 mod login;
 mod logs;
 mod problem;
@@ -21,6 +22,7 @@ pub use client::{Client, ClientError};
 pub use info::{
     BackendDescription, Health as ServiceHealth, Info, ReconcileAction, Reconciliation,
 };
+pub use keyed_hash::keyed_hash;
 pub use login::LoginCode;
 pub use logs::{LogLine, LogQuery, LogStream};
 pub use problem::Problem;

@@ -12,7 +12,7 @@ use warp::filters::BoxedFilter;
 use crate::backend::Backend;
 use crate::config::{Auth, Config, KeeperSetting, PluginTrust};
 use crate::daemon::{Daemon, Service};
-use crate::doors::{Addresses, Doors, Token};
+use crate::doors::{Addresses, Browsers, Doors, SignIns, Token};
 use crate::http::Response;
 use crate::instance::Instance;
 use crate::listener::{listen, resolve};
@@ -110,6 +110,11 @@ impl Prepared {
             &config.allowed_hosts,
             &config.allowed_origins,
         );
+        // A port that was picked is another one after a restart.
+        let file = (config.port != 0)
+            .then(|| state_dir.join(format!("sign-ins-{}-{}", service.name, address.port())));
+        let sign_ins = SignIns::open(token.reveal(), file);
+        let browsers = Browsers::new(address.port(), sign_ins);
         let token = (config.auth == Auth::Token).then_some(token);
         Ok(Prepared {
             service,
@@ -117,7 +122,7 @@ impl Prepared {
             screens: Arc::new(screens),
             listener,
             address,
-            doors: Doors::new(addresses, token, address.port()),
+            doors: Doors::new(addresses, token, browsers),
             instance,
             state_dir,
             config,

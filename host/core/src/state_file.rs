@@ -1,4 +1,4 @@
-//! Small files that are made once, at the first start, and only read after that.
+//! Small files, written as a whole: most once, at the first start, and only read after that.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -33,6 +33,15 @@ pub fn read_or_create(path: &Path, make: impl Fn() -> String) -> io::Result<Stri
             Err(error) => return Err(error.error),
         }
     }
+}
+
+/// Gives the file at `path` another text, as a whole and for good.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    written(directory, text)?
+        .persist(path)
+        .map_err(|error| error.error)?;
+    File::open(directory)?.sync_all()
 }
 
 /// One process at a time, so that all of them end up with the text of the first.

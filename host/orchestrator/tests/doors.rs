@@ -111,3 +111,22 @@ async fn a_browser_sees_agents_with_both_halves_of_its_sign_in() {
     terminal.type_keys("from the page\r").await;
     terminal.shows("from the page").await;
 }
+
+#[tokio::test]
+async fn a_browser_hears_no_events_after_it_has_signed_out() {
+    let server = orchestrator("pty");
+    let login = server.post("/login", &json!({"token": server.token}));
+    let login = login.without_token().await.expect(204);
+    let cookie = login.header("set-cookie").split(';').next().unwrap();
+    let ask = |method: Method, path: &str| {
+        let request = server.request(method, path).without_token();
+        request
+            .header("cookie", cookie)
+            .header("agentd-key", login.header("agentd-key"))
+    };
+    let events = ask(Method::GET, "/events").stream().await;
+    assert_eq!(events.status(), 200);
+    assert_eq!(events.headers()["content-type"], "text/event-stream");
+    ask(Method::POST, "/logout").await.expect(204);
+    events.bytes().await.unwrap();
+}

@@ -1,8 +1,12 @@
-use agentd_host::testing::{Answer, TestClient};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use agentd_host::testing::{Answer, TestClient, TestRequest, TestSession};
+use rustix::process::Signal;
 use serde_json::json;
 use warp::http::Method;
 
-use crate::{wrap, wrap_with};
+use crate::{program, wrap, wrap_with};
 
 const CLOSED: [(&str, &str); 10] = [
     ("GET", "/sessions"),
@@ -315,6 +319,20 @@ impl Browser {
         Browser::new(&login.without_token().await.expect(204))
     }
 
+    /// A request of it.
+    fn ask(&self, client: &TestClient, method: Method, path: &str) -> TestRequest {
+        let request = client.request(method, path).without_token();
+        let request = request.header("cookie", &self.cookie);
+        request.header("agentd-key", &self.key)
+    }
+
+    /// The path of a terminal with a ticket for it.
+    async fn terminal(&self, client: &TestClient, session: &TestSession) -> String {
+        let made = self.ask(client, Method::POST, "/tickets").await.expect(201);
+        let ticket = made.json()["ticket"].as_str().unwrap().to_owned();
+        format!("{}/terminal?ticket={ticket}", session.path)
+    }
+
     async fn status(&self, client: &TestClient, path: &str) -> u16 {
         let request = client.get(path).without_token();
         let answer = request
@@ -328,7 +346,7 @@ impl Browser {
 async fn a_browser_signs_in_with_the_token() {
     let server = wrap("pty");
     let browser = Browser::sign_in(&server).await;
-    let name = format!("agentd_{}=", server.address.port());
+    let name = format!("agentd_{}_", server.address.port());
     assert!(browser.cookie.starts_with(&name), "{}", browser.cookie);
     assert_eq!(browser.status(&server, "/sessions").await, 200);
     for body in [
@@ -393,6 +411,65 @@ async fn a_browser_signs_out() {
     logout.await.expect(204);
     assert_eq!(browser.status(&server, "/sessions").await, 401);
     assert_eq!(other.status(&server, "/sessions").await, 200);
+}
+
+#[tokio::test]
+async fn what_a_browser_has_open_ends_when_it_signs_out() {
+    let server = wrap("pty");
+    let demo = server.start("demo", &["cat"]).await;
+    let (browser, other) = (
+        Browser::sign_in(&server).await,
+        Browser::sign_in(&server).await,
+    );
+    let open = async |browser: &Browser| {
+        let path = browser.terminal(&server, &demo).await;
+        let mut terminal = server.terminal(&path, &[]).await.unwrap();
+        terminal.hello().await;
+        terminal
+    };
+    let (mut terminal, mut stays) = (open(&browser).await, open(&other).await);
+    let unused = browser.terminal(&server, &demo).await;
+    let logs = format!("{}/logs?follow=true", demo.path);
+    let follows = browser.ask(&server, Method::GET, &logs).stream().await;
+
+    let started = Instant::now();
+    let signed_out = browser.ask(&server, Method::POST, "/logout").await;
+    let removed = signed_out.expect(204).header("set-cookie").to_owned();
+    let (name, _) = browser.cookie.split_once('=').unwrap();
+    assert!(removed.starts_with(&format!("{name}=;")), "{removed}");
+    assert!(removed.ends_with("Max-Age=0"), "{removed}");
+    assert_eq!(terminal.closed().await, 4003);
+    follows.bytes().await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(1));
+    assert_eq!(server.terminal(&unused, &[]).await.unwrap_err(), 401);
+    stays.type_keys("still here\r").await;
+    stays.shows("still here").await;
+}
+
+#[tokio::test]
+async fn a_sign_in_survives_a_restart_and_a_sign_out_too() {
+    let free = |listener: TcpListener| listener.local_addr().unwrap().port();
+    let port = free(TcpListener::bind("127.0.0.1:0").unwrap());
+    let mut daemon = program().start_at(port).await;
+    let (stays, leaves) = (
+        Browser::sign_in(&daemon).await,
+        Browser::sign_in(&daemon).await,
+    );
+    let logout = leaves.ask(&daemon, Method::POST, "/logout");
+    logout.await.expect(204);
+    let file = daemon
+        .state_dir()
+        .join(format!("sign-ins-agentd-wrap-{port}"));
+    let kept = std::fs::read_to_string(file).unwrap();
+    for secret in [&stays.key, stays.cookie.split_once('=').unwrap().1] {
+        assert!(!kept.contains(secret), "{kept}");
+    }
+    // Killed: what was answered is on the disk.
+    daemon.signal(Signal::KILL);
+    daemon.ended().await;
+    let daemon = program().start_at_after(port, daemon).await;
+    assert_eq!(stays.status(&daemon, "/sessions").await, 200);
+    assert_eq!(leaves.status(&daemon, "/sessions").await, 401);
 }
 
 #[tokio::test]

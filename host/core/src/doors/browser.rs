@@ -1,7 +1,14 @@
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use agentd_api::keyed_hash;
+use warp::http::HeaderMap;
+use warp::http::header::COOKIE;
+
 use super::secret::Secret;
+use super::sign_ins::{self, SignIns};
+use super::{KEY_HEADER, Pass};
 
 /// How long a ticket opens a WebSocket.
 pub const TICKET_LIFETIME: Duration = Duration::from_secs(30);
@@ -9,26 +16,32 @@ pub const TICKET_LIFETIME: Duration = Duration::from_secs(30);
 /// How long a one-time code signs a browser in.
 const CODE_LIFETIME: Duration = Duration::from_secs(600);
 
-/// How long a browser stays signed in.
-const SIGN_IN_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
-
 /// At most so many of each are valid; then the oldest is dropped.
 const MOST: usize = 1000;
+
+/// A browser sends no more cookies of this service than this, unless another program of its machine
+/// makes them.
+const MOST_COOKIES: usize = 64;
 
 /// Browsers cannot keep a token from other pages of this machine: cookies ignore ports. So a
 /// sign-in has two halves, a cookie and a key that stays in the page's own origin, and neither is
 /// accepted without the other.
+///
+/// Another program of the machine that a browser visits gets all cookies, and may replace or remove
+/// them: it can sign a browser out, and not in. The cookie's name depends on the key, so that none
+/// is replaced by accident or by somebody who has not seen it.
 #[derive(Debug)]
 pub struct Browsers {
-    cookie_name: String,
+    /// What the name of each cookie begins with: the port, since a cookie's scope has none.
+    prefix: String,
+    sign_ins: SignIns,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     codes: Vec<Expiring<Secret>>,
-    tickets: Vec<Expiring<Secret>>,
-    signed_in: Vec<Expiring<(Secret, Secret)>>,
+    tickets: Vec<Expiring<(Secret, Pass)>>,
 }
 
 #[derive(Debug)]
@@ -40,24 +53,20 @@ struct Expiring<T> {
 /// The two halves of a new sign-in.
 #[derive(Debug)]
 pub struct SignIn {
-    /// The value of `Set-Cookie`.
-    pub set_cookie: String,
+    /// The values of `Set-Cookie`.
+    pub set_cookies: Vec<String>,
     /// For the page's own storage.
     pub key: Secret,
 }
 
 impl Browsers {
-    /// No browser is signed in.
-    pub fn new(port: u16) -> Self {
+    /// Of a service on this port.
+    pub fn new(port: u16, sign_ins: SignIns) -> Self {
         Browsers {
-            cookie_name: format!("agentd_{port}"),
+            prefix: format!("agentd_{port}_"),
+            sign_ins,
             state: Mutex::default(),
         }
-    }
-
-    /// The cookie's name has the port in it, since its scope has not.
-    pub fn cookie_name(&self) -> &str {
-        &self.cookie_name
     }
 
     /// Makes a one-time code.
@@ -68,56 +77,91 @@ impl Browsers {
         text
     }
 
-    /// Makes a single-use ticket.
-    pub fn ticket(&self) -> String {
+    /// Makes a single-use ticket for somebody with this pass, which dies with that.
+    pub fn ticket(&self, pass: Pass) -> String {
         let ticket = Secret::random();
         let text = ticket.reveal().to_owned();
-        keep(&mut self.lock().tickets, ticket, TICKET_LIFETIME);
+        keep(&mut self.lock().tickets, (ticket, pass), TICKET_LIFETIME);
         text
     }
 
     /// Whether the code was valid; it no longer is.
     pub fn use_code(&self, code: &str) -> bool {
-        take(&mut self.lock().codes, code)
+        take(&mut self.lock().codes, |secret| secret.is(code)).is_some()
     }
 
-    /// Whether the ticket was valid; it no longer is.
-    pub fn use_ticket(&self, ticket: &str) -> bool {
-        take(&mut self.lock().tickets, ticket)
+    /// What the ticket is good for, if it is valid; it no longer is.
+    pub fn use_ticket(&self, ticket: &str) -> Option<Pass> {
+        let (_, pass) = take(&mut self.lock().tickets, |(secret, _)| secret.is(ticket))?;
+        (!pass.is_withdrawn()).then_some(pass)
     }
 
-    /// Signs a browser in.
-    pub fn sign_in(&self) -> SignIn {
+    /// Signs in the browser that sends these headers.
+    pub async fn sign_in(&self, headers: &HeaderMap) -> SignIn {
         let (cookie, key) = (Secret::random(), Secret::random());
-        let set_cookie = format!(
-            "{}={}; HttpOnly; SameSite=Strict; Path=/; Max-Age={}",
-            self.cookie_name,
-            cookie.reveal(),
-            SIGN_IN_LIFETIME.as_secs()
-        );
-        keep(
-            &mut self.lock().signed_in,
-            (cookie, key.clone()),
-            SIGN_IN_LIFETIME,
-        );
-        SignIn { set_cookie, key }
-    }
-
-    /// Whether the two halves belong together.
-    pub fn is_signed_in(&self, cookie: &str, key: &str) -> bool {
-        let now = Instant::now();
-        let mut found = false;
-        for Expiring { value, until } in &self.lock().signed_in {
-            found |= *until > now && value.0.is(cookie) & value.1.is(key);
+        self.sign_ins.add(cookie.reveal(), key.reveal()).await;
+        let lifetime = sign_ins::LIFETIME.as_secs();
+        let new = self.set_cookie(&self.cookie_name(key.reveal()), cookie.reveal(), lifetime);
+        // What earlier sign-ins have left in the browser, which would pile up.
+        let left = self
+            .cookies(headers)
+            .filter(|(_, value)| !self.sign_ins.has_cookie(value));
+        let removed = left.map(|(name, _)| self.set_cookie(name, "", 0));
+        SignIn {
+            set_cookies: removed.chain([new]).collect(),
+            key,
         }
-        found
     }
 
-    /// Forgets a sign-in.
-    pub fn sign_out(&self, cookie: &str) {
-        self.lock()
-            .signed_in
-            .retain(|entry| !entry.value.0.is(cookie));
+    /// The pass of the browser that sends these headers.
+    pub fn pass(&self, headers: &HeaderMap) -> Option<Pass> {
+        let (cookies, key) = self.halves(headers)?;
+        cookies
+            .iter()
+            .find_map(|cookie| self.sign_ins.pass(cookie, key))
+    }
+
+    /// Forgets the sign-in of the browser that sends these headers. The values of `Set-Cookie`.
+    pub async fn sign_out(&self, headers: &HeaderMap) -> io::Result<Vec<String>> {
+        let Some((cookies, key)) = self.halves(headers) else {
+            return Ok(Vec::new());
+        };
+        for cookie in cookies {
+            if self.sign_ins.pass(cookie, key).is_some() {
+                self.sign_ins.remove(cookie, key).await?;
+            }
+        }
+        Ok(vec![self.set_cookie(&self.cookie_name(key), "", 0)])
+    }
+
+    /// Several cookies may have the one name, such as one for another path, which comes first.
+    fn halves<'a>(&self, headers: &'a HeaderMap) -> Option<(Vec<&'a str>, &'a str)> {
+        let key = headers.get(KEY_HEADER)?.to_str().ok()?;
+        let wanted = self.cookie_name(key);
+        let cookies = self.cookies(headers).filter(|(name, _)| *name == wanted);
+        Some((cookies.map(|(_, value)| value).collect(), key))
+    }
+
+    /// The cookies of this service, with their names.
+    fn cookies<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = (&'a str, &'a str)> {
+        headers
+            .get_all(COOKIE)
+            .into_iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .filter(|(name, _)| name.starts_with(&self.prefix))
+            .take(MOST_COOKIES)
+    }
+
+    fn cookie_name(&self, key: &str) -> String {
+        let mut name = keyed_hash("", "cookie-name", &[key]);
+        name.truncate(16);
+        format!("{}{name}", self.prefix)
+    }
+
+    fn set_cookie(&self, name: &str, value: &str, seconds: u64) -> String {
+        format!("{name}={value}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}")
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -137,43 +181,66 @@ fn keep<T>(entries: &mut Vec<Expiring<T>>, value: T, lifetime: Duration) {
     });
 }
 
-fn take(entries: &mut Vec<Expiring<Secret>>, given: &str) -> bool {
+fn take<T>(entries: &mut Vec<Expiring<T>>, is_it: impl Fn(&T) -> bool) -> Option<T> {
     let now = Instant::now();
     entries.retain(|entry| entry.until > now);
-    match entries.iter().position(|entry| entry.value.is(given)) {
-        Some(index) => {
-            entries.remove(index);
-            true
-        }
-        None => false,
-    }
+    let index = entries.iter().position(|entry| is_it(&entry.value))?;
+    Some(entries.remove(index).value)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn codes_and_tickets_work_once() {
-        let browsers = Browsers::new(17006);
-        let (code, ticket) = (browsers.code(), browsers.ticket());
-        assert!(!browsers.use_ticket(&code) && !browsers.use_code(&ticket));
+    #[tokio::test]
+    async fn codes_and_tickets_work_once() {
+        let browsers = Browsers::new(17006, SignIns::open("", None));
+        let (code, ticket) = (browsers.code(), browsers.ticket(Pass::of_token()));
+        assert!(browsers.use_ticket(&code).is_none() && !browsers.use_code(&ticket));
         assert!(browsers.use_code(&code) && !browsers.use_code(&code));
-        assert!(browsers.use_ticket(&ticket) && !browsers.use_ticket(&ticket));
+        assert!(browsers.use_ticket(&ticket).is_some() && browsers.use_ticket(&ticket).is_none());
     }
 
-    #[test]
-    fn both_halves_are_needed() {
-        let browsers = Browsers::new(17006);
-        let (first, second) = (browsers.sign_in(), browsers.sign_in());
-        let cookie = |sign_in: &SignIn| {
-            let pair = sign_in.set_cookie.split(';').next().unwrap();
-            pair.strip_prefix("agentd_17006=").unwrap().to_owned()
-        };
-        assert!(browsers.is_signed_in(&cookie(&first), first.key.reveal()));
-        assert!(!browsers.is_signed_in(&cookie(&first), second.key.reveal()));
-        assert!(!browsers.is_signed_in(&cookie(&first), ""));
-        browsers.sign_out(&cookie(&first));
-        assert!(!browsers.is_signed_in(&cookie(&first), first.key.reveal()));
+    fn headers(cookies: &str, key: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, cookies.parse().unwrap());
+        headers.insert(KEY_HEADER, key.parse().unwrap());
+        headers
+    }
+
+    #[tokio::test]
+    async fn a_cookie_of_another_program_hides_none() {
+        let browsers = Browsers::new(17006, SignIns::open("", None));
+        let SignIn { set_cookies, key } = browsers.sign_in(&HeaderMap::new()).await;
+        let own = set_cookies[0].split(';').next().unwrap();
+        let name = own.split('=').next().unwrap();
+        for cookies in [
+            format!("{name}=planted; {own}"),
+            format!("agentd_17006=planted; agentd_17006_0=planted; {own}"),
+        ] {
+            assert!(browsers.pass(&headers(&cookies, key.reveal())).is_some());
+        }
+        assert!(browsers.pass(&headers(own, "")).is_none());
+        assert!(
+            browsers
+                .pass(&headers("agentd_17006_0=0", key.reveal()))
+                .is_none()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_new_sign_in_removes_what_old_ones_have_left() {
+        let browsers = Browsers::new(17006, SignIns::open("", None));
+        let kept = browsers
+            .sign_in(&HeaderMap::new())
+            .await
+            .set_cookies
+            .remove(0);
+        let kept = kept.split(';').next().unwrap();
+        let cookies = format!("{kept}; agentd_17006_0=old; agentd_17005_0=other; theme=dark");
+        let sign_in = browsers.sign_in(&headers(&cookies, "")).await;
+        assert_eq!(sign_in.set_cookies.len(), 2);
+        let removed = &sign_in.set_cookies[0];
+        assert!(removed.starts_with("agentd_17006_0=;") && removed.ends_with("Max-Age=0"));
     }
 }

@@ -2,14 +2,18 @@
 
 mod address;
 mod browser;
+mod pass;
 mod secret;
+mod sign_ins;
 mod token;
 
 use warp::http::HeaderMap;
-use warp::http::header::{AUTHORIZATION, COOKIE};
+use warp::http::header::AUTHORIZATION;
 
 pub use address::Addresses;
 pub use browser::{Browsers, SignIn, TICKET_LIFETIME};
+pub use pass::Pass;
+pub use sign_ins::SignIns;
 pub use token::Token;
 
 use crate::{Error, ErrorKind, Result};
@@ -27,12 +31,12 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// Doors for a service that is reached on `port`.
-    pub fn new(addresses: Addresses, token: Option<Token>, port: u16) -> Self {
+    /// The doors of a service.
+    pub fn new(addresses: Addresses, token: Option<Token>, browsers: Browsers) -> Self {
         Doors {
             addresses,
             token,
-            browsers: Browsers::new(port),
+            browsers,
         }
     }
 
@@ -43,34 +47,42 @@ impl Doors {
 
     /// Wants the token, a browser's sign-in, or a ticket made from one of these. A `ticket` is used
     /// up by this.
-    pub fn check_credentials(&self, headers: &HeaderMap, ticket: Option<&str>) -> Result<()> {
+    pub fn check_credentials(&self, headers: &HeaderMap, ticket: Option<&str>) -> Result<Pass> {
         let Some(token) = &self.token else {
-            return Ok(());
+            return Ok(Pass::of_token());
         };
-        if bearer(headers).is_some_and(|given| token.is(given))
-            || self.is_signed_in(headers)
-            || ticket.is_some_and(|ticket| self.browsers.use_ticket(ticket))
-        {
-            return Ok(());
+        if bearer(headers).is_some_and(|given| token.is(given)) {
+            return Ok(Pass::of_token());
         }
-        Err(unauthorized("the request carries no valid credentials"))
+        self.browsers
+            .pass(headers)
+            .or_else(|| self.browsers.use_ticket(ticket?))
+            .ok_or_else(|| unauthorized("the request carries no valid credentials"))
     }
 
-    /// Signs a browser in with the token or a one-time code.
-    pub fn sign_in(&self, token: Option<&str>, code: Option<&str>) -> Result<SignIn> {
+    /// Signs the browser that sends these headers in with the token or a one-time code.
+    pub async fn sign_in(
+        &self,
+        headers: &HeaderMap,
+        token: Option<&str>,
+        code: Option<&str>,
+    ) -> Result<SignIn> {
         let by_token =
             token.is_some_and(|given| self.token.as_ref().is_none_or(|token| token.is(given)));
         if by_token || code.is_some_and(|code| self.browsers.use_code(code)) {
-            return Ok(self.browsers.sign_in());
+            return Ok(self.browsers.sign_in(headers).await);
         }
         Err(unauthorized("the token or code is not valid"))
     }
 
-    /// Forgets the browser that sends these headers.
-    pub fn sign_out(&self, headers: &HeaderMap) {
-        if let Some((cookie, _)) = self.halves(headers) {
-            self.browsers.sign_out(cookie);
-        }
+    /// Forgets the browser that sends these headers: what it has open ends, and its tickets open
+    /// nothing. The values of `Set-Cookie`.
+    pub async fn sign_out(&self, headers: &HeaderMap) -> Result<Vec<String>> {
+        self.browsers.sign_out(headers).await.map_err(|error| {
+            let message = format!("the sign-out is not on the disk: {error}");
+            Error::new(ErrorKind::Unavailable, "not-saved", message)
+                .hint("it holds until the service ends; sign out again when there is room")
+        })
     }
 
     /// A code that signs one browser in, once, soon.
@@ -79,26 +91,8 @@ impl Doors {
     }
 
     /// A ticket that opens one WebSocket, once, soon.
-    pub fn ticket(&self) -> String {
-        self.browsers.ticket()
-    }
-
-    fn is_signed_in(&self, headers: &HeaderMap) -> bool {
-        self.halves(headers)
-            .is_some_and(|(cookie, key)| self.browsers.is_signed_in(cookie, key))
-    }
-
-    fn halves<'a>(&self, headers: &'a HeaderMap) -> Option<(&'a str, &'a str)> {
-        let key = headers.get(KEY_HEADER)?.to_str().ok()?;
-        let cookies = headers
-            .get_all(COOKIE)
-            .into_iter()
-            .filter_map(|value| value.to_str().ok());
-        let cookie = cookies
-            .flat_map(|value| value.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='))
-            .find(|(name, _)| *name == self.browsers.cookie_name())?;
-        Some((cookie.1, key))
+    pub fn ticket(&self, pass: Pass) -> String {
+        self.browsers.ticket(pass)
     }
 }
 

@@ -9,8 +9,12 @@ mod routes;
 mod terminal;
 mod websocket;
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::stream;
+use hyper::body::{Body, Frame};
 use warp::filters::BoxedFilter;
 use warp::http::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use warp::http::{HeaderMap, StatusCode};
@@ -18,6 +22,7 @@ use warp::{Filter, Rejection, Reply};
 
 use crate::collection::Collection;
 use crate::daemon::Daemon;
+use crate::doors::Pass;
 use crate::{Error, IdempotencyKey, Result};
 
 pub(crate) use connections::serve_connections;
@@ -67,7 +72,7 @@ pub fn service<C: Collection>(
         // Takes a ticket too, so it checks the credentials itself.
         .or(terminal::route(daemon, collection))
         .unify()
-        .or(credentials(daemon).and(closed))
+        .or(credentials(daemon).and(closed).map(while_allowed))
         .unify()
         .or(open)
         .unify();
@@ -131,7 +136,7 @@ fn address(daemon: &Arc<Daemon>) -> BoxedFilter<()> {
 }
 
 /// Refuses requests without the token or a browser's sign-in.
-fn credentials(daemon: &Arc<Daemon>) -> BoxedFilter<()> {
+fn credentials(daemon: &Arc<Daemon>) -> BoxedFilter<(Pass,)> {
     with(daemon)
         .and(warp::header::headers_cloned())
         .and_then(async |daemon: Arc<Daemon>, headers: HeaderMap| {
@@ -140,8 +145,32 @@ fn credentials(daemon: &Arc<Daemon>) -> BoxedFilter<()> {
                 .check_credentials(&headers, None)
                 .map_err(reject)
         })
-        .untuple_one()
         .boxed()
+}
+
+/// Ends an answer that goes on, such as one of events, when the browser that gets it is signed out.
+fn while_allowed(pass: Pass, reply: Response) -> Response {
+    let (parts, body) = reply.into_parts();
+    if !pass.is_of_browser() || body.size_hint().exact().is_some() {
+        return Response::from_parts(parts, body);
+    }
+    let frames = stream::unfold((body, pass), async |(mut body, pass)| {
+        let frame = tokio::select! {
+            frame = next_frame(&mut body) => frame?,
+            () = pass.withdrawn() => return None,
+        };
+        let data = frame.map(|frame| frame.into_data().unwrap_or_default());
+        Some((data, (body, pass)))
+    });
+    let mut reply = warp::reply::stream(frames).into_response();
+    (*reply.status_mut(), *reply.headers_mut()) = (parts.status, parts.headers);
+    reply
+}
+
+async fn next_frame<B: Body + Unpin>(
+    body: &mut B,
+) -> Option<std::result::Result<Frame<B::Data>, B::Error>> {
+    poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
 }
 
 fn reject(error: Error) -> Rejection {

@@ -107,26 +107,35 @@ fn login(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
     warp::path!("login")
         .and(warp::post())
         .and(with(daemon))
+        .and(warp::header::headers_cloned())
         .and(body())
-        .map(|daemon: Arc<Daemon>, login: Login| respond(sign_in(&daemon, &login)))
+        .then(
+            async |daemon: Arc<Daemon>, headers: HeaderMap, login: Login| {
+                let (token, code) = (login.token.as_deref(), login.code.as_deref());
+                let signed_in = async {
+                    let sign_in = daemon.doors.sign_in(&headers, token, code).await?;
+                    let mut reply = with_cookies(&sign_in.set_cookies)?;
+                    let key = header(sign_in.key.reveal())?;
+                    reply.headers_mut().insert(KEY_HEADER, key);
+                    Ok(reply)
+                };
+                respond(signed_in.await)
+            },
+        )
         .boxed()
 }
 
-fn sign_in(daemon: &Daemon, login: &Login) -> Result<Response> {
-    let sign_in = daemon
-        .doors
-        .sign_in(login.token.as_deref(), login.code.as_deref())?;
-    let header = |value: &str| {
-        HeaderValue::from_str(value).map_err(|error| Error::internal(error.to_string()))
-    };
+/// 204, and cookies.
+fn with_cookies(set_cookies: &[String]) -> Result<Response> {
     let mut reply = StatusCode::NO_CONTENT.into_response();
-    reply
-        .headers_mut()
-        .insert(SET_COOKIE, header(&sign_in.set_cookie)?);
-    reply
-        .headers_mut()
-        .insert(KEY_HEADER, header(sign_in.key.reveal())?);
+    for cookie in set_cookies {
+        reply.headers_mut().append(SET_COOKIE, header(cookie)?);
+    }
     Ok(reply)
+}
+
+fn header(value: &str) -> Result<HeaderValue> {
+    HeaderValue::from_str(value).map_err(|error| Error::internal(error.to_string()))
 }
 
 /// POST /logout
@@ -135,9 +144,9 @@ fn logout(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
         .and(warp::post())
         .and(with(daemon))
         .and(warp::header::headers_cloned())
-        .map(|daemon: Arc<Daemon>, headers: HeaderMap| {
-            daemon.doors.sign_out(&headers);
-            StatusCode::NO_CONTENT.into_response()
+        .then(async |daemon: Arc<Daemon>, headers: HeaderMap| {
+            let signed_out = daemon.doors.sign_out(&headers).await;
+            respond(signed_out.and_then(|cookies| with_cookies(&cookies)))
         })
         .boxed()
 }
@@ -173,12 +182,16 @@ fn ticket(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
     warp::path!("tickets")
         .and(warp::post())
         .and(with(daemon))
-        .map(|daemon: Arc<Daemon>| {
-            let ticket = daemon.doors.ticket();
-            created(&Ticket {
-                ticket,
-                expires_in: TICKET_LIFETIME.as_secs(),
-            })
+        .and(warp::header::headers_cloned())
+        .map(|daemon: Arc<Daemon>, headers: HeaderMap| {
+            // For no longer than the one who asks is let in.
+            let pass = daemon.doors.check_credentials(&headers, None);
+            respond(pass.map(|pass| {
+                created(&Ticket {
+                    ticket: daemon.doors.ticket(pass),
+                    expires_in: TICKET_LIFETIME.as_secs(),
+                })
+            }))
         })
         .boxed()
 }

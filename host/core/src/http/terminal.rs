@@ -24,7 +24,7 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderMap;
 
-use self::end::{DELETED, End, INTERNAL, PATIENCE, Sink, close_with};
+use self::end::{DELETED, End, INTERNAL, NOT_ALLOWED, PATIENCE, Sink, close_with};
 use self::inbox::Inbox;
 use self::input::{LAST_INPUT, receive};
 use self::output::{send, show};
@@ -32,6 +32,7 @@ use super::websocket::{Handshake, WebSocket, handshake};
 use super::{Response, respond, with};
 use crate::collection::Collection;
 use crate::daemon::Daemon;
+use crate::doors::Pass;
 use crate::in_place::run_in_place;
 use crate::session::{Run, Session, View, Viewer};
 use crate::{Error, ErrorKind, Result};
@@ -68,9 +69,9 @@ pub(super) fn route<C: Collection>(
                    handshake: Option<Handshake>| {
                 let upgraded = async {
                     let ticket = query.ticket.as_deref();
-                    daemon.doors.check_credentials(&headers, ticket)?;
+                    let pass = daemon.doors.check_credentials(&headers, ticket)?;
                     let run = collection.run(&id, query.session.as_deref()).await?;
-                    upgrade(daemon, run, query, handshake)
+                    upgrade(daemon, run, query, handshake, pass)
                 };
                 respond(upgraded.await)
             },
@@ -84,6 +85,7 @@ fn upgrade(
     run: Run,
     query: TerminalQuery,
     handshake: Option<Handshake>,
+    pass: Pass,
 ) -> Result<Response> {
     daemon
         .sessions
@@ -103,7 +105,7 @@ fn upgrade(
         .max_write_buffer_size(MAX_WRITE_BUFFER);
     Ok(handshake.agree(config, async move |socket| {
         match run {
-            Run::Here(session) => serve(socket, session, daemon, query).await,
+            Run::Here(session) => serve(socket, session, daemon, query, pass).await,
             Run::Kept(remains) => show(socket, *remains).await,
         }
         drop(open);
@@ -116,6 +118,7 @@ async fn serve(
     session: Arc<Session>,
     daemon: Arc<Daemon>,
     query: TerminalQuery,
+    pass: Pass,
 ) {
     let (sink, stream) = socket.split();
     let sink = Arc::new(Mutex::new(sink));
@@ -123,6 +126,7 @@ async fn serve(
     let end = tokio::select! {
         end = watched.catch_unwind() => end.unwrap_or(INTERNAL),
         end = closed_from_here(&session, &daemon) => end,
+        () = pass.withdrawn() => NOT_ALLOWED,
     };
     // Fails when the viewer has gone.
     let _ = timeout(PATIENCE, close_with(&mut *sink.lock().await, end)).await;

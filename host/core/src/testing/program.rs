@@ -1,12 +1,14 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 
 use super::server::collection;
 use super::{TestClient, eventually, libraries};
@@ -135,6 +137,34 @@ impl TestProgram {
             client: TestClient::new(address, token, collection(service), work_dir),
             program,
         }
+    }
+
+    /// Starts it on a port of its own, which it has again after a restart, up to its first answer.
+    pub async fn start_at(mut self, port: u16) -> RunningProgram {
+        self.command.env("AGENTD_PORT", port.to_string());
+        let state_dir = self.state_dir();
+        let (service, work_dir) = (self.service, self.file("work"));
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let program = self.spawn();
+        eventually("the service serves", async || {
+            TcpStream::connect(address).await.ok()
+        })
+        .await;
+        let token = fs::read_to_string(state_dir.join("token")).unwrap();
+        RunningProgram {
+            client: TestClient::new(address, token, collection(service), work_dir),
+            program,
+        }
+    }
+
+    /// The same with the directories of one that has ended.
+    pub async fn start_at_after(mut self, port: u16, ended: RunningProgram) -> RunningProgram {
+        self.directory = ended.program.directory;
+        let state_dir = self.state_dir();
+        self.command
+            .env("HOME", self.directory.path())
+            .env("AGENTD_STATE_DIR", state_dir);
+        self.start_at(port).await
     }
 
     /// Starts it, and does not wait until it serves.
