@@ -95,3 +95,14 @@ test('signing out ends it', async () => {
   await page.getByRole('heading', { name: 'Sign in' }).waitFor();
   await page.context().close();
 });
+
+test('signing out in one tab ends another one, too', async () => {
+  const page = await signedIn(browser);
+  const other = await page.context().newPage();
+  await other.goto(`${URL_BASE}/`);
+  await other.getByRole('heading', { name: 'Agents', exact: true }).waitFor();
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await other.getByRole('heading', { name: 'Sign in' }).waitFor();
+  expect(await page.context().cookies()).toEqual([]);
+  await page.context().close();
+});
