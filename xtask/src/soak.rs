@@ -12,7 +12,7 @@ pub struct Options {
     /// How long in all
     #[arg(long, value_name = "N", default_value_t = 5.0)]
     minutes: f64,
-    /// Only this backend: pty, tmux or docker; else each has its share of the time
+    /// Only this backend: pty, tmux or docker; else all at the same time
     #[arg(long, value_name = "B")]
     backend: Option<String>,
     /// Decides what is done in which order; a new one each time unless it is set

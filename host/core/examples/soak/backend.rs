@@ -3,11 +3,15 @@ use std::fmt;
 use agentd_host::testing::{RunningProgram, TestBackend, TestProgram, libraries};
 use clap::ValueEnum;
 
-/// After so long without use a screen is put away.
-const SCREEN_IDLE_MS: &str = "700";
-
-/// Agents and sessions are brought together so often, in seconds.
-const RECONCILE_INTERVAL_SECS: &str = "10";
+/// What a service does after a while is done many times within a soak.
+const SOON: &[(&str, &str)] = &[
+    ("AGENTD_SCREEN_IDLE_MS", "700"),
+    ("AGENTD_HEADER_TIMEOUT_MS", "3000"),
+    ("AGENTD_RECONCILE_INTERVAL_SECS", "10"),
+    ("AGENTD_UNOWNED_GRACE_SECS", "5"),
+    ("AGENTD_RESTART_BACKOFF_MS", "200"),
+    ("AGENTD_RESTART_RESET_MS", "5000"),
+];
 
 /// A backend that can be soaked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -19,6 +23,15 @@ pub enum BackendName {
 
 impl BackendName {
     pub const ALL: &[BackendName] = &[Self::Pty, Self::Tmux, Self::Docker];
+
+    /// So many agents stay while visitors come and go.
+    pub fn staying(self) -> usize {
+        match self {
+            BackendName::Pty => 200,
+            BackendName::Tmux => 60,
+            BackendName::Docker => 12,
+        }
+    }
 }
 
 impl fmt::Display for BackendName {
@@ -36,6 +49,7 @@ pub struct Backend {
     // Ended before its tool is.
     pub service: RunningProgram,
     pub tool: TestBackend,
+    pub name: BackendName,
 }
 
 impl Backend {
@@ -50,12 +64,16 @@ impl Backend {
             BackendName::Tmux => TestBackend::tmux()?,
             BackendName::Docker => TestBackend::docker()?,
         };
-        let program = TestProgram::new("agentd-orchestrator", executable)
-            .env("AGENTD_SCREEN_IDLE_MS", SCREEN_IDLE_MS)
-            .env("AGENTD_RECONCILE_INTERVAL_SECS", RECONCILE_INTERVAL_SECS)
-            .env("LANG", "C.UTF-8");
+        let mut program = TestProgram::new("agentd-orchestrator", executable);
+        for (name, value) in SOON.iter().chain(&[("LANG", "C.UTF-8")]) {
+            program = program.env(name, value);
+        }
         let service = tool.configure(program).start();
         tool.give(service.work_dir());
-        Ok(Backend { service, tool })
+        Ok(Backend {
+            service,
+            tool,
+            name,
+        })
     }
 }

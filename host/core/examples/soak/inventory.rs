@@ -14,6 +14,10 @@ pub const MARK: &str = "SOAK_MARK";
 /// So much more memory is not a leak, but what an allocator keeps, in KiB.
 const MEMORY_SLACK: u64 = 16 * 1024;
 
+/// Threads that stay once they are there, of which there are as many as ever were busy at a time, but
+/// never more than this (`host/process/src/terminal/spawner.rs`).
+const POOL: (&str, u64) = ("thread `agentd-spawn`", 64);
+
 /// Things, each by its kind and name, and how many there are.
 pub struct Inventory {
     things: BTreeMap<String, u64>,
@@ -103,7 +107,8 @@ impl Inventory {
     pub fn more_than(&self, before: &Inventory) -> Vec<String> {
         let more = self.things.iter().filter_map(|(thing, now)| {
             let then = before.things.get(thing).copied().unwrap_or(0);
-            (*now > then).then(|| format!("left: {thing}: {then} before, {now} now"))
+            let is_pool = thing == POOL.0 && *now <= POOL.1;
+            (*now > then && !is_pool).then(|| format!("left: {thing}: {then} before, {now} now"))
         });
         more.collect()
     }

@@ -20,8 +20,8 @@ pub const LIVES: &[&str] = &[
     "delete-drop",
 ];
 
-/// So many agents are kept at a time.
-const KEPT: usize = 24;
+/// So many agents are kept at a time beside those that stay.
+const KEPT: usize = 10;
 
 /// A request is given up after so long, at most, in milliseconds.
 const GIVEN_UP: u64 = 300;
@@ -75,7 +75,7 @@ impl Visitor {
         let enough = {
             let mut agents = self.agents.lock().unwrap();
             agents.push(id.clone());
-            (agents.len() > KEPT).then(|| agents.remove(0))
+            (agents.len() > self.staying + KEPT).then(|| agents.remove(0))
         };
         if let Some(oldest) = enough {
             let deleted = self.client.delete(&format!("/agents/{oldest}")).await;
@@ -112,11 +112,14 @@ impl Visitor {
 
     fn new_agent(&mut self, command: Vec<String>) -> serde_json::Value {
         self.made += 1;
+        let restart = *self.random.choose(&["never", "never", "on-failure"]);
         json!({
             "name": format!("soak-{}-{}", self.number, self.made),
             "working_dir": self.client.work_dir(),
             "command": command,
             "env": {MARK: self.mark},
+            "restart": restart,
+            "max_restarts": 3,
         })
     }
 

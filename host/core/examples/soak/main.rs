@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use clap::Parser;
+use futures_util::future::join_all;
 
 use crate::backend::{Backend, BackendName};
 use crate::soak::Soak;
@@ -30,7 +31,7 @@ struct CommandLine {
     /// How long in all
     #[arg(long, default_value_t = 5.0)]
     minutes: f64,
-    /// Only this backend; else each has its share of the time
+    /// Only this backend; else all at the same time
     #[arg(long, value_enum)]
     backend: Option<BackendName>,
     /// Decides what is done in which order; another one each time when it is not set
@@ -48,29 +49,35 @@ fn main() -> ExitCode {
         Some(backend) => vec![backend],
         None => BackendName::ALL.to_vec(),
     };
-    let share = Duration::from_secs_f64(60.0 * command_line.minutes / backends.len() as f64);
-    println!("seed {seed}, {} s for each backend", share.as_secs());
+    let time = Duration::from_secs_f64(60.0 * command_line.minutes);
+    println!(
+        "seed {seed}, {} s, the backends at the same time",
+        time.as_secs()
+    );
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut failed = false;
+    let mut soaks = Vec::new();
     for name in backends {
-        let backend = match Backend::start(name) {
-            Ok(backend) => backend,
+        match Backend::start(name) {
+            Ok(backend) => soaks.push((backend, Tally::new(&command_line.only))),
             Err(missing) => {
                 println!("{name}: left out, as {missing}");
                 failed |= std::env::var("CI").is_ok_and(|ci| ci == "true");
-                continue;
             }
-        };
-        let tally = Tally::new(&command_line.only);
-        let left = runtime.block_on(Soak::new(backend, seed, &tally).run(share));
+        }
+    }
+    let soaks = soaks.into_iter().map(async |(backend, tally)| {
+        let name = backend.name;
+        let left = Soak::new(backend, seed, &tally).run(time).await;
         println!("{name}: {} operations: {tally}", tally.count());
         for line in left.iter().chain(&tally.failures()) {
             println!("{name}: {line}");
         }
         let faults = left.len() + tally.failures().len();
         println!("{name}: {} left behind, {faults} faults", left.len());
-        failed |= faults > 0;
-    }
+        faults > 0
+    });
+    failed |= runtime.block_on(join_all(soaks)).contains(&true);
     match failed {
         false => ExitCode::SUCCESS,
         true => {

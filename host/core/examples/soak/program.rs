@@ -33,9 +33,12 @@ pub fn any(random: &mut Random) -> Vec<String> {
     script(chosen)
 }
 
-/// An agent that stays: every second one quiet.
+/// An agent that stays. The first ones do something of everything, the many others wait for what comes.
 pub fn that_stays(number: usize) -> Vec<String> {
-    script(SCRIPTS[number % 7])
+    match number {
+        0..14 => script(SCRIPTS[number % 7]),
+        _ => script(SCRIPTS[number % 2]),
+    }
 }
 
 fn script(script: &str) -> Vec<String> {

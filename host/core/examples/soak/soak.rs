@@ -1,7 +1,9 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agentd_host::testing::{Answer, TestClient};
+use futures_util::future::join_all;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -16,19 +18,25 @@ use agentd_host::testing::Random;
 /// What went wrong, without what is different each time, so that it can be counted.
 pub type Result<T = ()> = std::result::Result<T, String>;
 
-/// Agents that stay while visitors come and go.
-const STAYING: usize = 14;
+/// Agents that run when the service is ended.
+const AT_THE_END: usize = 14;
 
 /// Who does something at the same time.
 const VISITORS: u64 = 8;
 
+/// Who starts agents at the same time.
+const HOSTS: u64 = 4;
+
 /// No operation takes so long, however busy the machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What was used has so long to be given back. Longer than every timer: tokio's threads for
-/// blocking work last 10 s.
+/// What was used has so long to be given back.
 const SETTLING: Duration = Duration::from_secs(60);
-const IDLE: Duration = Duration::from_secs(12);
+
+/// Nothing is done for so long, three times: longer than every timer of the service, of which some
+/// last 30 s. A short soak waits for those of tokio's threads for blocking work, which last 10 s.
+const IDLE: Duration = Duration::from_secs(33);
+const SHORT_IDLE: Duration = Duration::from_secs(12);
 
 /// One who does one thing after the other.
 pub struct Visitor {
@@ -38,6 +46,7 @@ pub struct Visitor {
     pub mark: String,
     pub number: u64,
     pub made: u64,
+    pub staying: usize,
 }
 
 impl Visitor {
@@ -89,38 +98,52 @@ impl<'a> Soak<'a> {
     /// Everything, for about so long; what was left behind.
     pub async fn run(self, time: Duration) -> Vec<String> {
         let everything = [LIVES, VISITS].concat();
+        let idle = (time / 9).clamp(SHORT_IDLE, IDLE);
+        let time = time.saturating_sub(3 * idle).max(time / 4);
         // What is made once stays: threads, connections, a tmux server.
         self.busy(&everything, time / 8, 0).await;
         self.delete_all().await;
-        sleep(IDLE).await;
+        sleep(idle).await;
         let begin = self.inventory();
         let mut left = begin.agents("after the first");
 
-        left.extend(self.visited(time * 3 / 8).await);
+        left.extend(self.visited(time * 3 / 8, idle).await);
         self.busy(&everything, time / 2, 2).await;
         self.delete_all().await;
         left.extend(self.settled(&begin).await);
         // Nor does a timer bring anything back.
-        sleep(IDLE).await;
+        sleep(idle).await;
         let end = self.inventory();
         left.extend(end.more_than(&begin));
         left.extend(end.grown(&begin));
         println!(
-            "memory of the service: {} KiB before, {} after",
-            begin.memory, end.memory
+            "{}: memory of the service: {} KiB before, {} after",
+            self.backend.name, begin.memory, end.memory
         );
         left.extend(self.stopped().await);
         left
     }
 
     /// Agents that stay are visited: when all visitors have left, it is as before they came.
-    async fn visited(&self, time: Duration) -> Vec<String> {
-        self.host(1, program::that_stays).await;
-        sleep(IDLE).await;
+    async fn visited(&self, time: Duration, idle: Duration) -> Vec<String> {
+        let begun = Instant::now();
+        let staying = self.backend.name.staying();
+        self.host(1, staying, program::that_stays).await;
+        let begin = begun.elapsed();
+        sleep(idle).await;
         let before = self.inventory();
-        self.busy(VISITS, time, 1).await;
+        self.busy(VISITS, time.saturating_sub(begin), 1).await;
         let mut left = self.settled(&before).await;
-        for agent in self.listed().await {
+        let listed = self.listed().await;
+        println!(
+            "{}: {} agents stayed while visitors came and went",
+            self.backend.name,
+            listed.len()
+        );
+        if listed.len() != staying {
+            left.push(format!("left: {} agents of {staying}", listed.len()));
+        }
+        for agent in listed {
             if agent["session"]["viewers"] != 0 {
                 left.push(format!("left: a viewer of {}", agent["name"]));
             }
@@ -152,14 +175,25 @@ impl<'a> Soak<'a> {
         }
     }
 
-    /// Starts some agents.
-    async fn host(&self, phase: u64, mut program: impl FnMut(usize) -> Vec<String>) {
-        let mut host = self.visitor(VISITORS, phase);
-        for number in 0..STAYING {
-            if let Err(error) = host.create(program(number)).await {
-                self.tally.failed(format!("create: {error}"));
+    /// Starts agents, some at a time.
+    async fn host(&self, phase: u64, count: usize, program: impl Fn(usize) -> Vec<String>) {
+        let next = AtomicUsize::new(0);
+        let hosts = (0..HOSTS).map(|host| {
+            let mut host = self.visitor(VISITORS + host, phase);
+            let (next, program) = (&next, &program);
+            async move {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return;
+                    }
+                    if let Err(error) = host.create(program(number)).await {
+                        self.tally.failed(format!("create: {error}"));
+                    }
+                }
             }
-        }
+        });
+        join_all(hosts).await;
     }
 
     /// Visitors do what `operations` says, all at once, for so long.
@@ -204,7 +238,7 @@ impl<'a> Soak<'a> {
                 }
             }
         });
-        futures_util::future::join_all(visitors).await;
+        join_all(visitors).await;
     }
 
     /// Deletes whatever is listed.
@@ -229,13 +263,21 @@ impl<'a> Soak<'a> {
                         .failed(format!("delete at the end: {}", answer.body));
                 }
             });
-            futures_util::future::join_all(deletions).await;
+            join_all(deletions).await;
         }
     }
 
     async fn listed(&self) -> Vec<serde_json::Value> {
-        let list = self.backend.service.get("/agents?limit=200").await;
-        list.expect(200).json()["items"].as_array().unwrap().clone()
+        let mut items = Vec::new();
+        loop {
+            let path = format!("/agents?limit=200&offset={}", items.len());
+            let list = self.backend.service.get(&path).await.expect(200).json();
+            let page = list["items"].as_array().unwrap();
+            items.extend_from_slice(page);
+            if page.len() < 200 {
+                return items;
+            }
+        }
     }
 
     /// Waits until there is no more than before; what there still is after a while.
@@ -253,8 +295,9 @@ impl<'a> Soak<'a> {
     /// Ends the service while agents of all kinds run; what it leaves, and what it reported as an
     /// error while it ran.
     async fn stopped(mut self) -> Vec<String> {
-        let mut random = Random::new(self.seed, VISITORS);
-        self.host(3, |_| program::any(&mut random)).await;
+        let seed = self.seed;
+        let any = |number| program::any(&mut Random::new(seed, number as u64));
+        self.host(3, AT_THE_END, any).await;
         self.backend.service.signal(Signal::TERM);
         let status = self.backend.service.ended().await;
         let mut left = Vec::new();
@@ -287,6 +330,7 @@ impl<'a> Soak<'a> {
             mark: self.mark.clone(),
             number,
             made: 0,
+            staying: self.backend.name.staying(),
         }
     }
 }
