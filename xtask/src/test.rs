@@ -198,14 +198,9 @@ fn rust(filter: &[String]) -> Vec<Command> {
 const DOCKER: &str = "agentd-backend-docker::docker";
 
 fn browser() -> Command {
-    let mut command = cargo(&[
-        "test",
-        "--workspace",
-        "--test",
-        "browser",
-        "--",
-        "--test-threads=1",
-    ]);
+    // One for each backend; those that would disturb each other wait.
+    let threads = "--test-threads=3";
+    let mut command = cargo(&["test", "--workspace", "--test", "browser", "--", threads]);
     command.env(BUILT, "1");
     command
 }

@@ -120,7 +120,8 @@ pub struct Config {
     )]
     pub screen_idle_ms: u64,
 
-    /// How long a connection may wait for the head of a request, in milliseconds
+    /// How long a connection may wait for the head of a request, and then for its body, in
+    /// milliseconds
     #[arg(
         long,
         env = "AGENTD_HEADER_TIMEOUT_MS",

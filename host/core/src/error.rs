@@ -36,6 +36,8 @@ pub enum ErrorKind {
     NotFound,
     /// The path exists, the method does not.
     MethodNotAllowed,
+    /// The request did not come as a whole in time.
+    Timeout,
     /// It contradicts what is there, or what the backend can do.
     Conflict,
     /// The body is too large.

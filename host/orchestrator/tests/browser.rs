@@ -4,25 +4,33 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+use std::io::{Write, stdout};
 use std::path::Path;
 use std::process::Command;
+use std::sync::{PoisonError, RwLock};
 
 use agentd_host::testing::{TestBackend, TestProgram, leave_out};
 
 const UI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ui");
 
+/// Held by whoever measures, and by the others together: they wait more than they work.
+static QUIET: RwLock<()> = RwLock::new(());
+
 #[test]
 fn pty() {
+    let _quiet = QUIET.write().unwrap_or_else(PoisonError::into_inner);
     run(|| Ok(TestBackend::pty()));
 }
 
 #[test]
 fn tmux() {
+    let _busy = QUIET.read().unwrap_or_else(PoisonError::into_inner);
     run(TestBackend::tmux);
 }
 
 #[test]
 fn docker() {
+    let _busy = QUIET.read().unwrap_or_else(PoisonError::into_inner);
     run(TestBackend::docker);
 }
 
@@ -46,13 +54,19 @@ fn run(start: impl FnOnce() -> Result<TestBackend, String>) {
     let directory = tempfile::tempdir().unwrap();
     backend.give(directory.path());
     let service = backend.configure(program).start();
-    let status = Command::new("npm")
+    let output = Command::new("npm")
         .args(["run", "e2e"])
         .current_dir(UI)
         .env("AGENTD_E2E_URL", format!("http://{}", service.address))
         .env("AGENTD_E2E_TOKEN", &service.token)
         .env("AGENTD_E2E_DIRECTORY", directory.path())
-        .status()
+        .output()
         .unwrap();
+    // As a whole, since others may run; not captured, since it has what was measured.
+    let mut shown = stdout().lock();
+    shown.write_all(&output.stdout).unwrap();
+    shown.write_all(&output.stderr).unwrap();
+    drop(shown);
+    let status = output.status;
     assert!(status.success(), "{status}\n{}", service.log());
 }

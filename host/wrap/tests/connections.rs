@@ -82,6 +82,46 @@ async fn a_connection_without_a_request_is_closed() {
 }
 
 #[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let daemon = program().env("AGENTD_HEADER_TIMEOUT_MS", "300").start();
+    let head = |path: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\n\
+             Content-Type: application/json\r\n",
+            daemon.address,
+            daemon.bearer()
+        )
+    };
+    let length = "Content-Length: 100\r\n\r\n{\"name\"";
+    // The last one reads no body.
+    for (path, status) in [("/login", "408"), ("/sessions", "408"), ("/nowhere", "404")] {
+        let mut stream = TcpStream::connect(daemon.address).await.unwrap();
+        let request = [&head(path), length].concat();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let closed = stream.read_to_string(&mut answer);
+        let closed = tokio::time::timeout(Duration::from_secs(30), closed).await;
+        closed.expect("still open").unwrap();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{answer}"
+        );
+    }
+    // In pieces, and in time.
+    let body = r#"{"token":"wrong"}"#;
+    let mut stream = TcpStream::connect(daemon.address).await.unwrap();
+    let request = format!("{}Content-Length: {}\r\n\r\n", head("/login"), body.len());
+    for part in [&request, &body[..5], &body[5..]] {
+        stream.write_all(part.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert_quiet(&daemon);
+}
+
+#[tokio::test]
 async fn malformed_requests_are_not_errors_of_the_service() {
     let daemon = program().start();
     daemon.raw(b"GET /health HTTP/1.0\r\n\r\n").await;

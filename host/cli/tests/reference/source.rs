@@ -38,6 +38,7 @@ pub fn codes() -> Vec<(String, Option<u16>)> {
         ("ErrorKind::Conflict,", 409),
         ("&Capability::Terminal,", 409),
         ("&Capability::Interactive,", 409),
+        ("ErrorKind::Timeout,", 408),
         ("ErrorKind::TooLarge,", 413),
         ("ErrorKind::Refused,", 422),
         ("ErrorKind::Internal,", 500),

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 /// What a service does after a while is done many times within a soak.
 const SOON: &[(&str, &str)] = &[
     ("AGENTD_SCREEN_IDLE_MS", "700"),
-    ("AGENTD_HEADER_TIMEOUT_MS", "3000"),
+    ("AGENTD_HEADER_TIMEOUT_MS", "10000"),
     ("AGENTD_RECONCILE_INTERVAL_SECS", "10"),
     ("AGENTD_UNOWNED_GRACE_SECS", "5"),
     ("AGENTD_RESTART_BACKOFF_MS", "200"),

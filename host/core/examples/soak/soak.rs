@@ -38,6 +38,9 @@ const SETTLING: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(33);
 const SHORT_IDLE: Duration = Duration::from_secs(12);
 
+/// Something is done for so long at least, however little time there is.
+const SHORTEST: Duration = Duration::from_secs(2);
+
 /// One who does one thing after the other.
 pub struct Visitor {
     pub client: TestClient,
@@ -99,16 +102,22 @@ impl<'a> Soak<'a> {
     pub async fn run(self, time: Duration) -> Vec<String> {
         let everything = [LIVES, VISITS].concat();
         let idle = (time / 9).clamp(SHORT_IDLE, IDLE);
-        let time = time.saturating_sub(3 * idle).max(time / 4);
+        let end = Instant::now() + time;
+        // What is left for a phase, while others need so much.
+        let left_but = |others: Duration| {
+            let left = end.saturating_duration_since(Instant::now() + others);
+            left.max(SHORTEST)
+        };
         // What is made once stays: threads, connections, a tmux server.
-        self.busy(&everything, time / 8, 0).await;
+        self.busy(&everything, left_but(4 * idle) / 8, 0).await;
         self.delete_all().await;
         sleep(idle).await;
         let begin = self.inventory();
         let mut left = begin.agents("after the first");
 
-        left.extend(self.visited(time * 3 / 8, idle).await);
-        self.busy(&everything, time / 2, 2).await;
+        let time = left_but(3 * idle) / 2;
+        left.extend(self.visited(time, idle).await);
+        self.busy(&everything, left_but(2 * idle), 2).await;
         self.delete_all().await;
         left.extend(self.settled(&begin).await);
         // Nor does a timer bring anything back.
@@ -126,13 +135,13 @@ impl<'a> Soak<'a> {
 
     /// Agents that stay are visited: when all visitors have left, it is as before they came.
     async fn visited(&self, time: Duration, idle: Duration) -> Vec<String> {
-        let begun = Instant::now();
+        let end = Instant::now() + time + idle;
         let staying = self.backend.name.staying();
         self.host(1, staying, program::that_stays).await;
-        let begin = begun.elapsed();
         sleep(idle).await;
         let before = self.inventory();
-        self.busy(VISITS, time.saturating_sub(begin), 1).await;
+        let left = end.saturating_duration_since(Instant::now());
+        self.busy(VISITS, left.max(SHORTEST), 1).await;
         let mut left = self.settled(&before).await;
         let listed = self.listed().await;
         println!(

@@ -12,28 +12,30 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use warp::filters::BoxedFilter;
 
-use super::Response;
+use super::timely::{Late, Timely};
 use super::websocket::keep_connection;
+use super::{Response, problem};
+use crate::{Error, ErrorKind};
 
 /// How long to wait before the next accept(2) when one failed, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Serves every connection to `listener` until `stopped` is true, and returns once the open ones
 /// have ended. A connection is closed when the head of its next request, or of its first, has not
-/// come for `header_timeout`.
+/// come for `patience`, and a request is refused whose body has not come so long after its head.
 ///
 /// An error of a connection is the client's: it went away, or what it sent is not HTTP. So it is
 /// logged as `debug`; warp's own server logs it as an error.
 pub async fn serve_connections(
     listener: TcpListener,
     routes: BoxedFilter<(Response,)>,
-    header_timeout: Duration,
+    patience: Duration,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut builder = Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout);
+        .header_read_timeout(patience);
     let (open, mut closed) = mpsc::channel::<Infallible>(1);
     loop {
         let stream = tokio::select! {
@@ -44,7 +46,15 @@ pub async fn serve_connections(
         let routes = TowerToHyperService::new(warp::service(routes.clone()));
         let service = service_fn(move |mut request| {
             keep_connection(&mut request);
-            routes.call(request)
+            let late = Late::default();
+            let answer = routes.call(request.map(|body| Timely::new(body, patience, late.clone())));
+            async move {
+                let answer = answer.await;
+                match late.get() {
+                    true => Ok(problem::reply(&overdue(patience))),
+                    false => answer,
+                }
+            }
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let connection = connection.with_upgrades();
@@ -69,6 +79,11 @@ pub async fn serve_connections(
     drop(open);
     // Nothing is ever sent: this waits until all connections have dropped their end.
     closed.recv().await;
+}
+
+fn overdue(patience: Duration) -> Error {
+    let message = format!("the request's body has not come within {patience:?}");
+    Error::new(ErrorKind::Timeout, "timeout", message)
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {

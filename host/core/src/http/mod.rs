@@ -7,6 +7,7 @@ mod logs;
 pub mod problem;
 mod routes;
 mod terminal;
+mod timely;
 mod websocket;
 
 use std::future::poll_fn;

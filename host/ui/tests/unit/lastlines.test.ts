@@ -59,12 +59,22 @@ test('no request is made where the lines come with the events', async () => {
   expect(lastLines.value.has('a')).toBe(false);
 });
 
-test('without a terminal the last line is requested now and then, until the agent has ended', async () => {
-  const { lastLines } = await ask(['logs'], [agent('a', 'running'), agent('b', 'exited')]);
+test('without a terminal the last line is requested, often at first, until the agent has ended', async () => {
+  const a = agent('a', 'running');
+  const { lastLines } = await ask(['logs'], [a, agent('b', 'exited')]);
   expect(lastLines.value.get('a')).toBe('of a');
   expect(asked).toEqual(['a', 'b']);
-  await vi.advanceTimersByTimeAsync(10_000);
+  await vi.advanceTimersByTimeAsync(500);
   expect(asked).toEqual(['a', 'b', 'a']);
+  await vi.advanceTimersByTimeAsync(30_000);
+  const before = asked.length;
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(asked.length).toBe(before + 6);
+  a.session!.state = 'exited';
+  await vi.advanceTimersByTimeAsync(500);
+  expect(asked.length, 'its last line is read once it has ended').toBe(before + 7);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(asked.length).toBe(before + 7);
 });
 
 test('no request is made while the page is hidden', async () => {

@@ -7,12 +7,23 @@ import type { Agent } from './wire.ts';
 /** The newest line of each agent's output, by agent id, for the list. */
 export const lastLines = signal<ReadonlyMap<string, string>>(new Map());
 
-const EVERY_MS = 10_000;
+/** Who is due is looked at so often, which asks nobody anything. */
+const STEP_MS = 500;
+/** A session is asked again so soon after it began, then after twice as long each time, up to the last of these. */
+const FIRST_MS = 500;
+const LAST_MS = 10_000;
 /** A few questions at a time, so that a long list does not burden the service. */
 const AT_ONCE = 3;
 
-/** The session that an agent's last line was read from, once it has ended: such a line stays. */
-const settled = new Map<string, string>();
+/** When an agent is asked next. */
+interface Turn {
+  /** What the agent ran and whether it had ended: with another one it begins anew. */
+  session: string;
+  pause: number;
+  due: number;
+}
+
+const turns = new Map<string, Turn>();
 
 /** Show the last of these lines with something on it. */
 export function showLastLine(id: string, lines: string[]): void {
@@ -22,7 +33,7 @@ export function showLastLine(id: string, lines: string[]): void {
 }
 
 export function forgetLastLine(id: string): void {
-  settled.delete(id);
+  turns.delete(id);
   if (!lastLines.value.has(id)) return;
   const next = new Map(lastLines.value);
   next.delete(id);
@@ -44,7 +55,7 @@ export async function askForLastLines(agents: () => Agent[], stop: AbortSignal):
 function untilDue(stop: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const before = info.value;
-    const timer = setTimeout(done, EVERY_MS);
+    const timer = setTimeout(done, STEP_MS);
     const unsubscribe = info.subscribe((value) => {
       if (value !== before) done();
     });
@@ -64,16 +75,28 @@ function untilDue(stop: AbortSignal): Promise<void> {
 }
 
 async function ask(agents: Agent[], stop: AbortSignal): Promise<void> {
-  const due = agents.filter((agent) => agent.session && settled.get(agent.id) !== agent.session.created_at);
+  const due = agents.filter(isDue);
   const workers = Array.from({ length: AT_ONCE }, async () => {
     for (let agent = due.shift(); agent && !stop.aborted; agent = due.shift()) {
       const lines = await read(agent.id, stop);
-      if (lines === null) continue;
-      showLastLine(agent.id, lines);
-      if (agent.session?.state === 'exited') settled.set(agent.id, agent.session.created_at);
+      if (lines !== null) showLastLine(agent.id, lines);
+      const turn = turns.get(agent.id);
+      if (!turn) continue;
+      // The last line of a session that has ended stays.
+      turn.due = agent.session?.state === 'exited' && lines !== null ? Infinity : Date.now() + turn.pause;
+      turn.pause = Math.min(2 * turn.pause, LAST_MS);
     }
   });
   await Promise.all(workers);
+}
+
+function isDue({ id, session }: Agent): boolean {
+  if (!session) return false;
+  const now = `${session.created_at} ${session.state}`;
+  const turn = turns.get(id);
+  if (turn?.session === now) return Date.now() >= turn.due;
+  turns.set(id, { session: now, pause: FIRST_MS, due: 0 });
+  return true;
 }
 
 /** The last lines, or null when there is no answer. */
