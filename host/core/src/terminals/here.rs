@@ -1,33 +1,38 @@
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use agentd_keeper::{Keep, Keeper, Place, Running, Terms};
 use agentd_plugin_api::host::{Call, RunningProgram, TerminalServices};
 use agentd_plugin_api::{Result, Size};
-use agentd_process::terminal::{Program, Reaper, Running, Terminals};
+use agentd_process::terminal::{Program, Reaper};
 
+use super::keepers::{has_ended, readers};
 use super::reports::Reports;
 use super::size;
 use crate::children::Children;
 
+/// Only what nobody has taken yet has to be held.
+const TERMS: Terms = Terms {
+    keep: Keep::Block,
+    capacity: 128 * 1024,
+    checkpoints: false,
+};
+
 /// Runs a program on a terminal of this process, which ends with it.
 pub async fn run(program: Program, reports: Arc<Reports>) -> Result<RunningProgram> {
-    let running = terminals()?.run(program, reports).await?;
+    let running = keeper()?.run(program, "", TERMS, reports).await?;
     Ok(Arc::new(Lent(Arc::new(running))))
 }
 
-/// The process's only ones, started when they are first asked for.
-fn terminals() -> Result<&'static Terminals> {
-    static TERMINALS: OnceLock<Terminals> = OnceLock::new();
-    static STARTING: Mutex<()> = Mutex::new(());
-    let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-    if TERMINALS.get().is_none() {
-        let started = Terminals::start(Arc::new(Parent))?;
-        // Nobody else sets it meanwhile.
-        let _ = TERMINALS.set(started);
+/// The process's only one on a thread, started when it is first asked for.
+fn keeper() -> Result<Keeper> {
+    static KEEPER: Mutex<Option<Keeper>> = Mutex::new(None);
+    let mut keeper = KEEPER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(keeper) = keeper.as_ref().filter(|keeper| !has_ended(keeper)) {
+        return Ok(keeper.clone());
     }
-    TERMINALS
-        .get()
-        .ok_or_else(|| agentd_plugin_api::Error::internal("the terminals were not started"))
+    let launched = Keeper::launch(&Place::Thread(Arc::new(Parent)), readers()?)?;
+    Ok(keeper.insert(launched).clone())
 }
 
 struct Parent;

@@ -127,12 +127,12 @@ impl Keepers {
     }
 }
 
-fn has_ended(keeper: &Keeper) -> bool {
+pub fn has_ended(keeper: &Keeper) -> bool {
     keeper.closed().now_or_never().is_some()
 }
 
 /// The process's only ones, started when they are first needed.
-fn readers() -> Result<&'static Arc<Readers>> {
+pub fn readers() -> Result<&'static Arc<Readers>> {
     static READERS: OnceLock<Arc<Readers>> = OnceLock::new();
     static STARTING: Mutex<()> = Mutex::new(());
     let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);

@@ -154,7 +154,7 @@ impl Keeper {
             .runtime()
             .spawn(start_and_follow(link, start, terms, sink, give));
         let lost = || Error::internal("nobody answers for the start of a program any more");
-        result.await.map_err(|_| lost())?
+        result.await.map_err(|_| lost())??.take()
     }
 
     /// Everything that it keeps, programs that have ended included.
@@ -248,7 +248,7 @@ async fn start_and_follow(
     start: Start,
     terms: Terms,
     sink: Arc<dyn Sink>,
-    give: oneshot::Sender<Result<Running>>,
+    give: oneshot::Sender<Result<Given>>,
 ) {
     let listed = |index, pid| Listed {
         index,
@@ -300,12 +300,28 @@ async fn start_and_follow(
             started.await
         }
     };
-    let unwanted = match give {
-        Some(give) => give.send(result).err(),
-        None => Some(result),
-    };
-    if let Some(Ok(running)) = unwanted {
-        Arc::new(running).abandon();
+    let result = result.map(|running| Given(Some(running)));
+    if let Some(give) = give {
+        // Undone by `Given` where nobody takes it.
+        let _ = give.send(result);
+    }
+}
+
+/// What was started, on its way to whoever wanted it. Ended unless it is taken.
+struct Given(Option<Running>);
+
+impl Given {
+    fn take(mut self) -> Result<Running> {
+        let taken = self.0.take();
+        taken.ok_or_else(|| Error::internal("nothing was started"))
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        if let Some(running) = self.0.take() {
+            Arc::new(running).abandon();
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod session;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -428,12 +429,16 @@ impl Keeper {
         let index = self.last;
         let reaper = self.parts.reaper.clone();
         let (done, bells) = (self.started.0.clone(), self.bells.clone());
-        self.spawner.push(Box::new(move || {
+        self.spawner.run(Box::new(move || {
+            let start = || Session::start(index, start, keep, capacity, &*reaper);
+            // Whoever waits for it has to be notified in any case.
+            let result = catch_unwind(AssertUnwindSafe(start))
+                .unwrap_or_else(|_| Err(Error::internal("the start of a program panicked")));
             let started = Started {
                 connection,
                 verb,
                 number,
-                result: Session::start(index, start, keep, capacity, &*reaper),
+                result,
             };
             // The keeper does not end before it has this.
             let _ = done.send(started);

@@ -1,5 +1,6 @@
 //! One daemon: start, input, output, size, end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentd_keeper::{Keep, Terms};
@@ -95,20 +96,24 @@ async fn a_flood_is_complete() {
 
 #[tokio::test]
 async fn a_start_that_is_given_up_leaves_nothing() {
-    let daemon = Daemon::with_process();
-    for tenths in [0, 1, 2, 5, 10, 20, 30, 50, 100] {
-        let stubborn = program("trap '' HUP TERM; setsid sleep 1000 & exec sleep 1000");
-        let start = daemon.keeper.run(stubborn, "", BLOCK, Tape::new());
-        let given_up = Duration::from_micros(tenths * 100);
-        if let Ok(running) = tokio::time::timeout(given_up, start).await {
-            running.unwrap().end(Duration::ZERO).await.unwrap();
+    for daemon in [Daemon::with_process(), Daemon::with_thread()] {
+        for tenths in [0, 1, 2, 5, 10, 20, 30, 50, 100] {
+            let tape = Tape::new();
+            let stubborn = program("trap '' HUP TERM; setsid sleep 1000 & exec sleep 1000");
+            let mut start = Box::pin(daemon.keeper.run(stubborn, "", BLOCK, tape.clone()));
+            let given_up = Duration::from_micros(tenths * 100);
+            // Only begun, and perhaps done when it is given up: nobody looks at the result.
+            let begun = std::future::poll_fn(|context| {
+                let _ = start.as_mut().poll(context);
+                std::task::Poll::Ready(())
+            });
+            begun.await;
+            std::thread::sleep(given_up);
+            drop(start);
+            until("it is undone", || Arc::strong_count(&tape) == 1);
         }
+        until_empty(&daemon).await;
     }
-    // Each is in the list before or after it is noticed that nobody wants it.
-    let (last, tape) = daemon.run("exit 0", BLOCK).await;
-    tape.ended();
-    drop(last);
-    until_empty(&daemon).await;
 }
 
 #[tokio::test]
@@ -190,4 +195,18 @@ async fn a_program_waits_for_a_checkpoint_once_the_ring_is_full() {
     }
     assert_eq!(tape.ended(), Ended::Code(0));
     assert!(tape.text() == expected);
+}
+
+/// It asks to be killed when its parent dies, which to the kernel is a thread.
+#[tokio::test]
+async fn a_program_outlives_its_start() {
+    for daemon in [Daemon::with_process(), Daemon::with_thread()] {
+        let script = "exec setpriv --pdeathsig KILL sh -c 'read line; exit 3'";
+        let (running, tape) = daemon.run(script, BLOCK).await;
+        // The first one's thread is not the only one.
+        let (_other, other) = daemon.run("exit 4", BLOCK).await;
+        assert_eq!(other.ended(), Ended::Code(4));
+        running.write(b"\n".to_vec()).await.unwrap();
+        assert_eq!(tape.ended(), Ended::Code(3));
+    }
 }

@@ -3,8 +3,6 @@
 mod before_exec;
 mod child;
 mod input;
-mod output;
-mod running;
 mod spawner;
 
 use std::collections::BTreeMap;
@@ -12,19 +10,14 @@ use std::ffi::OsString;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle};
-
+use crate::Error;
 use crate::environment::{self, INSTANCE_MARKER, SESSION_MARKER};
 use crate::process_tree::ProcessTree;
-use crate::threads::Threads;
-use crate::{Error, Result};
 
 pub use child::{Child, set_size};
 pub use input::Input;
-pub use running::Running;
 pub use spawner::Spawner;
 
 /// What an earlier daemon left behind has so long to end by itself.
@@ -145,94 +138,6 @@ pub trait Reaper: Send + Sync + 'static {
     fn release(&self, child: Option<u32>);
 }
 
-/// Runs programs on terminals, in threads of its own.
-pub struct Terminals {
-    /// One thread serves all terminals, but for those that are flooded; see `output`.
-    threads: Threads,
-    floods: Arc<Threads>,
-    spawner: Spawner,
-    reaper: Arc<dyn Reaper>,
-}
-
-impl Terminals {
-    /// Starts the threads.
-    pub fn start(reaper: Arc<dyn Reaper>) -> Result<Self> {
-        let mut builder = Builder::new_multi_thread();
-        builder
-            .worker_threads(1)
-            .thread_name("agentd-terminal")
-            .enable_all();
-        Ok(Terminals {
-            threads: Threads::start(&mut builder)?,
-            floods: Arc::new(Threads::for_floods("agentd-flood", usize::MAX)?),
-            spawner: Spawner::default(),
-            reaper,
-        })
-    }
-
-    /// Starts a program. It runs when this returns: the kernel has executed it. When the caller goes
-    /// away meanwhile, everything that runs by then is ended, and only after that is `sink`
-    /// dropped.
-    ///
-    /// May be polled anywhere, also outside of any runtime.
-    pub async fn run(&self, program: Program, sink: Arc<dyn Sink>) -> Result<Running> {
-        let mut spawned = Spawned {
-            runtime: self.runtime().clone(),
-            session: program.session.clone(),
-            title: program.title.clone(),
-            sink,
-            child: None,
-        };
-        let reaper = self.reaper.clone();
-        let spawn = self.spawner.run(move || {
-            spawned.child = Some(Child::spawn(&*reaper, &program.launch())?);
-            Ok::<_, Error>(spawned)
-        });
-        let (child, session, sink) = spawn.await??.take()?;
-        sink.running(child.pid());
-        Running::supervise(child, &session, sink, self.runtime(), self.floods.clone())
-    }
-
-    fn runtime(&self) -> &Handle {
-        self.threads.handle()
-    }
-}
-
-/// What was started. Ended with everything that it has started itself unless somebody takes it.
-struct Spawned {
-    runtime: Handle,
-    session: String,
-    title: String,
-    sink: Arc<dyn Sink>,
-    child: Option<Child>,
-}
-
-impl Spawned {
-    fn take(mut self) -> Result<(Child, String, Arc<dyn Sink>)> {
-        let child = self.child.take();
-        let child = child.ok_or_else(|| Error::internal("nothing was started"))?;
-        Ok((child, self.session.clone(), self.sink.clone()))
-    }
-}
-
-impl Drop for Spawned {
-    fn drop(&mut self) {
-        let Some(child) = self.child.take() else {
-            return;
-        };
-        // Before it is reaped: what it has started descends from it.
-        let tree = ProcessTree::new(&self.session, child.pid());
-        let (title, sink) = (std::mem::take(&mut self.title), self.sink.clone());
-        self.runtime.spawn(async move {
-            if let Err(error) = tree.end(Duration::ZERO).await {
-                tracing::warn!(title, %error, "undoing a start that was given up");
-            }
-            drop(child);
-            drop(sink);
-        });
-    }
-}
-
 /// Ends what an earlier daemon of this instance has left behind: its terminals died with it, and a
 /// program that ignores SIGHUP runs on. To be called before anything is started; what cannot be
 /// ended is logged. What descends from `keepers` is left alone.
@@ -250,6 +155,3 @@ pub async fn end_leftovers(instance: &str, keepers: &[u32]) {
         tracing::warn!(%error, "what an earlier run left behind");
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,9 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use tokio::sync::oneshot;
-
-use crate::{Error, Result};
+use crate::Result;
 
 /// So many programs at most are started at once. A start takes a millisecond or two, and on a file
 /// system that does not answer for ever.
@@ -37,23 +35,8 @@ struct Queue {
 type Job = Box<dyn FnOnce() + Send>;
 
 impl Spawner {
-    /// Runs `f` in one of the threads.
-    pub async fn run<R: Send + 'static>(
-        &self,
-        f: impl FnOnce() -> R + Send + 'static,
-    ) -> Result<R> {
-        let (give, result) = oneshot::channel();
-        self.push(Box::new(move || {
-            // Nobody waits for it any more where this fails.
-            let _ = give.send(f());
-        }))?;
-        result
-            .await
-            .map_err(|_| Error::internal("a thread that starts programs panicked"))
-    }
-
-    /// The same for a caller that has its answer from `job` itself.
-    pub fn push(&self, job: Box<dyn FnOnce() + Send>) -> Result<()> {
+    /// Runs `job` in one of the threads.
+    pub fn run(&self, job: Box<dyn FnOnce() + Send>) -> Result<()> {
         let mut queue = self.shared.lock();
         queue.jobs.push_back(job);
         if queue.jobs.len() > queue.idle && queue.threads < MOST {
