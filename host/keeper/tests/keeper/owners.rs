@@ -1,9 +1,14 @@
 //! Who may have a keeper.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
 use agentd_keeper::Keeper;
 use agentd_process::ErrorKind;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
+    send, socket_with,
+};
 
 use crate::harness::*;
 
@@ -36,7 +41,7 @@ async fn a_second_daemon_is_refused_while_the_first_lives() {
 async fn a_socket_is_for_its_user_alone() {
     let daemon = Daemon::with_process();
     let found = &daemon.found()[0];
-    let mode = |path: &std::path::Path| path.metadata().unwrap().mode() & 0o777;
+    let mode = |path: &Path| path.metadata().unwrap().mode() & 0o777;
     assert_eq!(mode(&found.socket), 0o600);
     assert_eq!(mode(daemon.directory.path()), 0o700);
 }
@@ -54,4 +59,74 @@ async fn a_state_directory_may_be_deep() {
     // What it has left is cleaned up.
     assert!(Keeper::running(&deep).unwrap().is_empty());
     assert_eq!(std::fs::read_dir(&deep).unwrap().count(), 0);
+}
+
+/// Even where the modes of the files would let it in.
+#[test]
+fn another_user_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("only root can become another user");
+        return;
+    }
+    let daemon = Daemon::with_process();
+    let socket = daemon.found()[0].socket.clone();
+    let open = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open(daemon.directory.path(), 0o755);
+    open(&socket, 0o666);
+    let says = |user: u32| {
+        let socket = socket.clone();
+        // Of this thread only, as the system call is not made through the C library.
+        let as_user = move || {
+            // SAFETY: changes no memory.
+            let changed = unsafe { libc::syscall(libc::SYS_setresuid, user, user, user) };
+            assert_eq!(changed, 0);
+            hello(&socket)
+        };
+        std::thread::spawn(as_user).join().unwrap()
+    };
+    assert_eq!(says(0), Some(1));
+    assert_eq!(says(65534), None);
+    assert_eq!(says(0), Some(1));
+}
+
+/// Sends a HELLO: the verb of the answer, none if the connection is closed instead.
+fn hello(socket: &Path) -> Option<u8> {
+    let mut request = vec![28, 0, 0, 0, 1, 0, 0, 0];
+    request.extend([7, 0, 0, 0, 0, 0, 0, 0]);
+    request.extend([1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    ask(socket, &request).get(4).copied()
+}
+
+/// Sends a frame: the answer, empty if the connection is closed instead.
+fn ask(path: &Path, frame: &[u8]) -> Vec<u8> {
+    let flags = SocketFlags::CLOEXEC;
+    let connection = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    connect(&connection, &SocketAddrUnix::new(path).unwrap()).unwrap();
+    let mut answer = [0; 256];
+    let answered = send(&connection, frame, SendFlags::NOSIGNAL)
+        .and_then(|_| recv(&connection, &mut answer[..], RecvFlags::empty()));
+    let count = answered.map_or(0, |(count, _)| count);
+    answer[..count].to_vec()
+}
+
+/// A frame that is none, and a verb that is not known.
+#[test]
+fn nonsense_ends_a_connection_and_nothing_else() {
+    let daemon = Daemon::with_process();
+    let socket = daemon.found()[0].socket.clone();
+    assert!(ask(&socket, b"GET / HTTP/1.1\r\n\r\n").is_empty());
+    assert!(ask(&socket, &[1]).is_empty());
+    let mut unknown = vec![16, 0, 0, 0, 99, 0, 0, 0];
+    unknown.extend([9, 0, 0, 0, 0, 0, 0, 0]);
+    let answer = ask(&socket, &unknown);
+    assert_eq!(answer[4..8], [99, 0, 2, 0]);
+    assert_eq!(answer[8..20], [9, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0]);
+    // What changes something is for the daemon that has it.
+    let mut hangup = vec![24, 0, 0, 0, 4, 0, 0, 0];
+    hangup.extend([1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    let answer = ask(&socket, &hangup);
+    assert_eq!(answer[16..20], [3, 0, 0, 0]);
+    assert_eq!(daemon.found().len(), 1);
 }

@@ -1,0 +1,132 @@
+//! A daemon that is killed at any moment, in a process of its own.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use agentd_keeper::{Keeper, Readers, Terms};
+use agentd_process::terminal::{Ended, Size};
+
+use crate::harness::*;
+
+/// Where the daemon has its keeper.
+const DIRECTORY: &str = "TEST_KEEPER_DIRECTORY";
+
+const LAST: u64 = 2_000_000;
+const SIZE: Size = Size { cols: 80, rows: 24 };
+const TERMS: Terms = Terms {
+    checkpoints: true,
+    ..BLOCK
+};
+
+/// What the other test kills: takes over the program, or starts it, and leaves checkpoints.
+#[tokio::test]
+#[ignore = "another test runs it, as a process to be killed"]
+async fn daemon() {
+    let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) else {
+        return;
+    };
+    let readers = Readers::start().unwrap();
+    let tape = Tape::new();
+    let (mut position, running);
+    let found = Keeper::running(&directory).unwrap();
+    let keeper = match found.first() {
+        None => Keeper::launch(&process(&directory), &readers).unwrap(),
+        Some(found) => Keeper::connect(found, &readers).unwrap(),
+    };
+    match keeper.list().await.unwrap().first() {
+        None => {
+            position = 0;
+            let program = program(&format!("seq {LAST}; exit 8"));
+            running = keeper.run(program, "", TERMS, tape.clone()).await.unwrap();
+        }
+        Some(listed) => {
+            let kept = keeper.open(listed).await.unwrap();
+            position = kept.checkpoint.as_ref().map_or(0, |left| left.position);
+            running = kept.follow(position, true, tape.clone()).unwrap();
+        }
+    }
+    let first = position;
+    loop {
+        until("there is output", || {
+            first + tape.output().len() as u64 > position
+        });
+        position = first + tape.output().len() as u64;
+        let snapshot = format!("at {position}");
+        running
+            .checkpoint(position, SIZE, snapshot.as_bytes())
+            .await
+            .unwrap();
+    }
+}
+
+struct Killed(Child);
+
+impl Killed {
+    fn start(daemon: &std::path::Path) -> Self {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "crash::daemon", "--ignored"])
+            .env(DIRECTORY, daemon)
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn();
+        Killed(child.unwrap())
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_killed_at_any_moment_loses_no_byte() {
+    let directory = tempfile::tempdir().unwrap();
+    let expected = numbers(1, LAST);
+    let mut furthest = 0;
+    for round in 0..12u32 {
+        let daemon = Killed::start(directory.path());
+        // At some moment after it has begun.
+        until("it has the keeper", || {
+            let found = Keeper::running(directory.path()).unwrap_or_default();
+            found.iter().any(|found| found.owned && found.sessions > 0)
+        });
+        std::thread::sleep(Duration::from_micros(u64::from(round * 7919 % 10_000)));
+        drop(daemon);
+        let free = || {
+            let found = Keeper::running(directory.path()).unwrap();
+            found.iter().all(|found| !found.owned)
+        };
+        until("the keeper is free", free);
+        let readers = Readers::start().unwrap();
+        let found = Keeper::running(directory.path()).unwrap().remove(0);
+        let keeper = Keeper::connect(&found, &readers).unwrap();
+        let listed = keeper.list().await.unwrap().remove(0);
+        let kept = keeper.open(&listed).await.unwrap();
+        let position = kept.checkpoint.as_ref().map_or(0, |left| left.position);
+        if let Some(left) = &kept.checkpoint {
+            assert_eq!(left.snapshot, format!("at {position}").as_bytes());
+        }
+        assert!(position >= furthest && kept.first() <= position);
+        furthest = position;
+        let (begin, rest) = kept.read_back(position, u64::MAX);
+        assert_eq!(begin, position);
+        assert!(
+            expected.as_bytes()[begin as usize..].starts_with(&rest),
+            "round {round}"
+        );
+        keeper.leave();
+        until("the keeper is free", free);
+    }
+    let readers = Readers::start().unwrap();
+    let found = Keeper::running(directory.path()).unwrap().remove(0);
+    let keeper = Keeper::connect(&found, &readers).unwrap();
+    let listed = keeper.list().await.unwrap().remove(0);
+    let tape = Tape::new();
+    let kept = keeper.open(&listed).await.unwrap();
+    drop(kept.follow(furthest, false, tape.clone()).unwrap());
+    assert_eq!(tape.ended(), Ended::Code(8));
+    assert!(tape.text() == expected[furthest as usize..]);
+}
