@@ -59,7 +59,7 @@ impl Inventory {
         let state_dir = backend.service.state_dir();
         inventory.add_files(&state_dir, &state_dir);
         match &backend.tool {
-            TestBackend::Pty => {}
+            TestBackend::Pty | TestBackend::Kept => {}
             TestBackend::Tmux(server) => {
                 for session in server.list(&["list-sessions", "-F", "#{session_name}"]) {
                     inventory.add("tmux session", &session);

@@ -8,6 +8,8 @@ use super::{DockerEngine, TestProgram, TmuxServer, build_library};
 pub enum TestBackend {
     /// Stands on the kernel.
     Pty,
+    /// The same, in a keeper.
+    Kept,
     /// Stands on a tmux server.
     Tmux(TmuxServer),
     /// Stands on a Docker engine.
@@ -19,6 +21,12 @@ impl TestBackend {
     pub fn pty() -> Self {
         build_library("agentd-backend-pty");
         TestBackend::Pty
+    }
+
+    /// Builds the library.
+    pub fn kept() -> Self {
+        build_library("agentd-backend-pty");
+        TestBackend::Kept
     }
 
     /// Builds the library; what is missing for it.
@@ -37,6 +45,9 @@ impl TestBackend {
     pub fn configure(&self, program: TestProgram) -> TestProgram {
         match self {
             TestBackend::Pty => program.env("AGENTD_BACKEND", "pty"),
+            TestBackend::Kept => program
+                .env("AGENTD_BACKEND", "pty")
+                .env("AGENTD_KEEPER", "on"),
             TestBackend::Tmux(server) => program
                 .env("AGENTD_BACKEND", "tmux")
                 .env("AGENTD_TMUX_SOCKET", server.socket()),
@@ -50,7 +61,7 @@ impl TestBackend {
     /// How many sessions or containers there are in the tool.
     pub fn sessions(&self) -> usize {
         match self {
-            TestBackend::Pty => 0,
+            TestBackend::Pty | TestBackend::Kept => 0,
             TestBackend::Tmux(server) => server.list(&["list-sessions"]).len(),
             TestBackend::Docker(engine) => engine.list(&["ps", "--all", "--quiet"]).len(),
         }

@@ -54,6 +54,12 @@ async fn killed_at_each_point_on_pty() {
 }
 
 #[tokio::test]
+async fn killed_at_each_point_with_a_keeper() {
+    // Nothing that a keeper has is missing.
+    killed_at_each_point(Ok(TestBackend::kept()), CrashPoint::ALL.len() - 1).await;
+}
+
+#[tokio::test]
 async fn killed_at_each_point_on_tmux() {
     killed_at_each_point(TestBackend::tmux(), CrashPoint::ALL.len()).await;
 }
@@ -82,6 +88,11 @@ async fn killed_during_a_keyed_create_on_pty() {
 }
 
 #[tokio::test]
+async fn killed_during_a_keyed_create_with_a_keeper() {
+    killed_during_a_keyed_create(Ok(TestBackend::kept())).await;
+}
+
+#[tokio::test]
 async fn killed_during_a_keyed_create_on_tmux() {
     killed_during_a_keyed_create(TestBackend::tmux()).await;
 }
@@ -94,6 +105,11 @@ async fn killed_during_a_keyed_create_on_docker() {
 #[tokio::test]
 async fn killed_under_load_on_pty() {
     killed_under_load(Ok(TestBackend::pty()), 5).await;
+}
+
+#[tokio::test]
+async fn killed_under_load_with_a_keeper() {
+    killed_under_load(Ok(TestBackend::kept()), 5).await;
 }
 
 #[tokio::test]

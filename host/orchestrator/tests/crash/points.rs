@@ -55,6 +55,8 @@ fn way(point: CrashPoint, world: &World) -> Option<Way> {
         SessionEnded | PolicyPlanned | PolicyDue | PolicyOldEnded | PolicyRecorded
         | PolicyStarted | PolicyNoted => Way::Policy,
         PolicyFailed | PolicyFailureNoted => Way::PolicyInVain,
+        // What ends in a keeper has ended, and is never missing.
+        ReconcileExplained if matches!(world.backend(), TestBackend::Kept) => return None,
         AdoptBegun | AdoptTaken | AdoptNoted => world.is_persistent().then_some(Way::Start)?,
         ReconcileBegun | ReconcileListed | ReconcileExplained | ReconcileEnding
         | ReconcileEnded | DatabaseWritten | DatabaseCommitted => Way::Start,
@@ -217,7 +219,7 @@ fn make_fragile(world: &World, body: &mut Value) {
 /// Takes an agent away from the backend, as somebody else may do.
 fn lose(world: &World, name: &str) {
     match world.backend() {
-        TestBackend::Pty => {}
+        TestBackend::Pty | TestBackend::Kept => {}
         TestBackend::Tmux(server) => {
             server.list(&["kill-session", "-t", &format!("={name}")]);
         }

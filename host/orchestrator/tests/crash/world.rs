@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use agentd_api::{Agent, AgentStatus, State};
-use agentd_host::testing::{RunningProgram, TestBackend, TestProgram, eventually};
+use agentd_host::testing::{RunningProgram, TestBackend, TestProgram, eventually, kill_all_of};
 use futures_util::future::join_all;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -114,7 +114,7 @@ impl World {
     /// label has an empty name.
     pub fn sessions(&self) -> Vec<String> {
         match &self.backend {
-            TestBackend::Pty => Vec::new(),
+            TestBackend::Pty | TestBackend::Kept => Vec::new(),
             TestBackend::Tmux(server) => {
                 server.list(&["list-sessions", "-F", "#{?@agentd_id,#{session_name},}"])
             }
@@ -277,6 +277,14 @@ impl World {
         self.has_only_owned(daemon).await;
         let agents = settled(daemon).await;
         assert_eq!(agents.len(), staying.len(), "{agents:?}");
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if matches!(self.backend, TestBackend::Kept) {
+            kill_all_of(self.directory.path());
+        }
     }
 }
 
