@@ -52,7 +52,10 @@ impl Backend {
             let terminals = terminals.clone();
             async move {
                 let keepers = terminals.take_over().await?;
-                end_leftovers(&config.instance, &keepers).await;
+                // What descends from a keeper that cannot be found must not be ended.
+                if !keepers.contains(&0) {
+                    end_leftovers(&config.instance, &keepers).await;
+                }
                 module.connect(services, &config).await
             }
         };

@@ -1,13 +1,15 @@
 //! Agents on terminals that outlive the service, however that ends.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use agentd_api::{Agent, AgentStatus};
+use agentd_api::{Agent, AgentStatus, State};
 use agentd_host::testing::{
-    Random, RunningProgram, TestProgram, TestTerminal, eventually, kill_all_of, screen_after,
+    Random, RunningProgram, TestProgram, TestTerminal, eventually, kill_all_of, processes_of,
+    screen_after,
 };
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::program::program;
@@ -363,10 +365,114 @@ async fn a_service_that_is_to_leave_agents_leaves_them_and_another_signal_ends_t
     daemon.signal(Signal::TERM);
     daemon.ended().await;
     eventually("nothing is left", async || {
-        agentd_host::testing::processes_of(&world.directory)
-            .is_empty()
-            .then_some(())
+        processes_of(&world.directory).is_empty().then_some(())
     })
     .await;
     drop(daemon);
+}
+
+/// The keepers of a world.
+fn keepers(world: &World) -> Vec<Pid> {
+    let mut keepers = processes_of(&world.directory);
+    keepers.retain(|pid| {
+        let arguments = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+        arguments.is_ok_and(|all| {
+            all.split(|byte| *byte == 0)
+                .any(|one| one == b"keep-terminals")
+        })
+    });
+    keepers
+}
+
+#[tokio::test]
+async fn agents_of_a_killed_keeper_are_lost_and_others_have_a_new_one() {
+    let world = World::new();
+    let demo = world.daemon().start("demo", &["cat"]).await;
+    let [keeper] = keepers(&world)[..] else {
+        panic!("not one keeper")
+    };
+    kill_process(keeper, Signal::KILL).unwrap();
+    let exit = demo.ended().await;
+    assert_eq!((exit.code, exit.signal), (None, None), "{exit:?}");
+    let agent: Agent = world.daemon().get(&demo.path).await.expect(200).parse();
+    assert_eq!(agent.status, AgentStatus::Lost);
+    let other = world.daemon().start("other", &["echo", "hello"]).await;
+    assert_eq!(other.ended().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_stopped_keeper_stops_nobody_else() {
+    let mut world = World::new();
+    let soon = || kept().env("AGENTD_RECONCILE_INTERVAL_SECS", "1");
+    let demo = world.daemon().start("demo", &["cat"]).await;
+    let pid = demo.show().await.pid;
+    world.again_as(Signal::KILL, soon(), async || {}).await;
+    let id = demo.path.strip_prefix("/agents/").unwrap();
+    for kills in [false, true] {
+        let [keeper] = keepers(&world)[..] else {
+            panic!("not one keeper")
+        };
+        kill_process(keeper, Signal::STOP).unwrap();
+        if kills {
+            world.again_as(Signal::KILL, soon(), async || {}).await;
+        }
+        let agent = eventually("nothing is known of it", async || {
+            let agent = world.agent(id).await;
+            let state = agent.session.as_ref()?.state;
+            (state == State::Unknown).then_some(agent)
+        })
+        .await;
+        assert_eq!(agent.status, AgentStatus::Running);
+        let body = world.daemon().new_session("other", &["cat"]);
+        let refused = world.daemon().create(&body).await;
+        if !kills {
+            assert_eq!(refused.status, 503, "{refused:?}");
+        }
+        kill_process(keeper, Signal::CONT).unwrap();
+        let session = eventually("it is there again", async || {
+            let session = world.agent(id).await.session?;
+            (session.state == State::Running).then_some(session)
+        })
+        .await;
+        assert_eq!(session.pid, pid);
+        let mut terminal = world.daemon().session(id).terminal("").await;
+        terminal.type_keys("hello\r").await;
+        terminal.shows("hello\r\nhello").await;
+    }
+}
+
+#[tokio::test]
+async fn another_build_goes_on_with_the_agents_of_an_earlier_one() {
+    let mut world = World::new();
+    let copy = world.directory.join("agentd-orchestrator");
+    let mut program = fs::read(env!("CARGO_BIN_EXE_agentd-orchestrator")).unwrap();
+    program.push(0);
+    fs::write(&copy, program).unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    let newer = || {
+        TestProgram::new("agentd-orchestrator", &copy)
+            .env("AGENTD_KEEPER", "on")
+            .env("AGENTD_RECONCILE_INTERVAL_SECS", "1")
+    };
+    let mut old = Follower::start(&world, "old", &["cat"]).await;
+    world.again_as(Signal::KILL, newer(), async || {}).await;
+    old.cut_off().await;
+    old.resume(&world).await;
+    let mut new = Follower::start(&world, "new", &["cat"]).await;
+    assert_eq!(keepers(&world).len(), 2);
+    // And back.
+    world.again(Signal::KILL, async || {}).await;
+    for follower in [&mut old, &mut new] {
+        follower.cut_off().await;
+        follower.resume(&world).await;
+        follower.terminal.type_keys("hello\r").await;
+        follower.shows("hello\r\nhello").await;
+    }
+    world.again_as(Signal::KILL, newer(), async || {}).await;
+    world.daemon().session(&old.id).delete().await;
+    eventually("the end of the older keeper", async || {
+        (keepers(&world).len() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(world.agent(&new.id).await.status, AgentStatus::Running);
 }

@@ -1,10 +1,13 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use agentd_keeper::{Found, Keeper, Listed, Place, Readers};
 use agentd_process::threads;
 use agentd_process::{Error, Result};
 use futures_util::FutureExt;
+
+/// The file of this process, whatever has become of its name.
+const PROGRAM: &str = "/proc/self/exe";
 
 /// The keepers of a service: the one that new programs are started in, and those of earlier builds, as
 /// long as they keep anything.
@@ -41,7 +44,12 @@ impl Keepers {
         let connect = move || {
             let readers = readers()?;
             let found = Keeper::running(&directory)?.into_iter();
-            let found = found.filter(|found| !known.contains(&found.pid));
+            let own = agentd_keeper::build(Path::new(PROGRAM))?;
+            // Those that only wait for their end are left alone. One that is silent has no build.
+            let is_over = |found: &Found| {
+                found.sessions == 0 && !found.build.is_empty() && found.build != own
+            };
+            let found = found.filter(|found| !known.contains(&found.pid) && !is_over(found));
             let connected = found.map(|found| (Keeper::connect(&found, readers), found));
             Ok::<_, Error>(connected.collect::<Vec<_>>())
         };
@@ -73,8 +81,7 @@ impl Keepers {
     /// The one that new programs are started in.
     pub async fn newest(&self) -> Result<Arc<Keeper>> {
         let _changing = self.changing.lock().await;
-        // Of this process, whatever has become of its file.
-        let program = PathBuf::from("/proc/self/exe");
+        let program = PathBuf::from(PROGRAM);
         let build = agentd_keeper::build(&program)?;
         let all = self.all();
         if let Some(keeper) = all.iter().find(|keeper| keeper.build() == build) {
@@ -97,6 +104,9 @@ impl Keepers {
         for keeper in self.all() {
             match keeper.list().await {
                 Err(_) if has_ended(&keeper) => {}
+                Ok(none) if none.is_empty() && !self.is_newest(&keeper).await? => {
+                    self.let_go(&keeper)
+                }
                 listed => all.push((keeper, listed)),
             }
         }
@@ -107,6 +117,18 @@ impl Keepers {
                 found.pid
             ))),
         }
+    }
+
+    /// Whether new programs are started in it. Not while one is launched.
+    async fn is_newest(&self, keeper: &Keeper) -> Result<bool> {
+        let _changing = self.changing.lock().await;
+        Ok(keeper.build() == agentd_keeper::build(Path::new(PROGRAM))?)
+    }
+
+    /// One of an earlier build that has nothing any more ends when nobody has it.
+    fn let_go(&self, keeper: &Arc<Keeper>) {
+        keeper.leave();
+        self.lock().all.retain(|one| !Arc::ptr_eq(one, keeper));
     }
 
     /// Leaves what they keep to a later service.

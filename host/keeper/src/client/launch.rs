@@ -1,6 +1,7 @@
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -66,7 +67,11 @@ pub fn running(directory: &Path) -> Result<Vec<Found>> {
             }
             // It has just ended.
             Err(Errno::NOENT) => continue,
-            Err(error) => return Err(io::Error::from(error).into()),
+            Err(error) => {
+                tracing::warn!(%error, "the keeper at {}", path.display());
+                found.push(silent(path)?);
+                continue;
+            }
         };
         match hello(&socket, 0) {
             Ok((hello, _)) => found.push(Found {
@@ -76,10 +81,40 @@ pub fn running(directory: &Path) -> Result<Vec<Found>> {
                 sessions: hello.sessions,
                 owned: hello.flags & TAKEN != 0,
             }),
-            Err(error) => tracing::warn!(%error, "the keeper at {}", path.display()),
+            Err(error) => {
+                tracing::warn!(%error, "the keeper at {}", path.display());
+                found.push(silent(path)?);
+            }
         }
     }
     Ok(found)
+}
+
+/// A keeper that does not answer, found by its arguments.
+fn silent(socket: PathBuf) -> io::Result<Found> {
+    let is_argument = |arguments: Vec<u8>| {
+        let mut arguments = arguments.split(|byte| *byte == 0);
+        arguments.any(|argument| argument == socket.as_os_str().as_bytes())
+    };
+    let mut pid = 0;
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let number = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        if let Some(number) = number
+            && fs::read(entry.path().join("cmdline")).is_ok_and(is_argument)
+        {
+            pid = number;
+        }
+    }
+    Ok(Found {
+        socket,
+        pid,
+        build: String::new(),
+        sessions: 0,
+        owned: false,
+    })
 }
 
 pub fn connect(path: &Path, readers: &Arc<Readers>) -> Result<Keeper> {

@@ -109,8 +109,9 @@ impl Keeper {
         launch::launch(place, readers)
     }
 
-    /// Those that run in `directory`, also those that other daemons have. Changes nothing, but removes
-    /// sockets at which nobody listens. Blocks, for seconds if one does not answer.
+    /// Those that run in `directory`, also those that other daemons have, and those that do not answer,
+    /// of which no build and no session is known. Changes nothing, but removes sockets at which nobody
+    /// listens. Blocks, for seconds if one does not answer.
     pub fn running(directory: &Path) -> Result<Vec<Found>> {
         launch::running(directory)
     }
