@@ -3,12 +3,16 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use agentd_api::State;
 use agentd_host::session::{End, Remains, Session};
-use agentd_host::{Error, Result};
+use agentd_host::{Error, ErrorKind, Result};
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, Semaphore, watch};
 
 use crate::agent::past;
 use crate::store::Store;
+
+mod held;
+
+use held::{Held, Output};
 
 /// The output of so many sessions is held in memory at a time, on its way to the disk.
 const AT_ONCE: usize = 4;
@@ -31,6 +35,8 @@ pub struct Outputs {
     /// By the session's id, done when its output is kept.
     turns: Mutex<HashMap<String, Weak<OnceCell<()>>>>,
     room: Semaphore,
+    /// What the disk has not taken.
+    held: Arc<Held>,
     /// How many are still to be kept.
     unfinished: watch::Sender<usize>,
 }
@@ -44,6 +50,7 @@ impl Outputs {
             runtime: Handle::current(),
             turns: Mutex::default(),
             room: Semaphore::new(AT_ONCE),
+            held: Arc::default(),
             unfinished: watch::Sender::new(0),
         }
     }
@@ -108,17 +115,38 @@ impl Outputs {
             .await;
     }
 
+    /// What is kept of a session, or will be when there is room for it.
+    pub async fn read(&self, agent: &str, session: &str) -> Result<Option<Remains>> {
+        match self.held.get(session) {
+            Some(remains) => Ok(Some(remains)),
+            None => self.store.output(agent, session).await,
+        }
+    }
+
     async fn save(&self, session: &Arc<Session>, remains: Remains) {
         let Some(owner) = session.label.owner.clone() else {
             return;
         };
         let ended = past(session, remains.exit.clone());
-        let limits = self.limits;
-        let saved = self.store.write_ahead(move |transaction| {
-            transaction.keep_output(&owner, &ended, &remains, limits)
-        });
-        if let Err(error) = saved.await {
-            tracing::warn!(session = %session.name, %error, "its output is not kept");
+        let output = Output {
+            owner,
+            ended,
+            remains,
+        };
+        match output.save(&self.store, self.limits).await {
+            Ok(()) => {}
+            Err(error) if error.kind == ErrorKind::Unavailable => {
+                tracing::warn!(session = %session.name, %error, "its output is not kept yet");
+                if self.held.push(output) {
+                    let (held, store, limits) =
+                        (self.held.clone(), self.store.clone(), self.limits);
+                    self.runtime
+                        .spawn(async move { held.save(&store, limits).await });
+                }
+            }
+            Err(error) => {
+                tracing::warn!(session = %session.name, %error, "its output is not kept");
+            }
         }
     }
 

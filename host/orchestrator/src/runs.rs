@@ -28,7 +28,7 @@ impl Agents {
         {
             if session.record().state == State::Exited && !session.has_own_output() {
                 self.outputs.keep(session).await;
-                if let Some(remains) = self.store.output(id, &session.id).await? {
+                if let Some(remains) = self.outputs.read(id, &session.id).await? {
                     return Ok(Run::Kept(Box::new(remains)));
                 }
             }
@@ -48,7 +48,7 @@ impl Agents {
             Some(session) => Some(session.to_owned()),
         };
         if let Some(session) = &wanted
-            && let Some(remains) = self.store.output(id, session).await?
+            && let Some(remains) = self.outputs.read(id, session).await?
         {
             return Ok(Run::Kept(Box::new(remains)));
         }

@@ -167,13 +167,17 @@ async fn an_exit_that_comes_while_the_disk_is_full_is_kept_when_there_is_room() 
     }
     let disk = Disk::mounted();
     let daemon = disk.start();
-    let script = "until [ -e go ]; do sleep 0.05; done; exit 7";
+    let script = "until [ -e go ]; do sleep 0.05; done; echo the last words; exit 7";
     let body = daemon.new_session("demo", &["sh", "-c", script]);
-    daemon.create(&body).await.expect(201);
+    let demo = daemon.create(&body).await.expect(201).json();
     disk.fill();
     fs::write(daemon.work_dir().join("go"), "").unwrap();
     eventually("the exit cannot be kept", async || {
         daemon.log().contains("not on the disk").then_some(())
+    })
+    .await;
+    eventually("nor can its output", async || {
+        daemon.log().contains("is not kept yet").then_some(())
     })
     .await;
     let other = daemon.new_session("other", &["cat"]);
@@ -181,9 +185,19 @@ async fn an_exit_that_comes_while_the_disk_is_full_is_kept_when_there_is_room() 
     disk.free();
     // What is asked for after the exit comes after it.
     daemon.create(&other).await.expect(201);
+    eventually("its output is kept", async || {
+        daemon
+            .log()
+            .contains("its output is kept now")
+            .then_some(())
+    })
+    .await;
     kill(daemon).await;
 
     let daemon = disk.start();
+    let logs = format!("/agents/{}/logs", demo["id"].as_str().unwrap());
+    let logs = daemon.get(&logs).await.expect(200).body;
+    assert!(logs.contains("the last words"), "{logs}");
     let found = agents(&daemon).await;
     assert!(
         are(&found, &[("demo", "failed"), ("other", "lost")]),

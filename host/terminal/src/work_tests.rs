@@ -42,6 +42,16 @@ fn hostile_output_costs_no_more_than_the_screen_for_each_byte() {
     }
 }
 
+/// The size at which a byte may cost most. Fewer bytes, as each may cost a million cells.
+#[test]
+fn hostile_output_costs_no_more_than_the_largest_screen_for_each_byte() {
+    let size = Size::new(1000, 1000).unwrap_or_default();
+    assert_eq!((size.cols(), size.rows()), (1000, 1000));
+    for input in hostile::inputs() {
+        check(input.name, size, &input.bytes(40));
+    }
+}
+
 /// What the repetition of one byte's work by the parser cost once: the whole sequence.
 #[test]
 fn an_unfinished_sequence_is_looked_at_once() {
@@ -139,5 +149,18 @@ proptest! {
         pieces in prop::collection::vec(piece(), 1..60),
     ) {
         check("random output", Size::new(cols, rows).unwrap_or_default(), &pieces.concat());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn no_output_costs_more_than_the_largest_screen_for_each_byte(
+        pieces in prop::collection::vec(piece(), 1..8),
+    ) {
+        let bytes = pieces.concat();
+        let bytes = &bytes[..bytes.len().min(100)];
+        check("random output", Size::new(1000, 1000).unwrap_or_default(), bytes);
     }
 }

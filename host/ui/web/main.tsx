@@ -2,6 +2,7 @@ import { render } from 'preact';
 import './styles/tokens.css';
 import './styles/base.css';
 import './styles/parts.css';
+import './styles/panels.css';
 import './styles/pages.css';
 import './styles/terminal.css';
 import { App } from './app.tsx';

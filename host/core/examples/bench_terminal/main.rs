@@ -56,7 +56,7 @@ fn main() -> Result<ExitCode> {
                 echo::beside_hostile(&mut table).await?;
             }
             if is_due("peers")
-                && let Some(peers) = Peers::build()
+                && let Some(peers) = Peers::build()?
             {
                 peers.measure(&mut table).await?;
             }

@@ -34,11 +34,17 @@ struct Target {
 }
 
 impl Peers {
-    /// Builds them beside the build's other output; says so where that is not possible.
-    pub fn build() -> Option<Self> {
-        build()
-            .inspect_err(|error| eprintln!("ttyd is left out: {error}"))
-            .ok()
+    /// Builds them beside the build's other output. None, which is said, where their sources or what
+    /// builds them is missing; a build that fails is an error.
+    pub fn build() -> Result<Option<Self>> {
+        if let Some(missing) = missing() {
+            eprintln!("ttyd is left out: {missing}");
+            return Ok(None);
+        }
+        match build() {
+            Ok(peers) => Ok(Some(peers)),
+            Err(error) => Err(format!("building ttyd failed: {error}").into()),
+        }
     }
 
     /// Rows for both in turns.
@@ -222,11 +228,33 @@ impl Drop for Ttyd {
     }
 }
 
-fn build() -> Result<Peers> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/peers");
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/peers")
+}
+
+/// What is not installed of what ttyd is built from and with.
+fn missing() -> Option<String> {
+    let sources = sources();
     if !sources.is_dir() {
-        return Err(format!("there is no `{}`", sources.display()).into());
+        return Some(format!("there is no `{}`", sources.display()));
     }
+    let is_there = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    if !is_there("cmake", &["--version"]) {
+        return Some("not installed: cmake; get it with `apt-get install cmake`".to_owned());
+    }
+    let is_absent = !is_there("pkg-config", &["--exists", "libwebsockets"]);
+    is_absent.then(|| {
+        "not installed: libwebsockets-dev; get it with `apt-get install pkg-config \
+         libwebsockets-dev libjson-c-dev libuv1-dev`"
+            .to_owned()
+    })
+}
+
+fn build() -> Result<Peers> {
+    let sources = sources();
     // target/release/examples/bench_terminal
     let this = std::env::current_exe()?;
     let target = this.ancestors().nth(3).ok_or("no directory")?.join("peers");

@@ -56,14 +56,14 @@ impl Sessions {
     /// Asks the backend for its sessions; once at a time. An error means that the backend was stuck
     /// while the service started.
     pub async fn look(&self, phase: Phase) -> Result<Look> {
-        let before = self.begin_look();
+        let (looking, before) = self.begin_look();
         let settled: Vec<_> = before
             .iter()
             .filter(|session| self.backend().is_persistent() && !session.life.is_starting())
             .cloned()
             .collect();
         let all = self.backend().list(phase).await;
-        let meanwhile = self.end_look();
+        let meanwhile = looking.end();
         let all = match all {
             Err(error) if phase == Phase::Starting && error.is_overdue() => {
                 return Err(error);

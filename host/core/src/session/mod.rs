@@ -9,6 +9,7 @@ mod label;
 mod life;
 mod log;
 mod logs;
+mod meanwhile;
 mod name;
 mod pending;
 mod prompt;

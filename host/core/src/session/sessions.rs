@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::life::Asked;
+use super::meanwhile::{Asking, Meanwhile};
 use super::sweeper::sweep;
 use super::{
     Beginning, Change, End, Label, Pending, Released, Reports, ScreenThreads, Session, SessionName,
@@ -71,8 +72,7 @@ struct Registry {
     sessions: BTreeMap<String, Arc<Session>>,
     /// Set at shutdown: nothing new is started.
     closed: bool,
-    /// While the backend is asked for its sessions: the ids of those that are listed meanwhile.
-    listed_meanwhile: Option<Vec<String>>,
+    meanwhile: Meanwhile,
 }
 
 impl Sessions {
@@ -255,9 +255,7 @@ impl Sessions {
         if listed.is_some_and(|listed| !replaced.iter().any(|old| Arc::ptr_eq(old, listed))) {
             return Err(session.already_listed());
         }
-        if let Some(listed) = &mut registry.listed_meanwhile {
-            listed.push(session.id.clone());
-        }
+        registry.meanwhile.note(&session.id);
         registry.sessions.insert(key, session.clone());
         drop(registry);
         Ok(Pending::new(self.clone(), session, spec, replaced))
@@ -278,15 +276,10 @@ impl Sessions {
     }
 
     /// Begins to remember which sessions are listed, and gives those that are already.
-    pub(super) fn begin_look(&self) -> Vec<Arc<Session>> {
-        let mut registry = self.lock();
-        registry.listed_meanwhile = Some(Vec::new());
-        registry.sessions.values().cloned().collect()
-    }
-
-    /// The ids of those that were listed since then.
-    pub(super) fn end_look(&self) -> Vec<String> {
-        self.lock().listed_meanwhile.take().unwrap_or_default()
+    pub(super) fn begin_look(&self) -> (Asking, Vec<Arc<Session>>) {
+        let registry = self.lock();
+        let listed = registry.sessions.values().cloned().collect();
+        (registry.meanwhile.begin(), listed)
     }
 
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

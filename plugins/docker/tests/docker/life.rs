@@ -1,23 +1,17 @@
 //! From the start of an agent to its end, and over the end of its daemon.
 
 use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::testing::Recorder;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
-use futures_util::future::{join_all, try_join_all};
 use libtest_mimic::Trial;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::image::CHECKED;
 use crate::trial;
-use crate::world::{GRACE, Workspace, World, connect, shared_engine};
+use crate::world::{GRACE, World};
 
 pub fn trials(trials: &mut Vec<Trial>) {
     trial(trials, "life::exit_code", exit_code);
@@ -52,22 +46,6 @@ pub fn trials(trials: &mut Vec<Trial>) {
         adopt_what_ended_meanwhile,
     );
     trial(trials, "life::only_our_own", only_our_own);
-    trial(
-        trials,
-        "life::cancelled_starts_leave_nothing",
-        cancelled_starts_leave_nothing,
-    );
-    trial(
-        trials,
-        "life::created_without_an_answer",
-        created_without_an_answer,
-    );
-    trial(
-        trials,
-        "life::fifty_agents_start_at_once",
-        fifty_agents_start_at_once,
-    );
-    trial(trials, "life::no_engine", no_engine);
 }
 
 async fn exit_code() {
@@ -366,146 +344,4 @@ async fn only_our_own() {
         .await;
     assert_eq!(adopted.err().expect("not ours").kind, ErrorKind::Gone);
     agent.terminate().await;
-}
-
-async fn cancelled_starts_leave_nothing() {
-    let world = World::shared().await;
-    let workspace = Workspace::new();
-    let mut cancelled = 0;
-    for delay in [0, 1, 2, 5, 10, 20, 40, 80, 120, 160, 200, 250, 300, 400] {
-        let spec = workspace.spec(&["sleep", "600"], json!({}));
-        let id = spec.id.clone();
-        let recorder = Recorder::new();
-        let start = world.backend.start(spec, recorder.events());
-        match timeout(Duration::from_millis(delay), start).await {
-            Ok(session) => {
-                let session = session.expect("starting");
-                session.terminate(GRACE).await.expect("ending");
-            }
-            Err(_) => cancelled += 1,
-        }
-        // What undoes the start lets go of the events last.
-        recorder.released().await;
-        assert_eq!(world.containers(&id).await, [""; 0], "after {delay} ms");
-    }
-    assert!(cancelled > 0, "no start was cancelled");
-}
-
-/// An engine whose answer to the first creation of a container is lost, and which makes the
-/// container after that all the same.
-async fn created_without_an_answer() {
-    let engine = shared_engine();
-    let directory = tempfile::tempdir().expect("a directory");
-    let socket = directory.path().join("docker.sock");
-    let listener = UnixListener::bind(&socket).expect("a socket");
-    let (behind, created) = (engine.socket(), Arc::new(Notify::new()));
-    let proxy = tokio::spawn({
-        let created = created.clone();
-        async move {
-            let lost = Arc::new(AtomicBool::new(false));
-            while let Ok((client, _)) = listener.accept().await {
-                let engine = UnixStream::connect(&behind).await.expect("the engine");
-                tokio::spawn(forward(client, engine, lost.clone(), created.clone()));
-            }
-        }
-    });
-    let world = World::on(&format!("unix://{}", socket.display())).await;
-    let workspace = Workspace::new();
-    let spec = workspace.spec(&["sleep", "600"], json!({}));
-    let id = spec.id.clone();
-    let recorder = Recorder::new();
-    let started = world.backend.start(spec, recorder.events()).await;
-    assert!(started.is_err(), "nobody said that it was started");
-    created.notified().await;
-    let gone = async {
-        while !world.containers(&id).await.is_empty() {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(Duration::from_secs(20), gone)
-        .await
-        .expect("the container that was made without an answer");
-    proxy.abort();
-}
-
-/// Passes on what both sides say; the first that creates a container is cut off, and what it asked
-/// for is done when its failure is known.
-async fn forward(
-    mut client: UnixStream,
-    mut engine: UnixStream,
-    lost: Arc<AtomicBool>,
-    created: Arc<Notify>,
-) {
-    let mut request = vec![0; 64 * 1024];
-    let length = client.read(&mut request).await.unwrap_or(0);
-    request.truncate(length);
-    let create = String::from_utf8_lossy(&request).contains("/containers/create");
-    if create && !lost.swap(true, Ordering::Relaxed) {
-        // All of its body, which is sent with it or right after.
-        let mut rest = [0; 64 * 1024];
-        while let Ok(Ok(read @ 1..)) =
-            timeout(Duration::from_millis(200), client.read(&mut rest)).await
-        {
-            request.extend_from_slice(&rest[..read]);
-        }
-        drop(client);
-        // By then the start has looked for what may have been made.
-        sleep(Duration::from_secs(1)).await;
-        engine.write_all(&request).await.expect("asking the engine");
-        let mut answer = [0; 1024];
-        let length = engine.read(&mut answer).await.expect("the engine's answer");
-        let answer = String::from_utf8_lossy(&answer[..length]);
-        assert!(answer.contains("201 Created"), "{answer}");
-        created.notify_one();
-        return;
-    }
-    if engine.write_all(&request).await.is_ok() {
-        let _ = copy_bidirectional(&mut client, &mut engine).await;
-    }
-}
-
-async fn fifty_agents_start_at_once() {
-    let world = World::shared().await;
-    let agents = (0..50).map(|_| world.start(&["sleep", "600"], json!({"cpu_limit": 0.5})));
-    let agents = join_all(agents).await;
-    for agent in &agents {
-        let events = agent.events.recorded().events;
-        assert!(matches!(events[..], [Event::Running { .. }]), "{events:?}");
-    }
-    let ends = agents.iter().map(|agent| agent.session.terminate(GRACE));
-    try_join_all(ends).await.expect("ending all");
-    for agent in &agents {
-        assert_eq!(agent.exit().await, ExitStatus::signal(15));
-    }
-    assert_eq!(world.backend.list().await.expect("listing"), []);
-}
-
-async fn no_engine() {
-    let world = World::shared().await;
-    let mut config = world.config.clone();
-    let mut set = |value: &str| {
-        let name = "DOCKER_HOST".to_owned();
-        config.settings.insert(name, value.to_owned());
-        config.clone()
-    };
-    let absent = connect(&set("unix:///nonexistent/docker.sock")).await;
-    let absent = absent.err().expect("there is no engine");
-    assert_eq!(absent.kind, ErrorKind::Unavailable);
-    assert!(
-        absent.message.contains("unix:///nonexistent/docker.sock"),
-        "{absent}"
-    );
-    assert!(absent.hint.expect("a hint").contains("DOCKER_HOST"));
-
-    let closed = connect(&set("tcp://127.0.0.1:1"))
-        .await
-        .err()
-        .expect("nobody listens");
-    assert_eq!(closed.kind, ErrorKind::Unavailable);
-
-    let wrong = connect(&set("ssh://somewhere"))
-        .await
-        .err()
-        .expect("an unknown scheme");
-    assert_eq!(wrong.kind, ErrorKind::Invalid);
 }

@@ -13,6 +13,7 @@ mod logs;
 mod network;
 mod outage;
 mod pull;
+mod start;
 
 use std::future::Future;
 use std::os::unix::process::CommandExt;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     network::trials(&mut trials);
     outage::trials(&mut trials);
     pull::trials(&mut trials);
+    start::trials(&mut trials);
     if arguments.list {
         return libtest_mimic::run(&arguments, trials).exit_code();
     }
