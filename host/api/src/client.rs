@@ -1,5 +1,6 @@
 //! A client for both services.
 
+mod address;
 mod agents;
 mod console;
 mod error;
@@ -12,10 +13,11 @@ mod terminal;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Method, RequestBuilder, Response, Url, redirect};
+use reqwest::{Method, RequestBuilder, Response, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use address::Address;
 pub use console::Console;
 pub use error::ClientError;
 pub use events::Events;
@@ -29,17 +31,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A peer that has been silent this long is asked whether it still lives.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// One service, reached over plain HTTP/1.1. Clones share their connections.
+/// One service, reached over plain HTTP/1.1, also by a Unix socket. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
-    base: Url,
+    address: Address,
 }
 
 impl Client {
-    /// A client for the service at `url`. Nothing is sent yet.
+    /// A client for the service at `url`, which is `unix:` and a path for a socket. Nothing is sent
+    /// yet.
     pub fn new(url: &str, token: Option<&str>) -> Result<Client, ClientError> {
-        let base = base_url(url)?;
+        let address = Address::parse(url)?;
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
             let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
@@ -47,7 +50,11 @@ impl Client {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let http = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder();
+        if let Some(path) = &address.socket {
+            builder = builder.unix_socket(path.as_path());
+        }
+        let http = builder
             .default_headers(headers)
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_keepalive(KEEPALIVE)
@@ -56,13 +63,13 @@ impl Client {
             .redirect(redirect::Policy::none())
             .no_proxy()
             .build()
-            .map_err(|error| ClientError::request(&base, &error))?;
-        Ok(Client { http, base })
+            .map_err(|error| ClientError::request(&address, &error))?;
+        Ok(Client { http, address })
     }
 
     /// The service's address.
     pub fn url(&self) -> &str {
-        self.base.as_str().trim_end_matches('/')
+        &self.address.shown
     }
 
     /// `GET /health?verbose=1`
@@ -105,7 +112,7 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
-        let mut url = self.base.clone();
+        let mut url = self.address.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
@@ -117,11 +124,11 @@ impl Client {
         let response = request
             .send()
             .await
-            .map_err(|error| ClientError::request(&self.base, &error))?;
+            .map_err(|error| ClientError::request(&self.address, &error))?;
         if response.status().is_success() || response.status().is_informational() {
             Ok(response)
         } else {
-            Err(ClientError::refusal(response).await)
+            Err(ClientError::refusal(&self.address, response).await)
         }
     }
 
@@ -130,22 +137,8 @@ impl Client {
         let body = response
             .bytes()
             .await
-            .map_err(|error| ClientError::lost(&self.base, &error))?;
-        serde_json::from_slice(&body).map_err(|error| ClientError::protocol(&self.base, error))
-    }
-}
-
-/// Parses an address and gives it a path that segments can be added to.
-fn base_url(url: &str) -> Result<Url, ClientError> {
-    let refuse = |reason: &str| ClientError::Address {
-        url: url.to_owned(),
-        reason: reason.to_owned(),
-    };
-    let base = Url::parse(url).map_err(|error| refuse(&error.to_string()))?;
-    match base.scheme() {
-        "http" if base.has_host() => Ok(base),
-        "https" => Err(refuse("this client speaks plain `http` only")),
-        _ => Err(refuse("it must look like `http://localhost:17006`")),
+            .map_err(|error| ClientError::lost(&self.address, &error))?;
+        serde_json::from_slice(&body).map_err(|error| ClientError::protocol(&self.address, error))
     }
 }
 
@@ -169,6 +162,8 @@ mod tests {
             "ftp://x",
             "",
             "http://",
+            "unix:",
+            "unix:relative",
         ] {
             let refused = Client::new(url, None);
             assert!(matches!(refused, Err(ClientError::Address { .. })), "{url}");

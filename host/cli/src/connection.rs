@@ -1,4 +1,5 @@
 use std::env;
+use std::path::Path;
 
 use agentd_api::client::Console;
 use agentd_api::{Agent, Client, ClientError};
@@ -6,6 +7,7 @@ use agentd_api::{Agent, Client, ClientError};
 use crate::failure::Failure;
 use crate::global::Global;
 use crate::service::Service;
+use crate::socket;
 use crate::token::Token;
 
 /// The service that a verb talks to.
@@ -21,8 +23,19 @@ impl Connection {
             .url
             .clone()
             .or_else(|| env::var(service.url_variable()).ok())
-            .filter(|url| !url.is_empty())
-            .unwrap_or_else(|| service.default_url().to_owned());
+            .filter(|url| !url.is_empty());
+        let url = match url {
+            Some(url) => {
+                if let Some(path) = url.strip_prefix("unix:") {
+                    socket::check(Path::new(path))?;
+                }
+                url
+            }
+            None => socket::find(service)?.map_or_else(
+                || service.default_url().to_owned(),
+                |path| format!("unix:{}", path.display()),
+            ),
+        };
         let token = Token::find(global.token.as_deref())?;
         let client = Client::new(&url, token.value())?;
         Ok(Connection {

@@ -7,8 +7,9 @@ pub(crate) struct Global {
     /// Print JSON instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Address of the service [default: $AGENTD_WRAP_SERVICE_URL or http://localhost:17005,
-    /// $AGENTD_ORCHESTRATOR_SERVICE_URL or http://localhost:17006]
+    /// Address of the service, `http://` and a host or `unix:` and the path of a socket [default:
+    /// $AGENTD_WRAP_SERVICE_URL or $AGENTD_ORCHESTRATOR_SERVICE_URL, the socket in the state
+    /// directory, http://localhost:17005 or http://localhost:17006]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) url: Option<String>,
     /// Token of the service [default: the file `token` in its state directory]

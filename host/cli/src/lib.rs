@@ -11,6 +11,7 @@ mod global;
 mod orchestrator;
 mod output;
 mod service;
+mod socket;
 mod state_dir;
 mod table;
 mod token;

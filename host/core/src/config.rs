@@ -6,6 +6,8 @@ use clap::builder::{BoolishValueParser, RangedU64ValueParser};
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use crate::listen::Listen;
+
 /// What an operator can set: every variable is a flag too.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
@@ -30,6 +32,21 @@ pub struct Config {
     /// Port to listen on; 0 picks a free one and prints it
     #[arg(long, env = "AGENTD_PORT", value_name = "PORT", required = false)]
     pub port: u16,
+
+    /// Where to listen, separated by `,`: `tcp` is this address and port, `unix` a socket in the state
+    /// directory, `unix:PATH` another socket
+    #[arg(
+        long,
+        env = "AGENTD_LISTEN",
+        value_delimiter = ',',
+        default_value = "tcp,unix",
+        value_name = "PLACES"
+    )]
+    pub listen: Vec<Listen>,
+
+    /// Who needs the token on a Unix socket: with `peer` all but this user and root
+    #[arg(long, env = "AGENTD_SOCKET_AUTH", value_enum, default_value = "peer")]
+    pub socket_auth: SocketAuth,
 
     /// Directories with backend libraries, separated by `:`, absolute, searched first
     #[arg(long, env = "AGENTD_PLUGIN_DIR", value_name = "DIRECTORIES")]
@@ -253,6 +270,15 @@ pub enum Auth {
     Token,
     /// Everybody on this machine may do everything.
     Off,
+}
+
+/// `AGENTD_SOCKET_AUTH`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SocketAuth {
+    /// The kernel says which user is at the other end, and the service's own needs no token.
+    Peer,
+    /// Everybody needs the token.
+    Token,
 }
 
 /// `AGENTD_STORE_ENV`.

@@ -21,8 +21,8 @@ pub struct Service {
 pub struct Daemon {
     /// Which service this is.
     pub service: &'static Service,
-    /// Where it listens, such as `127.0.0.1:17006`.
-    pub address: SocketAddr,
+    /// Where it listens, such as `127.0.0.1:17006`; none when that is only on Unix sockets.
+    pub address: Option<SocketAddr>,
     /// Who may send requests.
     pub doors: Doors,
     /// All sessions.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentd_plugin_api::Config as BackendConfig;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use warp::filters::BoxedFilter;
 
@@ -13,13 +12,15 @@ use crate::backend::Backend;
 use crate::config::{Auth, Config, KeeperSetting, PluginTrust};
 use crate::daemon::{Daemon, Service};
 use crate::doors::{Addresses, Browsers, Doors, SignIns, Token};
-use crate::http::Response;
+use crate::http::{Listener, Response};
 use crate::instance::Instance;
-use crate::listener::{listen, resolve};
+use crate::listen::Listen;
+use crate::listener::{listen_all, resolve};
 use crate::loader::{self, SearchPath, Trust};
 use crate::server::Server;
 use crate::services::Services;
 use crate::session::{Observer, ScreenThreads, Sessions};
+use crate::socket_file::{SocketError, SocketFile};
 use crate::sockets::Sockets;
 use crate::start_call;
 use crate::start_error::StartError;
@@ -33,8 +34,8 @@ pub struct Prepared {
     config: Config,
     backend: Arc<Backend>,
     screens: Arc<ScreenThreads>,
-    listener: TcpListener,
-    address: SocketAddr,
+    listeners: Vec<Listener>,
+    address: Option<SocketAddr>,
     doors: Doors,
     instance: Instance,
     state_dir: PathBuf,
@@ -56,8 +57,11 @@ impl Prepared {
             start_call::run(&what, start_timeout, load).await??
         };
 
-        let address = resolve(&config).await?;
-        if config.auth == Auth::Off && !address.ip().is_loopback() {
+        let address = match config.listen.contains(&Listen::Tcp) {
+            true => Some(resolve(&config).await?),
+            false => None,
+        };
+        if config.auth == Auth::Off && address.is_some_and(|address| !address.ip().is_loopback()) {
             let message = format!("AGENTD_AUTH=off is not allowed on `{}`", config.host);
             return Err(
                 StartError::config(message).hint("listen on 127.0.0.1, or leave authentication on")
@@ -101,26 +105,27 @@ impl Prepared {
         let screens = ScreenThreads::start()
             .map_err(|error| StartError::failure(format!("starting threads: {error}")))?;
 
-        let listener = listen(address)?;
-        let address = listener
-            .local_addr()
-            .map_err(|error| StartError::failure(format!("listening on {address}: {error}")))?;
-        let addresses = Addresses::new(
-            address.port(),
-            &config.allowed_hosts,
-            &config.allowed_origins,
-        );
+        let tcp = address.map_or(Ok(Vec::new()), listen_all)?;
+        let address = tcp.first().and_then(|listener| listener.local_addr().ok());
+        let port = address.map_or(0, |address| address.port());
+        let own_socket = state_dir.join(format!("{}.sock", service.name));
+        let unix = socket_files(&config.listen, &own_socket)?;
+        let unix = unix
+            .into_iter()
+            .map(|file| Listener::Unix(file, config.socket_auth));
+        let listeners = tcp.into_iter().map(Listener::Tcp).chain(unix).collect();
+        let addresses = Addresses::new(port, &config.allowed_hosts, &config.allowed_origins);
         // A port that was picked is another one after a restart.
         let file = (config.port != 0)
-            .then(|| state_dir.join(format!("sign-ins-{}-{}", service.name, address.port())));
+            .then(|| state_dir.join(format!("sign-ins-{}-{}", service.name, port)));
         let sign_ins = SignIns::open(token.reveal(), file);
-        let browsers = Browsers::new(address.port(), sign_ins);
+        let browsers = Browsers::new(port, sign_ins);
         let token = (config.auth == Auth::Token).then_some(token);
         Ok(Prepared {
             service,
             backend: Arc::new(backend),
             screens: Arc::new(screens),
-            listener,
+            listeners,
             address,
             doors: Doors::new(addresses, token, browsers),
             instance,
@@ -172,12 +177,44 @@ impl Prepared {
         Server {
             routes: routes(&daemon),
             daemon,
-            listener: self.listener,
+            listeners: self.listeners,
             stop,
             header_timeout,
             leave_running,
             at_end: None,
             _instance: self.instance,
         }
+    }
+}
+
+/// The Unix sockets of a service. The one in the state directory is not what a service fails for:
+/// another one may have it already.
+fn socket_files(places: &[Listen], own: &Path) -> Result<Vec<SocketFile>, StartError> {
+    let mut files = Vec::new();
+    for place in places {
+        match place {
+            Listen::Tcp => {}
+            Listen::Unix => match SocketFile::bind(own) {
+                Ok(file) => files.push(file),
+                Err(error) if places.contains(&Listen::Tcp) => tracing::warn!("{error}"),
+                Err(error) => return Err(error.into()),
+            },
+            Listen::UnixAt(path) => files.push(SocketFile::bind(path)?),
+        }
+    }
+    Ok(files)
+}
+
+impl From<SocketError> for StartError {
+    fn from(error: SocketError) -> Self {
+        let (message, hint) = (
+            error.to_string(),
+            "AGENTD_LISTEN=unix:PATH chooses another path",
+        );
+        match error {
+            SocketError::TooLong(_) | SocketError::NotASocket(_) => StartError::config(message),
+            SocketError::InUse(_) | SocketError::Io(..) => StartError::failure(message),
+        }
+        .hint(hint)
     }
 }

@@ -4,13 +4,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use warp::filters::BoxedFilter;
 
 use crate::daemon::Daemon;
-use crate::http::{Response, serve_connections};
+use crate::http::{Listener, Response, serve_connections};
 use crate::instance::Instance;
 
 /// Together with what `service.rs` adds these stay below the 12 seconds that a shutdown may take.
@@ -26,7 +26,7 @@ const AT_END_LIMIT: Duration = Duration::from_millis(400);
 pub struct Server {
     pub(crate) daemon: Arc<Daemon>,
     pub(crate) routes: BoxedFilter<(Response,)>,
-    pub(crate) listener: TcpListener,
+    pub(crate) listeners: Vec<Listener>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) header_timeout: Duration,
     pub(crate) leave_running: bool,
@@ -36,8 +36,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    /// Where it listens; none when that is only on Unix sockets.
+    pub fn address(&self) -> Option<SocketAddr> {
         self.daemon.address
     }
 
@@ -54,11 +54,22 @@ impl Server {
         let sessions = &self.daemon.sessions;
         let terminals = sessions.backend().terminals();
         terminals.end_abandoned(true);
-        let stopped = self.stop.subscribe();
-        let connections =
-            serve_connections(self.listener, self.routes, self.header_timeout, stopped);
-        let connections = tokio::spawn(connections);
-        tracing::info!("listening on http://{}", self.daemon.address);
+        let mut connections = JoinSet::new();
+        for listener in self.listeners {
+            match &listener {
+                Listener::Tcp(listener) => {
+                    if let Ok(address) = listener.local_addr() {
+                        tracing::info!("listening on http://{address}");
+                    }
+                }
+                Listener::Unix(file, _) => {
+                    tracing::info!("listening on unix:{}", file.path().display());
+                }
+            }
+            let (routes, stopped) = (self.routes.clone(), self.stop.subscribe());
+            let serve = serve_connections(listener, routes, self.header_timeout, stopped);
+            connections.spawn(serve);
+        }
 
         shutdown.await;
         let deadline = Instant::now() + SHUTDOWN_LIMIT + CONNECTIONS_LIMIT + AT_END_LIMIT;
@@ -85,7 +96,7 @@ impl Server {
             }
         }
         self.stop.send_replace(true);
-        let ends = async { tokio::join!(connections, self.daemon.sockets.closed()) };
+        let ends = async { tokio::join!(connections.join_all(), self.daemon.sockets.closed()) };
         if timeout(CONNECTIONS_LIMIT, ends).await.is_err() {
             tracing::debug!("some connections did not end in time");
         }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -111,8 +112,8 @@ where
             }
             ready = ready => ready?,
         };
-        if free_port {
-            print_address(&server);
+        if free_port && let Some(address) = server.address() {
+            print_address(address);
         }
         // The sender always sends, so an error cannot be.
         let shutdown = async { drop(shutdown.await) };
@@ -135,8 +136,8 @@ fn log_to_stderr(filter: &str) {
     clippy::print_stdout,
     reason = "the port is the output that was asked for"
 )]
-fn print_address(server: &Server) {
-    println!("listening on http://{}", server.address());
+fn print_address(address: SocketAddr) {
+    println!("listening on http://{address}");
 }
 
 #[expect(clippy::print_stderr, reason = "shown whatever the log level is")]

@@ -23,6 +23,7 @@ mod sandbox;
 mod sessions;
 mod shutdown;
 mod sizes;
+mod socket;
 mod ssh;
 mod startup;
 mod stuck;

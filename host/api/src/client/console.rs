@@ -37,7 +37,7 @@ impl Console {
     pub async fn logs(&self, query: &LogQuery) -> Result<LogLines, ClientError> {
         let request = self.request(Method::GET, "logs").query(query);
         let response = self.client.send(request).await?;
-        Ok(LogLines::new(&self.client.base, response))
+        Ok(LogLines::new(&self.client.address, response))
     }
 
     /// `GET …/terminal`, upgraded to a WebSocket. A refused upgrade is a [`ClientError::Problem`].

@@ -1,7 +1,9 @@
 use std::error::Error;
 use std::fmt::Display;
 
-use reqwest::{Response, Url};
+use reqwest::Response;
+
+use super::address::Address;
 
 use crate::Problem;
 
@@ -81,8 +83,8 @@ impl ClientError {
     }
 
     /// A request that got no answer.
-    pub(super) fn request(base: &Url, error: &reqwest::Error) -> ClientError {
-        let (url, reason) = (address(base), innermost(error));
+    pub(super) fn request(at: &Address, error: &reqwest::Error) -> ClientError {
+        let (url, reason) = (at.shown.clone(), innermost(error));
         if error.is_connect() || error.is_timeout() {
             ClientError::Unreachable { url, reason }
         } else {
@@ -90,33 +92,28 @@ impl ClientError {
         }
     }
 
-    pub(super) fn lost(base: &Url, error: &(dyn Error + 'static)) -> ClientError {
+    pub(super) fn lost(at: &Address, error: &(dyn Error + 'static)) -> ClientError {
         ClientError::Lost {
-            url: address(base),
+            url: at.shown.clone(),
             reason: innermost(error),
         }
     }
 
-    pub(super) fn protocol(base: &Url, reason: impl Display) -> ClientError {
+    pub(super) fn protocol(at: &Address, reason: impl Display) -> ClientError {
         ClientError::Protocol {
-            url: address(base),
+            url: at.shown.clone(),
             reason: reason.to_string(),
         }
     }
 
     /// An answer whose status is not one of success.
-    pub(super) async fn refusal(response: Response) -> ClientError {
+    pub(super) async fn refusal(at: &Address, response: Response) -> ClientError {
         let status = response.status();
-        let url = response.url().clone();
         let explained = response.json::<Problem>().await;
         explained.map(ClientError::Problem).unwrap_or_else(|_| {
-            ClientError::protocol(&url, format!("{status} without an explanation"))
+            ClientError::protocol(at, format!("{status} without an explanation"))
         })
     }
-}
-
-fn address(base: &Url) -> String {
-    base.as_str().trim_end_matches('/').to_owned()
 }
 
 /// The first cause: what is around it only says that a request failed.

@@ -21,7 +21,7 @@ impl Events {
         }
         let response = client.send(request).await?;
         Ok(Events {
-            lines: Lines::new(&client.base, response),
+            lines: Lines::new(&client.address, response),
             fields: Fields {
                 id: last.map(str::to_owned),
                 ..Fields::default()

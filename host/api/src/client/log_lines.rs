@@ -1,6 +1,7 @@
-use reqwest::{Response, Url};
+use reqwest::Response;
 
 use super::ClientError;
+use super::address::Address;
 use super::lines::Lines;
 use crate::LogLine;
 
@@ -10,9 +11,9 @@ pub struct LogLines {
 }
 
 impl LogLines {
-    pub(super) fn new(base: &Url, response: Response) -> LogLines {
+    pub(super) fn new(address: &Address, response: Response) -> LogLines {
         LogLines {
-            lines: Lines::new(base, response),
+            lines: Lines::new(address, response),
         }
     }
 

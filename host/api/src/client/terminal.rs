@@ -4,13 +4,14 @@ use futures_util::{SinkExt, StreamExt};
 use reqwest::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use reqwest::{RequestBuilder, StatusCode, Upgraded, Url};
+use reqwest::{RequestBuilder, StatusCode, Upgraded};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, frame::coding::CloseCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::address::Address;
 use super::{Client, ClientError};
 use crate::terminal::{ClientFrame, ServerFrame, close};
 
@@ -18,7 +19,7 @@ type Socket = WebSocketStream<Upgraded>;
 
 /// A viewer's connection to a terminal.
 pub struct Terminal {
-    base: Url,
+    address: Address,
     socket: Socket,
 }
 
@@ -67,14 +68,14 @@ impl Terminal {
             && accept.is_some_and(|accept| accept == derive_accept_key(key.as_bytes()).as_str());
         if !accepted {
             let reason = "it does not upgrade the connection to a WebSocket";
-            return Err(ClientError::protocol(&client.base, reason));
+            return Err(ClientError::protocol(&client.address, reason));
         }
         let stream = response
             .upgrade()
             .await
-            .map_err(|error| ClientError::lost(&client.base, &error))?;
+            .map_err(|error| ClientError::lost(&client.address, &error))?;
         Ok(Terminal {
-            base: client.base.clone(),
+            address: client.address.clone(),
             socket: WebSocketStream::from_raw_socket(stream, Role::Client, None).await,
         })
     }
@@ -83,14 +84,14 @@ impl Terminal {
     pub fn split(self) -> (TerminalReader, TerminalWriter) {
         let (sink, stream) = self.socket.split();
         let reader = TerminalReader {
-            base: self.base.clone(),
+            address: self.address.clone(),
             stream,
             epoch: String::new(),
             seq: 0,
             snapshot: None,
         };
         let writer = TerminalWriter {
-            base: self.base,
+            address: self.address,
             sink,
         };
         (reader, writer)
@@ -99,7 +100,7 @@ impl Terminal {
 
 /// The half that hears.
 pub struct TerminalReader {
-    base: Url,
+    address: Address,
     stream: SplitStream<Socket>,
     epoch: String,
     seq: u64,
@@ -116,7 +117,7 @@ impl TerminalReader {
                 Some(Ok(Message::Binary(bytes))) => return Ok(self.binary(bytes)),
                 Some(Ok(Message::Text(text))) => {
                     let frame = serde_json::from_str(&text)
-                        .map_err(|error| ClientError::protocol(&self.base, error))?;
+                        .map_err(|error| ClientError::protocol(&self.address, error))?;
                     if let Some(frame) = self.text(frame) {
                         return Ok(TerminalEvent::Frame(frame));
                     }
@@ -134,8 +135,8 @@ impl TerminalReader {
                     });
                 }
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(ClientError::lost(&self.base, &error)),
-                None => return Err(ClientError::lost(&self.base, &Error::ConnectionClosed)),
+                Some(Err(error)) => return Err(ClientError::lost(&self.address, &error)),
+                None => return Err(ClientError::lost(&self.address, &Error::ConnectionClosed)),
             }
         }
     }
@@ -180,7 +181,7 @@ impl TerminalReader {
 
 /// The half that speaks. What it sends waits for as long as the service does not read.
 pub struct TerminalWriter {
-    base: Url,
+    address: Address,
     sink: SplitSink<Socket, Message>,
 }
 
@@ -193,7 +194,7 @@ impl TerminalWriter {
     /// A text frame.
     pub async fn frame(&mut self, frame: &ClientFrame) -> Result<(), ClientError> {
         let text = serde_json::to_string(frame)
-            .map_err(|error| ClientError::protocol(&self.base, error))?;
+            .map_err(|error| ClientError::protocol(&self.address, error))?;
         self.send(Message::Text(text.into())).await
     }
 
@@ -210,6 +211,6 @@ impl TerminalWriter {
         self.sink
             .send(message)
             .await
-            .map_err(|error| ClientError::lost(&self.base, &error))
+            .map_err(|error| ClientError::lost(&self.address, &error))
     }
 }

@@ -9,4 +9,5 @@ mod harness;
 mod local;
 mod orchestrator;
 mod reconnect;
+mod socket;
 mod wrap;

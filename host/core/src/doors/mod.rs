@@ -21,6 +21,22 @@ use crate::{Error, ErrorKind, Result};
 /// The request header with the second half of a browser's sign-in.
 pub const KEY_HEADER: &str = "agentd-key";
 
+/// Who is at the other end of a Unix socket. Behind a TCP connection may be anybody.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// It is root or the service's own user, which needs no token.
+    pub is_trusted: bool,
+}
+
+/// What a request says of who sends it.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// None over TCP.
+    pub peer: Option<Peer>,
+}
+
 /// The doors of one service.
 #[derive(Debug)]
 pub struct Doors {
@@ -41,13 +57,21 @@ impl Doors {
     }
 
     /// Refuses a foreign `Host` (DNS rebinding) and a foreign `Origin` (pages of other sites).
-    pub fn check_address(&self, headers: &HeaderMap, authority: Option<&str>) -> Result<()> {
-        self.addresses.check(headers, authority)
+    /// No name leads to a Unix socket, so there the first does not count.
+    pub fn check_address(&self, caller: &Caller, authority: Option<&str>) -> Result<()> {
+        if caller.peer.is_none() {
+            self.addresses.check_host(&caller.headers, authority)?;
+        }
+        self.addresses.check_origin(&caller.headers)
     }
 
-    /// Wants the token, a browser's sign-in, or a ticket made from one of these. A `ticket` is used
-    /// up by this.
-    pub fn check_credentials(&self, headers: &HeaderMap, ticket: Option<&str>) -> Result<Pass> {
+    /// Wants a trusted peer, the token, a browser's sign-in, or a ticket made from one of these. A
+    /// `ticket` is used up by this.
+    pub fn check_credentials(&self, caller: &Caller, ticket: Option<&str>) -> Result<Pass> {
+        let Caller { headers, peer } = caller;
+        if peer.is_some_and(|peer| peer.is_trusted) {
+            return Ok(Pass::of_token());
+        }
         let Some(token) = &self.token else {
             return Ok(Pass::of_token());
         };

@@ -7,18 +7,31 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
+use tokio_util::either::Either;
 use warp::filters::BoxedFilter;
 
 use super::timely::{Late, Timely};
 use super::websocket::keep_connection;
 use super::{Response, problem};
+use crate::config::SocketAuth;
+use crate::doors::Peer;
+use crate::socket_file::SocketFile;
 use crate::{Error, ErrorKind};
 
 /// How long to wait before the next accept(2) when one failed, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+/// Where connections come from.
+#[derive(Debug)]
+pub enum Listener {
+    /// A port.
+    Tcp(TcpListener),
+    /// A Unix socket.
+    Unix(SocketFile, SocketAuth),
+}
 
 /// Serves every connection to `listener` until `stopped` is true, and returns once the open ones
 /// have ended. A connection is closed when the head of its next request, or of its first, has not
@@ -27,7 +40,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// An error of a connection is the client's: it went away, or what it sent is not HTTP. So it is
 /// logged as `debug`; warp's own server logs it as an error.
 pub async fn serve_connections(
-    listener: TcpListener,
+    listener: Listener,
     routes: BoxedFilter<(Response,)>,
     patience: Duration,
     mut stopped: watch::Receiver<bool>,
@@ -38,14 +51,17 @@ pub async fn serve_connections(
         .header_read_timeout(patience);
     let (open, mut closed) = mpsc::channel::<Infallible>(1);
     loop {
-        let stream = tokio::select! {
-            stream = accept(&listener) => stream,
+        let (stream, peer) = tokio::select! {
+            accepted = accept(&listener) => accepted,
             // An error means that the sender is gone, which is an end too.
             _ = stopped.wait_for(|stopped| *stopped) => break,
         };
         let routes = TowerToHyperService::new(warp::service(routes.clone()));
         let service = service_fn(move |mut request| {
             keep_connection(&mut request);
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
             let late = Late::default();
             let answer = routes.call(request.map(|body| Timely::new(body, patience, late.clone())));
             async move {
@@ -86,16 +102,36 @@ fn overdue(patience: Duration) -> Error {
     Error::new(ErrorKind::Timeout, "timeout", message)
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &Listener) -> (Either<TcpStream, UnixStream>, Option<Peer>) {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return stream,
+        let accepted = match listener {
+            Listener::Tcp(listener) => listener
+                .accept()
+                .await
+                .map(|(stream, _)| (Either::Left(stream), None)),
+            Listener::Unix(file, auth) => file.accept().await.map(|stream| {
+                let peer = peer(&stream, *auth);
+                (Either::Right(stream), Some(peer))
+            }),
+        };
+        match accepted {
+            Ok(accepted) => return accepted,
             Err(error) if is_of_the_client(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "connections cannot be accepted");
                 sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+/// The kernel knows who made the connection, whoever uses it now (unix(7), `SO_PEERCRED`).
+fn peer(stream: &UnixStream, auth: SocketAuth) -> Peer {
+    let own = rustix::process::geteuid().as_raw();
+    let is_own = |user: u32| user == 0 || user == own;
+    let user = stream.peer_cred().map(|peer| peer.uid());
+    Peer {
+        is_trusted: auth == SocketAuth::Peer && user.is_ok_and(is_own),
     }
 }
 

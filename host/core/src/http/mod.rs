@@ -23,10 +23,10 @@ use warp::{Filter, Rejection, Reply};
 
 use crate::collection::Collection;
 use crate::daemon::Daemon;
-use crate::doors::Pass;
+use crate::doors::{Caller, Pass, Peer};
 use crate::{Error, IdempotencyKey, Result};
 
-pub(crate) use connections::serve_connections;
+pub(crate) use connections::{Listener, serve_connections};
 
 /// An answer.
 pub type Response = warp::reply::Response;
@@ -40,6 +40,13 @@ pub fn with<T: Send + Sync + 'static>(
 ) -> impl Filter<Extract = (Arc<T>,), Error = std::convert::Infallible> + Clone + use<T> {
     let value = value.clone();
     warp::any().map(move || value.clone())
+}
+
+/// Who sends the request.
+pub fn caller() -> impl Filter<Extract = (Caller,), Error = std::convert::Infallible> + Clone {
+    warp::header::headers_cloned()
+        .and(warp::ext::optional::<Peer>())
+        .map(|headers: HeaderMap, peer| Caller { headers, peer })
 }
 
 /// A JSON body of limited size.
@@ -119,16 +126,16 @@ pub fn respond<R: Reply>(result: Result<R>) -> Response {
 /// Refuses foreign hosts and origins.
 fn address(daemon: &Arc<Daemon>) -> BoxedFilter<()> {
     with(daemon)
-        .and(warp::header::headers_cloned())
+        .and(caller())
         .and(warp::host::optional())
         .and_then(
             async |daemon: Arc<Daemon>,
-                   headers: HeaderMap,
+                   caller: Caller,
                    authority: Option<warp::host::Authority>| {
                 let authority = authority.as_ref().map(|authority| authority.as_str());
                 daemon
                     .doors
-                    .check_address(&headers, authority)
+                    .check_address(&caller, authority)
                     .map_err(reject)
             },
         )
@@ -139,11 +146,11 @@ fn address(daemon: &Arc<Daemon>) -> BoxedFilter<()> {
 /// Refuses requests without the token or a browser's sign-in.
 fn credentials(daemon: &Arc<Daemon>) -> BoxedFilter<(Pass,)> {
     with(daemon)
-        .and(warp::header::headers_cloned())
-        .and_then(async |daemon: Arc<Daemon>, headers: HeaderMap| {
+        .and(caller())
+        .and_then(async |daemon: Arc<Daemon>, caller: Caller| {
             daemon
                 .doors
-                .check_credentials(&headers, None)
+                .check_credentials(&caller, None)
                 .map_err(reject)
         })
         .boxed()

@@ -9,10 +9,10 @@ use warp::http::header::{HeaderValue, SET_COOKIE};
 use warp::http::{HeaderMap, StatusCode};
 use warp::{Filter, Reply};
 
-use super::{Response, body, created, respond, with};
+use super::{Response, body, caller, created, respond, with};
 use crate::collection::Collection;
 use crate::daemon::Daemon;
-use crate::doors::{KEY_HEADER, TICKET_LIFETIME};
+use crate::doors::{Caller, KEY_HEADER, TICKET_LIFETIME};
 use crate::{Error, Result};
 
 /// What needs no credentials.
@@ -50,9 +50,9 @@ fn health<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFilt
         .and(with(daemon))
         .and(with(collection))
         .and(warp::query())
-        .and(warp::header::headers_cloned())
+        .and(caller())
         .map(
-            |daemon: Arc<Daemon>, collection: Arc<C>, query: HealthQuery, headers: HeaderMap| {
+            |daemon: Arc<Daemon>, collection: Arc<C>, query: HealthQuery, caller: Caller| {
                 let verbose = ["1", "true"].contains(&query.verbose.as_str());
                 let mut health = ServiceHealth {
                     status: "ok".to_owned(),
@@ -62,7 +62,7 @@ fn health<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFilt
                     reconcile: verbose.then(|| collection.reconciliation()).flatten(),
                 };
                 if let Some(reconcile) = &mut health.reconcile
-                    && daemon.doors.check_credentials(&headers, None).is_err()
+                    && daemon.doors.check_credentials(&caller, None).is_err()
                 {
                     reconcile.actions.clear();
                     reconcile.error = None;
@@ -163,9 +163,16 @@ fn code(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
         .and(warp::post())
         .and(with(daemon))
         .map(|daemon: Arc<Daemon>| {
+            let Some(address) = daemon.address else {
+                let message = "the service listens at no address that a browser can go to";
+                let error = Error::conflict("no-address", message);
+                return respond::<StatusCode>(Err(
+                    error.hint("start it with `tcp` in AGENTD_LISTEN")
+                ));
+            };
             let code = daemon.doors.code();
             // In the fragment, which browsers neither send nor log.
-            let url = format!("http://{}/#code={code}", daemon.address);
+            let url = format!("http://{address}/#code={code}");
             created(&Code { code, url })
         })
         .boxed()
@@ -182,10 +189,10 @@ fn ticket(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
     warp::path!("tickets")
         .and(warp::post())
         .and(with(daemon))
-        .and(warp::header::headers_cloned())
-        .map(|daemon: Arc<Daemon>, headers: HeaderMap| {
+        .and(caller())
+        .map(|daemon: Arc<Daemon>, caller: Caller| {
             // For no longer than the one who asks is let in.
-            let pass = daemon.doors.check_credentials(&headers, None);
+            let pass = daemon.doors.check_credentials(&caller, None);
             respond(pass.map(|pass| {
                 created(&Ticket {
                     ticket: daemon.doors.ticket(pass),

@@ -22,17 +22,16 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::http::HeaderMap;
 
 use self::end::{DELETED, End, INTERNAL, NOT_ALLOWED, PATIENCE, Sink, close_with};
 use self::inbox::Inbox;
 use self::input::{LAST_INPUT, receive};
 use self::output::{send, show};
 use super::websocket::{Handshake, WebSocket, handshake};
-use super::{Response, respond, with};
+use super::{Response, caller, respond, with};
 use crate::collection::Collection;
 use crate::daemon::Daemon;
-use crate::doors::Pass;
+use crate::doors::{Caller, Pass};
 use crate::in_place::run_in_place;
 use crate::session::{Run, Session, View, Viewer};
 use crate::{Error, ErrorKind, Result};
@@ -57,19 +56,19 @@ pub(super) fn route<C: Collection>(
         .and(warp::get())
         .and(with(daemon))
         .and(with(collection))
-        .and(warp::header::headers_cloned())
+        .and(caller())
         .and(warp::query())
         .and(handshake())
         .then(
             async |id: String,
                    daemon: Arc<Daemon>,
                    collection: Arc<C>,
-                   headers: HeaderMap,
+                   caller: Caller,
                    query: TerminalQuery,
                    handshake: Option<Handshake>| {
                 let upgraded = async {
                     let ticket = query.ticket.as_deref();
-                    let pass = daemon.doors.check_credentials(&headers, ticket)?;
+                    let pass = daemon.doors.check_credentials(&caller, ticket)?;
                     let run = collection.run(&id, query.session.as_deref()).await?;
                     upgrade(daemon, run, query, handshake, pass)
                 };

@@ -68,7 +68,7 @@ impl TestServer {
                     Ok(server) => server,
                     Err(error) => return started.send(Err(error)).unwrap(),
                 };
-                started.send(Ok(server.address())).unwrap();
+                started.send(Ok(server.address().unwrap())).unwrap();
                 let shutdown = async {
                     let _ = stopped.await;
                 };
