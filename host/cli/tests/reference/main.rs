@@ -120,6 +120,7 @@ mod tests {
             close::TOO_LARGE,
             close::INTERNAL,
             close::EXITED,
+            close::NOT_ALLOWED,
             close::DELETED,
             close::BACKEND_GONE,
         ];
