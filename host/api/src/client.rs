@@ -3,6 +3,7 @@
 mod address;
 mod agents;
 mod console;
+mod credentials;
 mod error;
 mod events;
 mod lines;
@@ -12,13 +13,13 @@ mod terminal;
 
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Method, RequestBuilder, Response, redirect};
+use reqwest::{ClientBuilder, Method, RequestBuilder, Response, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use address::Address;
 pub use console::Console;
+use credentials::Credentials;
 pub use error::ClientError;
 pub use events::Events;
 pub use log_lines::LogLines;
@@ -36,35 +37,40 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 pub struct Client {
     http: reqwest::Client,
     address: Address,
+    credentials: Credentials,
 }
 
 impl Client {
     /// A client for the service at `url`, which is `unix:` and a path for a socket. Nothing is sent
-    /// yet.
+    /// yet, and the token never is but to a socket: over TCP the service proves that it has it.
     pub fn new(url: &str, token: Option<&str>) -> Result<Client, ClientError> {
-        let address = Address::parse(url)?;
-        let mut headers = HeaderMap::new();
-        if let Some(token) = token {
-            let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-                .map_err(|_| ClientError::Token)?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
-        let mut builder = reqwest::Client::builder();
+        Client::at(Address::parse(url)?, token)
+    }
+
+    /// The same for a service on this machine: who answers must listen at that very address, and not
+    /// pass on what is sent there.
+    pub fn of_this_machine(url: &str, token: Option<&str>) -> Result<Client, ClientError> {
+        let address = Address {
+            is_own: true,
+            ..Address::parse(url)?
+        };
+        Client::at(address, token)
+    }
+
+    fn at(address: Address, token: Option<&str>) -> Result<Client, ClientError> {
+        let credentials = Credentials::new(token, builder)?;
+        let mut builder = builder();
         if let Some(path) = &address.socket {
             builder = builder.unix_socket(path.as_path());
         }
         let http = builder
-            .default_headers(headers)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_keepalive(KEEPALIVE)
-            .tcp_keepalive_interval(KEEPALIVE / 3)
-            .tcp_keepalive_retries(3)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
             .build()
             .map_err(|error| ClientError::request(&address, &error))?;
-        Ok(Client { http, address })
+        Ok(Client {
+            http,
+            address,
+            credentials,
+        })
     }
 
     /// The service's address.
@@ -72,15 +78,29 @@ impl Client {
         &self.address.shown
     }
 
-    /// `GET /health?verbose=1`
+    /// `GET /health?verbose=1`, also of a service that has another token.
     pub async fn health(&self) -> Result<ServiceHealth, ClientError> {
-        let request = self.request(Method::GET, &["health"]);
-        self.json(request.query(&[("verbose", "1")])).await
+        let ask = || {
+            let request = self.request(Method::GET, &["health"]);
+            request.query(&[("verbose", "1")])
+        };
+        match self.json(ask()).await {
+            Err(ClientError::Unproven { .. }) => self.anonymous().json(ask()).await,
+            health => health,
+        }
     }
 
     /// `GET /info`
     pub async fn info(&self) -> Result<Info, ClientError> {
-        self.get(&["info"]).await
+        self.anonymous().get(&["info"]).await
+    }
+
+    /// The same without the token, for what is open to all.
+    fn anonymous(&self) -> Client {
+        Client {
+            credentials: Credentials::none(),
+            ..self.clone()
+        }
     }
 
     /// `GET /backend`
@@ -121,10 +141,11 @@ impl Client {
 
     /// The answer, when its status is one of success.
     async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        let response = request
-            .send()
-            .await
+        let request = request
+            .build()
             .map_err(|error| ClientError::request(&self.address, &error))?;
+        let sent = self.credentials.send(&self.http, &self.address, request);
+        let response = sent.await?;
         if response.status().is_success() || response.status().is_informational() {
             Ok(response)
         } else {
@@ -140,6 +161,16 @@ impl Client {
             .map_err(|error| ClientError::lost(&self.address, &error))?;
         serde_json::from_slice(&body).map_err(|error| ClientError::protocol(&self.address, error))
     }
+}
+
+fn builder() -> ClientBuilder {
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_keepalive(KEEPALIVE)
+        .tcp_keepalive_interval(KEEPALIVE / 3)
+        .tcp_keepalive_retries(3)
+        .redirect(redirect::Policy::none())
+        .no_proxy()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod keyed_hash;
 mod login;
 mod logs;
 mod problem;
+mod proof;
 mod session;
 pub mod terminal;
 
@@ -26,4 +27,5 @@ pub use keyed_hash::keyed_hash;
 pub use login::LoginCode;
 pub use logs::{LogLine, LogQuery, LogStream};
 pub use problem::Problem;
+pub use proof::{NONCE_LENGTH, Proof};
 pub use session::{Exit, Health, Input, NewSession, Page, Session, Size, State};

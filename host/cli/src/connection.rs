@@ -24,6 +24,7 @@ impl Connection {
             .clone()
             .or_else(|| env::var(service.url_variable()).ok())
             .filter(|url| !url.is_empty());
+        let is_default = url.is_none();
         let url = match url {
             Some(url) => {
                 if let Some(path) = url.strip_prefix("unix:") {
@@ -37,7 +38,10 @@ impl Connection {
             ),
         };
         let token = Token::find(global.token.as_deref())?;
-        let client = Client::new(&url, token.value())?;
+        let client = match is_default {
+            true => Client::of_this_machine(&url, token.value())?,
+            false => Client::new(&url, token.value())?,
+        };
         Ok(Connection {
             service,
             client,
@@ -53,6 +57,7 @@ impl Connection {
                 self.service.program(),
                 self.service.url_variable()
             )),
+            ClientError::Unproven { .. } => Failure::from(error).hint(self.token.hint()),
             ClientError::Problem(problem) if problem.status == 401 => {
                 Failure::from(error).hint(self.token.hint())
             }

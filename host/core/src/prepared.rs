@@ -120,14 +120,13 @@ impl Prepared {
             .then(|| state_dir.join(format!("sign-ins-{}-{}", service.name, port)));
         let sign_ins = SignIns::open(token.reveal(), file);
         let browsers = Browsers::new(port, sign_ins);
-        let token = (config.auth == Auth::Token).then_some(token);
         Ok(Prepared {
             service,
             backend: Arc::new(backend),
             screens: Arc::new(screens),
             listeners,
             address,
-            doors: Doors::new(addresses, token, browsers),
+            doors: Doors::new(addresses, token, config.auth, browsers),
             instance,
             state_dir,
             config,

@@ -1,6 +1,7 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use agentd_api::Proof;
 use agentd_host::testing::{Answer, TestClient, TestRequest, TestSession};
 use rustix::process::Signal;
 use serde_json::json;
@@ -543,6 +544,41 @@ async fn a_ticket_is_accepted_only_by_terminals() {
         .without_token()
         .await;
     login.problem(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn the_service_proves_itself_and_takes_what_is_derived_from_the_token() {
+    let (server, other) = (wrap("pty"), wrap("pty"));
+    let nonce = "a nonce of 16 to 128 bytes".replace(' ', "-");
+    let prove = async |server: &TestClient| -> Proof {
+        let answer = server.get(&format!("/proof?nonce={nonce}")).without_token();
+        answer.await.expect(200).parse()
+    };
+    let proof = prove(&server).await;
+    assert!(proof.is_with(&server.token, &nonce));
+    assert_eq!(proof.address, server.address.to_string());
+    let ask = async |client: &TestClient, credential: &str| {
+        let request = client.get("/sessions").without_token();
+        let header = format!("Agentd {credential}");
+        request.header("authorization", &header).await.status
+    };
+    let credential = proof.credential(&server.token, &nonce);
+    assert_eq!(ask(&server, &credential).await, 200);
+    for wrong in [
+        String::new(),
+        nonce.clone(),
+        format!("{nonce}."),
+        proof.credential("another token", &nonce),
+        format!("{nonce}.{}", proof.proof),
+        // Made for another service, or for another life of this one.
+        prove(&other).await.credential(&server.token, &nonce),
+    ] {
+        assert_eq!(ask(&server, &wrong).await, 401, "{wrong}");
+    }
+    for query in ["", "?nonce=short", &format!("?nonce={}", "x".repeat(129))] {
+        let answer = server.get(&format!("/proof{query}")).without_token();
+        answer.await.problem(400, "invalid-query");
+    }
 }
 
 #[tokio::test]

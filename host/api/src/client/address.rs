@@ -12,6 +12,8 @@ pub(super) struct Address {
     /// As it is named to people.
     pub(super) shown: String,
     pub(super) socket: Option<PathBuf>,
+    /// Whoever answers must have this very address.
+    pub(super) is_own: bool,
 }
 
 impl Address {
@@ -35,6 +37,7 @@ impl Address {
                 base,
                 shown,
                 socket: socket.map(Path::to_owned),
+                is_own: false,
             }),
             "https" => Err(refuse("this client speaks plain `http` only")),
             _ => Err(refuse("it must look like `http://localhost:17006`")),

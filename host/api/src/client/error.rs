@@ -21,6 +21,14 @@ pub enum ClientError {
     /// The token does not fit into a header.
     #[error("the token cannot be sent: it has characters other than visible ASCII")]
     Token,
+    /// Who answers does not show that it has the token.
+    #[error(
+        "what answers at `{url}` does not prove that it is the service, and was sent nothing else"
+    )]
+    Unproven {
+        /// The service's address.
+        url: String,
+    },
     /// Nobody answers at the service's address.
     #[error("cannot reach `{url}`: {reason}")]
     Unreachable {
@@ -58,6 +66,9 @@ impl ClientError {
             ClientError::Token => Some("take it from the file `token` as it is".to_owned()),
             ClientError::Unreachable { .. } => {
                 Some("is the service running, and at this address?".to_owned())
+            }
+            ClientError::Unproven { .. } => {
+                Some("has it another token, or does another program listen there?".to_owned())
             }
             ClientError::Problem(problem) => problem.hint.clone(),
             ClientError::Protocol { .. } => {

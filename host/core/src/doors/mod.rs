@@ -7,6 +7,9 @@ mod secret;
 mod sign_ins;
 mod token;
 
+use std::net::SocketAddr;
+
+use agentd_api::{NONCE_LENGTH, Proof};
 use warp::http::HeaderMap;
 use warp::http::header::AUTHORIZATION;
 
@@ -16,6 +19,8 @@ pub use pass::Pass;
 pub use sign_ins::SignIns;
 pub use token::Token;
 
+use self::secret::Secret;
+use crate::config::Auth;
 use crate::{Error, ErrorKind, Result};
 
 /// The request header with the second half of a browser's sign-in.
@@ -35,6 +40,8 @@ pub struct Caller {
     pub headers: HeaderMap,
     /// None over TCP.
     pub peer: Option<Peer>,
+    /// This service's end of a TCP connection.
+    pub local: Option<SocketAddr>,
 }
 
 /// The doors of one service.
@@ -43,17 +50,47 @@ pub struct Doors {
     addresses: Addresses,
     /// None only when authentication is switched off, which needs a loopback host.
     token: Option<Token>,
+    prover: Prover,
     browsers: Browsers,
 }
 
+/// Shows clients that this service has the token.
+#[derive(Debug)]
+struct Prover {
+    token: Token,
+    /// Of this life of the service.
+    nonce: Secret,
+}
+
 impl Doors {
-    /// The doors of a service.
-    pub fn new(addresses: Addresses, token: Option<Token>, browsers: Browsers) -> Self {
+    /// The doors of a service, with the token or without authentication.
+    pub fn new(addresses: Addresses, token: Token, auth: Auth, browsers: Browsers) -> Self {
         Doors {
             addresses,
-            token,
+            prover: Prover {
+                token: token.clone(),
+                nonce: Secret::random(),
+            },
+            token: (auth == Auth::Token).then_some(token),
             browsers,
         }
+    }
+
+    /// Answers whoever wants to know whether this service has the token, before they send anything.
+    pub fn prove(&self, nonce: &str, caller: &Caller) -> Result<Proof> {
+        let local = caller.local.ok_or_else(|| {
+            Error::conflict("no-address", "a Unix socket needs no proof")
+                .hint("the kernel knows whose socket it is")
+        })?;
+        if !NONCE_LENGTH.contains(&nonce.len()) {
+            let message = "the query's `nonce` is too short or too long";
+            return Err(Error::invalid("invalid-query", message).hint(format!(
+                "it has {} to {} bytes",
+                NONCE_LENGTH.start(),
+                NONCE_LENGTH.end()
+            )));
+        }
+        Ok(self.prover.prove(nonce, local))
     }
 
     /// Refuses a foreign `Host` (DNS rebinding) and a foreign `Origin` (pages of other sites).
@@ -68,14 +105,15 @@ impl Doors {
     /// Wants a trusted peer, the token, a browser's sign-in, or a ticket made from one of these. A
     /// `ticket` is used up by this.
     pub fn check_credentials(&self, caller: &Caller, ticket: Option<&str>) -> Result<Pass> {
-        let Caller { headers, peer } = caller;
+        let Caller { headers, peer, .. } = caller;
         if peer.is_some_and(|peer| peer.is_trusted) {
             return Ok(Pass::of_token());
         }
         let Some(token) = &self.token else {
             return Ok(Pass::of_token());
         };
-        if bearer(headers).is_some_and(|given| token.is(given)) {
+        let has_token = authorization(headers, "bearer").is_some_and(|given| token.is(given));
+        if has_token || self.prover.is_proven(caller) {
             return Ok(Pass::of_token());
         }
         self.browsers
@@ -120,11 +158,29 @@ impl Doors {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then_some(token.trim())
+impl Prover {
+    fn prove(&self, nonce: &str, local: SocketAddr) -> Proof {
+        let token = self.token.reveal();
+        Proof::new(token, nonce, self.nonce.reveal(), &local.to_string())
+    }
+
+    /// Whether the caller has answered a proof of this service at this address.
+    fn is_proven(&self, caller: &Caller) -> bool {
+        let proven = || {
+            let given = authorization(&caller.headers, "agentd")?;
+            let (nonce, _) = given.split_once('.')?;
+            let proof = self.prove(nonce, caller.local?);
+            let wanted = Secret::from_text(proof.credential(self.token.reveal(), nonce));
+            Some(wanted.is(given))
+        };
+        proven().unwrap_or(false)
+    }
+}
+
+/// What follows the name of a scheme.
+fn authorization<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
+    let (scheme, given) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case(wanted).then_some(given.trim())
 }
 
 fn unauthorized(message: &str) -> Error {

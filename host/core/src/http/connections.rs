@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -33,6 +34,18 @@ pub enum Listener {
     Unix(SocketFile, SocketAuth),
 }
 
+/// This service's end of a TCP connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Local(pub SocketAddr);
+
+/// What is known of a connection.
+#[derive(Clone, Copy)]
+enum End {
+    Tcp(Local),
+    Unix(Peer),
+    Gone,
+}
+
 /// Serves every connection to `listener` until `stopped` is true, and returns once the open ones
 /// have ended. A connection is closed when the head of its next request, or of its first, has not
 /// come for `patience`, and a request is refused whose body has not come so long after its head.
@@ -51,7 +64,7 @@ pub async fn serve_connections(
         .header_read_timeout(patience);
     let (open, mut closed) = mpsc::channel::<Infallible>(1);
     loop {
-        let (stream, peer) = tokio::select! {
+        let (stream, end) = tokio::select! {
             accepted = accept(&listener) => accepted,
             // An error means that the sender is gone, which is an end too.
             _ = stopped.wait_for(|stopped| *stopped) => break,
@@ -59,8 +72,10 @@ pub async fn serve_connections(
         let routes = TowerToHyperService::new(warp::service(routes.clone()));
         let service = service_fn(move |mut request| {
             keep_connection(&mut request);
-            if let Some(peer) = peer {
-                request.extensions_mut().insert(peer);
+            match end {
+                End::Tcp(local) => drop(request.extensions_mut().insert(local)),
+                End::Unix(peer) => drop(request.extensions_mut().insert(peer)),
+                End::Gone => {}
             }
             let late = Late::default();
             let answer = routes.call(request.map(|body| Timely::new(body, patience, late.clone())));
@@ -102,16 +117,19 @@ fn overdue(patience: Duration) -> Error {
     Error::new(ErrorKind::Timeout, "timeout", message)
 }
 
-async fn accept(listener: &Listener) -> (Either<TcpStream, UnixStream>, Option<Peer>) {
+async fn accept(listener: &Listener) -> (Either<TcpStream, UnixStream>, End) {
     loop {
         let accepted = match listener {
-            Listener::Tcp(listener) => listener
-                .accept()
-                .await
-                .map(|(stream, _)| (Either::Left(stream), None)),
+            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
+                // Unknown only when the client has left already.
+                let local = stream
+                    .local_addr()
+                    .map_or(End::Gone, |at| End::Tcp(Local(at)));
+                (Either::Left(stream), local)
+            }),
             Listener::Unix(file, auth) => file.accept().await.map(|stream| {
                 let peer = peer(&stream, *auth);
-                (Either::Right(stream), Some(peer))
+                (Either::Right(stream), End::Unix(peer))
             }),
         };
         match accepted {

@@ -26,6 +26,7 @@ use crate::daemon::Daemon;
 use crate::doors::{Caller, Pass, Peer};
 use crate::{Error, IdempotencyKey, Result};
 
+use connections::Local;
 pub(crate) use connections::{Listener, serve_connections};
 
 /// An answer.
@@ -46,7 +47,12 @@ pub fn with<T: Send + Sync + 'static>(
 pub fn caller() -> impl Filter<Extract = (Caller,), Error = std::convert::Infallible> + Clone {
     warp::header::headers_cloned()
         .and(warp::ext::optional::<Peer>())
-        .map(|headers: HeaderMap, peer| Caller { headers, peer })
+        .and(warp::ext::optional::<Local>())
+        .map(|headers: HeaderMap, peer, local: Option<Local>| Caller {
+            headers,
+            peer,
+            local: local.map(|Local(address)| address),
+        })
 }
 
 /// A JSON body of limited size.

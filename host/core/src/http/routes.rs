@@ -22,6 +22,8 @@ pub fn open<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFi
         .unify()
         .or(login(daemon))
         .unify()
+        .or(proof(daemon))
+        .unify()
         .boxed()
 }
 
@@ -91,6 +93,26 @@ fn backend(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
         .and(with(daemon))
         .map(|daemon: Arc<Daemon>| {
             warp::reply::json(&daemon.sessions.backend().describe()).into_response()
+        })
+        .boxed()
+}
+
+#[derive(Deserialize)]
+struct ProofQuery {
+    #[serde(default)]
+    nonce: String,
+}
+
+/// GET /proof?nonce=
+fn proof(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
+    warp::path!("proof")
+        .and(warp::get())
+        .and(with(daemon))
+        .and(warp::query())
+        .and(caller())
+        .map(|daemon: Arc<Daemon>, query: ProofQuery, caller: Caller| {
+            let proof = daemon.doors.prove(&query.nonce, &caller);
+            respond(proof.map(|proof| warp::reply::json(&proof)))
         })
         .boxed()
 }
