@@ -37,6 +37,23 @@ pub struct Health {
     /// With `?verbose=1`, what the orchestrator last did to bring about what is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconcile: Option<Reconciliation>,
+    /// With `?verbose=1`, the processes that keep terminals; only for those who show credentials.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keepers: Vec<KeeperHealth>,
+}
+
+/// A process in which terminals outlive the service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeeperHealth {
+    /// Its number.
+    pub pid: u32,
+    /// Which build of the service started it; new sessions go to that of the present one.
+    pub build: String,
+    /// How many sessions the service has in it.
+    pub sessions: u64,
+    /// Why it cannot be used, if it cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// One comparison of what is wanted of agents with the sessions that the backend has.

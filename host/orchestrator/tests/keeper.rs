@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use agentd_api::{Agent, AgentStatus, State};
+use agentd_api::{Agent, AgentStatus, ServiceHealth, State};
 use agentd_host::testing::{
     Random, RunningProgram, TestProgram, TestTerminal, eventually, kill_all_of, processes_of,
     screen_after,
@@ -391,6 +391,19 @@ async fn agents_of_a_killed_keeper_are_lost_and_others_have_a_new_one() {
     let [keeper] = keepers(&world)[..] else {
         panic!("not one keeper")
     };
+    let health: ServiceHealth = world.daemon().get("/health?verbose=1").await.parse();
+    let shown = health
+        .keepers
+        .iter()
+        .map(|keeper| (keeper.pid, keeper.sessions));
+    let number = keeper.as_raw_nonzero().get().cast_unsigned();
+    assert_eq!(shown.collect::<Vec<_>>(), [(number, 1)]);
+    let open = world
+        .daemon()
+        .get("/health?verbose=1")
+        .without_token()
+        .await;
+    assert!(open.json().get("keepers").is_none(), "{open:?}");
     kill_process(keeper, Signal::KILL).unwrap();
     let exit = demo.ended().await;
     assert_eq!((exit.code, exit.signal), (None, None), "{exit:?}");

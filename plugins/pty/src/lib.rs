@@ -1,5 +1,5 @@
 //! The `pty` backend: the agent is a program on a terminal of the daemon. Needs nothing but the
-//! kernel; the agents end with the daemon.
+//! kernel; the agents outlive the daemon if its terminals do.
 
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::serde_json::json;

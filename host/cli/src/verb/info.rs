@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use agentd_api::Reconciliation;
+use agentd_api::{KeeperHealth, Reconciliation};
 use jiff::Timestamp;
 
 use crate::age::age;
@@ -38,6 +38,19 @@ fn reconciled(last: &Reconciliation) -> String {
     text
 }
 
+/// The processes that keep terminals, where there are any.
+fn kept_by(keepers: &[KeeperHealth]) -> Option<String> {
+    let keeper = |keeper: &KeeperHealth| {
+        let mut text = format!("{} with {} sessions", keeper.pid, keeper.sessions);
+        if let Some(error) = &keeper.error {
+            text += &format!(": {}", visible(error));
+        }
+        text
+    };
+    let all: Vec<String> = keepers.iter().map(keeper).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
 /// `health`: whether the service is well; a failure when it says that it is not.
 pub(crate) async fn health(connection: &Connection, output: &mut Output) -> Outcome {
     let health = connection
@@ -52,6 +65,7 @@ pub(crate) async fn health(connection: &Connection, output: &mut Output) -> Outc
             ("Status", Some(health.status.clone())),
             ("Active agents", health.agents_active.map(|n| n.to_string())),
             ("Reconciled", health.reconcile.as_ref().map(reconciled)),
+            ("Keepers", kept_by(&health.keepers)),
         ])
     })?;
     Ok(if health.status == "ok" {

@@ -62,12 +62,17 @@ fn health<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFilt
                     version: env!("CARGO_PKG_VERSION").to_owned(),
                     agents_active: collection.agents_active(),
                     reconcile: verbose.then(|| collection.reconciliation()).flatten(),
+                    keepers: Vec::new(),
                 };
-                if let Some(reconcile) = &mut health.reconcile
-                    && daemon.doors.check_credentials(&caller, None).is_err()
-                {
-                    reconcile.actions.clear();
-                    reconcile.error = None;
+                if verbose {
+                    health.keepers = daemon.sessions.backend().terminals().health();
+                }
+                if verbose && daemon.doors.check_credentials(&caller, None).is_err() {
+                    health.keepers.clear();
+                    if let Some(reconcile) = &mut health.reconcile {
+                        reconcile.actions.clear();
+                        reconcile.error = None;
+                    }
                 }
                 warp::reply::json(&health).into_response()
             },

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use agentd_api::KeeperHealth;
 use agentd_keeper::{Found, Keeper, Listed, Place, Readers};
 use agentd_process::threads;
 use agentd_process::{Error, Result};
@@ -117,6 +118,22 @@ impl Keepers {
                 found.pid
             ))),
         }
+    }
+
+    /// All of them, without their sessions.
+    pub fn health(&self) -> Vec<KeeperHealth> {
+        let health = |pid, build: &str, error| KeeperHealth {
+            pid,
+            build: build.to_owned(),
+            sessions: 0,
+            error,
+        };
+        let all = self.all();
+        let taken = all.iter().map(|one| health(one.pid(), one.build(), None));
+        let state = self.lock();
+        let left = state.left.iter();
+        let left = left.map(|(found, why)| health(found.pid, &found.build, Some(why.clone())));
+        taken.chain(left).collect()
     }
 
     /// Whether new programs are started in it. Not while one is launched.

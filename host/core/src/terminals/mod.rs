@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use agentd_api::KeeperHealth;
 use agentd_keeper::{Keeper, Kept, Listed, Running, Terms};
 use agentd_plugin_api::host::{Call, RunningProgram};
 use agentd_plugin_api::{Error, Found, Program, Result, SessionEvents, Size};
@@ -60,6 +61,14 @@ impl InKeeper {
     /// Whether this service has let go of it.
     fn is_over(&self) -> bool {
         matches!(self, InKeeper::Followed(followed) if followed.strong_count() == 0)
+    }
+
+    /// The process that has it, as far as it is known.
+    fn keeper(&self) -> Option<u32> {
+        Some(match self {
+            InKeeper::Found(keeper, _) | InKeeper::Opened(keeper, _, _) => keeper.pid(),
+            InKeeper::Followed(followed) => followed.upgrade()?.keeper.pid(),
+        })
     }
 }
 
@@ -206,6 +215,20 @@ impl Terminals {
             }
         }
         Ok(found)
+    }
+
+    /// The keepers, for people.
+    pub fn health(&self) -> Vec<KeeperHealth> {
+        let Some(keepers) = &self.keepers else {
+            return Vec::new();
+        };
+        let mut health = keepers.health();
+        let kept = self.lock();
+        for keeper in &mut health {
+            let has = |entry: &&InKeeper| !entry.is_over() && entry.keeper() == Some(keeper.pid);
+            keeper.sessions = kept.values().filter(has).count() as u64;
+        }
+        health
     }
 
     fn followed(&self, keeper: &Arc<Keeper>) -> Vec<Arc<Followed>> {
