@@ -92,12 +92,10 @@ impl Prepared {
             state_dir: state_dir.clone(),
             settings: config.backend_settings(),
         };
+        let keepers = state_dir.join("keepers").join(&instance.id);
         let terminals = match config.keeper {
-            KeeperSetting::Off => Terminals::default(),
-            KeeperSetting::On => {
-                let directory = state_dir.join("keepers").join(&instance.id);
-                Terminals::outliving(directory)
-            }
+            KeeperSetting::Off => Terminals::ending(keepers),
+            KeeperSetting::On => Terminals::outliving(keepers),
         };
         let services = Arc::new(Services::on(terminals));
         let backend = Backend::connect(&library, services, &backend_config, start_timeout).await?;

@@ -489,3 +489,36 @@ async fn another_build_goes_on_with_the_agents_of_an_earlier_one() {
     .await;
     assert_eq!(world.agent(&new.id).await.status, AgentStatus::Running);
 }
+
+#[tokio::test]
+async fn a_service_without_a_keeper_goes_on_with_what_one_has() {
+    let mut world = World::new();
+    let mut old = Follower::start(&world, "old", &["cat"]).await;
+    let without = || program().env("AGENTD_RECONCILE_INTERVAL_SECS", "1");
+    world.again_as(Signal::KILL, without(), async || {}).await;
+    old.cut_off().await;
+    old.resume(&world).await;
+    old.terminal.type_keys("hello\r").await;
+    old.shows("hello\r\nhello").await;
+    let new = world.daemon().start("new", &["cat"]).await;
+    assert_eq!(keepers(&world).len(), 1);
+    world.again_as(Signal::KILL, without(), async || {}).await;
+    let id = new.path.strip_prefix("/agents/").unwrap();
+    assert_eq!(world.agent(id).await.status, AgentStatus::Lost);
+    assert_eq!(world.agent(&old.id).await.status, AgentStatus::Running);
+    world.daemon().session(&old.id).delete().await;
+    eventually("the end of the keeper", async || {
+        keepers(&world).is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_command_that_is_too_long_for_a_keeper_is_refused() {
+    let world = World::new();
+    let word = "x".repeat(70_000);
+    let body = world.daemon().new_session("demo", &["echo", &word]);
+    let refused = world.daemon().create(&body).await;
+    assert_eq!(refused.status, 422, "{refused:?}");
+    assert!(refused.body.contains("AGENTD_KEEPER=off"), "{refused:?}");
+}

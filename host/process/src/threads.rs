@@ -65,7 +65,8 @@ impl Threads {
         let mut builder = Builder::new_multi_thread();
         builder
             .worker_threads((processors / 2).clamp(1, most))
-            .thread_name(name);
+            .thread_name(name)
+            .enable_time();
         Threads::start(&mut builder)
     }
 

@@ -97,10 +97,15 @@ impl Sessions {
         };
         let beginning = self.backend().terminals().beginning(&found.id).await?;
         let size = beginning.as_ref().and_then(|beginning| beginning.size);
+        let left = beginning
+            .as_ref()
+            .and_then(|beginning| beginning.checkpoint.as_ref());
+        let (answered, unsent) =
+            left.map_or((0, Vec::new()), |left| (left.answered, left.unsent.clone()));
         let pending = self.list_as(found.id, request, None, beginning)?;
         let session = pending.adopt(phase).await?;
         if size.is_some() {
-            session.read_rest();
+            session.read_rest(answered, &unsent);
             self.screen_woke_up();
         }
         session.finish_resize(size).await;

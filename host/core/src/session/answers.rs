@@ -13,6 +13,8 @@ pub struct Answers {
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<u8>,
+    /// What is being delivered.
+    sending: Vec<u8>,
     /// The position up to which the program's questions are answered by them.
     position: u64,
     delivering: bool,
@@ -31,14 +33,27 @@ impl Answers {
         !std::mem::replace(&mut state.delivering, true)
     }
 
-    /// What is to be delivered next, and the position of the questions that it answers.
-    pub fn next(&self) -> Option<(Vec<u8>, u64)> {
+    /// What is to be delivered next; what was before is delivered.
+    pub fn next(&self) -> Option<Vec<u8>> {
         let mut state = self.lock();
         state.delivering = !state.waiting.is_empty();
-        let position = state.position;
-        state
-            .delivering
-            .then(|| (std::mem::take(&mut state.waiting), position))
+        state.sending = std::mem::take(&mut state.waiting);
+        state.delivering.then(|| state.sending.clone())
+    }
+
+    /// What was to be delivered is delivered.
+    pub fn delivered(&self) {
+        self.lock().sending.clear();
+    }
+
+    /// The position before which all questions are answered, but for these answers, which may not have
+    /// been delivered yet.
+    pub fn state(&self) -> (u64, Vec<u8>) {
+        let state = self.lock();
+        (
+            state.position,
+            [&state.sending[..], &state.waiting].concat(),
+        )
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -55,10 +70,14 @@ mod tests {
         let answers = Answers::default();
         assert!(answers.add(b"one", 10));
         assert!(!answers.add(b"two", 20));
-        assert_eq!(answers.next().unwrap(), (b"onetwo".to_vec(), 20));
+        assert_eq!(answers.state(), (20, b"onetwo".to_vec()));
+        assert_eq!(answers.next().unwrap(), b"onetwo");
+        assert_eq!(answers.state(), (20, b"onetwo".to_vec()));
+        answers.delivered();
+        assert_eq!(answers.state(), (20, Vec::new()));
         assert!(!answers.add(&[b'x'; MOST], 30));
         assert!(!answers.add(b"lost", 40));
-        assert_eq!(answers.next().unwrap().0.len(), MOST);
+        assert_eq!(answers.next().unwrap().len(), MOST);
         assert_eq!(answers.next(), None);
         assert!(answers.add(b"again", 50));
     }

@@ -14,8 +14,11 @@ pub struct Checkpoint {
     pub cursor: Cursor,
     /// The sizes around it, those that were set later included.
     pub sizes: Sizes,
-    /// Up to this position, which may be a later one, the program's questions were answered.
+    /// Up to this position, which may be a later one, the program's questions were answered, or the
+    /// answers are `unsent`.
     pub answered: u64,
+    /// Answers that the program may not have got yet.
+    pub unsent: Vec<u8>,
     /// Whether the program wanted pastes marked.
     pub bracketed_paste: bool,
     /// The last lines that were not empty.
@@ -47,6 +50,8 @@ struct Head {
     #[serde(default)]
     answered: u64,
     #[serde(default)]
+    unsent: Vec<u8>,
+    #[serde(default)]
     bracketed_paste: bool,
     #[serde(default)]
     last_lines: Vec<String>,
@@ -61,6 +66,7 @@ impl Checkpoint {
             size_before: self.sizes.before,
             resizes: self.sizes.changes.clone(),
             answered: self.answered,
+            unsent: self.unsent.clone(),
             bracketed_paste: self.bracketed_paste,
             last_lines: self.last_lines.clone(),
         };
@@ -94,6 +100,7 @@ impl Checkpoint {
                 changes: head.resizes,
             },
             answered: head.answered,
+            unsent: head.unsent,
             bracketed_paste: head.bracketed_paste,
             last_lines: head.last_lines,
             snapshot: Bytes::copy_from_slice(&bytes[end + 1..]),

@@ -24,8 +24,6 @@ pub struct Keeping {
     keep: OnceLock<Arc<dyn Keep>>,
     /// The position of the newest.
     left: AtomicU64,
-    /// The program's questions before this position were answered.
-    answered: AtomicU64,
     /// Whether somebody is about to leave one, as one is due.
     due: AtomicBool,
     /// Held by whoever leaves one, so that an older one never replaces a newer one.
@@ -38,9 +36,7 @@ const SHARE: u64 = 4;
 impl Keeping {
     /// From here on the terminal is kept. What an earlier daemon has left of it, it begins with.
     pub fn begin(&self, keep: Arc<dyn Keep>, terminal: &Terminal) {
-        let (left, answered) = terminal.begun_at();
-        self.left.store(left, Ordering::Relaxed);
-        self.answered(answered);
+        self.left.store(terminal.begun_at(), Ordering::Relaxed);
         // A session is started or adopted once.
         let _ = self.keep.set(keep);
     }
@@ -58,42 +54,38 @@ impl Keeping {
         };
         let left = self.left.load(Ordering::Relaxed);
         let since = terminal.position().saturating_sub(left);
-        since >= keep.room() / SHARE && !self.due.swap(true, Ordering::AcqRel)
+        since >= keep.room() / SHARE && self.becomes_due_now()
     }
 
-    /// Leaves one, if there is anything new since the last.
-    pub async fn leave_changes(&self, terminal: &Terminal) -> Result<()> {
-        match terminal.position() > self.left.load(Ordering::Relaxed) {
-            true => self.leave(terminal).await,
-            false => Ok(()),
-        }
+    /// The same whatever was read.
+    pub fn becomes_due_now(&self) -> bool {
+        self.has_begun() && !self.due.swap(true, Ordering::AcqRel)
     }
 
-    /// Leaves one. On a thread that nobody waits for.
-    pub async fn leave(&self, terminal: &Terminal) -> Result<()> {
+    /// Whether there is anything new since the last.
+    pub fn has_changes(&self, terminal: &Terminal) -> bool {
+        terminal.position() > self.left.load(Ordering::Relaxed)
+    }
+
+    /// Whoever has to leave one begins to.
+    pub fn begin_leaving(&self) {
+        self.due.store(false, Ordering::Release);
+    }
+
+    /// Leaves what `take` gives, to which the position of the last one is given. On a thread that nobody
+    /// waits for.
+    pub async fn leave(&self, take: impl FnOnce(u64) -> Option<Checkpoint>) -> Result<()> {
         let Some(keep) = self.keep.get() else {
             return Ok(());
         };
         let _leaving = self.leaving.lock().await;
-        self.due.store(false, Ordering::Release);
-        let before = self.left.load(Ordering::Relaxed);
-        // What is answered from now on is not known to be.
-        let answered = self.answered.load(Ordering::Acquire);
-        let Some(mut checkpoint) = terminal.checkpoint(before) else {
+        let Some(checkpoint) = take(self.left.load(Ordering::Relaxed)) else {
             return Ok(());
         };
-        checkpoint.answered = answered;
         let seq = checkpoint.cursor.seq;
-        let left = keep.leave(checkpoint).await;
-        // What failed is tried again after the next share, and not at once.
+        keep.leave(checkpoint).await?;
         self.left.store(seq, Ordering::Relaxed);
-        left
-    }
-
-    /// The program's questions before this position were answered, which a later daemon learns with the
-    /// next checkpoint.
-    pub fn answered(&self, seq: u64) {
-        self.answered.fetch_max(seq, Ordering::Release);
+        Ok(())
     }
 }
 
@@ -137,6 +129,11 @@ mod tests {
         while terminal.read_step().more {}
     }
 
+    async fn leave(keeping: &Keeping, terminal: &Terminal) {
+        let take = |left| terminal.checkpoint(left);
+        keeping.leave(take).await.unwrap();
+    }
+
     #[tokio::test]
     async fn a_checkpoint_is_left_after_each_share_of_the_room_and_none_while_nothing_happens() {
         let (terminal, kept) = (Terminal::new(SIZE, 1 << 20), Arc::new(Kept::default()));
@@ -146,17 +143,18 @@ mod tests {
         keeping.begin(kept.clone(), &terminal);
         assert!(keeping.becomes_due(&terminal));
         assert!(!keeping.becomes_due(&terminal), "somebody is about to");
-        keeping.leave(&terminal).await.unwrap();
-        assert!(!keeping.becomes_due(&terminal));
-        keeping.leave_changes(&terminal).await.unwrap();
+        leave(&keeping, &terminal).await;
+        keeping.begin_leaving();
+        assert!(!keeping.becomes_due(&terminal) && !keeping.has_changes(&terminal));
         assert_eq!(kept.positions(), [2000]);
         print(&terminal, 999);
         assert!(!keeping.becomes_due(&terminal));
         print(&terminal, 1);
         assert!(keeping.becomes_due(&terminal));
-        keeping.leave(&terminal).await.unwrap();
+        leave(&keeping, &terminal).await;
         print(&terminal, 1);
-        keeping.leave_changes(&terminal).await.unwrap();
+        assert!(keeping.has_changes(&terminal));
+        leave(&keeping, &terminal).await;
         assert_eq!(kept.positions(), [2000, 3000, 3001]);
     }
 
@@ -170,9 +168,7 @@ mod tests {
             print(&terminal, 10);
             let (terminal, keeping) = (terminal.clone(), keeping.clone());
             leaving.spawn_blocking(move || {
-                tokio::runtime::Handle::current()
-                    .block_on(keeping.leave(&terminal))
-                    .unwrap();
+                tokio::runtime::Handle::current().block_on(leave(&keeping, &terminal));
             });
         }
         leaving.join_all().await;

@@ -26,7 +26,7 @@ mod viewers;
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use agentd_api::State;
@@ -34,7 +34,7 @@ use agentd_plugin_api::abi::host::RemoteSession;
 use agentd_plugin_api::sink::Receiver;
 use agentd_plugin_api::{Capability, Event, PushStatus};
 use tokio::sync::{Notify, oneshot};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::backend::Backend;
 use crate::in_place::wake_in_place;
@@ -69,6 +69,12 @@ const AT_ONCE: usize = 512;
 /// How long a backend may take to report the end of what it has ended.
 const REPORT_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a new size waits to be known to a later daemon.
+const RESIZE_PATIENCE: Duration = Duration::from_millis(100);
+
+/// The pause before what a later daemon needs is left again where that failed.
+const LEAVING_PAUSE: Duration = Duration::from_secs(1);
+
 /// The answer to a push when the session is gone.
 const CLOSED: PushStatus = PushStatus {
     credit: 0,
@@ -90,6 +96,8 @@ pub struct Session {
     viewers: viewers::Viewers,
     answers: Answers,
     keeping: Keeping,
+    /// Held while the screen reads a step, until the answers to what was asked in it are among `answers`.
+    stepping: Mutex<()>,
     /// Held while the size is changed.
     resizing: Arc<tokio::sync::Mutex<()>>,
     /// Held while a prompt is typed.
@@ -124,6 +132,7 @@ impl Session {
                 viewers: viewers::Viewers::default(),
                 answers: Answers::default(),
                 keeping: Keeping::default(),
+                stepping: Mutex::default(),
                 resizing: Arc::default(),
                 prompting: Arc::default(),
                 screens,
@@ -237,8 +246,8 @@ impl Session {
         }
         let remote = self.remote()?;
         self.terminal.log().resize(size);
-        // A later daemon knows where the size changed, too.
-        self.leave(true).await;
+        // A later daemon knows where the size changed, too; unless the keeper does not answer.
+        let _ = timeout(RESIZE_PATIENCE, self.leave()).await;
         let new = agentd_plugin_api::Size {
             cols: size.cols,
             rows: size.rows,
@@ -283,27 +292,49 @@ impl Session {
         let session = self.clone();
         let put_away = move || session.terminal.put_away(idle);
         let is_away = self.screens.run(put_away).await;
-        if is_away {
-            self.leave(false).await;
+        if is_away && self.keeping.has_changes(&self.terminal) {
+            self.leave_soon();
         }
         is_away
     }
 
-    /// Leaves for a later daemon what there is now; only what is new unless `all`.
-    async fn leave(self: &Arc<Self>, all: bool) {
+    /// Leaves for a later daemon what there is now.
+    async fn leave(self: &Arc<Self>) -> Result<()> {
         if !self.keeping.has_begun() {
-            return;
+            return Ok(());
         }
         let session = self.clone();
         let leave = async move {
-            let (keeping, terminal) = (&session.keeping, &session.terminal);
-            match all {
-                true => keeping.leave(terminal).await,
-                false => keeping.leave_changes(terminal).await,
-            }
+            let take = |left| {
+                let _stepping = lock(&session.stepping);
+                let mut checkpoint = session.terminal.checkpoint(left)?;
+                (checkpoint.answered, checkpoint.unsent) = session.answers.state();
+                Some(checkpoint)
+            };
+            session.keeping.leave(take).await
         };
-        if let Err(error) = self.screens.run_task(leave).await {
+        self.screens.run_task(leave).await
+    }
+
+    /// The same in a task, which tries again until it can be done.
+    fn leave_soon(self: &Arc<Self>) {
+        if self.keeping.becomes_due_now() {
+            self.screens.spawn(self.clone().leave_until_done());
+        }
+    }
+
+    async fn leave_until_done(self: Arc<Self>) {
+        loop {
+            self.keeping.begin_leaving();
+            let Err(error) = self.leave().await else {
+                return;
+            };
             tracing::warn!(session = %self.name, %error, "what a later service needs was not left");
+            let is_over = self.record().state == State::Exited;
+            if is_over || !self.keeping.becomes_due_now() {
+                return;
+            }
+            sleep(LEAVING_PAUSE).await;
         }
     }
 
@@ -315,10 +346,14 @@ impl Session {
         }
     }
 
-    /// Begins to read for the screen what an earlier daemon has not read.
-    fn read_rest(self: &Arc<Self>) {
+    /// Begins to read for the screen what an earlier daemon has not read, and to deliver the answers that
+    /// it may not have delivered.
+    fn read_rest(self: &Arc<Self>, answered: u64, unsent: &[u8]) {
+        if self.answers.add(unsent, answered) {
+            self.screens.spawn(self.clone().deliver_answers());
+        }
         if self.terminal.begin_reading() {
-            self.screens.spawn(self.clone().read(ReadStep::untaken()));
+            self.screens.spawn(self.clone().read());
         }
     }
 
@@ -338,15 +373,14 @@ impl Session {
     /// Sees to it that the same is done where what is kept of the output would else be too little.
     fn leave_in_time(self: &Arc<Self>) {
         if self.keeping.becomes_due(&self.terminal) {
-            let session = self.clone();
-            self.screens.spawn(async move { session.leave(true).await });
+            self.screens.spawn(self.clone().leave_until_done());
         }
     }
 
     /// Delivers the answers. A program may ask before its start has returned.
     async fn deliver_answers(self: Arc<Self>) {
         let remote = self.life.call_over().await;
-        while let Some((answers, position)) = self.answers.next() {
+        while let Some(answers) = self.answers.next() {
             let Some(remote) = &remote else { continue };
             let written = tokio::select! {
                 written = remote.write(&answers) => written,
@@ -354,8 +388,8 @@ impl Session {
             };
             match written {
                 Ok(()) => {
-                    self.keeping.answered(position);
-                    self.leave(true).await;
+                    self.answers.delivered();
+                    self.leave_soon();
                 }
                 Err(error) => {
                     tracing::debug!(session = %self.name, %error, "the terminal's answer was not taken");
@@ -365,19 +399,36 @@ impl Session {
     }
 
     /// Reads on for the screen, and answers what the program asks its terminal.
-    async fn read(self: Arc<Self>, mut step: ReadStep) {
+    async fn read(self: Arc<Self>) {
         loop {
-            let answers = !step.replies.is_empty() && self.backend.has(&Capability::Interactive);
-            if answers && self.answers.add(&step.replies, step.position) {
-                self.screens.spawn(self.clone().deliver_answers());
-            }
-            self.leave_in_time();
-            if !step.more {
+            let stepping = lock(&self.stepping);
+            let step = self.terminal.read_step();
+            if !self.take_step(step, stepping) {
                 return;
             }
             tokio::task::yield_now().await;
-            step = self.terminal.read_step();
         }
+    }
+
+    /// Reads a step on, where that takes little and nobody has to be waited for. Whether more is to be
+    /// read.
+    fn try_read(self: &Arc<Self>) -> bool {
+        match self.stepping.try_lock() {
+            Ok(stepping) => self.take_step(self.terminal.try_read_step(), stepping),
+            Err(_) => true,
+        }
+    }
+
+    /// Whether another has to follow.
+    fn take_step(self: &Arc<Self>, step: ReadStep, stepping: MutexGuard<'_, ()>) -> bool {
+        let answers = !step.replies.is_empty() && self.backend.has(&Capability::Interactive);
+        let delivers = answers && self.answers.add(&step.replies, step.position);
+        drop(stepping);
+        if delivers {
+            self.screens.spawn(self.clone().deliver_answers());
+        }
+        self.leave_in_time();
+        step.more
     }
 
     /// The backend's side, once it has started the session and until the session is forgotten.
@@ -412,6 +463,10 @@ impl Session {
         }
         observer.changed(self, change);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The session's end of its backend's reports. Holds the session weakly: a backend that keeps its
@@ -450,13 +505,8 @@ impl Receiver for Reports {
         }
         if session.terminal.begin_reading() {
             self.activity.notify_one();
-            let step = match bytes.len() {
-                ..=AT_ONCE => session.terminal.try_read_step(),
-                _ => ReadStep::untaken(),
-            };
-            match step.more {
-                true => session.screens.spawn(session.clone().read(step)),
-                false => session.leave_in_time(),
+            if bytes.len() > AT_ONCE || session.try_read() {
+                session.screens.spawn(session.clone().read());
             }
         }
         PushStatus {

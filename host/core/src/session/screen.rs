@@ -142,6 +142,7 @@ impl Screen {
             cursor: snapshot.cursor,
             sizes: log.sizes(),
             answered: 0,
+            unsent: Vec::new(),
             bracketed_paste,
             last_lines,
             snapshot: snapshot.bytes,

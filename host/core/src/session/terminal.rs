@@ -28,7 +28,7 @@ pub struct Terminal {
     /// Whether somebody is about to read on for the screen.
     reading: AtomicBool,
     initial_size: Size,
-    begun_at: (u64, u64),
+    begun_at: u64,
 }
 
 impl Terminal {
@@ -40,7 +40,7 @@ impl Terminal {
             screen: OnceLock::new(),
             reading: AtomicBool::new(false),
             initial_size: size,
-            begun_at: (0, 0),
+            begun_at: 0,
         }
     }
 
@@ -59,7 +59,7 @@ impl Terminal {
         let begun_at = beginning
             .checkpoint
             .as_ref()
-            .map_or((0, 0), |left| (left.cursor.seq, left.answered));
+            .map_or(0, |left| left.cursor.seq);
         let screen = match beginning.checkpoint {
             Some(left) => Screen::resumed(cursor, left),
             None => Screen::new(cursor),
@@ -73,9 +73,8 @@ impl Terminal {
         }
     }
 
-    /// The position of the checkpoint that it goes on from, and that of the questions that were answered
-    /// by then.
-    pub fn begun_at(&self) -> (u64, u64) {
+    /// The position of the checkpoint that it goes on from.
+    pub fn begun_at(&self) -> u64 {
         self.begun_at
     }
 

@@ -15,6 +15,8 @@ const PROGRAM: &str = "/proc/self/exe";
 #[derive(Debug)]
 pub struct Keepers {
     directory: PathBuf,
+    /// Whether new programs are started in any.
+    launches: bool,
     state: Mutex<State>,
     /// Held while one is launched or taken over.
     changing: tokio::sync::Mutex<()>,
@@ -29,9 +31,10 @@ struct State {
 
 impl Keepers {
     /// Those that have their sockets in `directory`.
-    pub fn at(directory: PathBuf) -> Self {
+    pub fn at(directory: PathBuf, launches: bool) -> Self {
         Keepers {
             directory,
+            launches,
             state: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
         }
@@ -39,7 +42,7 @@ impl Keepers {
 
     /// Takes over those of earlier services. What does not answer is tried again each time.
     pub async fn take_over(&self) -> Result<()> {
-        let directory = self.directory.clone();
+        let (directory, launches) = (self.directory.clone(), self.launches);
         let _changing = self.changing.lock().await;
         let known: Vec<u32> = self.all().iter().map(|keeper| keeper.pid()).collect();
         let connect = move || {
@@ -48,7 +51,7 @@ impl Keepers {
             let own = agentd_keeper::build(Path::new(PROGRAM))?;
             // Those that only wait for their end are left alone. One that is silent has no build.
             let is_over = |found: &Found| {
-                found.sessions == 0 && !found.build.is_empty() && found.build != own
+                found.sessions == 0 && !found.build.is_empty() && (found.build != own || !launches)
             };
             let found = found.filter(|found| !known.contains(&found.pid) && !is_over(found));
             let connected = found.map(|found| (Keeper::connect(&found, readers), found));
@@ -139,7 +142,7 @@ impl Keepers {
     /// Whether new programs are started in it. Not while one is launched.
     async fn is_newest(&self, keeper: &Keeper) -> Result<bool> {
         let _changing = self.changing.lock().await;
-        Ok(keeper.build() == agentd_keeper::build(Path::new(PROGRAM))?)
+        Ok(self.launches && keeper.build() == agentd_keeper::build(Path::new(PROGRAM))?)
     }
 
     /// One of an earlier build that has nothing any more ends when nobody has it.

@@ -29,6 +29,9 @@ use reports::Reports;
 /// what was used takes memory.
 const RING: usize = 1 << 20;
 
+/// What a keeper stores beside a program, in bytes.
+const LONGEST_LABEL: usize = 64 * 1024;
+
 const TERMS: Terms = Terms {
     keep: agentd_keeper::Keep::Block,
     capacity: RING,
@@ -38,8 +41,10 @@ const TERMS: Terms = Terms {
 /// Where a service runs the programs of its backend.
 #[derive(Default)]
 pub struct Terminals {
-    /// What keeps them beyond this process; none if nothing does.
+    /// What keeps them beyond this process, and has kept them for earlier services; none if nothing does.
     keepers: Option<Keepers>,
+    /// Whether new programs are started in this process all the same.
+    starts_here: bool,
     /// By session.
     kept: Mutex<HashMap<String, InKeeper>>,
     /// Whether programs that nobody has any more are ended: not while the service starts, as it may fail
@@ -76,14 +81,23 @@ impl Terminals {
     /// Programs outlive this process in keepers that have their sockets in `directory`.
     pub fn outliving(directory: PathBuf) -> Self {
         Terminals {
-            keepers: Some(Keepers::at(directory)),
+            keepers: Some(Keepers::at(directory, true)),
             ..Terminals::default()
         }
     }
 
-    /// Whether programs outlive this process.
+    /// New programs do not; those that do since an earlier service go on.
+    pub fn ending(directory: PathBuf) -> Self {
+        Terminals {
+            keepers: Some(Keepers::at(directory, false)),
+            starts_here: true,
+            ..Terminals::default()
+        }
+    }
+
+    /// Whether new programs outlive this process.
     pub fn outlive(&self) -> bool {
-        self.keepers.is_some()
+        self.keepers.is_some() && !self.starts_here
     }
 
     /// Takes over the keepers of earlier services, and gives their processes.
@@ -126,12 +140,19 @@ impl Terminals {
                 directory: program.working_dir,
                 size: size(program.size),
             };
-            let Some(keepers) = &self.keepers else {
+            let keepers = self.keepers.as_ref().filter(|_| !self.starts_here);
+            let Some(keepers) = keepers else {
                 return here::run(program, reports).await;
             };
             let keeper = keepers.newest().await?;
             let session = program.session.clone();
             let label = label.encode();
+            if label.len() > LONGEST_LABEL {
+                let message =
+                    "the command and the options of the session are too long for a keeper";
+                return Err(Error::refused(message)
+                    .hint("make them shorter, or set AGENTD_KEEPER=off for the service"));
+            }
             let running = keeper.run(program, &label, TERMS, reports.clone()).await?;
             Ok(self.followed_by(keeper, &session, running, &reports))
         })
