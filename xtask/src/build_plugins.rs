@@ -2,6 +2,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use object::{Object, ObjectSymbol};
 
@@ -72,7 +73,21 @@ fn install(library: &Path, dest: &Path) -> Result {
         file.write_all(&fs::read(library)?)?;
         file.set_permissions(fs::Permissions::from_mode(0o755))?;
         file.sync_all()?;
-        fs::rename(&temporary, dest.join(name))
+        // Without a checksum for a moment rather than with that of the other file.
+        let checksum = dest.join(format!("{}.sha256", name.display()));
+        match fs::remove_file(&checksum) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs::rename(&temporary, dest.join(name))?;
+        let sum = Command::new("sha256sum")
+            .arg(name)
+            .current_dir(dest)
+            .output()?;
+        match sum.status.success() {
+            true => fs::write(checksum, sum.stdout),
+            false => Err(std::io::Error::other(String::from_utf8_lossy(&sum.stderr))),
+        }
     };
     let installed: std::io::Result<()> = install();
     installed.map_err(|error| format!("installing into `{}`: {error}", dest.display()))?;
@@ -98,7 +113,9 @@ mod tests {
         std::io::Read::read_to_string(&mut open, &mut seen).unwrap();
         assert_eq!(seen, "old");
         assert_eq!(fs::read_to_string(dest.join("lib.so")).unwrap(), "new");
-        assert_eq!(fs::read_dir(&dest).unwrap().count(), 1);
+        let checksum = fs::read_to_string(dest.join("lib.so.sha256")).unwrap();
+        assert!(checksum.ends_with("  lib.so\n"), "{checksum}");
+        assert_eq!(fs::read_dir(&dest).unwrap().count(), 2);
     }
 
     #[test]

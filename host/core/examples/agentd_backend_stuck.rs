@@ -1,7 +1,7 @@
 //! A backend for the tests of the services that never returns from the call that `FIXTURE_STUCK`
 //! names (`load`, `manifest`, `connect`, `list`, `adopt` or `terminate`): with `FIXTURE_BLOCKS` it
 //! blocks the thread, else its future is never ready. With `FIXTURE_UNREACHABLE` it cannot list its
-//! sessions.
+//! sessions. With `FIXTURE_DIES` it ends the process while it is loaded, by `abort` or `exit`.
 
 use std::env;
 use std::thread;
@@ -34,6 +34,12 @@ async fn stuck_at(call: &str) {
 extern "C" fn initialise() {
     if is_stuck("load") {
         block();
+    }
+    match env::var("FIXTURE_DIES").as_deref() {
+        Ok("abort") => std::process::abort(),
+        #[expect(clippy::exit, reason = "as the dynamic linker does it")]
+        Ok("exit") => std::process::exit(127),
+        _ => {}
     }
 }
 

@@ -16,7 +16,7 @@ use crate::http::{Listener, Response};
 use crate::instance::Instance;
 use crate::listen::Listen;
 use crate::listener::{listen_all, resolve};
-use crate::loader::{self, SearchPath, Trust};
+use crate::loader::{self, SearchPath, Trust, trial};
 use crate::server::Server;
 use crate::services::Services;
 use crate::session::{Observer, ScreenThreads, Sessions};
@@ -53,6 +53,9 @@ impl Prepared {
         let start_timeout = config.backend_start_timeout();
         let library = {
             let (name, what) = (name.clone(), format!("loading the backend `{name}`"));
+            let path = search.find(&name)?;
+            let tries = async move { trial::run(&path, trust).await };
+            start_call::run_async(&what, start_timeout, tries).await??;
             let load = move || loader::load(&name, &search, trust);
             start_call::run(&what, start_timeout, load).await??
         };

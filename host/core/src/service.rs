@@ -15,6 +15,7 @@ use crate::children::Children;
 use crate::config::Config;
 use crate::daemon::Service;
 use crate::descriptors;
+use crate::loader::trial;
 use crate::prepared::Prepared;
 use crate::server::Server;
 use crate::signals::shutdown_signal;
@@ -41,6 +42,7 @@ where
     if let Some(code) = agentd_keeper::entered() {
         return code;
     }
+    trial::begin(std::env::args_os());
     let config = match parse(service, std::env::args_os()) {
         Ok(config) => config,
         Err(answer) => {

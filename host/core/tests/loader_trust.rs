@@ -10,6 +10,7 @@ mod install;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use agentd_host::loader::{BackendName, Distrust, LoadError, Trust, load};
 use fixtures::FIXTURES;
@@ -190,6 +191,36 @@ fn only_the_owners_private_group_may_write() {
     chown(&file, None, Some(STRANGER)).unwrap();
     let error = plugins.refusal("echo");
     assert_eq!(distrust(error, &file), Distrust::GroupWritable(STRANGER));
+}
+
+#[test]
+fn a_library_is_the_one_that_its_checksum_was_made_of() {
+    let plugins = Plugins::new();
+    let file = plugins.install("echo", &FIXTURES.echo());
+    let sum = Command::new("sha256sum").arg(&file).output().unwrap();
+    let checksum = plugins.path().join("libagentd_backend_echo.so.sha256");
+    fs::write(&checksum, sum.stdout).unwrap();
+    plugins.load("echo").unwrap();
+    let whole = fs::read(&file).unwrap();
+    for flip in 0..20 {
+        let mut bytes = whole.clone();
+        let at = bytes.len() / 20 * flip + flip;
+        bytes[at] ^= 1 << (flip % 8);
+        // A file that is loaded is replaced and never written to.
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, bytes).unwrap();
+        let error = plugins.refusal("echo").to_string();
+        // What looks at the file before may notice it first.
+        assert!(
+            at < 4096 || error.contains("its SHA-256 is not that in"),
+            "{error}"
+        );
+    }
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, whole).unwrap();
+    plugins.load("echo").unwrap();
+    fs::write(&checksum, "").unwrap();
+    plugins.refusal("echo");
 }
 
 #[test]

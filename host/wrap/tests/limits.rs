@@ -54,7 +54,7 @@ async fn no_more_terminals() {
 
 #[tokio::test]
 async fn no_more_descriptors() {
-    let script = r#"ulimit -n 64 && exec "$0""#;
+    let script = r#"ulimit -n 80 && exec "$0""#;
     let (started, refusal) = runs_out(started_by(script)).await;
     assert!(started > 3, "{started}: {refusal}");
     assert!(refusal.contains("ulimit -n"), "{refusal}");

@@ -55,6 +55,25 @@ async fn each_call_at_the_start_has_a_deadline() {
 }
 
 #[tokio::test]
+async fn a_library_that_ends_the_process_is_refused_with_a_sentence() {
+    for (dies, end) in [("abort", "(signal 6)"), ("exit", "(exit code 127)")] {
+        let program = stuck_in("nothing", false).env("FIXTURE_DIES", dies);
+        let ended = program.ends().await;
+        assert_eq!(ended.code, Some(78), "{dies}: {}", ended.stderr);
+        let error = ended
+            .stderr
+            .lines()
+            .find(|line| line.starts_with("Error: `"));
+        let error = error.unwrap_or_else(|| panic!("{dies}: {}", ended.stderr));
+        assert!(
+            error.contains("libagentd_backend_stuck.so` ended the process"),
+            "{error}"
+        );
+        assert!(error.contains(end), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn signals_end_a_start_that_is_stuck() {
     for signal in [Signal::TERM, Signal::INT] {
         let ends = START.map(async |(call, blocks)| {
@@ -104,10 +123,19 @@ async fn a_library_that_blocks_the_services_threads_does_not_keep_it() {
 #[tokio::test]
 async fn a_library_that_blocks_the_dynamic_linker_does_not_keep_the_service() {
     let mut program = stuck_in("load", true).spawn();
-    let maps = format!("/proc/{}/maps", program.pid());
-    eventually("the library is being loaded", async || {
-        let maps = std::fs::read_to_string(&maps).unwrap();
-        maps.contains("libagentd_backend_stuck").then_some(())
+    let has_library = |process: &str| {
+        let maps = std::fs::read_to_string(format!("/proc/{process}/maps"));
+        maps.is_ok_and(|maps| maps.contains("libagentd_backend_stuck"))
+    };
+    let children = format!("/proc/{}/task", program.pid());
+    let trial = eventually("the library is being tried", async || {
+        let threads = std::fs::read_dir(&children).ok()?;
+        let children = threads.filter_map(|thread| {
+            std::fs::read_to_string(thread.ok()?.path().join("children")).ok()
+        });
+        let children = children.collect::<String>();
+        let tried = children.split_whitespace().find(|child| has_library(child));
+        tried.map(str::to_owned)
     })
     .await;
     program.signal(Signal::TERM);
@@ -117,6 +145,10 @@ async fn a_library_that_blocks_the_dynamic_linker_does_not_keep_the_service() {
         "{code:?} {}",
         program.log()
     );
+    eventually("the trial has ended, too", async || {
+        (!has_library(&trial)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

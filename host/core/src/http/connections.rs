@@ -16,7 +16,7 @@ use warp::filters::BoxedFilter;
 
 use super::timely::{Late, Timely};
 use super::websocket::keep_connection;
-use super::{Response, problem};
+use super::{Response, guarded, problem};
 use crate::config::SocketAuth;
 use crate::doors::Peer;
 use crate::socket_file::SocketFile;
@@ -82,7 +82,7 @@ pub async fn serve_connections(
             async move {
                 let answer = answer.await;
                 match late.get() {
-                    true => Ok(problem::reply(&overdue(patience))),
+                    true => Ok(guarded(problem::reply(&overdue(patience)))),
                     false => answer,
                 }
             }

@@ -82,6 +82,28 @@ pub enum LoadError {
         /// What is wrong with it; completes "it …".
         what: &'static str,
     },
+    /// Its bytes are not those that were installed.
+    #[error(
+        "`{}` is damaged or was changed: its SHA-256 is not that in `{}`; install both again",
+        path.display(), file.display()
+    )]
+    Checksum {
+        /// The library.
+        path: PathBuf,
+        /// The file beside it.
+        file: PathBuf,
+    },
+    /// It ends whatever process loads it.
+    #[error(
+        "`{}` ended the process that tried to load it ({end}); build or install it again",
+        path.display()
+    )]
+    Deadly {
+        /// The file.
+        path: PathBuf,
+        /// The signal or exit code.
+        end: String,
+    },
     /// The end of the file is missing.
     #[error(
         "`{}` is truncated: it has {has} bytes and needs at least {needs}; build or install it \

@@ -6,6 +6,7 @@
 //!
 //! The only module that names `libloading`.
 
+mod checksum;
 mod elf;
 mod error;
 mod library;
@@ -13,6 +14,7 @@ mod manifest;
 mod name;
 mod search;
 mod stage;
+pub(crate) mod trial;
 mod trust;
 
 pub use error::LoadError;

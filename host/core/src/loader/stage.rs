@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::library::Library;
 use super::trust::canonical;
-use super::{BackendName, LoadError, SearchPath, Trust, elf};
+use super::{BackendName, LoadError, SearchPath, Trust, checksum, elf};
 
 /// What a library passes on its way, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,6 +98,7 @@ fn run(
     );
 
     let machine = elf::check(&path).map_err(at(Stage::File))?;
+    checksum::check(&path).map_err(at(Stage::File))?;
     passed(Stage::File, machine);
 
     let header = Library::open(&path).map_err(at(Stage::Open))?;
