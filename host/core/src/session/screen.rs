@@ -333,7 +333,11 @@ impl State {
                     let read = self.read_within(&bytes, left);
                     cursor.seq = self.cursor.seq + read as u64;
                 }
-                Next::Resize(new) => self.awake().resize(size(new)),
+                Next::Resize(new) => {
+                    // Of several sizes at one position the log knows the last.
+                    self.snapshot = None;
+                    self.awake().resize(size(new));
+                }
                 Next::Nothing | Next::Ended => return false,
                 Next::Lost => {
                     // The log holds much more than a backend has credit for.
