@@ -20,6 +20,9 @@ pub const HEADER: usize = 16;
 pub const LARGEST: usize = 128 * 1024;
 pub const MOST_DESCRIPTORS: usize = 4;
 
+/// What is known of a program is in the frame up to so many bytes, else in memory.
+pub const LARGEST_INLINE: usize = 64 * 1024;
+
 /// A label has at most so many bytes, and everything about a program.
 pub const LARGEST_LABEL: usize = 64 * 1024;
 pub const LARGEST_PROGRAM: usize = 8 * 1024 * 1024;
@@ -59,10 +62,11 @@ pub enum Request {
     Hangup {
         index: u64,
     },
-    /// The program.
+    /// The program, where it is not in the frame.
     Start {
         keep: Keep,
         capacity: u64,
+        program: Vec<u8>,
     },
     Open {
         index: u64,
@@ -103,8 +107,12 @@ impl Request {
                 body.u64(*index);
                 HANGUP
             }
-            Request::Start { keep, capacity } => {
-                body.u32(keep_number(*keep)).u64(*capacity);
+            Request::Start {
+                keep,
+                capacity,
+                program,
+            } => {
+                body.u32(keep_number(*keep)).u64(*capacity).bytes(program);
                 START
             }
             Request::Open { index } => {
@@ -145,6 +153,7 @@ impl Request {
                 Some(Request::Start {
                     keep: keep_of(body.u32()?),
                     capacity: body.u64()?,
+                    program: body.bytes()?,
                 })
             })(),
             OPEN => body.u64().map(|index| Request::Open { index }),
@@ -342,7 +351,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// What to start, as it is in the memory that comes with [`Request::Start`].
+/// What to start, as it is in [`Request::Start`] or in the memory that comes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
     pub session: String,

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -24,8 +25,9 @@ pub enum Received {
 }
 
 /// Sends a frame whole or not at all, without waiting.
-pub fn send(socket: impl AsFd, frame: &[u8], descriptors: &[OwnedFd]) -> io::Result<()> {
-    let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
+pub fn send(socket: impl AsFd, frame: &[u8], descriptors: &[Arc<OwnedFd>]) -> io::Result<()> {
+    let borrowed = descriptors.iter().map(|descriptor| descriptor.as_fd());
+    let borrowed: Vec<BorrowedFd<'_>> = borrowed.collect();
     let mut space = [MaybeUninit::uninit(); SPACE];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !borrowed.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&borrowed)) {

@@ -6,7 +6,8 @@ use agentd_plugin_api::host::{Call, RunningProgram, TerminalServices};
 use agentd_plugin_api::{Result, Size};
 use agentd_process::terminal::{Program, Reaper};
 
-use super::keepers::{has_ended, readers};
+use super::keepers::has_ended;
+use super::reading::Reading;
 use super::reports::Reports;
 use super::size;
 use crate::children::Children;
@@ -18,21 +19,31 @@ const TERMS: Terms = Terms {
     checkpoints: false,
 };
 
-/// Runs a program on a terminal of this process, which ends with it.
-pub async fn run(program: Program, reports: Arc<Reports>) -> Result<RunningProgram> {
-    let running = keeper()?.run(program, "", TERMS, reports).await?;
-    Ok(Arc::new(Lent(Arc::new(running))))
-}
+/// The keeper on a thread of this process, launched when it is first asked for.
+#[derive(Default)]
+pub struct Here(Mutex<Option<Keeper>>);
 
-/// The process's only one on a thread, started when it is first asked for.
-fn keeper() -> Result<Keeper> {
-    static KEEPER: Mutex<Option<Keeper>> = Mutex::new(None);
-    let mut keeper = KEEPER.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(keeper) = keeper.as_ref().filter(|keeper| !has_ended(keeper)) {
-        return Ok(keeper.clone());
+impl Here {
+    /// Runs a program on a terminal that ends with this process.
+    pub async fn run(
+        &self,
+        program: Program,
+        reports: Arc<Reports>,
+        readers: &Reading,
+    ) -> Result<RunningProgram> {
+        let keeper = self.keeper(readers)?;
+        let running = keeper.run(program, "", TERMS, reports).await?;
+        Ok(Arc::new(Lent(Arc::new(running))))
     }
-    let launched = Keeper::launch(&Place::Thread(Arc::new(Parent)), readers()?)?;
-    Ok(keeper.insert(launched).clone())
+
+    fn keeper(&self, readers: &Reading) -> Result<Keeper> {
+        let mut keeper = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(keeper) = keeper.as_ref().filter(|keeper| !has_ended(keeper)) {
+            return Ok(keeper.clone());
+        }
+        let launched = Keeper::launch(&Place::Thread(Arc::new(Parent)), readers.get()?)?;
+        Ok(keeper.insert(launched).clone())
+    }
 }
 
 struct Parent;

@@ -1,11 +1,13 @@
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentd_api::KeeperHealth;
-use agentd_keeper::{Found, Keeper, Listed, Place, Readers};
+use agentd_keeper::{Found, Keeper, Listed, Place};
 use agentd_process::threads;
 use agentd_process::{Error, Result};
 use futures_util::FutureExt;
+
+use super::reading::Reading;
 
 /// The file of this process, whatever has become of its name.
 const PROGRAM: &str = "/proc/self/exe";
@@ -15,6 +17,7 @@ const PROGRAM: &str = "/proc/self/exe";
 #[derive(Debug)]
 pub struct Keepers {
     directory: PathBuf,
+    readers: Arc<Reading>,
     /// Whether new programs are started in any.
     launches: bool,
     state: Mutex<State>,
@@ -31,9 +34,10 @@ struct State {
 
 impl Keepers {
     /// Those that have their sockets in `directory`.
-    pub fn at(directory: PathBuf, launches: bool) -> Self {
+    pub fn at(directory: PathBuf, readers: Arc<Reading>, launches: bool) -> Self {
         Keepers {
             directory,
+            readers,
             launches,
             state: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
@@ -45,8 +49,9 @@ impl Keepers {
         let (directory, launches) = (self.directory.clone(), self.launches);
         let _changing = self.changing.lock().await;
         let known: Vec<u32> = self.all().iter().map(|keeper| keeper.pid()).collect();
+        let readers = self.readers.clone();
         let connect = move || {
-            let readers = readers()?;
+            let readers = readers.get()?;
             let found = Keeper::running(&directory)?.into_iter();
             let own = agentd_keeper::build(Path::new(PROGRAM))?;
             // Those that only wait for their end are left alone. One that is silent has no build.
@@ -95,7 +100,8 @@ impl Keepers {
             program,
             directory: self.directory.clone(),
         };
-        let launch = move || Keeper::launch(&place, readers()?);
+        let readers = self.readers.clone();
+        let launch = move || Keeper::launch(&place, readers.get()?);
         let keeper = Arc::new(threads::blocking(launch).await??);
         self.lock().all.push(keeper.clone());
         Ok(keeper)
@@ -171,20 +177,6 @@ impl Keepers {
 
 pub fn has_ended(keeper: &Keeper) -> bool {
     keeper.closed().now_or_never().is_some()
-}
-
-/// The process's only ones, started when they are first needed.
-pub fn readers() -> Result<&'static Arc<Readers>> {
-    static READERS: OnceLock<Arc<Readers>> = OnceLock::new();
-    static STARTING: Mutex<()> = Mutex::new(());
-    let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-    match READERS.get() {
-        Some(readers) => Ok(readers),
-        None => {
-            let started = Readers::start()?;
-            Ok(READERS.get_or_init(|| started))
-        }
-    }
 }
 
 impl std::fmt::Debug for State {

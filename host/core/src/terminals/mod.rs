@@ -4,6 +4,7 @@ mod here;
 mod keepers;
 mod kept;
 mod label;
+mod reading;
 mod reports;
 
 use std::collections::HashMap;
@@ -20,9 +21,11 @@ use agentd_process::terminal;
 
 use crate::session::{Beginning, Keep};
 
+use here::Here;
 use keepers::Keepers;
 use kept::{Followed, beginning};
 use label::Label;
+use reading::Reading;
 use reports::Reports;
 
 /// So much output can be ahead of what a later service has a state of, in bytes for each session. Only
@@ -41,6 +44,8 @@ const TERMS: Terms = Terms {
 /// Where a service runs the programs of its backend.
 #[derive(Default)]
 pub struct Terminals {
+    reading: Arc<Reading>,
+    here: Here,
     /// What keeps them beyond this process, and has kept them for earlier services; none if nothing does.
     keepers: Option<Keepers>,
     /// Whether new programs are started in this process all the same.
@@ -80,17 +85,23 @@ impl InKeeper {
 impl Terminals {
     /// Programs outlive this process in keepers that have their sockets in `directory`.
     pub fn outliving(directory: PathBuf) -> Self {
-        Terminals {
-            keepers: Some(Keepers::at(directory, true)),
-            ..Terminals::default()
-        }
+        Terminals::with_keepers(directory, true)
     }
 
     /// New programs do not; those that do since an earlier service go on.
     pub fn ending(directory: PathBuf) -> Self {
         Terminals {
-            keepers: Some(Keepers::at(directory, false)),
             starts_here: true,
+            ..Terminals::with_keepers(directory, false)
+        }
+    }
+
+    /// They are read in the runtime that is entered.
+    fn with_keepers(directory: PathBuf, launches: bool) -> Self {
+        let reading = Arc::new(Reading::here());
+        Terminals {
+            keepers: Some(Keepers::at(directory, reading.clone(), launches)),
+            reading,
             ..Terminals::default()
         }
     }
@@ -142,7 +153,7 @@ impl Terminals {
             };
             let keepers = self.keepers.as_ref().filter(|_| !self.starts_here);
             let Some(keepers) = keepers else {
-                return here::run(program, reports).await;
+                return self.here.run(program, reports, &self.reading).await;
             };
             let keeper = keepers.newest().await?;
             let session = program.session.clone();

@@ -130,11 +130,11 @@ impl Kept {
 
     /// Its processes. It is not reaped while the keeper lives, so that nobody else has its number;
     /// after that the time counts.
-    pub(super) fn tree(&self) -> ProcessTree {
+    pub(super) fn tree(&self) -> Result<ProcessTree> {
         let (id, pid) = (&self.listed.session, self.listed.pid);
-        match Stat::read(pid.cast_signed()) {
-            Ok(Some(stat)) => ProcessTree::of(id, pid, stat.started),
-            _ => ProcessTree::new(id, pid),
-        }
+        Ok(match Stat::read(pid.cast_signed())? {
+            Some(stat) => ProcessTree::of(id, pid, stat.started),
+            None => ProcessTree::marked(id),
+        })
     }
 }

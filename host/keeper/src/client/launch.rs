@@ -123,6 +123,7 @@ pub fn connect(path: &Path, readers: &Arc<Readers>) -> Result<Keeper> {
 
 /// What a keeper says about itself.
 struct Hello {
+    versions: std::ops::RangeInclusive<u32>,
     pid: u32,
     flags: u32,
     sessions: u32,
@@ -131,6 +132,16 @@ struct Hello {
 
 fn take(socket: OwnedFd, readers: &Arc<Readers>) -> Result<Keeper> {
     let (hello, descriptors) = hello(&socket, TAKE)?;
+    let (first, last) = (hello.versions.start(), hello.versions.end());
+    if *first > VERSION || *last < OLDEST {
+        let speaks = format!(
+            "the keeper {} speaks the versions {first} to {last}",
+            hello.pid
+        );
+        return Err(Error::unavailable(speaks).hint(format!(
+            "this service speaks {OLDEST} to {VERSION}; end its agents with one that does"
+        )));
+    }
     let room = descriptors.into_iter().next();
     let room = room.ok_or_else(|| Error::unavailable("no descriptor is free for a keeper"))?;
     let link = Link::new(socket, hello.pid, hello.build, room, readers.clone())?;
@@ -157,13 +168,15 @@ fn hello(socket: &OwnedFd, flags: u32) -> Result<(Hello, Vec<OwnedFd>)> {
                 let answer = frame.and_then(|frame| Answer::decode(&frame));
                 return match answer {
                     Some(Ok(Answer::Hello {
+                        version,
+                        oldest,
                         pid,
                         flags,
                         sessions,
                         build,
-                        ..
                     })) => Ok((
                         Hello {
+                            versions: oldest..=version,
                             pid,
                             flags,
                             sessions,
@@ -228,7 +241,8 @@ fn execute(program: &Path, directory: &Path) -> Result<PathBuf> {
     let mut random = [0; 8];
     getrandom(&mut random, GetRandomFlags::empty()).map_err(io::Error::from)?;
     let name = format!("{:016x}", u64::from_ne_bytes(random));
-    let path = directory.join(name).with_extension("sock");
+    // A keeper's own working directory is another one.
+    let path = std::path::absolute(directory.join(name))?.with_extension("sock");
     let socket = new_socket().map_err(io::Error::from)?;
     let (_directory, address) = address(&path).map_err(io::Error::from)?;
     bind(&socket, &address).map_err(io::Error::from)?;

@@ -75,7 +75,12 @@ impl Link {
             let (_, reply) = self.send(&request, descriptor).await?;
             reply.await.map_err(|_| ended())?
         };
-        timeout(PATIENCE, asked).await.map_err(|_| stuck())?
+        let reply = timeout(PATIENCE, asked).await;
+        if reply.is_err() {
+            // Answers that come too late are for nobody.
+            self.lock().replies.retain(|_, give| !give.is_closed());
+        }
+        reply.map_err(|_| stuck())?
     }
 
     /// Asks for something that may take long, and waits for it. When the keeper does not answer at all,
@@ -149,7 +154,7 @@ impl Link {
             number
         };
         let frame = request.encode(number);
-        let descriptors: Vec<OwnedFd> = descriptor.into_iter().collect();
+        let descriptors: Vec<_> = descriptor.into_iter().map(Arc::new).collect();
         let sent = self.socket.async_io(Interest::WRITABLE, |socket| {
             socket::send(socket, &frame, &descriptors)
         });

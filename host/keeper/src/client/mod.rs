@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use crate::Keep;
-use crate::protocol::{Answer, LARGEST_LABEL, LARGEST_PROGRAM, Request, Start};
+use crate::protocol::{Answer, LARGEST_INLINE, LARGEST_LABEL, LARGEST_PROGRAM, Request, Start};
 use crate::ring::sealed;
 
 use kept::Parts;
@@ -43,29 +43,43 @@ pub enum Place {
     },
 }
 
-/// Threads that read the rings of all keepers. One set for the process.
+/// What reads the rings of all keepers of a service.
 pub struct Readers {
-    /// One thread serves all terminals, but for those that are flooded; see `output`.
-    threads: Threads,
+    /// Serves all terminals, but for those that are flooded; see `output`.
+    runtime: Handle,
+    /// It, if it is nobody else's.
+    _own: Option<Threads>,
     floods: Arc<Threads>,
 }
 
 impl Readers {
-    /// Starts the threads.
+    /// Starts a thread for them.
     pub fn start() -> Result<Arc<Readers>> {
         let mut builder = Builder::new_multi_thread();
         builder
             .worker_threads(1)
             .thread_name("agentd-terminal")
             .enable_all();
+        let own = Threads::start(&mut builder)?;
+        Readers::new(own.handle().clone(), Some(own))
+    }
+
+    /// Reads in a runtime that serves those who watch as well: so the thread that a key wakes also brings
+    /// what the program answers, and no other one has to be woken. It needs timers and sockets.
+    pub fn on(runtime: Handle) -> Result<Arc<Readers>> {
+        Readers::new(runtime, None)
+    }
+
+    fn new(runtime: Handle, own: Option<Threads>) -> Result<Arc<Readers>> {
         Ok(Arc::new(Readers {
-            threads: Threads::start(&mut builder)?,
+            runtime,
+            _own: own,
             floods: Arc::new(Threads::for_floods("agentd-flood", usize::MAX)?),
         }))
     }
 
     fn handle(&self) -> &Handle {
-        self.threads.handle()
+        &self.runtime
     }
 }
 
@@ -269,13 +283,16 @@ async fn start_and_follow(
                     .hint("the kernel takes some MiB of them at most"),
             );
         }
+        let (program, memory) = match encoded.len() <= LARGEST_INLINE {
+            true => (encoded, None),
+            false => (Vec::new(), Some(sealed(&encoded)?)),
+        };
         let request = Request::Start {
             keep: terms.keep,
             capacity: terms.capacity as u64,
+            program,
         };
-        let (answer, descriptors) = link
-            .ask_patiently(request, Some(sealed(&encoded)?), refuse)
-            .await?;
+        let (answer, descriptors) = link.ask_patiently(request, memory, refuse).await?;
         let Answer::Start { index, pid } = answer else {
             return Err(unexpected(&answer));
         };

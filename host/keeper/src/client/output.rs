@@ -1,6 +1,6 @@
 //! Handing over what a program prints.
 //!
-//! One thread does so for all sessions. It has little to do: an idle session costs nothing, a key's
+//! The daemon's own threads do so. They have little to do: an idle session costs nothing, a key's
 //! echo some microseconds. What floods is handed over in other threads, where floods take turns, on half
 //! of the processors: what is busy all the time waits for its next share of a processor like any other
 //! busy program, and the echo of somebody's key would have to wait with it. Beside ten floods on two
@@ -22,6 +22,7 @@ use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout;
 
 use super::link::Link;
+use crate::protocol::{Answer, Request};
 use crate::ring::Ring;
 use crate::socket;
 
@@ -49,6 +50,7 @@ pub struct Output {
 
 /// Where output comes from and goes to.
 pub struct Reader {
+    pub index: u64,
     pub ring: Arc<Ring>,
     /// Rung by the keeper.
     pub bell: AsyncFd<OwnedFd>,
@@ -102,8 +104,7 @@ impl Output {
                 return;
             }
             let now = self.reader.position.load(SeqCst);
-            // With something left, it is only the turn of others.
-            if now == before && self.reader.ring.head() == now {
+            if now == before && self.reader.nothing_comes(now).await {
                 tracing::warn!("an unknown process keeps the terminal of an ended agent open");
                 return self.task.abort();
             }
@@ -185,6 +186,20 @@ impl Reader {
                 }
                 Next::Never => return true,
             }
+        }
+    }
+
+    /// Whether the keeper has nothing after `position`, and waits for the terminal alone. With output
+    /// left it is only the turn of others, a full ring waits for a checkpoint, and a keeper that is
+    /// stopped may have more to read.
+    async fn nothing_comes(&self, position: u64) -> bool {
+        if self.ring.room() == 0 {
+            return false;
+        }
+        let index = self.index;
+        match self.link.ask(Request::Exit { index }, None).await {
+            Ok((Answer::Exit { head, closed, .. }, _)) => head == position && !closed,
+            _ => false,
         }
     }
 

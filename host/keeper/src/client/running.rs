@@ -10,7 +10,9 @@ use agentd_process::{Error, Result};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{RwLock, watch as state};
+use tokio::time::timeout;
 
+use super::PATIENCE;
 use super::kept::Kept;
 use super::link::Link;
 use super::output::{Output, Reader};
@@ -35,6 +37,8 @@ pub struct Running {
     reaped: Arc<RwLock<bool>>,
     /// True once the end has been reported.
     ended: state::Receiver<bool>,
+    /// True once nobody has it any more, who could note its end.
+    abandoned: state::Sender<bool>,
 }
 
 struct Terminal {
@@ -49,7 +53,7 @@ impl Running {
         checkpoints: bool,
         sink: Arc<dyn Sink>,
     ) -> Result<Running> {
-        let tree = kept.tree();
+        let tree = kept.tree()?;
         let Kept {
             listed,
             link,
@@ -70,6 +74,7 @@ impl Running {
             ring.take(from);
         }
         let reader = Reader {
+            index: listed.index,
             ring: ring.clone(),
             bell,
             link: link.clone(),
@@ -79,6 +84,7 @@ impl Running {
         };
         let reaped = Arc::new(RwLock::new(false));
         let (report_end, ended) = state::channel(false);
+        let (abandoned, mut is_abandoned) = state::channel(false);
         let running = Running {
             index: listed.index,
             pid: listed.pid,
@@ -88,6 +94,7 @@ impl Running {
             tree: tree.clone(),
             reaped: reaped.clone(),
             ended,
+            abandoned,
         };
         if ring.exited().is_none() {
             sink.running(listed.pid);
@@ -118,16 +125,31 @@ impl Running {
             // Nothing of it is left when its end is known.
             let _ = input.await;
             drop(terminal);
-            sink.ended(how);
-            report_end.send_replace(true);
-            sink.noted().await;
-            let mut reaped = reaped.write().await;
-            let index = listed.index;
-            if let Err(error) = link.ask(Request::Forget { index }, None).await {
-                tracing::debug!(%error, "a keeper keeps a program that has ended");
+            let forget = async {
+                let mut reaped = reaped.write().await;
+                let index = listed.index;
+                if let Err(error) = link.ask(Request::Forget { index }, None).await {
+                    tracing::debug!(%error, "a keeper keeps a program that has ended");
+                }
+                *reaped = true;
+            };
+            // What would end with this process anyway is given back before anybody learns of the end, and
+            // the rest when its end cannot get lost any more.
+            let outlives = link.pid != std::process::id();
+            if !outlives {
+                forget.await;
+                sink.ended(how);
+                report_end.send_replace(true);
+            } else {
+                sink.ended(how);
+                report_end.send_replace(true);
+                tokio::select! {
+                    () = sink.noted() => {}
+                    // Without an error: else it was let go of, which is not the same.
+                    Ok(_) = is_abandoned.wait_for(|abandoned| *abandoned) => {}
+                }
+                forget.await;
             }
-            *reaped = true;
-            drop(reaped);
             drop(sink);
         });
         Ok(running)
@@ -166,12 +188,23 @@ impl Running {
         });
         let unreported = || Error::internal("the program's end was not reported");
         end.await.map_err(|_| unreported())??;
-        let reported = ended.wait_for(|ended| *ended).await;
-        reported.map(drop).map_err(|_| unreported())
+        let link = self.link.clone();
+        let reported = self.link.runtime().spawn(async move {
+            loop {
+                let reported = async { ended.wait_for(|ended| *ended).await.map(drop) };
+                match timeout(PATIENCE, reported).await {
+                    Ok(reported) => return reported.map_err(|_| unreported()),
+                    // A keeper that is stopped reports nothing.
+                    Err(_) => link.responds().await?,
+                }
+            }
+        });
+        reported.await.map_err(|_| unreported())?
     }
 
     /// Begins to end it at once, if it still runs, and does not wait for that.
     pub fn abandon(self: &Arc<Self>) {
+        self.abandoned.send_replace(true);
         if !*self.ended.borrow() {
             let this = self.clone();
             self.link.runtime().spawn(async move {

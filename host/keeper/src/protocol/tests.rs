@@ -77,6 +77,7 @@ fn requests_are_those_of_the_document() {
     let start = Request::Start {
         keep: Keep::Drop,
         capacity: 524_288,
+        program: vec![0xaa, 0xbb],
     };
     check_request("START", start);
     check_request("OPEN", Request::Open { index: 4 });

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::event::epoll::EventFlags;
 
@@ -9,8 +10,9 @@ use crate::socket;
 /// A daemon, or somebody who only asks.
 pub struct Connection {
     pub socket: OwnedFd,
-    /// Answers that could not be sent yet. No request is read meanwhile, so they are few.
-    waiting: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
+    /// Answers that could not be sent yet, with descriptors that are not duplicated for it: there may be
+    /// no more. No request is read meanwhile, so they are few.
+    waiting: VecDeque<(Vec<u8>, Vec<Arc<OwnedFd>>)>,
     /// The socket has room, and yet the first of them cannot be sent: too many descriptors are on
     /// their way to processes of this user.
     stuck: bool,
@@ -44,7 +46,7 @@ impl Connection {
     }
 
     /// Sends a frame, in its turn. An error ends the connection.
-    pub fn send(&mut self, frame: Vec<u8>, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+    pub fn send(&mut self, frame: Vec<u8>, descriptors: Vec<Arc<OwnedFd>>) -> io::Result<()> {
         self.waiting.push_back((frame, descriptors));
         self.flush()
     }

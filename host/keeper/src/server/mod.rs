@@ -73,13 +73,15 @@ pub struct Keeper {
     connections: BTreeMap<u64, Connection>,
     /// The connection of the daemon that has this keeper.
     owner: Option<u64>,
+    /// Whether that one speaks a version that this keeper does.
+    is_understood: bool,
     /// The last number of a connection or session.
     last: u64,
     spawner: Spawner,
     starting: usize,
     started: (Sender<Started>, Receiver<Started>),
     /// Rung by the threads that start programs, and by the daemon that makes room.
-    bells: Arc<[OwnedFd; 2]>,
+    bells: [Arc<OwnedFd>; 2],
     buffer: Vec<u8>,
     /// No descriptor is free for who wants to connect.
     is_short: bool,
@@ -95,7 +97,7 @@ struct Started {
 
 /// What comes of a request.
 enum Outcome {
-    Answer(Answer, Vec<OwnedFd>),
+    Answer(Answer, Vec<Arc<OwnedFd>>),
     /// It is answered later.
     Later,
 }
@@ -107,11 +109,12 @@ impl Keeper {
             reading: Reading::new()?,
             connections: BTreeMap::new(),
             owner: None,
+            is_understood: false,
             last: 0,
             spawner: Spawner::default(),
             starting: 0,
             started: channel(),
-            bells: Arc::new([new_bell()?, new_bell()?]),
+            bells: [Arc::new(new_bell()?), Arc::new(new_bell()?)],
             buffer: socket::buffer(),
             is_short: false,
         };
@@ -317,6 +320,11 @@ impl Keeper {
                 "only the daemon that has this keeper may ask for that",
             ));
         }
+        // What is frozen is for all.
+        if changes && !matches!(request, Request::Hangup { .. }) && !self.is_understood {
+            let speaks = format!("this keeper speaks the versions {OLDEST} to {VERSION}");
+            return Err(Error::new(ErrorKind::Unsupported, speaks));
+        }
         let descriptor = descriptors.into_iter().next();
         match request {
             Request::Hello {
@@ -343,13 +351,20 @@ impl Keeper {
                 self.hang_up(&self.session(index)?);
                 done
             }
-            Request::Start { keep, capacity } => {
-                let program = descriptor.ok_or_else(|| missing("program"))?;
+            Request::Start {
+                keep,
+                capacity,
+                mut program,
+            } => {
+                if program.is_empty() {
+                    let memory = descriptor.ok_or_else(|| missing("program"))?;
+                    program = unsealed(&memory, LARGEST_PROGRAM)?;
+                }
                 self.start(id, (verb, number), &program, keep, capacity)?;
                 Ok(Outcome::Later)
             }
             Request::Open { index } => {
-                let (answer, descriptors) = self.session(index)?.open()?;
+                let (answer, descriptors) = self.session(index)?.open();
                 Ok(Outcome::Answer(answer, descriptors))
             }
             Request::Checkpoint {
@@ -377,18 +392,15 @@ impl Keeper {
     fn hello(&mut self, id: u64, oldest: u32, version: u32, flags: u32) -> Result<Outcome> {
         let mut descriptors = Vec::new();
         if flags & TAKE != 0 && self.owner != Some(id) {
-            if oldest > VERSION || version < OLDEST {
-                let speaks = format!("this keeper speaks the versions {OLDEST} to {VERSION}");
-                return Err(Error::new(ErrorKind::Unsupported, speaks));
-            }
             if self.owner.is_some() {
                 return Err(
                     Error::new(ErrorKind::Conflict, "another daemon has this keeper")
                         .hint("one daemon at a time can use a state directory"),
                 );
             }
-            descriptors.push(self.bells[1].try_clone()?);
+            descriptors.push(self.bells[1].clone());
             self.owner = Some(id);
+            self.is_understood = oldest <= VERSION && version >= OLDEST;
             self.reading.owned.store(true, SeqCst);
         }
         let mut state = 0;
@@ -414,7 +426,7 @@ impl Keeper {
         &mut self,
         connection: u64,
         (verb, number): (u16, u64),
-        program: &OwnedFd,
+        program: &[u8],
         keep: Keep,
         capacity: u64,
     ) -> Result<()> {
@@ -423,12 +435,12 @@ impl Keeper {
                 "this keeper has {MOST_SESSIONS} programs"
             )));
         }
-        let start = Start::decode(&unsealed(program, LARGEST_PROGRAM)?);
+        let start = Start::decode(program);
         let start = start.ok_or_else(|| Error::internal("the program is not complete"))?;
         self.last += 1;
         let index = self.last;
         let reaper = self.parts.reaper.clone();
-        let (done, bells) = (self.started.0.clone(), self.bells.clone());
+        let (done, bell) = (self.started.0.clone(), self.bells[0].clone());
         self.spawner.run(Box::new(move || {
             let start = || Session::start(index, start, keep, capacity, &*reaper);
             // Whoever waits for it has to be notified in any case.
@@ -442,7 +454,7 @@ impl Keeper {
             };
             // The keeper does not end before it has this.
             let _ = done.send(started);
-            socket::ring(&bells[0]);
+            socket::ring(&bell);
         }))?;
         self.starting += 1;
         Ok(())
@@ -453,7 +465,7 @@ impl Keeper {
         self.starting -= 1;
         let (verb, number) = (started.verb, started.number);
         let kept = started.result.and_then(|session| {
-            let (_, descriptors) = session.open()?;
+            let (_, descriptors) = session.open();
             let answer = Answer::Start {
                 index: session.index,
                 pid: session.child.pid(),
@@ -507,7 +519,7 @@ impl Keeper {
         self.reading.get(index).ok_or_else(gone)
     }
 
-    fn send(&mut self, id: u64, frame: Vec<u8>, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+    fn send(&mut self, id: u64, frame: Vec<u8>, descriptors: Vec<Arc<OwnedFd>>) -> io::Result<()> {
         match self.connections.get_mut(&id) {
             Some(connection) => connection.send(frame, descriptors),
             None => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,7 +39,11 @@ pub fn entered() -> Option<ExitCode> {
     let result = keep(&socket, &build.to_string_lossy());
     Some(match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+        Err(error) => {
+            // Its log.
+            let _ = writeln!(io::stderr(), "the keeper has failed: {error}");
+            ExitCode::FAILURE
+        }
     })
 }
 
@@ -82,6 +86,9 @@ fn detach() -> io::Result<OwnedFd> {
         // SAFETY: no handler is installed.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
+    // Ignored, children would be reaped by the kernel.
+    // SAFETY: as above.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     std::env::set_current_dir("/")?;
     // SAFETY: nothing in this process has opened anything yet.
     unsafe { libc::close_range(3, u32::MAX, 0) };

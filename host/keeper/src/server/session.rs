@@ -1,7 +1,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use agentd_process::Result;
@@ -30,11 +30,11 @@ pub struct Session {
     label: String,
     keep: Keep,
     pub child: Child,
-    pub terminal: OwnedFd,
+    pub terminal: Arc<OwnedFd>,
     pub ring: Ring,
-    memory: OwnedFd,
+    memory: Arc<OwnedFd>,
     /// Rung when there is output.
-    bell: OwnedFd,
+    bell: Arc<OwnedFd>,
     checkpoint: Mutex<Option<Checkpoint>>,
     /// Held while the terminal is read, so never by two threads.
     reading: Mutex<Recent>,
@@ -48,7 +48,7 @@ pub struct Session {
 struct Checkpoint {
     position: u64,
     size: Size,
-    snapshot: OwnedFd,
+    snapshot: Arc<OwnedFd>,
 }
 
 /// What came of a turn of reading.
@@ -85,10 +85,10 @@ impl Session {
             label: start.label,
             keep,
             child,
-            terminal,
+            terminal: Arc::new(terminal),
             ring,
-            memory,
-            bell,
+            memory: Arc::new(memory),
+            bell: Arc::new(bell),
             checkpoint: Mutex::default(),
             reading: Mutex::new(Recent::new()),
             floods: AtomicBool::new(false),
@@ -104,7 +104,7 @@ impl Session {
         let overwrites = !owned && self.keep == Keep::Drop;
         let mut total = 0;
         while total < limit {
-            match self.ring.fill(&self.terminal, CHUNK, overwrites) {
+            match self.ring.fill(&*self.terminal, CHUNK, overwrites) {
                 Filled::Some(count) => {
                     total += count;
                     self.notify();
@@ -148,7 +148,7 @@ impl Session {
             *checkpoint = Some(Checkpoint {
                 position,
                 size,
-                snapshot,
+                snapshot: Arc::new(snapshot),
             });
             self.ring.take(position);
         }
@@ -156,23 +156,23 @@ impl Session {
 
     /// What a daemon needs for following it. From here on nothing is overwritten that was not taken,
     /// if the keeper is owned.
-    pub fn open(&self) -> io::Result<(Answer, Vec<OwnedFd>)> {
+    pub fn open(&self) -> (Answer, Vec<Arc<OwnedFd>>) {
         // A turn that began before there was an owner has ended then.
         drop(lock(&self.reading));
         let mut descriptors = vec![
-            self.memory.try_clone()?,
-            self.terminal.try_clone()?,
-            self.bell.try_clone()?,
+            self.memory.clone(),
+            self.terminal.clone(),
+            self.bell.clone(),
         ];
         let checkpoint = lock(&self.checkpoint);
         let position = match &*checkpoint {
             None => None,
             Some(checkpoint) => {
-                descriptors.push(checkpoint.snapshot.try_clone()?);
+                descriptors.push(checkpoint.snapshot.clone());
                 Some((checkpoint.position, checkpoint.size))
             }
         };
-        Ok((Answer::Open(position), descriptors))
+        (Answer::Open(position), descriptors)
     }
 
     pub fn record(&self) -> Record {

@@ -143,6 +143,8 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 /// Keeps the output, and how it ended.
 #[derive(Default)]
 pub struct Tape {
+    /// Whether its end is never noted.
+    pub forgetful: bool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -156,6 +158,14 @@ struct State {
 impl Tape {
     pub fn new() -> Arc<Tape> {
         Arc::default()
+    }
+
+    /// One that never notes the end.
+    pub fn forgetful() -> Arc<Tape> {
+        Arc::new(Tape {
+            forgetful: true,
+            ..Tape::default()
+        })
     }
 
     pub fn output(&self) -> Vec<u8> {
@@ -205,6 +215,12 @@ impl Sink for Tape {
     fn ended(&self, how: Ended) {
         self.state.lock().unwrap().ended = Some(how);
         self.changed.notify_all();
+    }
+    fn noted(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        match self.forgetful {
+            true => Box::pin(std::future::pending()),
+            false => Box::pin(std::future::ready(())),
+        }
     }
 }
 

@@ -98,7 +98,7 @@ async fn a_flood_is_complete() {
 async fn a_start_that_is_given_up_leaves_nothing() {
     for daemon in [Daemon::with_process(), Daemon::with_thread()] {
         for tenths in [0, 1, 2, 5, 10, 20, 30, 50, 100] {
-            let tape = Tape::new();
+            let tape = Tape::forgetful();
             let stubborn = program("trap '' HUP TERM; setsid sleep 1000 & exec sleep 1000");
             let mut start = Box::pin(daemon.keeper.run(stubborn, "", BLOCK, tape.clone()));
             let given_up = Duration::from_micros(tenths * 100);
@@ -209,4 +209,50 @@ async fn a_program_outlives_its_start() {
         running.write(b"\n".to_vec()).await.unwrap();
         assert_eq!(tape.ended(), Ended::Code(3));
     }
+}
+
+/// More than fits into a frame.
+#[tokio::test]
+async fn a_program_may_have_large_arguments() {
+    let daemon = Daemon::with_process();
+    let mut large = program("echo ${#0} ${#A}; exit 2");
+    large.command.push("x".repeat(100_000));
+    large.env.insert("A".to_owned(), "y".repeat(120_000));
+    let tape = Tape::new();
+    let label = "l".repeat(64 * 1024);
+    let running = daemon.keeper.run(large, &label, BLOCK, tape.clone()).await;
+    drop(running.unwrap());
+    assert_eq!(tape.ended(), Ended::Code(2));
+    assert_eq!(tape.text(), "100000 120000\r\n");
+    let huge = "l".repeat(64 * 1024 + 1);
+    let refused = daemon
+        .keeper
+        .run(program(""), &huge, BLOCK, Tape::new())
+        .await;
+    assert!(error(refused).message.contains("label"));
+}
+
+/// The program has ended, its last output is in the terminal, and the ring waits for a checkpoint.
+#[tokio::test]
+async fn the_tail_comes_after_a_late_checkpoint() {
+    let daemon = Daemon::with_process();
+    let terms = Terms {
+        checkpoints: true,
+        ..BLOCK
+    };
+    // A terminal holds some KiB more than the ring.
+    let script = "head -c 65536 /dev/zero | tr '\\0' x; printf tail; exit 3";
+    let (running, tape) = daemon.run(script, terms).await;
+    until("the ring is full", || tape.output().len() == 64 * 1024);
+    let listed = async || daemon.keeper.list().await.unwrap().remove(0);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while listed().await.ended.is_none() {
+        assert!(std::time::Instant::now() < deadline);
+    }
+    // Longer than the pause after which a terminal is given up.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let size = Size { cols: 80, rows: 24 };
+    running.checkpoint(64 * 1024, size, b"state").await.unwrap();
+    assert_eq!(tape.ended(), Ended::Code(3));
+    assert!(tape.text().ends_with("xtail"));
 }
