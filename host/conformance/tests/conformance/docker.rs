@@ -14,6 +14,8 @@ pub fn settings(engine: &DockerEngine) -> Settings {
             options: Map::from_iter([("image".to_owned(), json!(engine.checked_image()))]),
             file: "well".to_owned(),
         }),
+        // Fifty containers that start at once take half a minute of a busy machine.
+        patience: 3 * Settings::default().patience,
         ..Settings::default()
     }
 }

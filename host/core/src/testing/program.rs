@@ -119,7 +119,15 @@ impl TestProgram {
     }
 
     /// Starts it beside others in a state directory.
-    pub fn start_in(mut self, state_dir: &Path) -> RunningProgram {
+    pub fn start_in(self, state_dir: &Path) -> RunningProgram {
+        match self.try_start_in(state_dir) {
+            Ok(program) => program,
+            Err(program) => panic!("it does not serve\n{}", program.log()),
+        }
+    }
+
+    /// The same; the program where it ends before it serves.
+    pub fn try_start_in(mut self, state_dir: &Path) -> Result<RunningProgram, Box<SpawnedProgram>> {
         self.command
             .env("AGENTD_STATE_DIR", state_dir)
             .stdout(Stdio::piped());
@@ -130,13 +138,13 @@ impl TestProgram {
         stdout.read_line(&mut line).unwrap();
         let address = line.trim_end().strip_prefix("listening on http://");
         let Some(address) = address.and_then(|address| address.parse().ok()) else {
-            panic!("{line:?}\n{}", program.log());
+            return Err(Box::new(program));
         };
         let token = fs::read_to_string(state_dir.join("token")).unwrap();
-        RunningProgram {
+        Ok(RunningProgram {
             client: TestClient::new(address, token, collection(service), work_dir),
             program,
-        }
+        })
     }
 
     /// Starts it on a port of its own, which it has again after a restart, up to its first answer.

@@ -4,7 +4,7 @@ use agentd_host::testing::{RunningProgram, TestBackend, TestRequest};
 use agentd_orchestrator::CrashPoint;
 use serde_json::{Value, json};
 
-use super::points::{armed, dies};
+use super::points::{armed, assert_killed, dies};
 use super::world::{World, kill, settled};
 
 /// The create, with a key that no other point has.
@@ -60,4 +60,52 @@ pub async fn killed_in_vain_at(point: CrashPoint, world: &World) {
         assert_eq!(settled(&daemon).await.len(), 0, "{point:?}");
     }
     world.clear(&daemon).await;
+}
+
+/// Kills the service at one write to the database after the other, beginning with its start, until
+/// one is never come to before the create is answered. The request has one agent and one answer then.
+/// How many of the writes were killed while the create was under way.
+pub async fn killed_at_each_write(point: CrashPoint, world: &World) -> usize {
+    let mut killed = 0;
+    for number in 0.. {
+        let body = world.request("keyed");
+        let key = format!("{point:?}-{number}");
+        let create = |daemon: &RunningProgram| {
+            let create = daemon.post("/agents", &body);
+            create.header("idempotency-key", &key)
+        };
+        let at = format!("{point:?}={number}*off->return");
+        let program = world.program().env("FAILPOINTS", at);
+        let mut daemon = match program.try_start_in(&world.state_dir()) {
+            Ok(daemon) => daemon,
+            Err(mut daemon) => {
+                assert_killed(&mut daemon, point).await;
+                continue;
+            }
+        };
+        let answered = create(&daemon).unless_cut().await;
+        match answered {
+            Some(_) => kill(daemon).await,
+            None => assert_killed(daemon.as_mut(), point).await,
+        }
+
+        let daemon = world.start();
+        let answer = create(&daemon).await.expect(201).json();
+        if let Some(answered) = &answered {
+            assert_eq!(answer, answered.json(), "{key}");
+        }
+        let repeated = create(&daemon).await.expect(201).json();
+        assert_eq!(repeated, answer, "{key}");
+        world.has_only_owned(&daemon).await;
+        let agents = settled(&daemon).await;
+        assert_eq!(agents.len(), 1, "{key}: {agents:?}");
+        assert_eq!(answer["id"], agents[0].id, "{key}");
+        world.clear(&daemon).await;
+        kill(daemon).await;
+        if answered.is_some() {
+            break;
+        }
+        killed += 1;
+    }
+    killed
 }

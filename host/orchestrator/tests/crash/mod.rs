@@ -102,6 +102,27 @@ async fn killed_during_a_keyed_create_on_docker() {
     killed_during_a_keyed_create(TestBackend::docker()).await;
 }
 
+async fn killed_at_each_write_of_a_keyed_create(backend: Result<TestBackend, String>) {
+    let Some(world) = world(backend) else {
+        return;
+    };
+    for point in [CrashPoint::DatabaseWritten, CrashPoint::DatabaseCommitted] {
+        let killed = keyed::killed_at_each_write(point, &world).await;
+        // That the agent is wanted, and that it runs, with the answer.
+        assert!(killed >= 2, "{point:?}: {killed}");
+    }
+}
+
+#[tokio::test]
+async fn killed_at_each_write_of_a_keyed_create_on_pty() {
+    killed_at_each_write_of_a_keyed_create(Ok(TestBackend::pty())).await;
+}
+
+#[tokio::test]
+async fn killed_at_each_write_of_a_keyed_create_on_tmux() {
+    killed_at_each_write_of_a_keyed_create(TestBackend::tmux()).await;
+}
+
 #[tokio::test]
 async fn killed_under_load_on_pty() {
     killed_under_load(Ok(TestBackend::pty()), 5).await;

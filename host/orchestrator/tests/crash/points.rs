@@ -196,7 +196,8 @@ pub async fn dies(mut daemon: RunningProgram, request: Option<TestRequest>, poin
     }
 }
 
-async fn assert_killed(daemon: &mut SpawnedProgram, point: CrashPoint) {
+/// Waits until the service is killed at the point.
+pub async fn assert_killed(daemon: &mut SpawnedProgram, point: CrashPoint) {
     let ended = timeout(REACHED, daemon.ended()).await;
     let killed = ended.is_ok_and(|status| status.signal() == Some(Signal::KILL.as_raw()));
     assert!(killed, "{point:?} was not reached\n{}", daemon.log());

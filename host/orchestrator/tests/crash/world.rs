@@ -96,7 +96,8 @@ impl World {
         program.start_in(&self.state_dir())
     }
 
-    fn state_dir(&self) -> PathBuf {
+    /// Their state directory.
+    pub fn state_dir(&self) -> PathBuf {
         self.directory.path().join("state")
     }
 
