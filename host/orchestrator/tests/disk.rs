@@ -255,14 +255,24 @@ struct Frozen<'a>(&'a Path);
 
 impl<'a> Frozen<'a> {
     fn now(directory: &'a Path) -> Self {
-        run("chattr", &["-R", "+i", directory.to_str().unwrap()]);
+        change_attribute(directory, "+i");
         Frozen(directory)
     }
 }
 
+/// Of directories and files; a socket has none.
+fn change_attribute(directory: &Path, attribute: &str) {
+    let directory = directory.to_str().unwrap();
+    let change = ["-exec", "chattr", attribute, "{}", "+"];
+    run(
+        "find",
+        &[&[directory, "-type", "d,f"], &change[..]].concat(),
+    );
+}
+
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
-        run("chattr", &["-R", "-i", self.0.to_str().unwrap()]);
+        change_attribute(self.0, "-i");
     }
 }
 

@@ -197,6 +197,10 @@ impl Tape {
         });
     }
 
+    pub fn has_ended(&self) -> bool {
+        self.state.lock().unwrap().ended.is_some()
+    }
+
     pub fn ended(&self) -> Ended {
         self.wait("the end", |state| state.ended.clone())
     }
