@@ -27,7 +27,8 @@ async fn daemon() {
         return;
     };
     let readers = Readers::start().unwrap();
-    let tape = Tape::new();
+    // On a busy machine it may get all there is before it is killed.
+    let tape = Tape::forgetful();
     let (mut position, running);
     let found = Keeper::running(&directory).unwrap();
     let keeper = match found.first() {
