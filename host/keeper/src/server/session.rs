@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use agentd_process::Result;
 use agentd_process::terminal::{Child, Reaper, Size};
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::Keep;
 use crate::protocol::{Answer, Record, Start};
@@ -16,8 +16,10 @@ use crate::socket::ring;
 /// How much is read before the daemon is notified and another session has its turn, in bytes.
 const CHUNK: usize = 8 * 1024;
 
-/// The same for a flood.
-const FLOOD_CHUNK: usize = 64 * 1024;
+/// Floods take turns of this length, or until they pause for so long. Meanwhile the others wait: read
+/// as soon as they print, they would all run at once, and leave little of the machine to anybody else.
+const TURN: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// More than [`FLOOD`] bytes in this time are a flood; drawing a screen anew is less than that.
 const WINDOW: Duration = Duration::from_millis(100);
@@ -97,18 +99,24 @@ impl Session {
         })
     }
 
-    /// Reads what there is, up to a limit. `owned` is whether a daemon is there that takes it.
+    /// Reads what there is, up to a limit; what `floods` is also waited for. `owned` is whether a
+    /// daemon is there that takes it.
     pub fn turn(&self, floods: bool, owned: bool) -> Turn {
         let mut recent = lock(&self.reading);
-        let limit = if floods { FLOOD_CHUNK } else { CHUNK };
+        let end = floods.then(|| Instant::now() + TURN);
+        let goes_on = |total: usize| match end {
+            Some(end) => Instant::now() < end,
+            None => total < CHUNK,
+        };
         let overwrites = !owned && self.keep == Keep::Drop;
         let mut total = 0;
-        while total < limit {
+        while goes_on(total) {
             match self.ring.fill(&*self.terminal, CHUNK, overwrites) {
                 Filled::Some(count) => {
                     total += count;
                     self.notify();
                 }
+                Filled::Nothing if floods && self.prints_within(PAUSE) => {}
                 Filled::Nothing => break,
                 Filled::Full => {
                     recent.is_flood(total);
@@ -124,6 +132,14 @@ impl Session {
         Turn::More {
             flood: recent.is_flood(total),
         }
+    }
+
+    /// Blocks for so long.
+    fn prints_within(&self, patience: Duration) -> bool {
+        let mut terminal = [PollFd::new(&*self.terminal, PollFlags::IN)];
+        let patience = Timespec::try_from(patience).unwrap_or_default();
+        // A failure is seen again by whoever reads next.
+        poll(&mut terminal, Some(&patience)).is_ok_and(|count| count > 0)
     }
 
     /// Notes the end of the process.
