@@ -12,7 +12,7 @@ use crate::backend::Backend;
 pub const MARK: &str = "SOAK_MARK";
 
 /// So much more memory is not a leak, but what an allocator keeps, in KiB.
-const MEMORY_SLACK: u64 = 16 * 1024;
+const MEMORY_SLACK: u64 = 24 * 1024;
 
 /// Threads that stay once they are there, of which there are as many as ever were busy at a time, but
 /// never more than this (`host/process/src/terminal/spawner.rs`).
