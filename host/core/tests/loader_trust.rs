@@ -9,7 +9,7 @@ mod install;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use agentd_host::loader::{BackendName, Distrust, LoadError, Trust, load};
@@ -110,14 +110,20 @@ fn the_place_a_link_leads_to_counts() {
     assert_eq!(distrust(error, bad.path()), Distrust::WorldWritable);
 }
 
+/// A library of another user.
+fn strangers_library() -> (Plugins, PathBuf) {
+    let plugins = Plugins::new();
+    let file = plugins.install("echo", &FIXTURES.echo());
+    chown(&file, Some(STRANGER), None).unwrap();
+    (plugins, file)
+}
+
 #[test]
 fn another_users_library_is_refused() {
     if !is_root() {
         return;
     }
-    let plugins = Plugins::new();
-    let file = plugins.install("echo", &FIXTURES.echo());
-    chown(&file, Some(STRANGER), None).unwrap();
+    let (plugins, file) = strangers_library();
     let error = plugins.refusal("echo");
     assert_eq!(distrust(error, &file), Distrust::Owner(STRANGER));
 
@@ -132,9 +138,7 @@ fn nobody_is_asked_to_take_over_what_another_user_has_made() {
     if !is_root() {
         return;
     }
-    let plugins = Plugins::new();
-    let file = plugins.install("echo", &FIXTURES.echo());
-    chown(&file, Some(STRANGER), None).unwrap();
+    let (plugins, _) = strangers_library();
     let error = plugins.refusal("echo");
     let text = [vec![error.to_string()], error.hints()].concat().join("\n");
     assert!(

@@ -8,6 +8,7 @@
 //! or on a thread of the daemon where nothing shall outlive that.
 
 mod client;
+mod flood;
 mod protocol;
 mod ring;
 mod server;

@@ -15,27 +15,16 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use agentd_process::terminal::{Ended, Flow, Sink};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout;
 
 use super::link::Link;
+use crate::flood::{CHUNK, PAUSE, Recent, TURN, is_readable_within};
 use crate::protocol::{Answer, Request};
 use crate::ring::Ring;
 use crate::socket;
-
-/// How much is handed over before another session has its turn, in bytes.
-const CHUNK: usize = 8 * 1024;
-
-/// More than [`FLOOD`] bytes in this time are a flood; drawing a screen anew is less than that.
-const WINDOW: Duration = Duration::from_millis(100);
-const FLOOD: usize = 64 * 1024;
-
-/// Floods take turns of this length, or until they pause for so long.
-const TURN: Duration = Duration::from_millis(10);
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// Output of a process that nobody can find (see
 /// [`ProcessTree`](agentd_process::process_tree::ProcessTree)) is taken until it pauses so long.
@@ -246,9 +235,7 @@ impl Reader {
         {
             return !exited;
         }
-        let mut bell = [PollFd::new(self.bell.get_ref(), PollFlags::IN)];
-        let patience = Timespec::try_from(patience).unwrap_or_default();
-        poll(&mut bell, Some(&patience)).is_ok_and(|count| count > 0)
+        is_readable_within(self.bell.get_ref(), patience)
     }
 
     /// Hands over what there is, up to a [`CHUNK`].
@@ -281,29 +268,5 @@ impl Reader {
             Flow::More => Next::Now,
         };
         (count, next)
-    }
-}
-
-/// What was handed over in the present [`WINDOW`].
-struct Recent {
-    since: Instant,
-    bytes: usize,
-}
-
-impl Recent {
-    fn new() -> Self {
-        Recent {
-            since: Instant::now(),
-            bytes: 0,
-        }
-    }
-
-    /// Counts what was handed over just now: whether it makes a flood.
-    fn is_flood(&mut self, count: usize) -> bool {
-        if self.since.elapsed() > WINDOW {
-            *self = Recent::new();
-        }
-        self.bytes = self.bytes.saturating_add(count);
-        self.bytes > FLOOD
     }
 }

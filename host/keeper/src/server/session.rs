@@ -2,28 +2,17 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use agentd_process::Result;
 use agentd_process::terminal::{Child, Reaper, Size};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, eventfd};
 
 use crate::Keep;
+use crate::flood::{CHUNK, PAUSE, Recent, TURN, is_readable_within};
 use crate::protocol::{Answer, Record, Start};
 use crate::ring::{Filled, Ring};
 use crate::socket::ring;
-
-/// How much is read before the daemon is notified and another session has its turn, in bytes.
-const CHUNK: usize = 8 * 1024;
-
-/// Floods take turns of this length, or until they pause for so long. Meanwhile the others wait: read
-/// as soon as they print, they would all run at once, and leave little of the machine to anybody else.
-const TURN: Duration = Duration::from_millis(10);
-const PAUSE: Duration = Duration::from_millis(1);
-
-/// More than [`FLOOD`] bytes in this time are a flood; drawing a screen anew is less than that.
-const WINDOW: Duration = Duration::from_millis(100);
-const FLOOD: usize = 64 * 1024;
 
 /// A program with its terminal and the ring that this is read into.
 pub struct Session {
@@ -116,7 +105,7 @@ impl Session {
                     total += count;
                     self.notify();
                 }
-                Filled::Nothing if floods && self.prints_within(PAUSE) => {}
+                Filled::Nothing if floods && is_readable_within(&*self.terminal, PAUSE) => {}
                 Filled::Nothing => break,
                 Filled::Full => {
                     recent.is_flood(total);
@@ -132,14 +121,6 @@ impl Session {
         Turn::More {
             flood: recent.is_flood(total),
         }
-    }
-
-    /// Blocks for so long.
-    fn prints_within(&self, patience: Duration) -> bool {
-        let mut terminal = [PollFd::new(&*self.terminal, PollFlags::IN)];
-        let patience = Timespec::try_from(patience).unwrap_or_default();
-        // A failure is seen again by whoever reads next.
-        poll(&mut terminal, Some(&patience)).is_ok_and(|count| count > 0)
     }
 
     /// Notes the end of the process.
@@ -221,30 +202,6 @@ impl AsFd for Session {
 /// Something to wake another thread or process with.
 pub fn new_bell() -> io::Result<OwnedFd> {
     Ok(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
-}
-
-/// What was read in the present [`WINDOW`].
-struct Recent {
-    since: Instant,
-    bytes: usize,
-}
-
-impl Recent {
-    fn new() -> Self {
-        Recent {
-            since: Instant::now(),
-            bytes: 0,
-        }
-    }
-
-    /// Counts what was read just now: whether it makes a flood.
-    fn is_flood(&mut self, count: usize) -> bool {
-        if self.since.elapsed() > WINDOW {
-            *self = Recent::new();
-        }
-        self.bytes = self.bytes.saturating_add(count);
-        self.bytes > FLOOD
-    }
 }
 
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
