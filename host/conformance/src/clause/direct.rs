@@ -403,11 +403,8 @@ pub(super) async fn unread_input(bench: &Bench) -> Check {
     line.expect("up").await?;
     other_line.expect("up").await?;
     let input = "a line that nobody reads\n".repeat(200_000);
-    let write = bench.within(
-        "`write` to answer after the end of a program that read nothing",
-        session.write(input.as_bytes()),
-    );
-    let end = async {
+    let mut write = std::pin::pin!(session.write(input.as_bytes()));
+    let mut end = std::pin::pin!(async {
         bench
             .within(
                 "`write` to another session while a program does not read its input",
@@ -418,9 +415,23 @@ pub(super) async fn unread_input(bench: &Bench) -> Check {
             .end(&session)
             .await
             .map_err(|fault| fault.during("4.8 MiB were typed into a program that does not read"))
+    });
+    // Nothing stops the waiting `write` before the end: it may hold what the end waits for.
+    let mut written = None;
+    loop {
+        tokio::select! {
+            biased;
+            ended = &mut end => break ended?,
+            result = &mut write, if written.is_none() => written = Some(result),
+        }
+    }
+    let written = match written {
+        Some(result) => result,
+        None => {
+            let what = "`write` to answer after the end of a program that read nothing";
+            bench.within(what, write).await?
+        }
     };
-    let (written, ended): (_, Check) = tokio::join!(write, end);
-    ended?;
-    answered("`write` to a program that does not read", written?)?;
+    answered("`write` to a program that does not read", written)?;
     bench.end(&other).await
 }

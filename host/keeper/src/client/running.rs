@@ -147,6 +147,8 @@ impl Running {
                     () = sink.noted() => {}
                     // Without an error: else it was let go of, which is not the same.
                     Ok(_) = is_abandoned.wait_for(|abandoned| *abandoned) => {}
+                    // There is nothing left to be forgotten, or somebody else has it.
+                    () = link.closed() => {}
                 }
                 forget.await;
             }
