@@ -283,6 +283,11 @@ impl Ring {
         self.header().asleep.store(1, SeqCst);
     }
 
+    /// Has the reader not notified: it is awake.
+    pub fn rouse_never(&self) {
+        self.header().asleep.store(0, SeqCst);
+    }
+
     /// Whether the writer waits for room and is to be notified, by the caller. It is, once there is
     /// enough to be worth it.
     pub fn rouses_writer(&self) -> bool {

@@ -24,6 +24,7 @@ use super::{Found, Keeper, Place, Readers};
 use crate::protocol::{Answer, Frame, OLDEST, Request, TAKE, TAKEN, VERSION};
 use crate::server;
 use crate::server::process::{BACKLOG, VERB};
+use crate::server::reading::Reading;
 use crate::socket::{self, Received};
 
 /// A keeper answers so soon, or is taken for one that is stopped.
@@ -35,8 +36,8 @@ pub fn launch(place: &Place, readers: &Arc<Readers>) -> Result<Keeper> {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
             let (ours, theirs) = pair.map_err(io::Error::from)?;
-            server::in_thread(reaper.clone(), theirs, String::new())?;
-            take(ours, readers)
+            let reading = server::in_thread(reaper.clone(), theirs, String::new())?;
+            take(ours, readers, Some(reading))
         }
         Place::Process { program, directory } => {
             let socket = execute(program, directory)?;
@@ -118,7 +119,7 @@ fn silent(socket: PathBuf) -> io::Result<Found> {
 }
 
 pub fn connect(path: &Path, readers: &Arc<Readers>) -> Result<Keeper> {
-    take(dial(path).map_err(io::Error::from)?, readers)
+    take(dial(path).map_err(io::Error::from)?, readers, None)
 }
 
 /// What a keeper says about itself.
@@ -130,7 +131,7 @@ struct Hello {
     build: String,
 }
 
-fn take(socket: OwnedFd, readers: &Arc<Readers>) -> Result<Keeper> {
+fn take(socket: OwnedFd, readers: &Arc<Readers>, reading: Option<Arc<Reading>>) -> Result<Keeper> {
     let (hello, descriptors) = hello(&socket, TAKE)?;
     let (first, last) = (hello.versions.start(), hello.versions.end());
     if *first > VERSION || *last < OLDEST {
@@ -144,7 +145,8 @@ fn take(socket: OwnedFd, readers: &Arc<Readers>) -> Result<Keeper> {
     }
     let room = descriptors.into_iter().next();
     let room = room.ok_or_else(|| Error::unavailable("no descriptor is free for a keeper"))?;
-    let link = Link::new(socket, hello.pid, hello.build, room, readers.clone())?;
+    let readers = readers.clone();
+    let link = Link::new(socket, hello.pid, hello.build, room, readers, reading)?;
     Ok(Keeper { link })
 }
 

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::{PATIENCE, Readers};
 use crate::protocol::{Answer, Frame, OLDEST, Request, VERSION};
+use crate::server::reading::Reading;
 use crate::socket::{self, Received};
 
 type Reply = Result<(Answer, Vec<OwnedFd>)>;
@@ -25,6 +26,8 @@ pub struct Link {
     /// Notifies the keeper of room in a ring.
     pub room: OwnedFd,
     pub readers: Arc<Readers>,
+    /// What the keeper reads, if it is a thread of this process.
+    pub reading: Option<Arc<Reading>>,
     socket: Arc<AsyncFd<OwnedFd>>,
     waiting: Mutex<Waiting>,
     closed: watch::Sender<bool>,
@@ -45,6 +48,7 @@ impl Link {
         build: String,
         room: OwnedFd,
         readers: Arc<Readers>,
+        reading: Option<Arc<Reading>>,
     ) -> Result<Arc<Self>> {
         let entered = readers.handle().enter();
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -55,6 +59,7 @@ impl Link {
             build,
             room,
             readers,
+            reading,
             socket: socket.clone(),
             waiting: Mutex::default(),
             closed: watch::Sender::new(false),

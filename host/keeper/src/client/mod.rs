@@ -1,5 +1,6 @@
 //! The daemon's side of a keeper.
 
+mod here;
 mod kept;
 mod launch;
 mod link;

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout;
 
+use super::here::Here;
 use super::link::Link;
 use crate::flood::{CHUNK, PAUSE, Recent, TURN, is_readable_within};
 use crate::protocol::{Answer, Request};
@@ -95,7 +96,10 @@ impl Output {
             let now = self.reader.position.load(SeqCst);
             if now == before && self.reader.nothing_comes(now).await {
                 tracing::warn!("an unknown process keeps the terminal of an ended agent open");
-                return self.task.abort();
+                self.task.abort();
+                // It has let go of the terminal then.
+                let _ = self.task.await;
+                return;
             }
         }
     }
@@ -130,6 +134,7 @@ impl Reader {
         is_last: &mut bool,
     ) -> bool {
         let mut recent = Recent::new();
+        let mut here = Here::new(&self.link, self.index);
         loop {
             let (count, mut next) = self.look();
             if recent.is_flood(count) && matches!(next, Next::Now | Next::Printed) {
@@ -152,6 +157,7 @@ impl Reader {
                     if self.ring.await_output(position, (exited, false)) {
                         tokio::select! {
                             result = self.rung() => if result.is_err() { return false },
+                            () = Here::read(&mut here) => {}
                             () = &mut *closed => *is_last = true,
                         }
                     }
@@ -182,7 +188,7 @@ impl Reader {
     /// left it is only the turn of others, a full ring waits for a checkpoint, and a keeper that is
     /// stopped may have more to read.
     async fn nothing_comes(&self, position: u64) -> bool {
-        if self.ring.room() == 0 {
+        if self.ring.room() == 0 || Here::new(&self.link, self.index).is_some_and(|it| it.waits()) {
             return false;
         }
         let index = self.index;
@@ -265,6 +271,8 @@ impl Reader {
         let next = match flow {
             Flow::Closed => Next::Never,
             Flow::Wait => Next::Taken,
+            // A look that finds nothing costs a turn of the runtime.
+            Flow::More if position == self.ring.head() => Next::Printed,
             Flow::More => Next::Now,
         };
         (count, next)

@@ -8,7 +8,6 @@ use agentd_process::process_tree::ProcessTree;
 use agentd_process::terminal::{Ended, Input, Sink, Size, set_size};
 use agentd_process::{Error, Result};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{RwLock, watch as state};
 use tokio::time::timeout;
 
@@ -42,7 +41,7 @@ pub struct Running {
 }
 
 struct Terminal {
-    master: AsyncFd<OwnedFd>,
+    master: Arc<OwnedFd>,
     input: Input,
 }
 
@@ -64,7 +63,7 @@ impl Running {
         } = kept;
         let entered = link.runtime().enter();
         let terminal = Arc::new(Terminal {
-            master: watch(terminal, Interest::WRITABLE)?,
+            master: Arc::new(terminal),
             input: Input::default(),
         });
         let bell = watch(bell, Interest::READABLE)?;
@@ -170,7 +169,7 @@ impl Running {
 
     /// Changes the size of the terminal; the kernel notifies the program.
     pub fn resize(&self, size: Size) -> Result<()> {
-        Ok(set_size(self.terminal()?.master.get_ref().as_fd(), size)?)
+        Ok(set_size(self.terminal()?.master.as_fd(), size)?)
     }
 
     /// Ends the program with everything that it has started: politely first, by force when `grace`

@@ -2,8 +2,8 @@
 
 mod connection;
 pub mod process;
-mod reading;
-mod session;
+pub mod reading;
+pub mod session;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -104,9 +104,11 @@ enum Outcome {
 
 impl Keeper {
     pub fn new(parts: Parts) -> io::Result<Self> {
+        // Nobody else can follow its sessions then.
+        let is_here = parts.listener.is_none();
         let keeper = Keeper {
             parts,
-            reading: Reading::new()?,
+            reading: Reading::new(is_here)?,
             connections: BTreeMap::new(),
             owner: None,
             is_understood: false,
@@ -166,7 +168,11 @@ impl Keeper {
             for event in &events {
                 let data = event.data.u64();
                 match data & KIND {
-                    TERMINAL => self.reading.read_quiet(data & !KIND),
+                    TERMINAL => {
+                        if let Some(session) = self.reading.get(data & !KIND) {
+                            self.reading.read_quiet(&session);
+                        }
+                    }
                     PROCESS => self.process_ended(data & !KIND),
                     CONNECTION => self.serve(data & !KIND),
                     _ => self.other(data),
@@ -557,8 +563,13 @@ fn missing(what: &str) -> Error {
         .hint(agentd_process::SHORTAGE_HINT)
 }
 
-/// Runs a keeper in a thread of this process, for one connection only.
-pub fn in_thread(reaper: Arc<dyn Reaper>, connection: OwnedFd, build: String) -> io::Result<()> {
+/// Runs a keeper in a thread of this process, for one connection only. Whoever follows its sessions
+/// reads those that are quiet.
+pub fn in_thread(
+    reaper: Arc<dyn Reaper>,
+    connection: OwnedFd,
+    build: String,
+) -> io::Result<Arc<Reading>> {
     let keeper = Keeper::new(Parts {
         listener: None,
         connection: Some(connection),
@@ -566,6 +577,7 @@ pub fn in_thread(reaper: Arc<dyn Reaper>, connection: OwnedFd, build: String) ->
         orphans: None,
         build,
     })?;
+    let reading = keeper.reading.clone();
     // Shared, as a thread that cannot be made takes what it should have run with it.
     let keeper = Mutex::new(Some(keeper));
     let run = move || {
@@ -576,5 +588,6 @@ pub fn in_thread(reaper: Arc<dyn Reaper>, connection: OwnedFd, build: String) ->
         }
     };
     let builder = std::thread::Builder::new().name("agentd-keeper".to_owned());
-    builder.spawn(run).map(drop)
+    builder.spawn(run)?;
+    Ok(reading)
 }

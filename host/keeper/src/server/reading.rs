@@ -1,6 +1,7 @@
 //! Reading the terminals of all sessions.
 //!
-//! One thread reads those that are quiet, the keeper's own. A program that floods is read in other
+//! One thread reads those that are quiet, the keeper's own; where the keeper is a thread of the daemon,
+//! whoever hands the output over reads it, see `client/here.rs`. A program that floods is read in other
 //! threads, on half of the processors: what is busy all the time waits for its next share of a
 //! processor like any other busy program, and the echo of somebody's key would have to wait with it.
 
@@ -24,6 +25,8 @@ pub struct Reading {
     pub quiet: OwnedFd,
     /// Sessions that flood.
     floods: OwnedFd,
+    /// Whether quiet sessions are read by those who follow them, in this process.
+    is_here: bool,
     pub sessions: Mutex<BTreeMap<u64, Arc<Session>>>,
     /// Those that wait for room and are watched by nobody.
     full: Mutex<BTreeSet<u64>>,
@@ -52,10 +55,11 @@ enum Place {
 }
 
 impl Reading {
-    pub fn new() -> io::Result<Arc<Self>> {
+    pub fn new(is_here: bool) -> io::Result<Arc<Self>> {
         let reading = Reading {
             quiet: epoll::create(CreateFlags::CLOEXEC)?,
             floods: epoll::create(CreateFlags::CLOEXEC)?,
+            is_here,
             sessions: Mutex::default(),
             full: Mutex::default(),
             owned: AtomicBool::new(false),
@@ -83,21 +87,27 @@ impl Reading {
         let _ = self.put(session, Place::Nowhere);
     }
 
-    /// Reads for a session that has something.
-    pub fn read_quiet(self: &Arc<Self>, index: u64) {
-        let Some(session) = self.get(index) else {
-            return;
-        };
-        match session.turn(false, self.owned.load(SeqCst)) {
-            Turn::More { flood: true } if self.has_flood_threads() => {
-                if self.put(&session, Place::Floods).is_err() {
-                    let _ = self.put(&session, Place::Quiet);
+    /// Reads for a quiet session: whether there was no more a moment ago.
+    pub fn read_quiet(self: &Arc<Self>, session: &Session) -> bool {
+        let turn = session.turn(false, self.owned.load(SeqCst));
+        match turn {
+            Turn::More { flood: true, .. } if self.has_flood_threads() => {
+                if self.put(session, Place::Floods).is_err() {
+                    let _ = self.put(session, Place::Quiet);
                 }
             }
             Turn::More { .. } => {}
-            Turn::Full => self.wait_for_room(&session),
-            Turn::Closed => self.unwatch(&session),
+            Turn::Full => self.wait_for_room(session),
+            Turn::Closed => self.unwatch(session),
         }
+        matches!(turn, Turn::More { drained: true, .. })
+    }
+
+    /// Has the keeper's own thread read for a session that nobody else can read for.
+    pub fn read_there(&self, session: &Session) -> io::Result<()> {
+        self.add_quiet(session)?;
+        session.quiet.store(false, SeqCst);
+        Ok(())
     }
 
     /// Reads again for all that waited for room and have it now.
@@ -151,11 +161,16 @@ impl Reading {
         let _ = epoll::delete(&self.quiet, session);
         let _ = epoll::delete(&self.floods, session);
         full.remove(&session.index);
+        let is_quiet = matches!(place, Place::Quiet);
+        session.quiet.store(is_quiet, SeqCst);
         match place {
             Place::Quiet => {
                 session.floods.store(false, SeqCst);
-                let data = EventData::new_u64(TERMINAL | session.index);
-                epoll::add(&self.quiet, session, data, EventFlags::IN)?;
+                match self.is_here {
+                    // Whoever follows it looks at it.
+                    true => ring(&session.bell),
+                    false => self.add_quiet(session)?,
+                }
             }
             Place::Floods => {
                 session.floods.store(true, SeqCst);
@@ -166,6 +181,11 @@ impl Reading {
             Place::Nowhere => session.gone.store(true, SeqCst),
         }
         Ok(())
+    }
+
+    fn add_quiet(&self, session: &Session) -> io::Result<()> {
+        let data = EventData::new_u64(TERMINAL | session.index);
+        Ok(epoll::add(&self.quiet, session, data, EventFlags::IN)?)
     }
 
     /// Starts them when they are first needed. Without any, everything is read by one thread.
@@ -209,12 +229,12 @@ impl Reading {
             return;
         };
         match session.turn(true, self.owned.load(SeqCst)) {
-            Turn::More { flood: true } => {
+            Turn::More { flood: true, .. } => {
                 let data = EventData::new_u64(index);
                 // It fails where it was removed meanwhile.
                 let _ = epoll::modify(&self.floods, &*session, data, ONCE);
             }
-            Turn::More { flood: false } => {
+            Turn::More { flood: false, .. } => {
                 if self.put(&session, Place::Quiet).is_err() {
                     let _ = self.put(&session, Place::Floods);
                 }

@@ -25,10 +25,12 @@ pub struct Session {
     pub ring: Ring,
     memory: Arc<OwnedFd>,
     /// Rung when there is output.
-    bell: Arc<OwnedFd>,
+    pub bell: Arc<OwnedFd>,
     checkpoint: Mutex<Option<Checkpoint>>,
     /// Held while the terminal is read, so never by two threads.
     reading: Mutex<Recent>,
+    /// Whether it is read by whoever reads quiet ones.
+    pub quiet: AtomicBool,
     /// Whether it is read with the floods, and whether it will never be read again.
     pub floods: AtomicBool,
     pub gone: AtomicBool,
@@ -48,6 +50,8 @@ pub enum Turn {
     More {
         /// It prints so much that it is read in other threads.
         flood: bool,
+        /// There was no more a moment ago.
+        drained: bool,
     },
     /// There is no room in the ring.
     Full,
@@ -82,6 +86,7 @@ impl Session {
             bell: Arc::new(bell),
             checkpoint: Mutex::default(),
             reading: Mutex::new(Recent::new()),
+            quiet: AtomicBool::new(false),
             floods: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             unwanted: AtomicBool::new(false),
@@ -98,7 +103,7 @@ impl Session {
             None => total < CHUNK,
         };
         let overwrites = !owned && self.keep == Keep::Drop;
-        let mut total = 0;
+        let (mut total, mut drained) = (0, false);
         while goes_on(total) {
             match self.ring.fill(&*self.terminal, CHUNK, overwrites) {
                 Filled::Some(count) => {
@@ -106,7 +111,10 @@ impl Session {
                     self.notify();
                 }
                 Filled::Nothing if floods && is_readable_within(&*self.terminal, PAUSE) => {}
-                Filled::Nothing => break,
+                Filled::Nothing => {
+                    drained = true;
+                    break;
+                }
                 Filled::Full => {
                     recent.is_flood(total);
                     return Turn::Full;
@@ -120,6 +128,7 @@ impl Session {
         }
         Turn::More {
             flood: recent.is_flood(total),
+            drained,
         }
     }
 

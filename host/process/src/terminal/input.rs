@@ -1,13 +1,14 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Signal, kill_process_group};
 use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr, tcgetpgrp};
-use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
 use tokio::sync::{Notify, Semaphore};
 
+use crate::descriptor::watch;
 use crate::{Error, Result};
 
 /// Input that the program has not read yet, at most, in bytes.
@@ -42,13 +43,13 @@ impl Input {
     /// Waits for room and queues the message. An interrupt character (Ctrl-C, Ctrl-\, Ctrl-Z) does
     /// not queue up behind what the program does not read: it takes effect at once and, as in any
     /// terminal, discards what was typed before.
-    pub async fn push(&self, master: &AsyncFd<OwnedFd>, message: Vec<u8>) -> Result<()> {
+    pub async fn push(&self, master: &OwnedFd, message: Vec<u8>) -> Result<()> {
         if let [key] = message[..]
             && !self.lock().messages.is_empty()
             && let Some(signal) = signal_of(master, key)
         {
             self.clear();
-            let group = tcgetpgrp(master.get_ref()).map_err(io::Error::from)?;
+            let group = tcgetpgrp(master).map_err(io::Error::from)?;
             return Ok(kill_process_group(group, signal).map_err(io::Error::from)?);
         }
         for part in message.chunks(CAPACITY) {
@@ -62,7 +63,7 @@ impl Input {
             self.lock().messages.push_back(part.to_vec());
             // A program that reads has it now; what does not fit is for `drain`. A failure is too:
             // it sees the same one.
-            let _ = self.write_some(master.get_ref());
+            let _ = self.write_some(master);
             if !self.lock().messages.is_empty() {
                 self.arrived.notify_one();
             }
@@ -71,12 +72,17 @@ impl Input {
     }
 
     /// Writes what is queued, until the terminal fails or no process has it open any more.
-    pub async fn drain(&self, master: &AsyncFd<OwnedFd>) -> io::Result<()> {
+    pub async fn drain(&self, master: &Arc<OwnedFd>) -> io::Result<()> {
         loop {
-            if self.lock().messages.is_empty() {
-                self.arrived.notified().await;
-                continue;
-            }
+            self.arrived.notified().await;
+            self.drain_waiting(master).await?;
+        }
+    }
+
+    async fn drain_waiting(&self, master: &Arc<OwnedFd>) -> io::Result<()> {
+        // Only meanwhile: each key that a program reads would wake the runtime.
+        let master = watch(master.clone(), Interest::WRITABLE)?;
+        while !self.lock().messages.is_empty() {
             let mut ready = master.writable().await?;
             // Such a terminal counts as writable for ever and still takes nothing.
             if ready.ready().is_write_closed() {
@@ -87,6 +93,7 @@ impl Input {
                 result?;
             }
         }
+        Ok(())
     }
 
     /// Nothing more is accepted.
@@ -130,8 +137,8 @@ impl Input {
 }
 
 /// The signal that the terminal makes of `key` in its present mode.
-fn signal_of(master: &AsyncFd<OwnedFd>, key: u8) -> Option<Signal> {
-    let modes = tcgetattr(master.get_ref()).ok()?;
+fn signal_of(master: &OwnedFd, key: u8) -> Option<Signal> {
+    let modes = tcgetattr(master).ok()?;
     if !modes.local_modes.contains(LocalModes::ISIG) {
         return None;
     }
