@@ -421,8 +421,8 @@ pub(super) async fn unread_input(bench: &Bench) -> Check {
     loop {
         tokio::select! {
             biased;
-            ended = &mut end => break ended?,
             result = &mut write, if written.is_none() => written = Some(result),
+            ended = &mut end => break ended?,
         }
     }
     let written = match written {
