@@ -44,17 +44,23 @@ impl Agents {
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("it has not ended in {PATIENCE:?}"),
         };
-        let agent = id.to_owned();
-        let abandon = move |t: &mut Transaction<'_>| {
-            t.abandon(&agent)?;
-            t.remove(&agent)
-        };
-        self.store.write(abandon).await?;
+        self.abandon_and_remove(id).await?;
         tracing::warn!(agent = id, reason, "deleted; its session may still run");
         if let Some(session) = self.newest(id) {
             self.sessions.abandon(&session);
         }
         Ok(())
+    }
+
+    /// A backend may list a session for a moment after its end, and the service be killed in that moment:
+    /// no agent is to be made of it again.
+    async fn abandon_and_remove(&self, id: &str) -> Result<()> {
+        let agent = id.to_owned();
+        let remove = move |t: &mut Transaction<'_>| {
+            t.abandon(&agent)?;
+            t.remove(&agent)
+        };
+        Ok(self.store.write(remove).await?)
     }
 
     /// No session is started for the agent any more, as its record says.
@@ -73,9 +79,7 @@ impl Agents {
             ));
         }
         CrashPoint::DeleteEnded.reached();
-        let id = id.to_owned();
-        let remove = self.store.write(move |transaction| transaction.remove(&id));
-        remove.await?;
+        self.abandon_and_remove(id).await?;
         CrashPoint::DeleteRemoved.reached();
         Ok(())
     }

@@ -306,7 +306,7 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// The newest session of the agent, which is about to be forgotten, is to be ended when it is seen.
+    /// The newest session of the agent, which is about to be forgotten, is to be ended when it is seen again.
     pub fn abandon(&self, id: &str) -> rusqlite::Result<()> {
         let note = "INSERT OR REPLACE INTO abandoned (session, at)
             SELECT session_id, ? FROM agents WHERE id = ? AND session_id IS NOT NULL";

@@ -1,11 +1,13 @@
 //! Agents that are deleted while their session cannot be ended.
 
+use std::fs;
+
 use agentd_api::Agent;
 use agentd_host::testing::{RunningProgram, TestProgram, eventually};
 use rustix::process::Signal;
 
 use crate::program::program;
-use crate::reconcile::{create, fails, kept, sessions};
+use crate::reconcile::{create, fails, folder, kept, sessions};
 
 async fn killed(mut daemon: RunningProgram, next: TestProgram) -> RunningProgram {
     daemon.signal(Signal::KILL);
@@ -45,6 +47,20 @@ async fn an_agent_whose_backend_cannot_be_reached_is_deleted_by_force() {
     // Also over a service that does not see it.
     let daemon = killed(daemon, kept()).await;
     fails(&daemon, "unreachable", false);
+    ends(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_still_there_after_its_agent_is_deleted_is_no_agent_again() {
+    let daemon = kept().start();
+    let agent = create(&daemon, "demo").await;
+    let session = folder(&daemon).join(sessions(&daemon).remove(0));
+    let kept_by_the_backend = fs::read(&session).unwrap();
+    let path = format!("/agents/{}", agent.id);
+    daemon.delete(&path).await.expect(204);
+    // As a backend may have it for a moment longer, over an end of the service.
+    fs::write(&session, kept_by_the_backend).unwrap();
+    let daemon = killed(daemon, kept()).await;
     ends(&daemon).await;
 }
 
