@@ -12,6 +12,7 @@ mod login;
 mod logs;
 mod problem;
 mod proof;
+mod screen;
 mod session;
 pub mod terminal;
 
@@ -29,4 +30,5 @@ pub use login::LoginCode;
 pub use logs::{LogLine, LogQuery, LogStream};
 pub use problem::Problem;
 pub use proof::{NONCE_LENGTH, Proof};
+pub use screen::{CellColor, CellRun, CellStyle, Screen, ScreenCursor, ScreenQuery};
 pub use session::{Exit, Health, Input, NewSession, Page, Session, Size, State};

@@ -12,6 +12,7 @@ use crate::service::Service;
 use crate::table::fields;
 use crate::verb::logs::Logs;
 use crate::verb::name::parse_name;
+use crate::verb::screen::ShownScreen;
 use crate::verb::send::Send;
 use crate::verb::{doctor, info, session_text};
 use crate::visible::visible;
@@ -48,6 +49,8 @@ pub(crate) enum OrchestratorVerb {
     Attach(AgentAttach),
     /// Print what an agent has written
     Logs(AgentLogs),
+    /// Print what an agent's terminal shows now
+    Screen(AgentScreen),
     /// List the sessions of an agent that have ended
     Sessions(Sessions),
     /// Type a prompt into an agent
@@ -101,6 +104,21 @@ impl AgentLogs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct AgentScreen {
+    #[command(flatten)]
+    screen: ShownScreen,
+    /// The last screen of an earlier session: its id, or `previous` for the one before the newest
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+}
+
+impl AgentScreen {
+    async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
+        self.screen.run_of(self.session, connection, output).await
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Agents {
     /// The agents' names or ids
     #[arg(required = true, value_parser = parse_name)]
@@ -135,6 +153,7 @@ impl OrchestratorVerb {
             OrchestratorVerb::Policy(policy) => policy.run(connection, output).await,
             OrchestratorVerb::Attach(attach) => attach.run(connection).await,
             OrchestratorVerb::Logs(logs) => logs.run(connection, output).await,
+            OrchestratorVerb::Screen(screen) => screen.run(connection, output).await,
             OrchestratorVerb::Sessions(sessions) => sessions.run(connection, output).await,
             OrchestratorVerb::Send(send) => send.run(connection).await,
             OrchestratorVerb::Doctor => doctor::doctor(connection, output).await,

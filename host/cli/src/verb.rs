@@ -5,5 +5,6 @@ pub(crate) mod info;
 pub(crate) mod launch;
 pub(crate) mod logs;
 pub(crate) mod name;
+pub(crate) mod screen;
 pub(crate) mod send;
 pub(crate) mod session_text;

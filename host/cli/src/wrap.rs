@@ -15,6 +15,7 @@ use crate::table::table;
 use crate::verb::launch::Launch;
 use crate::verb::logs::Logs;
 use crate::verb::name::parse_name;
+use crate::verb::screen::ShownScreen;
 use crate::verb::send::Send;
 use crate::verb::{doctor, info, session_text};
 
@@ -32,6 +33,8 @@ pub(crate) enum WrapVerb {
     Attach(Attach),
     /// Print what a session has written
     Logs(Logs),
+    /// Print what a session's terminal shows now
+    Screen(ShownScreen),
     /// Type a prompt into a session
     Send(Send),
     /// End sessions and forget them
@@ -57,6 +60,7 @@ impl WrapVerb {
             WrapVerb::Launch(launch) => start(launch, &connection, output).await,
             WrapVerb::Attach(attach) => attach.run(&connection).await,
             WrapVerb::Logs(logs) => logs.run(&connection, output).await,
+            WrapVerb::Screen(screen) => screen.run(&connection, output).await,
             WrapVerb::Send(send) => send.run(&connection).await,
             WrapVerb::Kill(kill) => kill.run(&connection).await,
             WrapVerb::Doctor => doctor::doctor(&connection, output).await,

@@ -60,7 +60,7 @@ impl Agents {
             t.abandon(&agent)?;
             t.remove(&agent)
         };
-        Ok(self.store.write(remove).await?)
+        self.store.write(remove).await
     }
 
     /// No session is started for the agent any more, as its record says.

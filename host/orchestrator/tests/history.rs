@@ -283,6 +283,13 @@ async fn a_terminal_shows_the_last_screen_of_an_earlier_session() {
             let (text, exit) = shown(daemon, &agent, query).await.unwrap();
             assert!(text.contains(&format!("run {code}")), "{query}: {text}");
             assert_eq!(exit, (Some(code), None), "{query}");
+            let path = format!("/agents/{}/screen{query}", agent.id);
+            let screen = daemon.get(&path).await.expect(200).json();
+            let text = screen["text"].as_str().unwrap();
+            assert!(
+                text.trim_end().ends_with(&format!("run {code}")),
+                "{query}: {text}"
+            );
         }
         let refused = shown(daemon, &agent, "?session=nonsense").await;
         assert_eq!(refused.unwrap_err(), 404);

@@ -50,7 +50,6 @@ impl Emulator {
         std::mem::take(&mut self.terminal.replies)
     }
 
-    #[cfg(test)]
     pub(crate) fn terminal(&self) -> &Terminal {
         &self.terminal
     }

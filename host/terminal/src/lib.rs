@@ -41,6 +41,7 @@ mod extra;
 #[cfg(any(test, feature = "testing"))]
 pub mod hostile;
 mod intern;
+mod look;
 mod modes;
 mod osc;
 mod output_filter;
@@ -66,6 +67,7 @@ mod work_tests;
 
 pub use answer_filter::AnswerFilter;
 pub use emulator::{Emulator, LARGEST_SNAPSHOT};
+pub use look::{Look, Paint, Run};
 pub use output_filter::OutputFilter;
 pub use output_log::OutputLog;
 pub use put_away::PutAway;

@@ -20,6 +20,7 @@ mod memory;
 mod panics;
 mod processes;
 mod sandbox;
+mod screen;
 mod sessions;
 mod shutdown;
 mod sizes;

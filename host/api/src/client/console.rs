@@ -2,7 +2,7 @@ use reqwest::Method;
 
 use super::{Client, ClientError, LogLines, Terminal};
 use crate::terminal::TerminalQuery;
-use crate::{Input, LogQuery};
+use crate::{Input, LogQuery, Screen, ScreenQuery};
 
 /// What is the same for a session and for an agent: typing into it and seeing what it says.
 #[derive(Clone, Debug)]
@@ -38,6 +38,12 @@ impl Console {
         let request = self.request(Method::GET, "logs").query(query);
         let response = self.client.send(request).await?;
         Ok(LogLines::new(&self.client.address, response))
+    }
+
+    /// `GET …/screen`
+    pub async fn screen(&self, query: &ScreenQuery) -> Result<Screen, ClientError> {
+        let request = self.request(Method::GET, "screen").query(query);
+        self.client.json(request).await
     }
 
     /// `GET …/terminal`, upgraded to a WebSocket. A refused upgrade is a [`ClientError::Problem`].

@@ -134,6 +134,24 @@ fn logs_follow_until_the_end_and_can_be_json() {
 }
 
 #[test]
+fn the_screen_is_printed_as_text_or_json() {
+    let service = Service::wrap("pty");
+    service.launch(
+        "demo",
+        &["sh", "-c", "printf 'one\\n\\033[1mtwo'; read wait"],
+    );
+    let text = wait_for("the text", || {
+        let text = service.agent(&["screen", "demo"]).run().succeeded();
+        text.contains("two").then_some(text.clone()).ok_or(text)
+    });
+    assert_eq!(text, "one\ntwo\n");
+    let cells = ["screen", "demo", "--cells", "--json"];
+    let screen = service.agent(&cells).run().json();
+    assert_eq!(screen["cells"][1][0]["style"][0], "bold");
+    assert_eq!(screen["cursor"]["col"], 3);
+}
+
+#[test]
 fn taken_names_and_missing_programs_are_reported() {
     let service = Service::wrap("pty");
     service.launch("demo", &["cat"]);

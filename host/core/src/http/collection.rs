@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use agentd_api::{DeleteQuery, Input, LogQuery, NewSession};
+use agentd_api::{DeleteQuery, Input, LogQuery, NewSession, ScreenQuery};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -29,6 +29,8 @@ pub fn routes<C: Collection>(
         .or(input(collection))
         .unify()
         .or(read_logs(daemon, collection))
+        .unify()
+        .or(read_screen(daemon, collection))
         .unify()
         .boxed()
 }
@@ -122,6 +124,29 @@ fn read_logs<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedF
                     logs(daemon, run, query).await
                 };
                 respond(lines.await)
+            },
+        )
+        .boxed()
+}
+
+/// GET /{collection}/{id}/screen?cells=&session=
+fn read_screen<C: Collection>(
+    daemon: &Arc<Daemon>,
+    collection: &Arc<C>,
+) -> BoxedFilter<(Response,)> {
+    warp::path(C::PATH)
+        .and(warp::path!(String / "screen"))
+        .and(warp::get())
+        .and(with(daemon))
+        .and(with(collection))
+        .and(warp::query())
+        .then(
+            async |id: String, daemon: Arc<Daemon>, collection: Arc<C>, query: ScreenQuery| {
+                let screen = async {
+                    let run = collection.run(&id, query.session.as_deref()).await?;
+                    daemon.sessions.screen(run, query).await
+                };
+                respond(screen.await.map(|screen| warp::reply::json(&screen)))
             },
         )
         .boxed()

@@ -18,6 +18,7 @@ mod remains;
 mod screen;
 mod screen_threads;
 mod sessions;
+mod shown;
 mod size;
 mod sweeper;
 mod terminal;

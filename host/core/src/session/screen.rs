@@ -368,7 +368,7 @@ impl State {
     }
 }
 
-fn size(size: agentd_api::Size) -> agentd_terminal::Size {
+pub fn size(size: agentd_api::Size) -> agentd_terminal::Size {
     // Sizes were checked at the door.
     agentd_terminal::Size::new(size.cols, size.rows)
         .unwrap_or_else(|error| unreachable!("{error}: {size:?}"))

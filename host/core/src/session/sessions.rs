@@ -190,6 +190,11 @@ impl Sessions {
         self.forget(session);
     }
 
+    /// What does the work of screens.
+    pub(super) fn screens(&self) -> &ScreenThreads {
+        &self.shared.screens
+    }
+
     /// Starts nothing any more.
     pub fn close(&self) {
         self.lock().closed = true;
