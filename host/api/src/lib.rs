@@ -31,4 +31,4 @@ pub use logs::{LogLine, LogQuery, LogStream};
 pub use problem::Problem;
 pub use proof::{NONCE_LENGTH, Proof};
 pub use screen::{CellColor, CellRun, CellStyle, Screen, ScreenCursor, ScreenQuery};
-pub use session::{Exit, Health, Input, NewSession, Page, Session, Size, State};
+pub use session::{Exit, Health, Input, Keep, NewSession, Page, Session, Size, State};

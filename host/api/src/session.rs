@@ -46,6 +46,10 @@ pub struct NewSession {
     /// The backend's own options.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub options: Map<String, Value>,
+    /// What the program does while no service takes its output; it waits unless given. Only where it
+    /// runs on a terminal of the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
     /// Of an agent only: by key, its value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -55,6 +59,17 @@ pub struct NewSession {
     /// Of an agent only: how often in a row at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_restarts: Option<u32>,
+}
+
+/// What a program does whose output nobody takes, as there is no service, once what is kept of it is
+/// full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// It waits, and nothing is lost.
+    Block,
+    /// It goes on, and the oldest output is lost.
+    Drop,
 }
 
 /// The body of `POST /sessions/{name}/input`.
@@ -101,6 +116,9 @@ pub struct Session {
     /// The backend's own options, as the request gave them.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub options: Map<String, Value>,
+    /// As the request gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
     /// The terminal's size.
     pub size: Size,
     /// How many WebSockets show it now.

@@ -89,6 +89,13 @@ pub enum ServerFrame {
         /// The length of that binary frame.
         bytes: u64,
     },
+    /// After the hello: output that was lost while there was no service.
+    Lost {
+        /// The position of its first byte.
+        from: u64,
+        /// The position after its last byte.
+        to: u64,
+    },
     /// The terminal's size changed at this point of the output.
     Resize {
         /// Columns from now on.

@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use agentd_api::Agent;
+use agentd_api::{Agent, Keep};
 use clap::{Args, Subcommand};
 
 use crate::attach::Attach;
@@ -229,6 +229,13 @@ fn details(agent: &Agent) -> String {
         ("Directory", session.map(|s| s.working_dir.clone())),
         ("Environment", session.and_then(variables)),
         ("Options", session.and_then(|s| json(&s.options))),
+        (
+            "Keep",
+            session.and_then(|s| match s.keep? {
+                Keep::Block => Some("block".to_owned()),
+                Keep::Drop => Some("drop".to_owned()),
+            }),
+        ),
         ("Process", session.and_then(|s| Some(s.pid?.to_string()))),
         (
             "Size",

@@ -79,6 +79,11 @@ impl Backend {
         self.manifest.persistent || self.manifest.on_terminals && self.terminals.outlive()
     }
 
+    /// Whether its sessions are programs on terminals of the daemon.
+    pub fn is_on_terminals(&self) -> bool {
+        self.manifest.on_terminals
+    }
+
     /// The programs of its sessions that are on terminals of the daemon.
     pub(crate) fn terminals(&self) -> &Terminals {
         &self.terminals

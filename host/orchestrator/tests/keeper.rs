@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use agentd_api::{Agent, AgentStatus, ServiceHealth, State};
+use agentd_api::terminal::ServerFrame;
+use agentd_api::{Agent, AgentStatus, Keep, ServiceHealth, State};
 use agentd_host::testing::{
     Random, RunningProgram, TestProgram, TestTerminal, eventually, kill_all_of, processes_of,
     screen_after,
@@ -521,4 +522,71 @@ async fn a_command_that_is_too_long_for_a_keeper_is_refused() {
     let refused = world.daemon().create(&body).await;
     assert_eq!(refused.status, 422, "{refused:?}");
     assert!(refused.body.contains("AGENTD_KEEPER=off"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_agent_that_is_not_to_wait_goes_on_without_a_service_and_what_was_lost_is_marked() {
+    let mut world = World::new();
+    let (go, done) = (world.file("go"), world.file("done"));
+    let script = format!(
+        "echo ready; while [ ! -e {} ]; do sleep 0.02; done; seq 1 500000; touch {}; cat",
+        go.display(),
+        done.display()
+    );
+    let mut body = world.daemon().new_session("demo", &["sh", "-c", &script]);
+    body["keep"] = json!("drop");
+    let created: Agent = world.daemon().create(&body).await.expect(201).parse();
+    let demo = world.daemon().session(&created.id);
+    let mut terminal = demo.terminal("").await;
+    terminal.shows("ready").await;
+    let (epoch, seq) = terminal.position().unwrap();
+    world
+        .again(Signal::KILL, async || {
+            fs::write(&go, "").unwrap();
+            eventually("it goes on to the end", async || {
+                done.exists().then_some(())
+            })
+            .await;
+        })
+        .await;
+    let demo = world.daemon().session(&created.id);
+    assert_eq!(demo.show().await.keep, Some(Keep::Drop));
+    let query = format!("?seq={seq}&epoch={epoch}");
+    let mut terminal = demo.terminal(&query).await;
+    assert!(
+        terminal.hello().await.seq > seq,
+        "what is lost is passed over"
+    );
+    terminal.shows("500000").await;
+    let lost = terminal.frames.iter().find_map(|frame| match frame {
+        ServerFrame::Lost { from, to } => Some((*from, *to)),
+        _ => None,
+    });
+    let (from, to) = lost.expect("it is notified of what was lost");
+    assert!(from < to, "{from} to {to}");
+    let lines = eventually("the last line", async || {
+        let lines = demo.logs("").await;
+        lines.iter().any(|line| line == "500000").then_some(lines)
+    })
+    .await;
+    assert!(
+        lines[0].contains("bytes of output were lost here"),
+        "{}",
+        lines[0]
+    );
+    assert_eq!(lines.iter().filter(|line| line.contains("lost")).count(), 1);
+    terminal.type_keys("hello\r").await;
+    terminal.shows("hello\r\nhello").await;
+}
+
+#[tokio::test]
+async fn keep_is_refused_where_agents_are_not_on_terminals_of_the_service() {
+    let daemon = program()
+        .env("AGENTD_BACKEND", "tmux")
+        .env("AGENTD_TMUX_SOCKET", format!("keep-{}", std::process::id()))
+        .start();
+    let mut body = daemon.new_session("demo", &["cat"]);
+    body["keep"] = json!("block");
+    let refused = daemon.create(&body).await.expect(422);
+    assert_eq!(refused.json()["code"], "no-keep");
 }

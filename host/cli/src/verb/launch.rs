@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::path::PathBuf;
 
-use agentd_api::{NewSession, Size};
+use agentd_api::{Keep, NewSession, Size};
 use clap::Args;
 use serde_json::{Map, Value};
 
@@ -36,6 +36,10 @@ pub(crate) struct Launch {
     /// The size of its terminal to begin with, such as 120x40
     #[arg(long, value_name = "COLSxROWS", value_parser = parse_size)]
     size: Option<Size>,
+    /// What it does while no service is there and too much output waits: block (it waits) or drop (the
+    /// oldest output is lost). Not with tmux and docker
+    #[arg(long, value_name = "WHAT", value_parser = parse_keep)]
+    keep: Option<Keep>,
     /// The command to run instead of the program's own
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -66,6 +70,7 @@ impl Launch {
             env: BTreeMap::from_iter(self.env),
             size: self.size,
             options: Map::from_iter(self.options),
+            keep: self.keep,
             ..NewSession::default()
         })
     }
@@ -103,6 +108,10 @@ fn parse_option(word: &str) -> Result<(String, Value), String> {
         }
     })?;
     Ok((name.to_owned(), value))
+}
+
+fn parse_keep(word: &str) -> Result<Keep, String> {
+    serde_json::from_value(word.into()).map_err(|_| "it must be block or drop".to_owned())
 }
 
 fn parse_size(word: &str) -> Result<Size, String> {

@@ -2,7 +2,7 @@ use agentd_api::Size;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-use super::log::{Cursor, Sizes};
+use super::log::{Cursor, Hole, Sizes};
 use crate::{Error, Result};
 
 /// The state of a terminal at a position, as a daemon leaves it for a later one, which may be of
@@ -23,6 +23,8 @@ pub struct Checkpoint {
     pub bracketed_paste: bool,
     /// The last lines that were not empty.
     pub last_lines: Vec<String>,
+    /// The output that was lost last.
+    pub hole: Option<Hole>,
     /// What a snapshot has.
     pub snapshot: Bytes,
 }
@@ -55,6 +57,8 @@ struct Head {
     bracketed_paste: bool,
     #[serde(default)]
     last_lines: Vec<String>,
+    #[serde(default)]
+    hole: Option<(u64, u64)>,
 }
 
 impl Checkpoint {
@@ -69,6 +73,7 @@ impl Checkpoint {
             unsent: self.unsent.clone(),
             bracketed_paste: self.bracketed_paste,
             last_lines: self.last_lines.clone(),
+            hole: self.hole.map(|hole| (hole.from, hole.to)),
         };
         let head = serde_json::to_vec(&head)
             .map_err(|error| Error::internal(format!("writing a checkpoint: {error}")))?;
@@ -103,6 +108,7 @@ impl Checkpoint {
             unsent: head.unsent,
             bracketed_paste: head.bracketed_paste,
             last_lines: head.last_lines,
+            hole: head.hole.map(|(from, to)| Hole { from, to }),
             snapshot: Bytes::copy_from_slice(&bytes[end + 1..]),
         })
     }
@@ -117,6 +123,19 @@ impl Beginning {
         Cursor {
             seq: left.seq.max(self.first),
             ..left
+        }
+    }
+
+    /// What was lost last, now or before.
+    pub(super) fn hole(&self) -> Option<Hole> {
+        let left = self.checkpoint.as_ref();
+        let from = left.map_or(0, |left| left.cursor.seq);
+        match self.first > from {
+            true => Some(Hole {
+                from,
+                to: self.first,
+            }),
+            false => left?.hole,
         }
     }
 }
@@ -277,7 +296,22 @@ mod tests {
         second.push(b"after");
         read_all(&second);
         assert_eq!(second.log().head(), 1005);
-        assert_eq!(second.last_lines(2).unwrap().1, ["before", "after"]);
+        let (_, lines) = second.last_lines(3).unwrap();
+        let lost = second.log().hole().unwrap();
+        assert_eq!((lost.from, lost.to), (8, 1000));
+        assert_eq!(lines, ["before", &lost.to_string(), "after"]);
+        // A later daemon knows of it, and does not mark it again.
+        let left = second.checkpoint(0).unwrap().encode().unwrap();
+        let third = Beginning {
+            checkpoint: Some(Checkpoint::decode(&left).unwrap()),
+            first: 1000,
+            output: b"after".to_vec(),
+            size: None,
+        };
+        let third = Terminal::resumed(SIZE, 1 << 20, third);
+        assert_eq!(third.log().hole(), Some(lost));
+        read_all(&third);
+        assert_eq!(third.last_lines(3).unwrap().1, lines);
     }
 
     #[test]

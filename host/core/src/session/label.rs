@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use agentd_api::{NewSession, Size};
+use agentd_api::{Keep, NewSession, Size};
 use agentd_plugin_api::SessionSpec;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -23,6 +23,9 @@ pub struct Label {
     /// The backend's own options.
     #[serde(default)]
     pub options: Map<String, Value>,
+    /// What the program does while no service takes its output, if the request says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
     /// The size at the start.
     pub size: Size,
     /// RFC 3339.
@@ -61,6 +64,7 @@ impl Label {
             command: Some(self.command.clone()),
             size: Some(self.size),
             options: self.options.clone(),
+            keep: self.keep,
             ..NewSession::default()
         }
     }

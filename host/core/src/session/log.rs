@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use agentd_api::Size;
@@ -27,6 +28,7 @@ struct State {
     resizes: VecDeque<(u64, Size)>,
     /// The size before the first of `resizes`.
     size_before: Size,
+    hole: Option<Hole>,
     ended: bool,
 }
 
@@ -76,23 +78,48 @@ pub struct Sizes {
     pub changes: Vec<(u64, Size)>,
 }
 
+/// Output that was lost while nobody took it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// The position of its first byte.
+    pub from: u64,
+    /// The position after its last byte.
+    pub to: u64,
+}
+
+impl fmt::Display for Hole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lost = self.to.saturating_sub(self.from);
+        write!(
+            f,
+            "[agentd: {lost} bytes of output were lost here, as no service was there]"
+        )
+    }
+}
+
 impl Log {
     pub(super) fn new(size: Size, capacity: usize) -> Self {
         let sizes = Sizes {
             before: size,
             changes: Vec::new(),
         };
-        Self::starting_at(0, sizes, capacity)
+        Self::starting_at(0, sizes, None, capacity)
     }
 
     /// One whose earlier output is not there; of `sizes`, changes may be of output to come.
-    pub(super) fn starting_at(start: u64, sizes: Sizes, capacity: usize) -> Self {
+    pub(super) fn starting_at(
+        start: u64,
+        sizes: Sizes,
+        hole: Option<Hole>,
+        capacity: usize,
+    ) -> Self {
         let Sizes { before, changes } = sizes;
         let mut state = State {
             output: OutputLog::starting_at(start, capacity),
             size: changes.last().map_or(before, |(_, size)| *size),
             resizes: changes.into(),
             size_before: before,
+            hole,
             ended: false,
         };
         state.forget_sizes();
@@ -109,6 +136,11 @@ impl Log {
             before: state.size_before,
             changes: state.resizes.iter().copied().collect(),
         }
+    }
+
+    /// The output that was lost last.
+    pub(super) fn hole(&self) -> Option<Hole> {
+        self.lock().hole
     }
 
     pub(super) fn append(&self, bytes: &[u8], held_from: u64) {

@@ -162,6 +162,8 @@ async fn send(sender: &mpsc::Sender<LogLine>, lines: impl IntoIterator<Item = St
 struct Reader {
     cursor: Cursor,
     transcript: Transcript,
+    /// Says what was lost before the first line.
+    lost: Option<String>,
     /// Output that has been taken from the log and not been read yet.
     taken: Bytes,
 }
@@ -175,15 +177,21 @@ enum Read {
 
 impl Reader {
     fn new(log: &Log) -> Self {
+        let cursor = log.cursor(None);
+        let hole = log.hole().filter(|hole| hole.to == cursor.seq);
         Reader {
-            cursor: log.cursor(None),
+            cursor,
             transcript: Transcript::new(),
+            lost: hole.map(|hole| hole.to_string()),
             taken: Bytes::new(),
         }
     }
 
     /// Reads a step on, at most up to the position `head`, and lets others have their turn.
     async fn read(&mut self, log: &Log, head: u64) -> Read {
+        if let Some(lost) = self.lost.take() {
+            return Read::Lines(vec![lost]);
+        }
         while self.taken.is_empty() {
             if self.cursor.seq >= head {
                 return Read::Nothing;

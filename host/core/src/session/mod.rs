@@ -50,7 +50,7 @@ pub use checkpoint::{Beginning, Checkpoint};
 pub use keeping::{Keep, Leaving};
 pub use label::Label;
 pub use life::Change;
-pub use log::{Cursor, Log, Next};
+pub use log::{Cursor, Hole, Log, Next};
 pub use name::SessionName;
 pub use pending::Pending;
 pub use record::{Record, SERVICE_STOPPED};
@@ -181,11 +181,17 @@ impl Session {
             command: self.label.command.clone(),
             env: self.label.env.iter().map(hidden).collect(),
             options: self.label.options.clone(),
+            keep: self.label.keep,
             size: self.terminal.log().size(),
             viewers: self.viewers.count(),
             created_at: self.label.created_at.clone(),
             attach_command: self.life.attach_command(),
         }
+    }
+
+    /// The output that was lost while there was no service, if any was.
+    pub fn lost_output(&self) -> Option<Hole> {
+        self.terminal.log().hole()
     }
 
     /// How many are watching.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::Checkpoint;
-use super::log::{Cursor, Log, Next};
+use super::log::{Cursor, Hole, Log, Next};
 
 /// Lines above the screen that a snapshot restores.
 const SCROLLBACK: usize = 1000;
@@ -101,9 +101,20 @@ impl Screen {
         Screen::put_away_at(cursor, emulator.put_away(), Vec::new(), 0)
     }
 
-    /// The screen that an earlier daemon left, from the position of `cursor` on.
-    pub fn resumed(cursor: Cursor, left: Checkpoint) -> Self {
-        let (size, snapshot) = (size(cursor.size), left.snapshot.into());
+    /// The screen of one whose earlier output was lost.
+    pub fn begun_late(cursor: Cursor, hole: Option<Hole>) -> Self {
+        let mut emulator = Emulator::new(size(cursor.size), SCROLLBACK);
+        emulator.advance(&mark_of(hole));
+        Screen::put_away_at(cursor, emulator.put_away(), Vec::new(), 0)
+    }
+
+    /// The screen that an earlier daemon left, from the position of `cursor` on; there it shows what was
+    /// lost before.
+    pub fn resumed(cursor: Cursor, left: Checkpoint, hole: Option<Hole>) -> Self {
+        let (size, snapshot) = (
+            size(cursor.size),
+            [&left.snapshot, &mark_of(hole)[..]].concat(),
+        );
         let away = PutAway::of_snapshot(size, SCROLLBACK, snapshot, left.bracketed_paste);
         Screen::put_away_at(cursor, away, left.last_lines, left.answered)
     }
@@ -145,6 +156,7 @@ impl Screen {
             unsent: Vec::new(),
             bracketed_paste,
             last_lines,
+            hole: log.hole(),
             snapshot: snapshot.bytes,
         }
     }
@@ -366,6 +378,13 @@ impl State {
         self.awake().take_replies();
         read
     }
+}
+
+/// A line of its own that says what was lost, after whatever the output before that had begun.
+fn mark_of(hole: Option<Hole>) -> Vec<u8> {
+    hole.map_or_else(Vec::new, |hole| {
+        format!("\x18\r\n\x1b[7m{hole}\x1b[27m\r\n").into_bytes()
+    })
 }
 
 pub fn size(size: agentd_api::Size) -> agentd_terminal::Size {

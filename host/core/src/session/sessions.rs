@@ -17,7 +17,7 @@ use super::{
     Terminal, agent_kind, size,
 };
 use crate::backend::Backend;
-use crate::{Error, Result, clock};
+use crate::{Error, ErrorKind, Result, clock};
 
 /// How long a program has to end by itself when its session is deleted.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
@@ -120,6 +120,9 @@ impl Sessions {
             None => size::DEFAULT,
         };
         check_environment(&new)?;
+        if new.keep.is_some() && !self.backend().is_on_terminals() {
+            return Err(kept_elsewhere(self.backend().name()));
+        }
         let command = agent_kind::command(&new, self.backend().shell())?;
         let label = Label {
             name: name.to_string(),
@@ -127,6 +130,7 @@ impl Sessions {
             command,
             env: new.env.keys().cloned().collect(),
             options: new.options,
+            keep: new.keep,
             size,
             created_at: clock::now(),
             owner,
@@ -353,6 +357,12 @@ fn checked_directory(directory: &str) -> Result<String> {
         }
         Err(error) => Err(invalid(&format!("cannot be used: {error}"))),
     }
+}
+
+fn kept_elsewhere(backend: &str) -> Error {
+    let message = format!("the {backend} backend keeps the output of its agents itself");
+    Error::new(ErrorKind::Refused, "no-keep", message)
+        .hint("leave `keep` out: it is for agents on terminals of the service")
 }
 
 fn check_environment(new: &NewSession) -> Result<()> {

@@ -54,15 +54,19 @@ impl Terminal {
                 changes: Vec::new(),
             },
         };
-        let log = Log::starting_at(beginning.first, sizes, history.max(MIN_HISTORY));
+        let hole = beginning.hole();
+        let capacity = history.max(MIN_HISTORY);
+        let log = Log::starting_at(beginning.first, sizes, hole, capacity);
         log.append(&beginning.output, cursor.seq);
         let begun_at = beginning
             .checkpoint
             .as_ref()
             .map_or(0, |left| left.cursor.seq);
+        // One that was left with the checkpoint is on its screen.
+        let hole = hole.filter(|hole| hole.from == begun_at);
         let screen = match beginning.checkpoint {
-            Some(left) => Screen::resumed(cursor, left),
-            None => Screen::new(cursor),
+            Some(left) => Screen::resumed(cursor, left, hole),
+            None => Screen::begun_late(cursor, hole),
         };
         Terminal {
             log,

@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use crate::session;
+
 /// What is stored beside a program in a keeper: a line of JSON, whose fields only ever grow in number,
 /// and the session's own label.
 #[derive(Debug, Default, PartialEq)]
@@ -24,6 +26,15 @@ impl Label {
         // A bool is always JSON.
         let head = serde_json::to_string(&head).unwrap_or_default();
         format!("{head}\n{}", self.session)
+    }
+
+    /// What the session is to do while nobody takes its output.
+    pub fn keep(&self) -> agentd_keeper::Keep {
+        let session = serde_json::from_str::<session::Label>(&self.session);
+        match session.ok().and_then(|session| session.keep) {
+            Some(agentd_api::Keep::Drop) => agentd_keeper::Keep::Drop,
+            Some(agentd_api::Keep::Block) | None => agentd_keeper::Keep::Block,
+        }
     }
 
     pub fn decode(label: &str) -> Self {

@@ -35,11 +35,13 @@ const RING: usize = 1 << 20;
 /// What a keeper stores beside a program, in bytes.
 const LONGEST_LABEL: usize = 64 * 1024;
 
-const TERMS: Terms = Terms {
-    keep: agentd_keeper::Keep::Block,
-    capacity: RING,
-    checkpoints: true,
-};
+const fn terms(keep: agentd_keeper::Keep) -> Terms {
+    Terms {
+        keep,
+        capacity: RING,
+        checkpoints: true,
+    }
+}
 
 /// Where a service runs the programs of its backend.
 #[derive(Default)]
@@ -140,6 +142,7 @@ impl Terminals {
                 session: program.label.clone(),
                 stands_in: program.stands_in,
             };
+            let terms = terms(label.keep());
             let reports = Arc::new(Reports::new(events, label.stands_in));
             let program = terminal::Program {
                 session: program.session,
@@ -164,7 +167,7 @@ impl Terminals {
                 return Err(Error::refused(message)
                     .hint("make them shorter, or set AGENTD_KEEPER=off for the service"));
             }
-            let running = keeper.run(program, &label, TERMS, reports.clone()).await?;
+            let running = keeper.run(program, &label, terms, reports.clone()).await?;
             Ok(self.followed_by(keeper, &session, running, &reports))
         })
     }
@@ -203,7 +206,7 @@ impl Terminals {
         reports: Arc<Reports>,
     ) -> Result<RunningProgram> {
         let session = kept.listed.session.clone();
-        let running = kept.follow(from, TERMS.checkpoints, reports.clone())?;
+        let running = kept.follow(from, true, reports.clone())?;
         Ok(self.followed_by(keeper, &session, running, &reports))
     }
 

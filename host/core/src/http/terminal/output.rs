@@ -15,7 +15,7 @@ use super::end::{DELETED, EXITED, End, PATIENCE, Sink, close_with, unsent};
 use crate::Error;
 use crate::http::websocket::WebSocket;
 use crate::in_place;
-use crate::session::{Frame, Remains, Session, Snapshot, View, Viewer};
+use crate::session::{Frame, Hole, Remains, Session, Snapshot, View, Viewer};
 
 /// How long a viewer of a session that is over may take to be sent its last screen.
 const SCREEN_PATIENCE: Duration = Duration::from_secs(30);
@@ -38,6 +38,10 @@ pub async fn send(
         seq: cursor.seq,
     };
     sink.send(text(&hello)).await.map_err(unsent)?;
+    if let Some(Hole { from, to }) = session.lost_output() {
+        let lost = ServerFrame::Lost { from, to };
+        sink.send(text(&lost)).await.map_err(unsent)?;
+    }
     loop {
         let frame = tokio::select! {
             frame = view.next() => frame,
