@@ -296,7 +296,7 @@ impl Bench {
         self.within("what is left to end", self.sessions.end_all(GRACE))
             .await?;
         if self.manifest().persistent {
-            for found in self.backend.list(Phase::Starting).await? {
+            for found in self.backend.list(Phase::Starting).await?.found {
                 let session = self
                     .backend
                     .adopt(&found.id, Tape::new(), Phase::Starting)

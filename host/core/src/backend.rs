@@ -5,14 +5,14 @@ use std::time::Duration;
 use agentd_api::{BackendDescription, Info};
 use agentd_plugin_api::abi::host::{RemoteBackend, RemoteSession};
 use agentd_plugin_api::sink::Receiver;
-use agentd_plugin_api::{Capability, Config, ErrorKind, Found, Manifest, SessionSpec};
+use agentd_plugin_api::{Capability, Config, ErrorKind, Manifest, SessionSpec};
 use agentd_process::terminal::end_leftovers;
 use tokio::time::timeout;
 
 use crate::loader::Library;
 use crate::services::Services;
 use crate::start_call::{self, StartCallError};
-use crate::terminals::Terminals;
+use crate::terminals::{Listing, Terminals};
 use crate::{Error, Result, StartError};
 
 /// The connected backend, as the rest of the host sees it: its name and capabilities are data,
@@ -155,14 +155,14 @@ impl Backend {
     }
 
     /// The sessions of this daemon and of earlier ones.
-    pub async fn list(&self, phase: Phase) -> Result<Vec<Found>> {
+    pub async fn list(&self, phase: Phase) -> Result<Listing> {
         let (remote, terminals) = (self.remote.clone(), self.terminals.clone());
         let is_asked = self.manifest.persistent;
         let what = format!("listing the sessions of the backend `{}`", self.name());
         let list = async move {
             let mut all = terminals.list().await?;
             if is_asked {
-                all.extend(remote.list().await?);
+                all.found.extend(remote.list().await?);
             }
             Ok::<_, agentd_plugin_api::Error>(all)
         };

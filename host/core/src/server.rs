@@ -18,7 +18,8 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
 /// Of the grace, this is kept for each session, to be removed after its end.
 const REMOVAL: Duration = Duration::from_millis(15);
 const LEAST_GRACE: Duration = Duration::from_secs(3);
-const SHUTDOWN_LIMIT: Duration = Duration::from_millis(10_500);
+const SHUTDOWN_LIMIT: Duration = Duration::from_millis(10_200);
+const FORGETTING_LIMIT: Duration = Duration::from_millis(300);
 const CONNECTIONS_LIMIT: Duration = Duration::from_millis(500);
 const AT_END_LIMIT: Duration = Duration::from_millis(400);
 
@@ -72,7 +73,8 @@ impl Server {
         }
 
         shutdown.await;
-        let deadline = Instant::now() + SHUTDOWN_LIMIT + CONNECTIONS_LIMIT + AT_END_LIMIT;
+        let deadline =
+            Instant::now() + SHUTDOWN_LIMIT + FORGETTING_LIMIT + CONNECTIONS_LIMIT + AT_END_LIMIT;
         sessions.close();
         // In a task: a library may block the thread on which it is asked to end something.
         if self.leave_running {
@@ -93,6 +95,12 @@ impl Server {
             let ends = tokio::spawn(async move { all.end_all(grace).await });
             if timeout(SHUTDOWN_LIMIT, ends).await.is_err() {
                 tracing::warn!("some sessions did not end in time");
+            }
+            if timeout(FORGETTING_LIMIT, terminals.forgotten())
+                .await
+                .is_err()
+            {
+                tracing::warn!("a keeper has something left that has ended");
             }
         }
         self.stop.send_replace(true);

@@ -20,11 +20,10 @@ pub const HEADER: usize = 16;
 pub const LARGEST: usize = 128 * 1024;
 pub const MOST_DESCRIPTORS: usize = 4;
 
-/// What is known of a program is in the frame up to so many bytes, else in memory.
+/// What is known of a program is in the frame up to so many bytes, else in memory; its label as well.
 pub const LARGEST_INLINE: usize = 64 * 1024;
 
-/// A label has at most so many bytes, and everything about a program.
-pub const LARGEST_LABEL: usize = 64 * 1024;
+/// Everything about a program has at most so many bytes.
 pub const LARGEST_PROGRAM: usize = 8 * 1024 * 1024;
 
 const REQUEST: u16 = 0;
@@ -188,6 +187,7 @@ pub enum Answer {
         sessions: u32,
         build: String,
     },
+    /// The label, where it is not in the frame.
     List(Option<Record>),
     Exit {
         ended: Option<Ended>,
@@ -195,10 +195,7 @@ pub enum Answer {
         head: u64,
     },
     /// The ring, the terminal, what notifies of output.
-    Start {
-        index: u64,
-        pid: u32,
-    },
+    Start { index: u64, pid: u32 },
     /// The same, and the snapshot if there is one.
     Open(Option<(u64, Size)>),
     /// To everything else.
@@ -216,7 +213,10 @@ pub struct Record {
     pub first: u64,
     pub head: u64,
     pub session: String,
+    /// Empty where it is in memory.
     pub label: String,
+    /// Its bytes, if it is in memory.
+    pub label_apart: Option<u32>,
 }
 
 impl Answer {
@@ -243,6 +243,9 @@ impl Answer {
                 body.u64(record.first).u64(record.head);
                 body.bytes(record.session.as_bytes());
                 body.bytes(record.label.as_bytes());
+                if let Some(length) = record.label_apart {
+                    body.u32(length);
+                }
             }
             Answer::Exit {
                 ended,
@@ -290,6 +293,7 @@ impl Answer {
                     head: body.u64()?,
                     session: body.string()?,
                     label: body.string()?,
+                    label_apart: body.u32(),
                 }))
             }
             EXIT => {
@@ -399,7 +403,7 @@ impl Start {
             let name = OsString::from_vec(body.bytes()?);
             environment.insert(name, OsString::from_vec(body.bytes()?));
         }
-        (!command.is_empty() && label.len() <= LARGEST_LABEL).then_some(Start {
+        (!command.is_empty()).then_some(Start {
             session,
             label,
             launch: Launch {

@@ -9,7 +9,10 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst, fence};
 
 use agentd_process::terminal::Ended;
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
+use rustix::fs::{
+    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fstat, ftruncate,
+    memfd_create,
+};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
@@ -52,6 +55,10 @@ struct Header {
     taken: AtomicU64,
     /// The daemon waits for output and wants to be notified. Cleared by the keeper that does.
     asleep: AtomicU32,
+    _unused_in_the_end: u32,
+    /// What the program asked its terminal before this position is answered. A note of the daemon's
+    /// for a later one.
+    answered: AtomicU64,
 }
 
 /// A mapped ring.
@@ -167,6 +174,32 @@ impl Ring {
         }
     }
 
+    /// Gives back the memory of output that was taken, but for the last `most` bytes of it. Not while
+    /// somebody fills the ring.
+    pub fn give_back(&self, memory: impl AsFd, most: u64) -> io::Result<()> {
+        let (unit, header) = (UNIT as u64, self.header());
+        let (first, taken) = (self.first(), header.taken.load(SeqCst).min(self.head()));
+        let (from, to) = (
+            first.next_multiple_of(unit),
+            taken.saturating_sub(most) / unit * unit,
+        );
+        if from >= to {
+            return Ok(());
+        }
+        // As in `fill`: whoever copies looks at it afterwards.
+        header.first.fetch_max(to, SeqCst);
+        fence(SeqCst);
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let mut position = from;
+        while position < to {
+            let at = self.offset(position);
+            let length = ((self.capacity - at) as u64).min(to - position);
+            fallocate(&memory, flags, (HEADER + at) as u64, length)?;
+            position += length;
+        }
+        Ok(())
+    }
+
     /// How many bytes fit in.
     pub fn room(&self) -> u64 {
         let head = self.head();
@@ -278,6 +311,16 @@ impl Ring {
         false
     }
 
+    /// Notes for a later daemon up to where the program is answered.
+    pub fn set_answered(&self, position: u64) {
+        self.header().answered.fetch_max(position, SeqCst);
+    }
+
+    /// What was noted.
+    pub fn answered(&self) -> u64 {
+        self.header().answered.load(SeqCst)
+    }
+
     /// Has the reader notified of whatever comes next.
     pub fn rouse_always(&self) {
         self.header().asleep.store(1, SeqCst);
@@ -367,6 +410,7 @@ mod tests {
         assert_eq!(offset_of!(Header, full), 92);
         assert_eq!(offset_of!(Header, taken), 128);
         assert_eq!(offset_of!(Header, asleep), 136);
+        assert_eq!(offset_of!(Header, answered), 144);
     }
 
     #[test]
@@ -417,6 +461,38 @@ mod tests {
         ring.take(32768);
         assert!(ring.rouses_writer() && !ring.rouses_writer());
         assert_eq!(ring.first(), 8192, "what was taken can still be read");
+    }
+
+    #[test]
+    fn memory_of_what_was_taken_is_given_back_and_the_rest_stays_readable() {
+        let (memory, ring) = Ring::create(0).unwrap();
+        let blocks = || fstat(&memory).unwrap().st_blocks * 512;
+        let (read, mut write) = pipe();
+        let mut print = |letter: u8| {
+            write.write_all(&[letter; 8192]).unwrap();
+            ring.take(ring.head());
+            assert_eq!(ring.fill(&read, 8192, false), Filled::Some(8192));
+        };
+        // More than fits in.
+        (0..13).for_each(&mut print);
+        assert!(blocks() >= SMALLEST as i64);
+        ring.take(12 * 8192 + 100);
+        ring.give_back(&memory, 10_000).unwrap();
+        let first = ring.first();
+        assert!(
+            (11 * 8192 - 8192 - UNIT as u64..=11 * 8192).contains(&first),
+            "{first}"
+        );
+        assert!(blocks() <= 8 * UNIT as i64, "{}", blocks());
+        let (begin, output) = ring.copy(0, u64::MAX);
+        assert_eq!((begin, begin + output.len() as u64), (first, 13 * 8192));
+        for (position, byte) in (begin..).zip(output) {
+            assert_eq!(u64::from(byte), position / 8192);
+        }
+        // And goes on.
+        (13..40).for_each(&mut print);
+        assert_eq!(ring.copy(39 * 8192, u64::MAX).1, [39; 8192]);
+        ring.give_back(&memory, u64::MAX).unwrap();
     }
 
     #[test]

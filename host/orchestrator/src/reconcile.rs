@@ -116,16 +116,26 @@ impl Reconcile {
         CrashPoint::ReconcileBegun.reached();
         let mut ends = Vec::new();
         // Those of the backend that this service cannot take over now; None when it cannot list them.
+        let mut silent = None;
         let left_alone = match self.agents.sessions.look(phase).await? {
             Look::Unknown(reason) => {
                 tracing::warn!(reason, "the backend's sessions cannot be listed");
                 run.failed(reason);
                 None
             }
-            Look::Known { found, missing } => {
+            Look::Known {
+                found,
+                missing,
+                silence,
+            } => {
+                if let Some(reason) = &silence {
+                    tracing::warn!(reason, "not all of the backend's sessions can be listed");
+                    run.failed(reason.clone());
+                }
                 let mut left_alone = HashMap::new();
                 let unowned = self.adopt(found, phase, run, &mut left_alone).await?;
-                self.has_listed = true;
+                self.has_listed |= silence.is_none();
+                silent = silence;
                 ends.extend(self.overdue(unowned));
                 self.explain_missing(&missing, run);
                 self.plan_restarts().await?;
@@ -146,7 +156,7 @@ impl Reconcile {
                 }
                 (Some(_), Wish::Deleted) => ends.push(End::Delete(record.id)),
                 (None, wish) => {
-                    let unseen = self.unseen(&record, left_alone.as_ref());
+                    let unseen = self.unseen(&record, left_alone.as_ref(), silent.as_deref());
                     let gone = matches!(unseen, Unseen::Ended(_));
                     self.explain(&record, unseen, run).await?;
                     if gone && wish == Wish::Deleted {
@@ -173,7 +183,12 @@ impl Reconcile {
     }
 
     /// What is to be said of an agent whose newest session this service does not have.
-    fn unseen(&self, record: &AgentRecord, left_alone: Option<&HashMap<String, String>>) -> Unseen {
+    fn unseen(
+        &self,
+        record: &AgentRecord,
+        left_alone: Option<&HashMap<String, String>>,
+        silent: Option<&str>,
+    ) -> Unseen {
         let this = self.agents.sessions.backend().name();
         if let Some(session) = &record.session
             && !record.is_of(this)
@@ -185,8 +200,9 @@ impl Reconcile {
         let Some(left_alone) = left_alone else {
             return Unseen::Unknown("its backend cannot be reached".to_owned());
         };
-        match record.session_id.as_ref().and_then(|id| left_alone.get(id)) {
-            Some(reason) => Unseen::Unknown(reason.clone()),
+        let left = record.session_id.as_ref().and_then(|id| left_alone.get(id));
+        match left.map(String::as_str).or(silent) {
+            Some(reason) => Unseen::Unknown(reason.to_owned()),
             None => Unseen::Ended("the service ended first".to_owned()),
         }
     }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use agentd_api::terminal::ServerFrame;
 use agentd_api::{Agent, AgentStatus, Keep, ServiceHealth, State};
 use agentd_host::testing::{
-    Random, RunningProgram, TestProgram, TestTerminal, eventually, kill_all_of, processes_of,
-    screen_after,
+    Random, RunningProgram, TestProgram, TestSession, TestTerminal, eventually, kill_all_of,
+    processes_of, screen_after,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -455,19 +455,24 @@ async fn a_stopped_keeper_stops_nobody_else() {
     }
 }
 
-#[tokio::test]
-async fn another_build_goes_on_with_the_agents_of_an_earlier_one() {
-    let mut world = World::new();
+/// The service in another build.
+fn another_build(world: &World) -> impl Fn() -> TestProgram + use<> {
     let copy = world.directory.join("agentd-orchestrator");
     let mut program = fs::read(env!("CARGO_BIN_EXE_agentd-orchestrator")).unwrap();
     program.push(0);
     fs::write(&copy, program).unwrap();
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
-    let newer = || {
+    move || {
         TestProgram::new("agentd-orchestrator", &copy)
             .env("AGENTD_KEEPER", "on")
             .env("AGENTD_RECONCILE_INTERVAL_SECS", "1")
-    };
+    }
+}
+
+#[tokio::test]
+async fn another_build_goes_on_with_the_agents_of_an_earlier_one() {
+    let mut world = World::new();
+    let newer = another_build(&world);
     let mut old = Follower::start(&world, "old", &["cat"]).await;
     world.again_as(Signal::KILL, newer(), async || {}).await;
     old.cut_off().await;
@@ -515,13 +520,58 @@ async fn a_service_without_a_keeper_goes_on_with_what_one_has() {
 }
 
 #[tokio::test]
-async fn a_command_that_is_too_long_for_a_keeper_is_refused() {
-    let world = World::new();
-    let word = "x".repeat(70_000);
-    let body = world.daemon().new_session("demo", &["echo", &word]);
-    let refused = world.daemon().create(&body).await;
-    assert_eq!(refused.status, 422, "{refused:?}");
-    assert!(refused.body.contains("AGENTD_KEEPER=off"), "{refused:?}");
+async fn a_long_command_is_kept_as_any_other() {
+    let mut world = World::new();
+    let word = "x".repeat(100_000);
+    let script = format!("cat # {word}");
+    let mut demo = Follower::start(&world, "demo", &["sh", "-c", &script]).await;
+    world.again(Signal::KILL, async || {}).await;
+    demo.cut_off().await;
+    demo.resume(&world).await;
+    let session = world.agent(&demo.id).await.session.unwrap();
+    assert_eq!(session.command, ["sh", "-c", &script]);
+    demo.terminal.type_keys("hello\r").await;
+    demo.shows("hello\r\nhello").await;
+}
+
+#[tokio::test]
+async fn of_two_keepers_a_stopped_one_makes_its_own_agents_unknown() {
+    let mut world = World::new();
+    let newer = another_build(&world);
+    let old = world.daemon().start("old", &["cat"]).await;
+    let [old_keeper] = keepers(&world)[..] else {
+        panic!("not one keeper")
+    };
+    world.again_as(Signal::KILL, newer(), async || {}).await;
+    let new = world.daemon().start("new", &["cat"]).await;
+    let id = |agent: &TestSession| agent.path.strip_prefix("/agents/").unwrap().to_owned();
+    let (old, new) = (id(&old), id(&new));
+    for kills in [false, true] {
+        kill_process(old_keeper, Signal::STOP).unwrap();
+        if kills {
+            world.again_as(Signal::KILL, newer(), async || {}).await;
+        }
+        let state = async |id: &str, state: State| {
+            eventually("that state", async || {
+                let agent = world.agent(id).await;
+                assert_eq!(agent.status, AgentStatus::Running, "{agent:?}");
+                (agent.session.as_ref()?.state == state).then_some(())
+            })
+            .await;
+        };
+        state(&old, State::Unknown).await;
+        state(&new, State::Running).await;
+        let other = world
+            .daemon()
+            .start(&format!("other-{kills}"), &["echo"])
+            .await;
+        assert_eq!(other.ended().await.code, Some(0));
+        kill_process(old_keeper, Signal::CONT).unwrap();
+        state(&old, State::Running).await;
+        let mut terminal = world.daemon().session(&old).terminal("").await;
+        terminal.type_keys("hello\r").await;
+        terminal.shows("hello\r\nhello").await;
+    }
 }
 
 #[tokio::test]

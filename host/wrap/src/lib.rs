@@ -6,7 +6,7 @@ use agentd_api::{NewSession, Page};
 use agentd_host::session::{Session, Sessions, Unobserved, finish};
 use agentd_host::{
     Collection, Error, IdempotencyKey, KeyedRequest, Prepared, Result, Server, Service, StartError,
-    http,
+    http, now,
 };
 use serde::Deserialize;
 
@@ -24,7 +24,10 @@ pub static SERVICE: Service = Service {
 /// The service, with the sessions that outlived an earlier one.
 pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
     let sessions = prepared.sessions(Arc::new(Unobserved));
-    sessions.adopt_all().await?;
+    let begun = now();
+    if !sessions.adopt_all().await?.is_all {
+        sessions.adopt_rest(begun);
+    }
     let collection = Arc::new(ByName {
         sessions: sessions.clone(),
         answers: Arc::default(),

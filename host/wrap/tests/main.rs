@@ -12,6 +12,7 @@ mod execution;
 mod hostile;
 mod idempotency;
 mod info;
+mod keeper;
 mod left_behind;
 mod limits;
 mod logs;

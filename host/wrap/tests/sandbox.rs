@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// The service with that backend; none where there is no `bwrap`.
-fn sandbox() -> Option<TestProgram> {
+pub fn sandbox() -> Option<TestProgram> {
     if Command::new("bwrap").arg("--version").output().is_err() {
         leave_out("bwrap (Debian: apt-get install bubblewrap)");
         return None;

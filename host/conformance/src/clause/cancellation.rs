@@ -98,7 +98,7 @@ async fn deleted_during_its_start(bench: &Bench, after: Duration) -> Check {
 
 async fn nothing(bench: &Bench) -> Check {
     let none = bench.until("the backend to find no session", async || {
-        Ok(bench.backend.list(Phase::Starting).await?.is_empty())
+        Ok(bench.backend.list(Phase::Starting).await?.found.is_empty())
     });
     none.await?;
     bench.nothing_runs().await

@@ -167,6 +167,7 @@ async fn found(bench: &Bench, ids: &[&str]) -> Check {
             .backend
             .list(Phase::Starting)
             .await?
+            .found
             .into_iter()
             .map(|found| found.id),
     );

@@ -45,6 +45,7 @@ pub(super) async fn after(bench: &Bench) -> Check {
         .within("the adoption", bench.sessions.adopt_all())
         .await??;
     let mut names: Vec<String> = adopted
+        .sessions
         .iter()
         .map(|session| session.name.to_string())
         .collect();
@@ -99,14 +100,14 @@ pub(super) async fn after(bench: &Bench) -> Check {
     end::expect(&exit, Some(5), None)?;
     drop(line);
 
-    for session in adopted {
+    for session in adopted.sessions {
         bench.delete(&session).await?;
     }
     let left = bench.backend.list(Phase::Starting).await?;
     ensure!(
-        left.is_empty(),
+        left.found.is_empty(),
         "{} sessions are found after their deletion",
-        left.len()
+        left.found.len()
     );
     Ok(())
 }

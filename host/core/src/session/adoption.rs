@@ -1,13 +1,15 @@
 use std::collections::{BTreeMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentd_api::State;
 use agentd_plugin_api::sink::Receiver;
 use agentd_plugin_api::{Found, PushStatus};
 
 use super::sessions::GRACE;
-use super::{CLOSED, Label, Request, Session, SessionName, Sessions};
+use super::{Beginning, CLOSED, Label, Request, Session, SessionName, Sessions};
+use crate::terminals::Listing;
 use crate::text::quoted;
 use crate::{Error, Phase, Result};
 
@@ -16,13 +18,15 @@ use crate::{Error, Phase, Result};
 pub enum Look {
     /// The backend cannot say, for this reason.
     Unknown(String),
-    /// All of them.
+    /// All of them, or all that could be asked for.
     Known {
         /// Those that the backend has and the daemon has not.
         found: Vec<FoundSession>,
         /// Those that the daemon has and the backend has not. An end that has not been reported yet
         /// may be the reason.
         missing: Vec<Arc<Session>>,
+        /// Why there may be others, if not all could be asked for.
+        silence: Option<String>,
     },
 }
 
@@ -52,6 +56,19 @@ impl FoundSession {
     }
 }
 
+/// What came of taking over sessions of an earlier daemon.
+#[derive(Debug, Default)]
+pub struct Adopted {
+    /// Those that were taken over.
+    pub sessions: Vec<Arc<Session>>,
+    /// Whether nothing was left alone.
+    pub is_all: bool,
+}
+
+/// How long what was left alone is left alone.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 impl Sessions {
     /// Asks the backend for its sessions; once at a time. An error means that the backend was stuck
     /// while the service started.
@@ -71,6 +88,10 @@ impl Sessions {
             Err(error) => return Ok(Look::Unknown(error.to_string())),
             Ok(all) => all,
         };
+        let Listing {
+            found: all,
+            silence,
+        } = all;
         let ours = before.iter().map(|session| session.id.as_str());
         let ours: HashSet<&str> = ours.chain(meanwhile.iter().map(String::as_str)).collect();
         let theirs: HashSet<String> = all.iter().map(|found| found.id.clone()).collect();
@@ -84,6 +105,7 @@ impl Sessions {
                 .filter(|found| !ours.contains(found.id.as_str()))
                 .map(FoundSession::new)
                 .collect(),
+            silence,
         })
     }
 
@@ -97,11 +119,8 @@ impl Sessions {
         };
         let beginning = self.backend().terminals().beginning(&found.id).await?;
         let size = beginning.as_ref().and_then(|beginning| beginning.size);
-        let left = beginning
-            .as_ref()
-            .and_then(|beginning| beginning.checkpoint.as_ref());
-        let (answered, unsent) =
-            left.map_or((0, Vec::new()), |left| (left.answered, left.unsent.clone()));
+        let answers = beginning.as_ref().map(Beginning::answers);
+        let (answered, unsent) = answers.unwrap_or_default();
         let pending = self.list_as(found.id, request, None, beginning)?;
         let session = pending.adopt(phase).await?;
         if size.is_some() {
@@ -115,21 +134,54 @@ impl Sessions {
 
     /// Takes over whatever outlived an earlier daemon. What cannot be adopted is logged and left
     /// alone; an error means that the backend is stuck.
-    pub async fn adopt_all(&self) -> Result<Vec<Arc<Session>>> {
-        let found = match self.look(Phase::Starting).await? {
-            Look::Known { found, .. } => found,
-            Look::Unknown(error) => {
-                tracing::warn!(error, "sessions of an earlier run cannot be listed");
-                return Ok(Vec::new());
+    pub async fn adopt_all(&self) -> Result<Adopted> {
+        self.adopt_known(Phase::Starting, |_| true).await
+    }
+
+    /// Tries again to take over what was left alone, in a task, until nothing is left. Sessions made
+    /// after `begun` are this service's own.
+    pub fn adopt_rest(&self, begun: String) {
+        self.spawn(self.clone().adopt_until_done(begun));
+    }
+
+    async fn adopt_until_done(self, begun: String) {
+        let mut pause = SHORTEST_PAUSE;
+        while !self.is_closed() {
+            tokio::time::sleep(pause).await;
+            let is_earlier = |label: &Label| label.created_at < begun;
+            match self.adopt_known(Phase::Serving, is_earlier).await {
+                Ok(Adopted { is_all: true, .. }) => return,
+                Ok(Adopted { sessions, .. }) if !sessions.is_empty() => pause = SHORTEST_PAUSE,
+                Ok(_) => pause = (pause * 2).min(LONGEST_PAUSE),
+                Err(error) => {
+                    tracing::warn!(%error, "sessions of an earlier run are looked for again")
+                }
             }
+        }
+    }
+
+    async fn adopt_known(&self, phase: Phase, wanted: impl Fn(&Label) -> bool) -> Result<Adopted> {
+        let mut adopted = Adopted::default();
+        let (found, silence) = match self.look(phase).await? {
+            Look::Known { found, silence, .. } => (found, silence),
+            Look::Unknown(error) => (Vec::new(), Some(error)),
         };
-        let mut adopted = Vec::new();
+        if let Some(reason) = &silence {
+            tracing::warn!(reason, "not all sessions of an earlier run can be listed");
+        }
+        adopted.is_all = silence.is_none();
         for found in found {
+            if !found.label().is_none_or(&wanted) {
+                continue;
+            }
             let id = found.id.clone();
-            match self.adopt(found, Phase::Starting).await {
-                Ok(session) => adopted.push(session),
-                Err(error) if error.is_overdue() => return Err(error),
-                Err(error) => tracing::warn!(session = quoted(&id), %error, "not adopted"),
+            match self.adopt(found, phase).await {
+                Ok(session) => adopted.sessions.push(session),
+                Err(error) if phase == Phase::Starting && error.is_overdue() => return Err(error),
+                Err(error) => {
+                    adopted.is_all = false;
+                    tracing::warn!(session = quoted(&id), %error, "not adopted");
+                }
             }
         }
         Ok(adopted)

@@ -13,8 +13,9 @@ pub struct Answers {
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<u8>,
-    /// What is being delivered.
+    /// What is being delivered, and the position up to which it answers.
     sending: Vec<u8>,
+    sending_until: u64,
     /// The position up to which the program's questions are answered by them.
     position: u64,
     delivering: bool,
@@ -38,12 +39,15 @@ impl Answers {
         let mut state = self.lock();
         state.delivering = !state.waiting.is_empty();
         state.sending = std::mem::take(&mut state.waiting);
+        state.sending_until = state.position;
         state.delivering.then(|| state.sending.clone())
     }
 
-    /// What was to be delivered is delivered.
-    pub fn delivered(&self) {
-        self.lock().sending.clear();
+    /// What was to be delivered is delivered: all questions before this position are answered.
+    pub fn delivered(&self) -> u64 {
+        let mut state = self.lock();
+        state.sending.clear();
+        state.sending_until
     }
 
     /// The position before which all questions are answered, but for these answers, which may not have
@@ -73,7 +77,7 @@ mod tests {
         assert_eq!(answers.state(), (20, b"onetwo".to_vec()));
         assert_eq!(answers.next().unwrap(), b"onetwo");
         assert_eq!(answers.state(), (20, b"onetwo".to_vec()));
-        answers.delivered();
+        assert_eq!(answers.delivered(), 20);
         assert_eq!(answers.state(), (20, Vec::new()));
         assert!(!answers.add(&[b'x'; MOST], 30));
         assert!(!answers.add(b"lost", 40));

@@ -40,6 +40,8 @@ pub struct Beginning {
     pub output: Vec<u8>,
     /// The size that the program's terminal has, if that is known.
     pub size: Option<Size>,
+    /// What the program asked before this position was answered, whatever the checkpoint says.
+    pub answered: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -123,6 +125,15 @@ impl Beginning {
         Cursor {
             seq: left.seq.max(self.first),
             ..left
+        }
+    }
+
+    /// The position before which all questions were answered, but for these answers, which the program
+    /// may not have got.
+    pub(super) fn answers(&self) -> (u64, Vec<u8>) {
+        match &self.checkpoint {
+            Some(left) if left.answered > self.answered => (left.answered, left.unsent.clone()),
+            _ => (self.answered, Vec::new()),
         }
     }
 
@@ -241,6 +252,7 @@ mod tests {
                 first: oldest,
                 output: output[oldest as usize..until].to_vec(),
                 size: None,
+                answered: 0,
             };
             let second = Terminal::resumed(SIZE, 1 << 20, beginning);
             second.push(&output[until..]);
@@ -277,6 +289,22 @@ mod tests {
         assert_eq!(resumed(0), b"\x1b[1;3R\x1b[1;5R");
         assert_eq!(resumed(6), b"\x1b[1;5R");
         assert_eq!(resumed(12), b"");
+        let left = |answered, noted| {
+            let checkpoint = fresh.checkpoint(0).map(|checkpoint| Checkpoint {
+                answered,
+                unsent: b"answer".to_vec(),
+                ..checkpoint
+            });
+            let beginning = Beginning {
+                checkpoint,
+                answered: noted,
+                ..Beginning::default()
+            };
+            beginning.answers()
+        };
+        assert_eq!(left(6, 0), (6, b"answer".to_vec()));
+        assert_eq!(left(6, 6), (6, Vec::new()));
+        assert_eq!(left(6, 12), (12, Vec::new()));
     }
 
     #[test]
@@ -306,7 +334,7 @@ mod tests {
             checkpoint: Some(Checkpoint::decode(&left).unwrap()),
             first: 1000,
             output: b"after".to_vec(),
-            size: None,
+            ..Beginning::default()
         };
         let third = Terminal::resumed(SIZE, 1 << 20, third);
         assert_eq!(third.log().hole(), Some(lost));

@@ -11,6 +11,8 @@ use crate::Result;
 pub trait Keep: Send + Sync + 'static {
     /// So much output may follow a checkpoint before the program has to wait, in bytes.
     fn room(&self) -> u64;
+    /// Notes that what the program asked its terminal before this position is answered.
+    fn answered(&self, position: u64);
     /// Keeps this in place of the one before, at once or not at all.
     fn leave(&self, checkpoint: Checkpoint) -> Leaving<'_>;
 }
@@ -39,6 +41,13 @@ impl Keeping {
         self.left.store(terminal.begun_at(), Ordering::Relaxed);
         // A session is started or adopted once.
         let _ = self.keep.set(keep);
+    }
+
+    /// What the program asked before this position is answered.
+    pub fn note_answered(&self, position: u64) {
+        if let Some(keep) = self.keep.get() {
+            keep.answered(position);
+        }
     }
 
     /// Whether the terminal is kept.
@@ -116,6 +125,7 @@ mod tests {
         fn room(&self) -> u64 {
             ROOM
         }
+        fn answered(&self, _: u64) {}
         fn leave(&self, checkpoint: Checkpoint) -> Leaving<'_> {
             let mut positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             positions.push(checkpoint.cursor.seq);

@@ -45,7 +45,7 @@ use answers::Answers;
 use keeping::Keeping;
 use life::{Asked, Life};
 
-pub use adoption::{FoundSession, Look};
+pub use adoption::{Adopted, FoundSession, Look};
 pub use checkpoint::{Beginning, Checkpoint};
 pub use keeping::{Keep, Leaving};
 pub use label::Label;
@@ -394,10 +394,8 @@ impl Session {
                 () = self.ended() => return,
             };
             match written {
-                Ok(()) => {
-                    self.answers.delivered();
-                    self.leave_soon();
-                }
+                // A later daemon may answer again what is delivered and not noted.
+                Ok(()) => self.keeping.note_answered(self.answers.delivered()),
                 Err(error) => {
                     tracing::debug!(session = %self.name, %error, "the terminal's answer was not taken");
                 }

@@ -101,22 +101,22 @@ impl Screen {
         Screen::put_away_at(cursor, emulator.put_away(), Vec::new(), 0)
     }
 
-    /// The screen of one whose earlier output was lost.
-    pub fn begun_late(cursor: Cursor, hole: Option<Hole>) -> Self {
+    /// The screen of one of which nothing was left; its earlier output may be lost.
+    pub fn begun_late(cursor: Cursor, answered: u64, hole: Option<Hole>) -> Self {
         let mut emulator = Emulator::new(size(cursor.size), SCROLLBACK);
         emulator.advance(&mark_of(hole));
-        Screen::put_away_at(cursor, emulator.put_away(), Vec::new(), 0)
+        Screen::put_away_at(cursor, emulator.put_away(), Vec::new(), answered)
     }
 
     /// The screen that an earlier daemon left, from the position of `cursor` on; there it shows what was
     /// lost before.
-    pub fn resumed(cursor: Cursor, left: Checkpoint, hole: Option<Hole>) -> Self {
+    pub fn resumed(cursor: Cursor, left: Checkpoint, answered: u64, hole: Option<Hole>) -> Self {
         let (size, snapshot) = (
             size(cursor.size),
             [&left.snapshot, &mark_of(hole)[..]].concat(),
         );
         let away = PutAway::of_snapshot(size, SCROLLBACK, snapshot, left.bracketed_paste);
-        Screen::put_away_at(cursor, away, left.last_lines, left.answered)
+        Screen::put_away_at(cursor, away, left.last_lines, answered)
     }
 
     fn put_away_at(cursor: Cursor, away: PutAway, last_lines: Vec<String>, answered: u64) -> Self {

@@ -64,9 +64,10 @@ impl Terminal {
             .map_or(0, |left| left.cursor.seq);
         // One that was left with the checkpoint is on its screen.
         let hole = hole.filter(|hole| hole.from == begun_at);
+        let (answered, _) = beginning.answers();
         let screen = match beginning.checkpoint {
-            Some(left) => Screen::resumed(cursor, left, hole),
-            None => Screen::begun_late(cursor, hole),
+            Some(left) => Screen::resumed(cursor, left, answered, hole),
+            None => Screen::begun_late(cursor, answered, hole),
         };
         Terminal {
             log,

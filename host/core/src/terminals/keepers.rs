@@ -25,6 +25,9 @@ pub struct Keepers {
     changing: tokio::sync::Mutex<()>,
 }
 
+/// A keeper, and what it has.
+type Answered = (Arc<Keeper>, Result<Vec<Listed>>);
+
 #[derive(Default)]
 struct State {
     all: Vec<Arc<Keeper>>,
@@ -107,8 +110,8 @@ impl Keepers {
         Ok(keeper)
     }
 
-    /// What each of them keeps, or why it cannot say. An error is that one of them cannot be asked.
-    pub async fn list(&self) -> Result<Vec<(Arc<Keeper>, Result<Vec<Listed>>)>> {
+    /// What each of them keeps, or why it cannot say; and why others cannot be asked, if there are some.
+    pub async fn list(&self) -> Result<(Vec<Answered>, Option<String>)> {
         self.take_over().await?;
         let mut all = Vec::new();
         for keeper in self.all() {
@@ -120,13 +123,11 @@ impl Keepers {
                 listed => all.push((keeper, listed)),
             }
         }
-        match self.lock().left.first() {
-            None => Ok(all),
-            Some((found, reason)) => Err(Error::unavailable(format!(
-                "the keeper {} cannot be taken over: {reason}",
-                found.pid
-            ))),
-        }
+        let state = self.lock();
+        let left = state.left.first().map(|(found, reason)| {
+            format!("the keeper {} cannot be taken over: {reason}", found.pid)
+        });
+        Ok((all, left))
     }
 
     /// All of them, without their sessions.
@@ -155,6 +156,13 @@ impl Keepers {
     fn let_go(&self, keeper: &Arc<Keeper>) {
         keeper.leave();
         self.lock().all.retain(|one| !Arc::ptr_eq(one, keeper));
+    }
+
+    /// Done when nothing has to be forgotten any more that has ended.
+    pub async fn forgotten(&self) {
+        for keeper in self.all() {
+            keeper.forgotten().await;
+        }
     }
 
     /// Leaves what they keep to a later service.

@@ -64,6 +64,10 @@ impl Keep for Followed {
         RING as u64
     }
 
+    fn answered(&self, position: u64) {
+        self.running.note_answered(position);
+    }
+
     fn leave(&self, checkpoint: Checkpoint) -> Leaving<'_> {
         Box::pin(async move {
             let Size { cols, rows } = checkpoint.cursor.size;
@@ -126,6 +130,7 @@ pub fn beginning(kept: &Kept) -> (Beginning, u64) {
         first,
         output,
         size: Some(size),
+        answered: kept.answered(),
     };
     (beginning, from)
 }

@@ -22,7 +22,7 @@ use agentd_process::terminal;
 use crate::session::{Beginning, Keep};
 
 use here::Here;
-use keepers::Keepers;
+use keepers::{Keepers, has_ended};
 use kept::{Followed, beginning};
 use label::Label;
 use reading::Reading;
@@ -31,9 +31,6 @@ use reports::Reports;
 /// So much output can be ahead of what a later service has a state of, in bytes for each session. Only
 /// what was used takes memory.
 const RING: usize = 1 << 20;
-
-/// What a keeper stores beside a program, in bytes.
-const LONGEST_LABEL: usize = 64 * 1024;
 
 const fn terms(keep: agentd_keeper::Keep) -> Terms {
     Terms {
@@ -70,18 +67,53 @@ enum InKeeper {
 }
 
 impl InKeeper {
-    /// Whether this service has let go of it.
+    /// Whether this service has let go of it, or nobody has it any more.
     fn is_over(&self) -> bool {
-        matches!(self, InKeeper::Followed(followed) if followed.strong_count() == 0)
+        match self {
+            InKeeper::Found(keeper, _) | InKeeper::Opened(keeper, _, _) => has_ended(keeper),
+            InKeeper::Followed(followed) => followed.strong_count() == 0,
+        }
     }
 
-    /// The process that has it, as far as it is known.
-    fn keeper(&self) -> Option<u32> {
-        Some(match self {
-            InKeeper::Found(keeper, _) | InKeeper::Opened(keeper, _, _) => keeper.pid(),
-            InKeeper::Followed(followed) => followed.upgrade()?.keeper.pid(),
-        })
+    /// What has it, as far as that is known.
+    fn keeper(&self) -> Option<Arc<Keeper>> {
+        match self {
+            InKeeper::Found(keeper, _) | InKeeper::Opened(keeper, _, _) => Some(keeper.clone()),
+            InKeeper::Followed(followed) => Some(followed.upgrade()?.keeper.clone()),
+        }
     }
+
+    fn is_in(&self, keeper: &Arc<Keeper>) -> bool {
+        self.keeper().is_some_and(|one| Arc::ptr_eq(&one, keeper))
+    }
+
+    /// As it was listed last; the service has the label of what it follows.
+    fn found(&self, session: &str) -> Found {
+        match self {
+            InKeeper::Found(_, listed) => listed_as(listed),
+            InKeeper::Opened(_, kept, _) => listed_as(&kept.listed),
+            InKeeper::Followed(_) => Found {
+                id: session.to_owned(),
+                label: String::new(),
+            },
+        }
+    }
+}
+
+fn listed_as(listed: &Listed) -> Found {
+    Found {
+        id: listed.session.clone(),
+        label: Label::decode(&listed.label).session,
+    }
+}
+
+/// The sessions that outlive the service.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Those that are known.
+    pub found: Vec<Found>,
+    /// Why there may be others, if something cannot be asked.
+    pub silence: Option<String>,
 }
 
 impl Terminals {
@@ -135,6 +167,13 @@ impl Terminals {
         }
     }
 
+    /// Done when no keeper has anything that was ended here.
+    pub async fn forgotten(&self) {
+        if let Some(keepers) = &self.keepers {
+            keepers.forgotten().await;
+        }
+    }
+
     /// Runs `program` and reports to `events`.
     pub fn run(self: Arc<Self>, program: Program, events: SessionEvents) -> Call<RunningProgram> {
         Box::pin(async move {
@@ -161,12 +200,6 @@ impl Terminals {
             let keeper = keepers.newest().await?;
             let session = program.session.clone();
             let label = label.encode();
-            if label.len() > LONGEST_LABEL {
-                let message =
-                    "the command and the options of the session are too long for a keeper";
-                return Err(Error::refused(message)
-                    .hint("make them shorter, or set AGENTD_KEEPER=off for the service"));
-            }
             let running = keeper.run(program, &label, terms, reports.clone()).await?;
             Ok(self.followed_by(keeper, &session, running, &reports))
         })
@@ -223,13 +256,12 @@ impl Terminals {
         followed.lend(self.ends_abandoned.clone())
     }
 
-    /// The sessions in keepers, those of this service included. While a keeper does not answer, nothing
-    /// is known of its sessions, and this is an error.
-    pub async fn list(&self) -> Result<Vec<Found>> {
+    /// The sessions in keepers, those of this service included.
+    pub async fn list(&self) -> Result<Listing> {
         let Some(keepers) = &self.keepers else {
-            return Ok(Vec::new());
+            return Ok(Listing::default());
         };
-        let listed = keepers.list().await?;
+        let (listed, mut silence) = keepers.list().await?;
         for (keeper, listed) in &listed {
             let silence = listed.as_ref().err().map(ToString::to_string);
             for followed in self.followed(keeper) {
@@ -240,16 +272,22 @@ impl Terminals {
         let mut kept = self.lock();
         kept.retain(|_, entry| !entry.is_over());
         for (keeper, listed) in listed {
-            for listed in listed? {
-                found.push(Found {
-                    id: listed.session.clone(),
-                    label: Label::decode(&listed.label).session,
-                });
-                let entry = kept.entry(listed.session.clone());
-                entry.or_insert_with(|| InKeeper::Found(keeper.clone(), Box::new(listed)));
+            match listed {
+                Ok(listed) => {
+                    for listed in listed {
+                        found.push(listed_as(&listed));
+                        let entry = kept.entry(listed.session.clone());
+                        entry.or_insert_with(|| InKeeper::Found(keeper.clone(), Box::new(listed)));
+                    }
+                }
+                Err(error) => {
+                    let known = kept.iter().filter(|(_, entry)| entry.is_in(&keeper));
+                    found.extend(known.map(|(session, entry)| entry.found(session)));
+                    silence.get_or_insert(error.to_string());
+                }
             }
         }
-        Ok(found)
+        Ok(Listing { found, silence })
     }
 
     /// The keepers, for people.
@@ -260,7 +298,10 @@ impl Terminals {
         let mut health = keepers.health();
         let kept = self.lock();
         for keeper in &mut health {
-            let has = |entry: &&InKeeper| !entry.is_over() && entry.keeper() == Some(keeper.pid);
+            let pid = keeper.pid;
+            let has = |entry: &&InKeeper| {
+                !entry.is_over() && entry.keeper().is_some_and(|one| one.pid() == pid)
+            };
             keeper.sessions = kept.values().filter(has).count() as u64;
         }
         health

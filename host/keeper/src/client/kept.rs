@@ -115,6 +115,11 @@ impl Kept {
         self.ring.head()
     }
 
+    /// What was noted by [`Running::note_answered`].
+    pub fn answered(&self) -> u64 {
+        self.ring.answered()
+    }
+
     /// Copies output out of the ring: what it still has of `from..to`, with the position of its first
     /// byte.
     pub fn read_back(&self, from: u64, to: u64) -> (u64, Vec<u8>) {

@@ -91,11 +91,14 @@ pub fn running(directory: &Path) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-/// A keeper that does not answer, found by its arguments.
+/// A keeper that does not answer, found by its arguments, among the processes of this user.
 fn silent(socket: PathBuf) -> io::Result<Found> {
-    let is_argument = |arguments: Vec<u8>| {
-        let mut arguments = arguments.split(|byte| *byte == 0);
-        arguments.any(|argument| argument == socket.as_os_str().as_bytes())
+    let user = rustix::process::geteuid().as_raw();
+    let is_own = |process: &Path| fs::metadata(process).is_ok_and(|of| of.uid() == user);
+    let is_keeper = |arguments: Vec<u8>| {
+        let mut arguments = arguments.split(|byte| *byte == 0).skip(1);
+        arguments.next() == Some(VERB.as_bytes())
+            && arguments.next() == Some(socket.as_os_str().as_bytes())
     };
     let mut pid = 0;
     for entry in fs::read_dir("/proc")?.flatten() {
@@ -104,7 +107,8 @@ fn silent(socket: PathBuf) -> io::Result<Found> {
             .to_str()
             .and_then(|name| name.parse().ok());
         if let Some(number) = number
-            && fs::read(entry.path().join("cmdline")).is_ok_and(is_argument)
+            && is_own(&entry.path())
+            && fs::read(entry.path().join("cmdline")).is_ok_and(is_keeper)
         {
             pid = number;
         }

@@ -32,6 +32,17 @@ pub struct Link {
     waiting: Mutex<Waiting>,
     closed: watch::Sender<bool>,
     left: AtomicBool,
+    /// Programs whose end was reported, and which the keeper has not forgotten.
+    ended: watch::Sender<usize>,
+}
+
+/// A program that has ended and is about to be forgotten.
+pub struct Forgetting(Arc<Link>);
+
+impl Drop for Forgetting {
+    fn drop(&mut self) {
+        self.0.ended.send_modify(|count| *count -= 1);
+    }
 }
 
 #[derive(Default)]
@@ -64,6 +75,7 @@ impl Link {
             waiting: Mutex::default(),
             closed: watch::Sender::new(false),
             left: AtomicBool::new(false),
+            ended: watch::Sender::new(0),
         });
         let receive = receive(socket, Arc::downgrade(&link));
         link.runtime().spawn(receive);
@@ -129,6 +141,19 @@ impl Link {
         let mut closed = self.closed.subscribe();
         // It is closed as well when nobody has it any more.
         let _ = closed.wait_for(|closed| *closed).await;
+    }
+
+    /// From here on, until what this gives is dropped, [`forgotten`](Self::forgotten) waits for a program.
+    pub fn forgetting(self: &Arc<Self>) -> Forgetting {
+        self.ended.send_modify(|count| *count += 1);
+        Forgetting(self.clone())
+    }
+
+    /// Done when all programs are forgotten whose end was reported.
+    pub async fn forgotten(&self) {
+        let mut ended = self.ended.subscribe();
+        // It has a sender as long as this.
+        let _ = ended.wait_for(|count| *count == 0).await;
     }
 
     /// Ends the connection, with everything left as it is.

@@ -7,19 +7,20 @@ mod link;
 mod output;
 mod running;
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use agentd_process::terminal::{Ended, Program, Reaper, Sink};
 use agentd_process::threads::Threads;
-use agentd_process::{Error, Result};
+use agentd_process::{Error, Result, SHORTAGE_HINT};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use crate::Keep;
-use crate::protocol::{Answer, LARGEST_INLINE, LARGEST_LABEL, LARGEST_PROGRAM, Request, Start};
-use crate::ring::sealed;
+use crate::protocol::{Answer, LARGEST_INLINE, LARGEST_PROGRAM, Request, Start};
+use crate::ring::{sealed, unsealed};
 
 use kept::Parts;
 use link::Link;
@@ -146,8 +147,8 @@ impl Keeper {
         &self.link.build
     }
 
-    /// Starts a program and follows it from its first byte. It runs when this returns. `label`, of
-    /// at most 64 KiB, is given back as it is. When the caller goes away meanwhile, everything that
+    /// Starts a program and follows it from its first byte. It runs when this returns. `label` is
+    /// given back as it is. When the caller goes away meanwhile, everything that
     /// runs by then is ended, and only after that is `sink` dropped.
     pub async fn run(
         &self,
@@ -156,9 +157,6 @@ impl Keeper {
         terms: Terms,
         sink: Arc<dyn Sink>,
     ) -> Result<Running> {
-        if label.len() > LARGEST_LABEL {
-            return Err(Error::internal("the label of a program is too long"));
-        }
         let start = Start {
             session: program.session.clone(),
             label: label.to_owned(),
@@ -180,10 +178,14 @@ impl Keeper {
             let mut all = Vec::new();
             let mut after = 0;
             loop {
-                match link.ask(Request::List { after }, None).await?.0 {
+                let (answer, descriptors) = link.ask(Request::List { after }, None).await?;
+                match answer {
                     Answer::List(None) => return Ok(all),
-                    Answer::List(Some(record)) => {
+                    Answer::List(Some(mut record)) => {
                         after = record.index;
+                        if record.label_apart.is_some() {
+                            record.label = label_in(descriptors)?;
+                        }
                         all.push(Listed {
                             index: record.index,
                             session: record.session,
@@ -224,6 +226,11 @@ impl Keeper {
     pub async fn responds(&self) -> Result<()> {
         let link = self.link.clone();
         self.on_runtime(async move { link.responds().await }).await
+    }
+
+    /// Done when the keeper has forgotten all programs whose end was reported here.
+    pub async fn forgotten(&self) {
+        self.link.forgotten().await;
     }
 
     /// Done when the keeper has ended.
@@ -342,6 +349,15 @@ impl Drop for Given {
             Arc::new(running).abandon();
         }
     }
+}
+
+/// A label that was too large for a frame.
+fn label_in(descriptors: Vec<OwnedFd>) -> Result<String> {
+    let memory = descriptors.into_iter().next().ok_or_else(|| {
+        Error::unavailable("no descriptor is free for a label").hint(SHORTAGE_HINT)
+    })?;
+    String::from_utf8(unsealed(&memory, LARGEST_PROGRAM)?)
+        .map_err(|_| Error::internal("a label is not UTF-8"))
 }
 
 fn unexpected(answer: &Answer) -> Error {

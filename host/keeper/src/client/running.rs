@@ -140,6 +140,7 @@ impl Running {
                 sink.ended(how);
                 report_end.send_replace(true);
             } else {
+                let _forgetting = link.forgetting();
                 sink.ended(how);
                 report_end.send_replace(true);
                 tokio::select! {
@@ -231,6 +232,13 @@ impl Running {
             .spawn(async move { link.ask(request, Some(snapshot)).await.map(drop) });
         task.await
             .map_err(|_| Error::internal("a call of a keeper panicked"))?
+    }
+
+    /// Notes for a later daemon that what the program asked its terminal before `position` is answered.
+    pub fn note_answered(&self, position: u64) {
+        if let Some(ring) = self.ring.upgrade() {
+            ring.set_answered(position);
+        }
     }
 
     /// As [`Kept::read_back`]; nothing when the program has ended.

@@ -111,6 +111,7 @@ fn answers_are_those_of_the_document() {
         head: 1024,
         session: "one".to_owned(),
         label: "label".to_owned(),
+        label_apart: None,
     };
     check_answer("LIST's answer", LIST, Answer::List(Some(record)));
     check_answer("LIST's last answer", LIST, Answer::List(None));

@@ -5,7 +5,7 @@ pub mod process;
 pub mod reading;
 pub mod session;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,6 +37,9 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// When it is tried again to send what could not be sent for a lack.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// When it is tried again to give back what a flood has left.
+const FLOOD_PAUSE: Duration = Duration::from_millis(200);
 
 const MOST_CONNECTIONS: usize = 64;
 const MOST_SESSIONS: usize = 65_536;
@@ -85,6 +88,9 @@ pub struct Keeper {
     buffer: Vec<u8>,
     /// No descriptor is free for who wants to connect.
     is_short: bool,
+    /// Sessions that may have memory to give back, once they do not flood, and when it was last tried.
+    flooded: BTreeSet<u64>,
+    tried_at: Instant,
 }
 
 /// A program was started, or not, for a request.
@@ -119,6 +125,8 @@ impl Keeper {
             bells: [Arc::new(new_bell()?), Arc::new(new_bell()?)],
             buffer: socket::buffer(),
             is_short: false,
+            flooded: BTreeSet::new(),
+            tried_at: Instant::now(),
         };
         // A bell is rung anew each time, and never reset.
         keeper.add(&keeper.bells[0], STARTED, EventFlags::IN | EventFlags::ET)?;
@@ -155,6 +163,7 @@ impl Keeper {
             let is_stuck = self.is_short || self.connections.values().any(Connection::is_stuck);
             let pause = match is_stuck {
                 true => Some(PAUSE),
+                false if !self.flooded.is_empty() => Some(FLOOD_PAUSE),
                 false if needed => None,
                 false => Some(GRACE.saturating_sub(idle_since.elapsed()) + PAUSE),
             };
@@ -179,6 +188,16 @@ impl Keeper {
                 }
             }
             self.send_stuck();
+            self.give_back();
+        }
+    }
+
+    fn give_back(&mut self) {
+        if !self.flooded.is_empty() && self.tried_at.elapsed() >= FLOOD_PAUSE {
+            self.tried_at = Instant::now();
+            let reading = &self.reading;
+            let floods = |index: &u64| reading.get(*index).is_some_and(|one| !one.give_back());
+            self.flooded.retain(floods);
         }
     }
 
@@ -341,11 +360,12 @@ impl Keeper {
             Request::List { after } => {
                 let sessions = lock(&self.reading.sessions);
                 let next = sessions.range(after.saturating_add(1)..).next();
-                let record = next.map(|(_, session)| session.record());
-                Ok(Outcome::Answer(Answer::List(record), Vec::new()))
+                let (record, descriptors) = next.map(|(_, session)| session.record()).unzip();
+                let descriptors = descriptors.unwrap_or_default();
+                Ok(Outcome::Answer(Answer::List(record), descriptors))
             }
             Request::Exit { index } => {
-                let record = self.session(index)?.record();
+                let (record, _) = self.session(index)?.record();
                 let answer = Answer::Exit {
                     ended: record.ended,
                     closed: record.closed,
@@ -382,6 +402,7 @@ impl Keeper {
                 self.session(index)?
                     .set_checkpoint(position, size, snapshot);
                 self.reading.resume();
+                self.flooded.insert(index);
                 done
             }
             Request::Forget { index } => {

@@ -10,15 +10,18 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::Keep;
 use crate::flood::{CHUNK, PAUSE, Recent, TURN, is_readable_within};
-use crate::protocol::{Answer, Record, Start};
-use crate::ring::{Filled, Ring};
+use crate::protocol::{Answer, LARGEST_INLINE, Record, Start};
+use crate::ring::{Filled, Ring, sealed};
 use crate::socket::ring;
+
+/// So much output before a checkpoint stays when the memory of a flood is given back, in bytes.
+const KEPT_BEFORE: u64 = 128 * 1024;
 
 /// A program with its terminal and the ring that this is read into.
 pub struct Session {
     pub index: u64,
     name: String,
-    label: String,
+    label: Label,
     keep: Keep,
     pub child: Child,
     pub terminal: Arc<OwnedFd>,
@@ -36,6 +39,23 @@ pub struct Session {
     pub gone: AtomicBool,
     /// To be removed when it has ended.
     pub unwanted: AtomicBool,
+}
+
+/// As it fits into a frame.
+enum Label {
+    Inline(String),
+    Apart(Arc<OwnedFd>, u32),
+}
+
+impl Label {
+    fn new(label: String) -> io::Result<Self> {
+        Ok(match u32::try_from(label.len()) {
+            Ok(length) if label.len() > LARGEST_INLINE => {
+                Label::Apart(Arc::new(sealed(label.as_bytes())?), length)
+            }
+            _ => Label::Inline(label),
+        })
+    }
 }
 
 struct Checkpoint {
@@ -70,6 +90,7 @@ impl Session {
     ) -> Result<Session> {
         let (memory, ring) = Ring::create(usize::try_from(capacity).unwrap_or(usize::MAX))?;
         let bell = new_bell()?;
+        let label = Label::new(start.label)?;
         let mut child = Child::spawn(reaper, &start.launch)?;
         let terminal = child.take_master();
         let terminal = terminal
@@ -77,7 +98,7 @@ impl Session {
         Ok(Session {
             index,
             name: start.session,
-            label: start.label,
+            label,
             keep,
             child,
             terminal: Arc::new(terminal),
@@ -160,6 +181,17 @@ impl Session {
         }
     }
 
+    /// Gives back what a flood has left that a checkpoint has, unless it still floods: whether that is done.
+    pub fn give_back(&self) -> bool {
+        let mut recent = lock(&self.reading);
+        if recent.is_flood(0) {
+            return false;
+        }
+        // It is tried again after the next checkpoint.
+        let _ = self.ring.give_back(&*self.memory, KEPT_BEFORE);
+        true
+    }
+
     /// What a daemon needs for following it. From here on nothing is overwritten that was not taken,
     /// if the keeper is owned.
     pub fn open(&self) -> (Answer, Vec<Arc<OwnedFd>>) {
@@ -181,8 +213,13 @@ impl Session {
         (Answer::Open(position), descriptors)
     }
 
-    pub fn record(&self) -> Record {
-        Record {
+    /// What is listed, with what does not fit into the frame.
+    pub fn record(&self) -> (Record, Vec<Arc<OwnedFd>>) {
+        let (label, label_apart, descriptors) = match &self.label {
+            Label::Inline(label) => (label.clone(), None, Vec::new()),
+            Label::Apart(memory, length) => (String::new(), Some(*length), vec![memory.clone()]),
+        };
+        let record = Record {
             index: self.index,
             pid: self.child.pid(),
             keep: self.keep,
@@ -191,8 +228,10 @@ impl Session {
             first: self.ring.first(),
             head: self.ring.head(),
             session: self.name.clone(),
-            label: self.label.clone(),
-        }
+            label,
+            label_apart,
+        };
+        (record, descriptors)
     }
 
     fn notify(&self) {

@@ -226,12 +226,65 @@ async fn a_program_may_have_large_arguments() {
     drop(running.unwrap());
     assert_eq!(tape.ended(), Ended::Code(2));
     assert_eq!(tape.text(), "100000 120000\r\n");
-    let huge = "l".repeat(64 * 1024 + 1);
-    let refused = daemon
-        .keeper
-        .run(program(""), &huge, BLOCK, Tape::new())
-        .await;
-    assert!(error(refused).message.contains("label"));
+    for length in [64 * 1024 + 1, 2_000_000] {
+        let label = "é".repeat(length);
+        let run = daemon
+            .keeper
+            .run(program("cat"), &label, BLOCK, Tape::new());
+        let running = run.await.unwrap();
+        let listed = daemon.keeper.list().await.unwrap();
+        assert!(listed.iter().any(|one| one.label == label), "{length}");
+        running.end(Duration::ZERO).await.unwrap();
+    }
+    let huge = "l".repeat(8 * 1024 * 1024);
+    let run = daemon.keeper.run(program(""), &huge, BLOCK, Tape::new());
+    assert!(error(run.await).message.contains("too large"));
+}
+
+/// What this process has mapped of memory of that length, both in bytes.
+fn mapped(length: u64) -> u64 {
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let (mut is_it, mut sum) = (false, 0);
+    for line in maps.lines() {
+        let range = line
+            .split(' ')
+            .next()
+            .and_then(|range| range.split_once('-'));
+        let ends = range.map(|(from, to)| [from, to].map(|end| u64::from_str_radix(end, 16)));
+        if let Some([Ok(from), Ok(to)]) = ends {
+            is_it = to - from == length;
+        } else if let Some(amount) = line.strip_prefix("Rss:")
+            && is_it
+        {
+            sum += amount.trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024;
+        }
+    }
+    sum
+}
+
+#[tokio::test]
+async fn memory_of_a_flood_is_given_back() {
+    let daemon = Daemon::with_process();
+    // No other test has one of this length.
+    let capacity = (1 << 20) + 5 * 4096;
+    let terms = Terms {
+        capacity,
+        checkpoints: true,
+        ..BLOCK
+    };
+    let ring_memory = || mapped(capacity as u64 + 4096);
+    let (running, tape) = daemon.run("seq 1 100000; echo over; cat", terms).await;
+    tape.printed("over");
+    assert!(ring_memory() > 500_000, "{}", ring_memory());
+    let position = tape.output().len() as u64;
+    let size = Size { cols: 80, rows: 24 };
+    running.checkpoint(position, size, b"state").await.unwrap();
+    until("the memory is given back", || ring_memory() <= 160 * 1024);
+    let (first, kept) = running.read_back(0, position);
+    assert!(kept.len() >= 128 * 1024, "{}", kept.len());
+    assert_eq!(kept, tape.output()[first as usize..]);
+    running.write(b"hello\r".to_vec()).await.unwrap();
+    tape.printed("hello\r\nhello");
 }
 
 /// The program has ended, its last output is in the terminal, and the ring waits for a checkpoint.

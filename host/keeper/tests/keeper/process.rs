@@ -1,5 +1,6 @@
 //! The keeper's own process: killed, stopped, idle, done.
 
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use agentd_process::ErrorKind;
@@ -67,6 +68,27 @@ async fn a_stopped_keeper_fails_calls_and_goes_on_later() {
     while !daemon.keeper.list().await.unwrap().is_empty() {
         assert!(Instant::now() < deadline);
     }
+}
+
+/// A program that has the name of the socket among its arguments.
+#[tokio::test]
+async fn who_only_names_the_socket_is_not_taken_for_a_silent_keeper() {
+    let daemon = Daemon::with_process();
+    let (_running, _) = daemon.run("read a", BLOCK).await;
+    let socket = daemon.found().remove(0).socket;
+    let mut stranger = Command::new("sh")
+        .args(["-c", "read line", "keep-terminals"])
+        .arg(&socket)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    kill(daemon.keeper.pid(), libc::SIGSTOP);
+    let found = daemon.found();
+    kill(daemon.keeper.pid(), libc::SIGCONT);
+    drop(stranger.stdin.take());
+    stranger.wait().unwrap();
+    assert_eq!((found.len(), found[0].pid), (1, daemon.keeper.pid()));
+    assert_eq!(found[0].build, "", "it has not answered");
 }
 
 #[tokio::test]

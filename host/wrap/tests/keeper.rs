@@ -1,0 +1,126 @@
+//! Sessions on terminals that outlive the service.
+
+use std::fs;
+
+use agentd_api::{Page, Session, State};
+use agentd_host::testing::{RunningProgram, TestProgram, eventually, kill_all_of, processes_of};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The service with a keeper; what it has started ends with this.
+struct Kept {
+    daemon: Option<RunningProgram>,
+    directory: std::path::PathBuf,
+}
+
+impl Kept {
+    fn start(program: TestProgram) -> Self {
+        let daemon = program.env("AGENTD_KEEPER", "on").start();
+        let directory = daemon.state_dir().parent().unwrap().to_owned();
+        Kept {
+            daemon: Some(daemon),
+            directory,
+        }
+    }
+
+    fn daemon(&self) -> &RunningProgram {
+        self.daemon.as_ref().unwrap()
+    }
+
+    async fn killed(&mut self, next: TestProgram) {
+        let mut daemon = self.daemon.take().unwrap();
+        daemon.signal(Signal::KILL);
+        daemon.ended().await;
+        self.daemon = Some(next.env("AGENTD_KEEPER", "on").start_after(daemon));
+    }
+
+    async fn sessions(&self) -> Vec<Session> {
+        let page: Page<Session> = self.daemon().get("/sessions").await.expect(200).parse();
+        page.items
+    }
+
+    fn keepers(&self) -> Vec<Pid> {
+        let mut keepers = processes_of(&self.directory);
+        keepers.retain(|pid| {
+            let arguments = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+            arguments.is_ok_and(|all| {
+                let mut all = all.split(|byte| *byte == 0);
+                all.nth(1) == Some(b"keep-terminals")
+            })
+        });
+        keepers
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(daemon) = &self.daemon {
+            daemon.signal(Signal::KILL);
+        }
+        kill_all_of(&self.directory);
+    }
+}
+
+#[tokio::test]
+async fn sessions_of_a_keeper_that_was_silent_at_the_start_are_listed_later() {
+    let mut kept = Kept::start(crate::program());
+    let pid = kept.daemon().start("demo", &["cat"]).await.show().await.pid;
+    let [keeper] = kept.keepers()[..] else {
+        panic!("not one keeper")
+    };
+    kill_process(keeper, Signal::STOP).unwrap();
+    kept.killed(crate::program()).await;
+    assert_eq!(kept.sessions().await, []);
+    kill_process(keeper, Signal::CONT).unwrap();
+    let found = eventually("the session is listed", async || {
+        let sessions = kept.sessions().await;
+        (!sessions.is_empty()).then_some(sessions)
+    })
+    .await;
+    assert_eq!((found.len(), found[0].name.as_str()), (1, "demo"));
+    assert_eq!((found[0].state, found[0].pid), (State::Running, pid));
+    let demo = kept.daemon().session("demo");
+    let mut terminal = demo.terminal("").await;
+    terminal.type_keys("hello\r").await;
+    terminal.shows("hello\r\nhello").await;
+}
+
+#[tokio::test]
+async fn a_shutdown_leaves_nothing_in_a_keeper() {
+    let mut kept = Kept::start(crate::program());
+    for n in 0..20 {
+        let name = format!("demo-{n}");
+        let command: &[&str] = if n % 2 == 0 { &["true"] } else { &["cat"] };
+        let session = kept.daemon().start(&name, command).await;
+        if n % 2 == 0 {
+            session.ended().await;
+        }
+    }
+    let mut daemon = kept.daemon.take().unwrap();
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.ended().await.code(), Some(0));
+    // It ends by itself when it has nothing to keep.
+    eventually("the end of the keeper", async || {
+        kept.keepers().is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn agents_of_a_sandbox_outlive_the_service() {
+    let Some(program) = crate::sandbox::sandbox() else {
+        return;
+    };
+    let mut kept = Kept::start(program);
+    let script = "while read -r line; do echo \"got <$line>\"; [ $line != end ] || exit 3; done";
+    let demo = kept.daemon().script("demo", script).await;
+    let mut terminal = demo.terminal("").await;
+    terminal.type_keys("one\r").await;
+    terminal.shows("got <one>").await;
+    kept.killed(crate::sandbox::sandbox().unwrap()).await;
+    let mut terminal = kept.daemon().session("demo").terminal("").await;
+    terminal.shows("got <one>").await;
+    terminal.type_keys("end\r").await;
+    terminal.shows("got <end>").await;
+    assert_eq!(terminal.closed().await, 4000);
+    assert_eq!(terminal.exit(), (Some(3), None));
+}
