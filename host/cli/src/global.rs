@@ -8,8 +8,7 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Address of the service, `http://` and a host or `unix:` and the path of a socket [default:
-    /// $AGENTD_WRAP_SERVICE_URL or $AGENTD_ORCHESTRATOR_SERVICE_URL, the socket in the state
-    /// directory, http://localhost:17005 or http://localhost:17006]
+    /// $AGENTD_WRAP_SERVICE_URL or $AGENTD_ORCHESTRATOR_SERVICE_URL, the service's socket, http://localhost:17005 or http://localhost:17006]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) url: Option<String>,
     /// Token of the service [default: the file `token` in its state directory]

@@ -1,4 +1,6 @@
+use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -7,14 +9,34 @@ use rustix::process::geteuid;
 
 use crate::failure::Failure;
 use crate::service::Service;
-use crate::state_dir::state_dir;
+use crate::state_dir::{absolute, named_state_dir, state_dir};
 
-/// The socket in the state directory, if a service listens there.
+/// The socket of a service of this user, if one listens: of the one with the state directory that the
+/// environment names, else of the one that has the runtime directory's, else of the usual one.
 pub(crate) fn find(service: Service) -> Result<Option<PathBuf>, Failure> {
-    let Some(path) = state_dir().map(|dir| dir.join(format!("{}.sock", service.program()))) else {
-        return Ok(None);
+    let name = format!("{}.sock", service.program());
+    let directories = [named_state_dir(), runtime_dir(), state_dir()];
+    for directory in directories.into_iter().flatten() {
+        let path = directory.join(&name);
+        if check(&path)? {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// Where a service would make its socket; none where it would not, as others may use the directory.
+fn runtime_dir() -> Option<PathBuf> {
+    let outer = absolute("XDG_RUNTIME_DIR")?;
+    let own = outer.join("agentd");
+    let is_private = |path: &Path| {
+        let metadata = fs::symlink_metadata(path);
+        metadata.is_ok_and(|metadata| {
+            let is_own = metadata.uid() == geteuid().as_raw();
+            metadata.is_dir() && is_own && metadata.mode() & 0o077 == 0
+        })
     };
-    Ok(check(&path)?.then_some(path))
+    (is_private(&outer) && is_private(&own)).then_some(own)
 }
 
 /// Whether somebody listens at the socket, who is this user or root: nobody else is to get what the

@@ -33,8 +33,8 @@ pub struct Config {
     #[arg(long, env = "AGENTD_PORT", value_name = "PORT", required = false)]
     pub port: u16,
 
-    /// Where to listen, separated by `,`: `tcp` is this address and port, `unix` a socket in the state
-    /// directory, `unix:PATH` another socket
+    /// Where to listen, separated by `,`: `tcp` is this address and port, `unix` a socket in
+    /// $XDG_RUNTIME_DIR/agentd or else the state directory, `unix:PATH` another socket
     #[arg(
         long,
         env = "AGENTD_LISTEN",
@@ -74,6 +74,16 @@ pub struct Config {
     /// Directory of the token and other state [default: $XDG_STATE_HOME/agentd]
     #[arg(long, env = "AGENTD_STATE_DIR", value_name = "DIRECTORY")]
     pub state_dir: Option<PathBuf>,
+
+    /// The user's directory for sockets; empty counts as not set
+    #[arg(
+        long,
+        env = "XDG_RUNTIME_DIR",
+        value_name = "DIRECTORY",
+        default_value = "",
+        hide = true
+    )]
+    pub runtime_dir: OsString,
 
     /// Token that clients must send [default: the file `token` in the state directory]
     #[arg(

@@ -27,6 +27,7 @@ mod listener;
 mod memory;
 mod prepared;
 mod process_end;
+mod runtime_dir;
 mod server;
 mod services;
 mod signals;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 pub enum Listen {
     /// `tcp`: the address and port that are set.
     Tcp,
-    /// `unix`: a socket in the state directory.
+    /// `unix`: a socket in the user's runtime directory, or else in the state directory.
     Unix,
     /// `unix:PATH`: a socket of that path.
     UnixAt(PathBuf),

@@ -17,6 +17,7 @@ use crate::instance::Instance;
 use crate::listen::Listen;
 use crate::listener::{listen_all, resolve};
 use crate::loader::{self, SearchPath, Trust, trial};
+use crate::runtime_dir;
 use crate::server::Server;
 use crate::services::Services;
 use crate::session::{Observer, ScreenThreads, Sessions};
@@ -109,8 +110,12 @@ impl Prepared {
         let tcp = address.map_or(Ok(Vec::new()), listen_all)?;
         let address = tcp.first().and_then(|listener| listener.local_addr().ok());
         let port = address.map_or(0, |address| address.port());
-        let own_socket = state_dir.join(format!("{}.sock", service.name));
-        let unix = socket_files(&config.listen, &own_socket)?;
+        let own_sockets = OwnSockets {
+            runtime_dir: Path::new(&config.runtime_dir),
+            state_dir: &state_dir,
+            name: format!("{}.sock", service.name),
+        };
+        let unix = socket_files(&config.listen, &own_sockets)?;
         let unix = unix
             .into_iter()
             .map(|file| Listener::Unix(file, config.socket_auth));
@@ -187,14 +192,42 @@ impl Prepared {
     }
 }
 
-/// The Unix sockets of a service. The one in the state directory is not what a service fails for:
-/// another one may have it already.
-fn socket_files(places: &[Listen], own: &Path) -> Result<Vec<SocketFile>, StartError> {
+/// Where a service listens that was not given the path of a socket.
+struct OwnSockets<'a> {
+    /// Empty where there is none.
+    runtime_dir: &'a Path,
+    state_dir: &'a Path,
+    name: String,
+}
+
+impl OwnSockets<'_> {
+    /// In the runtime directory; where that is not this user's alone, or another service of the user
+    /// has the socket there, in the state directory.
+    fn bind(&self) -> Result<SocketFile, SocketError> {
+        if !self.runtime_dir.as_os_str().is_empty() {
+            let bound = match runtime_dir::prepare(self.runtime_dir) {
+                Ok(directory) => {
+                    SocketFile::bind(&directory.join(&self.name)).map_err(|error| error.to_string())
+                }
+                Err(error) => Err(error.to_string()),
+            };
+            match bound {
+                Ok(file) => return Ok(file),
+                Err(reason) => tracing::info!("{reason}; the socket is in the state directory"),
+            }
+        }
+        SocketFile::bind(&self.state_dir.join(&self.name))
+    }
+}
+
+/// The Unix sockets of a service. Its own is not what a service fails for: another one may have it
+/// already.
+fn socket_files(places: &[Listen], own: &OwnSockets<'_>) -> Result<Vec<SocketFile>, StartError> {
     let mut files = Vec::new();
     for place in places {
         match place {
             Listen::Tcp => {}
-            Listen::Unix => match SocketFile::bind(own) {
+            Listen::Unix => match own.bind() {
                 Ok(file) => files.push(file),
                 Err(error) if places.contains(&Listen::Tcp) => tracing::warn!("{error}"),
                 Err(error) => return Err(error.into()),

@@ -158,3 +158,28 @@ async fn both_loopback_families_are_the_services_or_it_does_not_start() {
     let said = format!("Error: port {port} of ::1 is in use\nhint: ");
     assert!(ended.stderr.contains(&said), "{}", ended.stderr);
 }
+
+#[tokio::test]
+async fn the_socket_is_in_the_runtime_directory_and_the_second_services_in_its_state_directory() {
+    let runtime = tempfile::tempdir().unwrap();
+    fs::set_permissions(runtime.path(), Permissions::from_mode(0o700)).unwrap();
+    let path = runtime.path().join("agentd/agentd-wrap.sock");
+    let mut first = program().env("XDG_RUNTIME_DIR", runtime.path()).start();
+    assert_eq!(status(&path, "GET /sessions", ""), "200");
+    assert!(!first.state_dir().join("agentd-wrap.sock").exists());
+    let second = program().env("XDG_RUNTIME_DIR", runtime.path()).start();
+    let own = second.state_dir().join("agentd-wrap.sock");
+    assert_eq!(status(&own, "GET /sessions", ""), "200");
+    let said = format!("the socket `{}` is in use; the socket is", path.display());
+    assert!(second.log().contains(&said), "{}", second.log());
+    first.signal(Signal::TERM);
+    first.ended().await;
+    assert!(!path.exists());
+
+    // A relative or foreign directory, as of another user, is left alone.
+    for runtime_dir in ["", "relative", "/nowhere", "/"] {
+        let daemon = program().env("XDG_RUNTIME_DIR", runtime_dir).start();
+        let own = daemon.state_dir().join("agentd-wrap.sock");
+        assert_eq!(status(&own, "GET /sessions", ""), "200", "{runtime_dir}");
+    }
+}

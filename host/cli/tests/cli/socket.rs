@@ -62,3 +62,27 @@ fn nothing_is_sent_to_a_socket_of_another_user() {
         );
     }
 }
+
+#[test]
+fn the_socket_of_the_runtime_directory_is_found_and_shared_by_nobody() {
+    let runtime = tempfile::tempdir().unwrap();
+    fs::set_permissions(runtime.path(), Permissions::from_mode(0o700)).unwrap();
+    let runtime_dir = runtime.path().to_str().unwrap();
+    let in_runtime_dir = [("XDG_RUNTIME_DIR", runtime_dir)];
+    let first = Service::start("wrap", "pty", &in_runtime_dir);
+    let second = Service::start("wrap", "pty", &in_runtime_dir);
+    for (service, name) in [(&first, "of-the-first"), (&second, "of-the-second")] {
+        service.launch(name, &["sh", "-c", "read line"]);
+    }
+    let list = || Agent::new(&["wrap", "list"]).env("XDG_RUNTIME_DIR", runtime_dir);
+    assert!(list().run().succeeded().contains("of-the-first"));
+    for (service, name) in [(&first, "of-the-first"), (&second, "of-the-second")] {
+        let state = service.state_dir().to_str().unwrap();
+        let listed = list().env("AGENTD_STATE_DIR", state).run().succeeded();
+        assert!(listed.contains(name), "{listed}");
+    }
+    // Not in a directory that others may use.
+    fs::set_permissions(runtime.path(), Permissions::from_mode(0o755)).unwrap();
+    let third = Service::start("wrap", "pty", &in_runtime_dir);
+    assert!(third.state_dir().join("agentd-wrap.sock").exists());
+}

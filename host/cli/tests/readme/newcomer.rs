@@ -150,6 +150,7 @@ impl Newcomer {
             }
         }
         shell
+            .env_remove("XDG_RUNTIME_DIR")
             .env("AGENTD_PORT", &port)
             .env("AGENTD_STATE_DIR", self.directory.path().join("state"))
             .env(

@@ -26,6 +26,7 @@ impl Service {
             .args(["--port=0", "--backend=pty", "--log=warn"])
             .env("AGENTD_STATE_DIR", state.path())
             .env("AGENTD_PLUGIN_DIR", target_dir())
+            .env_remove("XDG_RUNTIME_DIR")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -51,7 +51,9 @@ impl TestServer {
             &format!("--state-dir={}", state_dir.display()),
         ];
         let arguments = fixed.iter().chain(flags).map(Into::into);
-        let config = service::parse(service, arguments).unwrap();
+        let mut config = service::parse(service, arguments).unwrap();
+        // Shared with the tests that run beside this one.
+        config.runtime_dir.clear();
 
         let (stop, stopped) = oneshot::channel();
         let (started, start) = mpsc::channel();

@@ -26,6 +26,7 @@ impl Agent {
         }
         command.args(arguments).env("HOME", "/nonexistent");
         command.env_remove("XDG_STATE_HOME");
+        command.env_remove("XDG_RUNTIME_DIR");
         Agent {
             command,
             input: Vec::new(),

@@ -38,6 +38,7 @@ impl Service {
             .env("SHELL", "/bin/sh")
             .env("ENV", "")
             .env("PS1", "$ ")
+            .env_remove("XDG_RUNTIME_DIR")
             .envs(more.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

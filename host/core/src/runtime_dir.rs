@@ -1,0 +1,84 @@
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
+
+/// The directory `agentd` for sockets in the user's runtime directory, made where there is none. An
+/// error is a reason not to use it: it, or the one that it is in, is not this user's alone.
+///
+/// Whoever can write to it could put a socket of their own there, and a service that was started with
+/// another user's environment, as by `sudo`, is not to serve there.
+pub fn prepare(runtime_dir: &Path) -> io::Result<PathBuf> {
+    if !runtime_dir.is_absolute() {
+        return Err(unusable(runtime_dir, "is not absolute"));
+    }
+    check(runtime_dir)?;
+    let own = runtime_dir.join("agentd");
+    match DirBuilder::new().mode(0o700).create(&own) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(unusable(&own, &error.to_string())),
+    }
+    check(&own)?;
+    Ok(own)
+}
+
+/// A link is nobody's directory.
+fn check(directory: &Path) -> io::Result<()> {
+    let metadata =
+        fs::symlink_metadata(directory).map_err(|error| unusable(directory, &error.to_string()))?;
+    let reason = if !metadata.is_dir() {
+        "is not a directory"
+    } else if metadata.uid() != geteuid().as_raw() {
+        "belongs to another user"
+    } else if metadata.mode() & 0o077 != 0 {
+        "can be used by others: its mode is not 0700"
+    } else {
+        return Ok(());
+    };
+    Err(unusable(directory, reason))
+}
+
+fn unusable(path: &Path, reason: &str) -> io::Error {
+    io::Error::other(format!("`{}` {reason}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use super::*;
+
+    #[test]
+    fn only_a_private_directory_of_this_user_is_used() {
+        let runtime = tempfile::tempdir().unwrap();
+        let runtime = runtime.path();
+        fs::set_permissions(runtime, Permissions::from_mode(0o700)).unwrap();
+        let own = prepare(runtime).unwrap();
+        assert_eq!(own, runtime.join("agentd"));
+        assert_eq!(own.metadata().unwrap().mode() & 0o777, 0o700);
+        assert_eq!(prepare(runtime).unwrap(), own);
+
+        for (path, mode) in [(&*own, 0o755), (&*own, 0o770), (runtime, 0o755)] {
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+            prepare(runtime).unwrap_err();
+            fs::set_permissions(path, Permissions::from_mode(0o700)).unwrap();
+        }
+        if geteuid().is_root() {
+            chown(runtime, Some(65_123), None).unwrap();
+            prepare(runtime).unwrap_err();
+            chown(runtime, Some(0), None).unwrap();
+        }
+        fs::rename(&own, runtime.join("elsewhere")).unwrap();
+        symlink("elsewhere", &own).unwrap();
+        prepare(runtime).unwrap_err();
+        fs::remove_file(&own).unwrap();
+        fs::write(&own, "").unwrap();
+        prepare(runtime).unwrap_err();
+        prepare(Path::new("relative")).unwrap_err();
+        prepare(Path::new("/nowhere")).unwrap_err();
+    }
+}
