@@ -158,8 +158,11 @@ const CASES: &[Case] = &[
     case("leaves-zombies", "leaves-nothing", "are zombies"),
 ];
 
-/// Checked side by side.
-const AT_ONCE: usize = 4;
+/// Checked side by side: most wait in vain for what a fault keeps from happening.
+const AT_ONCE: usize = 16;
+
+/// How long a clause waits at first. A fault is mostly something that never comes.
+const SHORT: Duration = Duration::from_secs(3);
 
 /// Variants that pass everything, as nothing is wrong with them.
 const HARMLESS: &[&str] = &[
@@ -179,11 +182,13 @@ pub fn every_variant_is_caught() -> Result<(), Failed> {
             wrong.push(format!("{variant}: no clause is about it"));
         }
     }
-    // They wait more than they work.
+    // The one that takes longest is not the last to begin.
+    let (slow, quick): (Vec<_>, Vec<_>) = CASES.iter().partition(|case| case.needs_patience());
+    let order = [slow, quick].concat();
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     let check = || {
-        while let Some(case) = CASES.get(next.fetch_add(1, Ordering::SeqCst)) {
+        while let Some(case) = order.get(next.fetch_add(1, Ordering::SeqCst)) {
             let begin = Instant::now();
             let caught = case.check();
             let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
@@ -221,15 +226,27 @@ pub fn every_variant_is_caught() -> Result<(), Failed> {
 }
 
 impl Case {
+    /// It measures a thread that is blocked for 5 s again and again.
+    fn needs_patience(&self) -> bool {
+        self.clause == "own-threads"
+    }
+
+    /// On a busy machine something else may take longer than the fault: then once more, with all the
+    /// patience that a clause has.
     fn check(&self) -> Result<(), Failed> {
+        let whole = Settings::default().patience;
+        match self.needs_patience() {
+            true => self.check_within(whole),
+            false => self
+                .check_within(SHORT)
+                .or_else(|_| self.check_within(whole)),
+        }
+    }
+
+    fn check_within(&self, patience: Duration) -> Result<(), Failed> {
         let mut settings = settings(self.variant);
         settings.only = vec![self.clause.to_owned()];
-        settings.patience = Duration::from_secs(6);
-        // It measures a thread that is blocked for 5 s again and again.
-        if self.clause == "own-threads" {
-            settings.patience = Settings::default().patience;
-        }
-        settings.deadline = Duration::from_secs(60);
+        settings.patience = patience;
         let report = test(library()?, &settings)?;
         match &report.verdicts[0].outcome {
             Outcome::Failed { reason } if reason.contains(self.says) => Ok(()),
@@ -300,7 +317,7 @@ fn build() -> Result<PathBuf, Failed> {
          [lib]\npath = {source:?}\ncrate-type = [\"cdylib\"]\n\n\
          [dependencies]\nagentd-plugin-api = {{ path = {api:?} }}\nlibc = \"0.2\"\n\
          rustix = {{ version = \"1\", features = [\"fs\", \"process\", \"pty\", \"stdio\", \"termios\"] }}\n\
-         tracing = \"0.1\"\n"
+         tracing = \"0.1\"\n\n[profile.dev.package.\"*\"]\nopt-level = 0\n"
     );
     write(&root.join("Cargo.toml"), &manifest)?;
     // The versions that are at hand without a network.
