@@ -102,6 +102,11 @@ pub struct LogQuery {
     /// Go on with new lines as they come.
     #[serde(default)]
     pub follow: bool,
+    /// With `follow`: for somebody who looks at the last lines and keeps none. Where a screen is at
+    /// hand, the last `tail` lines on it may be sent as one, a line feed after each, and again when
+    /// they have changed. Lines as without this are right as well.
+    #[serde(default)]
+    pub preview: bool,
 }
 
 /// One line of a session's log. With the capability `logs` both `ts` and `stream` are set.

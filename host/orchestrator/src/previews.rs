@@ -1,3 +1,5 @@
+mod followers;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,8 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
+use followers::Followers;
+
 /// Lines of a preview, at most.
 const LINES: usize = 5;
 
@@ -17,8 +21,9 @@ const LONGEST_LINE: usize = 500;
 /// A session's preview changes at most so often.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The last lines of each agent's screen, for those who listen to the events. While nobody
-/// listens no screen is looked at, and never one of a session that has written nothing since.
+/// The last lines of each agent's output, for those who listen to the events. While nobody
+/// listens no screen is looked at, and never one of a session that has written nothing since. Where
+/// only the backend has the screen its log is followed, while somebody listens who asked for that.
 #[derive(Debug)]
 pub struct Previews {
     shared: Arc<Shared>,
@@ -28,7 +33,14 @@ pub struct Previews {
 #[derive(Debug, Default)]
 struct Shared {
     shown: watch::Sender<Shown>,
-    listeners: watch::Sender<usize>,
+    listeners: watch::Sender<Listeners>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Listeners {
+    all: usize,
+    /// Those of them for whom logs are followed.
+    of_logs: usize,
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +55,7 @@ struct Shown {
 struct Preview {
     /// The id of the session.
     session: String,
-    /// The position in the session's output.
+    /// The position in the session's output, where that comes here.
     position: u64,
     lines: Vec<String>,
     /// The number of its last change.
@@ -56,6 +68,7 @@ pub struct Listener {
     shared: Arc<Shared>,
     shown: watch::Receiver<Shown>,
     seen: u64,
+    of_logs: bool,
 }
 
 impl Previews {
@@ -66,14 +79,9 @@ impl Previews {
         Previews { shared, keeper }
     }
 
-    /// One more listener.
-    pub fn listen(&self) -> Listener {
-        self.shared.listeners.send_modify(|count| *count += 1);
-        Listener {
-            shared: self.shared.clone(),
-            shown: self.shared.shown.subscribe(),
-            seen: 0,
-        }
+    /// One more listener; `of_logs`: for whom logs are followed.
+    pub fn listen(&self, of_logs: bool) -> Listener {
+        Listener::new(&self.shared, of_logs)
     }
 }
 
@@ -84,6 +92,19 @@ impl Drop for Previews {
 }
 
 impl Listener {
+    fn new(shared: &Arc<Shared>, of_logs: bool) -> Self {
+        shared.listeners.send_modify(|listeners| {
+            listeners.all += 1;
+            listeners.of_logs += usize::from(of_logs);
+        });
+        Listener {
+            shared: shared.clone(),
+            shown: shared.shown.subscribe(),
+            seen: 0,
+            of_logs,
+        }
+    }
+
     /// The previews that changed since the last call, as JSON, the oldest change first.
     pub fn take(&mut self) -> Vec<String> {
         let shown = self.shown.borrow_and_update();
@@ -109,25 +130,56 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.shared.listeners.send_modify(|count| *count -= 1);
+        self.shared.listeners.send_modify(|listeners| {
+            listeners.all -= 1;
+            listeners.of_logs -= usize::from(self.of_logs);
+        });
     }
 }
 
 async fn keep(shared: Arc<Shared>, sessions: Sessions) {
     let mut listeners = shared.listeners.subscribe();
-    // The sender lives as long as `shared`.
-    while listeners.wait_for(|count| *count > 0).await.is_ok() {
-        refresh(&shared.shown, sessions.list()).await;
-        sleep(INTERVAL).await;
+    let mut followers = Followers::default();
+    loop {
+        let Listeners { all, of_logs } = *listeners.borrow_and_update();
+        if of_logs == 0 {
+            followers = Followers::default();
+        }
+        if all == 0 {
+            // The sender lives as long as `shared`.
+            let _ = listeners.changed().await;
+            continue;
+        }
+        let (here, elsewhere): (Vec<_>, Vec<_>) = sessions
+            .list()
+            .into_iter()
+            .filter(|session| session.label.owner.is_some())
+            .partition(|session| session.has_terminal());
+        if of_logs > 0 {
+            followers.follow(&elsewhere);
+        }
+        refresh(&shared.shown, &followers, here, &elsewhere).await;
+        tokio::select! {
+            () = sleep(INTERVAL) => {}
+            // Nothing is followed for those who have left.
+            _ = listeners.wait_for(|listeners| listeners.of_logs == 0), if of_logs > 0 => {}
+        }
     }
 }
 
-async fn refresh(shown: &watch::Sender<Shown>, sessions: Vec<Arc<Session>>) {
+async fn refresh(
+    shown: &watch::Sender<Shown>,
+    followers: &Followers,
+    here: Vec<Arc<Session>>,
+    elsewhere: &[Arc<Session>],
+) {
     let changed: Vec<_> = {
         let shown = shown.borrow();
-        let behind = sessions.iter().filter(|session| shown.is_behind(session));
+        let behind = here.iter().filter(|session| shown.is_behind(session));
         behind.cloned().collect()
     };
+    let followed = |session: &Arc<Session>| preview(session, 0, followers.take(&session.id)?);
+    let followed: Vec<_> = elsewhere.iter().filter_map(followed).collect();
     let looked = match changed.is_empty() {
         true => Vec::new(),
         // Not here: a screen may be as large as a megabyte.
@@ -136,9 +188,10 @@ async fn refresh(shown: &watch::Sender<Shown>, sessions: Vec<Arc<Session>>) {
             .unwrap_or_default(),
     };
     shown.send_if_modified(|shown| {
-        shown.forget_others(&sessions);
+        shown.forget_others(here.iter().chain(elsewhere));
         looked
             .into_iter()
+            .chain(followed)
             .fold(false, |any, (id, preview)| shown.show(id, preview) || any)
     });
 }
@@ -147,16 +200,21 @@ async fn refresh(shown: &watch::Sender<Shown>, sessions: Vec<Arc<Session>>) {
 fn look(sessions: &[Arc<Session>]) -> Vec<(String, Preview)> {
     let preview = |session: &Arc<Session>| {
         let (position, lines) = session.terminal.last_lines(LINES)?;
-        let cut = |line: String| line.chars().take(LONGEST_LINE).collect();
-        let preview = Preview {
-            session: session.id.clone(),
-            position,
-            lines: lines.into_iter().map(cut).collect(),
-            change: 0,
-        };
-        Some((session.label.owner.clone()?, preview))
+        preview(session, position, lines)
     };
     sessions.iter().filter_map(preview).collect()
+}
+
+/// With the id of the session's agent.
+fn preview(session: &Session, position: u64, lines: Vec<String>) -> Option<(String, Preview)> {
+    let cut = |line: String| line.chars().take(LONGEST_LINE).collect();
+    let preview = Preview {
+        session: session.id.clone(),
+        position,
+        lines: lines.into_iter().map(cut).collect(),
+        change: 0,
+    };
+    Some((session.label.owner.clone()?, preview))
 }
 
 impl Shown {
@@ -187,11 +245,11 @@ impl Shown {
         is_new
     }
 
-    fn forget_others(&mut self, sessions: &[Arc<Session>]) {
+    fn forget_others<'a>(&mut self, sessions: impl Iterator<Item = &'a Arc<Session>>) {
         if self.agents.is_empty() {
             return;
         }
-        let owners = sessions.iter().filter_map(|s| s.label.owner.as_deref());
+        let owners = sessions.filter_map(|s| s.label.owner.as_deref());
         let owners: std::collections::HashSet<&str> = owners.collect();
         self.agents.retain(|id, _| owners.contains(id.as_str()));
     }
@@ -213,12 +271,7 @@ mod tests {
     #[test]
     fn a_listener_is_shown_what_changed_since_it_looked() {
         let shared = Arc::<Shared>::default();
-        let mut listener = Listener {
-            shared: shared.clone(),
-            shown: shared.shown.subscribe(),
-            seen: 0,
-        };
-        shared.listeners.send_modify(|count| *count += 1);
+        let mut listener = Listener::new(&shared, true);
         let show = |id: &str, lines: &[&str]| {
             shared
                 .shown
@@ -234,6 +287,6 @@ mod tests {
         assert!(show("one", &["d"]));
         assert_eq!(listener.take(), [r#"{"id":"one","lines":["d"]}"#]);
         drop(listener);
-        assert_eq!(*shared.listeners.borrow(), 0);
+        assert_eq!(*shared.listeners.borrow(), Listeners::default());
     }
 }

@@ -8,6 +8,7 @@ use agentd_api::AgentPatch;
 use agentd_host::http::{Response, body, idempotency_key, respond, with};
 use agentd_host::{Daemon, IdempotencyKey, Result};
 use futures_util::stream;
+use serde::Deserialize;
 use tokio::sync::watch;
 use warp::filters::BoxedFilter;
 use warp::{Filter, Reply, sse};
@@ -82,16 +83,35 @@ fn sessions(agents: &Arc<Agents>) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
+/// What of the events is wanted.
+#[derive(Debug, Default, Deserialize)]
+struct EventsQuery {
+    #[serde(default)]
+    output: Outputs,
+}
+
+/// Whose last lines are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Outputs {
+    /// Those of agents whose screens are here, which cost nothing.
+    #[default]
+    Terminals,
+    /// Those of all agents: the logs of the others are followed for that.
+    All,
+}
+
 /// GET /events
 fn events(daemon: &Arc<Daemon>, agents: &Arc<Agents>) -> BoxedFilter<(Response,)> {
     warp::path!("events")
         .and(warp::get())
         .and(with(daemon))
         .and(with(agents))
+        .and(warp::query())
         .and(sse::last_event_id())
         .map(
-            |daemon: Arc<Daemon>, agents: Arc<Agents>, last: Option<u64>| {
-                let listener = Listener::new(&daemon, &agents, last);
+            |daemon: Arc<Daemon>, agents: Arc<Agents>, query: EventsQuery, last: Option<u64>| {
+                let listener = Listener::new(&daemon, &agents, query.output, last);
                 let stream = stream::unfold(listener, async |mut listener| {
                     let event = listener.next().await?;
                     Some((Ok::<_, Infallible>(event), listener))
@@ -120,7 +140,12 @@ struct Listener {
 }
 
 impl Listener {
-    fn new(daemon: &Arc<Daemon>, agents: &Arc<Agents>, last: Option<u64>) -> Self {
+    fn new(
+        daemon: &Arc<Daemon>,
+        agents: &Arc<Agents>,
+        outputs: Outputs,
+        last: Option<u64>,
+    ) -> Self {
         let (last, gap) = match agents.events().resume(last) {
             Resumed::After(last) => (last, false),
             Resumed::Gap(last) => (last, true),
@@ -131,7 +156,7 @@ impl Listener {
             changes: agents.events().subscribe(),
             last,
             gap,
-            previews: agents.previews().listen(),
+            previews: agents.previews().listen(outputs == Outputs::All),
             outputs: VecDeque::new(),
         }
     }

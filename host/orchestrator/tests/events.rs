@@ -1,9 +1,10 @@
-use agentd_host::testing::{DEADLINE, TestClient, TestSession};
+use agentd_host::testing::{DEADLINE, TestBackend, TestClient, TestSession, leave_out};
 use serde_json::Value;
 use tokio::time::timeout;
 use warp::http::Method;
 
 use crate::orchestrator;
+use crate::program::program;
 
 /// A listener to `GET /events`.
 pub struct Listener {
@@ -21,7 +22,11 @@ pub struct Event {
 
 impl Listener {
     pub async fn new(client: &TestClient, last: Option<u64>) -> Self {
-        let mut request = client.get("/events");
+        Listener::to(client, "/events", last).await
+    }
+
+    async fn to(client: &TestClient, path: &str, last: Option<u64>) -> Self {
+        let mut request = client.get(path);
         if let Some(last) = last {
             request = request.header("last-event-id", &last.to_string());
         }
@@ -47,8 +52,16 @@ impl Listener {
 
     /// Reads until an agent shows `line` last, and gives what it shows.
     async fn until_shown(&mut self, agent: &TestSession, line: &str) -> Vec<String> {
+        self.until_shown_as(agent, |last| last == line).await
+    }
+
+    async fn until_shown_as(
+        &mut self,
+        agent: &TestSession,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Vec<String> {
         loop {
-            let text = self.next(line).await;
+            let text = self.next("an output").await;
             if field(&text, "event") != Some("output") {
                 continue;
             }
@@ -56,7 +69,7 @@ impl Listener {
             let data: Value = serde_json::from_str(field(&text, "data").unwrap()).unwrap();
             let lines: Vec<String> = serde_json::from_value(data["lines"].clone()).unwrap();
             let is_this = agent.path == format!("/agents/{}", data["id"].as_str().unwrap());
-            if is_this && lines.last().is_some_and(|last| last == line) {
+            if is_this && lines.last().is_some_and(|last| is_wanted(last)) {
                 return lines;
             }
         }
@@ -236,4 +249,53 @@ async fn a_preview_is_a_few_lines_of_the_screen_however_much_is_written() {
     let lines = listener.until_shown(&agent, "the end").await;
     assert_eq!(lines.len(), 5);
     assert!(lines.iter().all(|line| line.len() <= 80), "{lines:?}");
+}
+
+#[tokio::test]
+async fn on_tmux_the_last_lines_come_with_the_events_also_one_that_is_not_ended() {
+    match TestBackend::tmux() {
+        Ok(backend) => show_their_last_lines(&backend, "name?").await,
+        Err(missing) => leave_out(&missing),
+    }
+}
+
+#[tokio::test]
+async fn on_docker_the_last_lines_come_with_the_events() {
+    match TestBackend::docker() {
+        // A log has whole lines.
+        Ok(backend) => show_their_last_lines(&backend, "first").await,
+        Err(missing) => leave_out(&missing),
+    }
+}
+
+/// An agent that asks shows `question` last, and goes on.
+async fn show_their_last_lines(backend: &TestBackend, question: &str) {
+    let daemon = backend.configure(program()).start();
+    backend.give(daemon.work_dir());
+    let script = "echo first; printf 'name? '; read -r line; echo got $line; read -r line; exit 3";
+    let agent = daemon.script("demo", script).await;
+    let all = "/events?output=all";
+    let mut listener = Listener::to(&daemon, all, None).await;
+    listener.until_shown(&agent, question).await;
+    agent.prompt("one").await.expect(202);
+    // On a terminal, what was typed ends the question's line.
+    let is_answer = |line: &str| line.ends_with("got one");
+    listener.until_shown_as(&agent, is_answer).await;
+    // Who comes later is shown what is there, though nothing is written any more.
+    let mut late = Listener::to(&daemon, all, None).await;
+    late.until_shown_as(&agent, is_answer).await;
+    agent.prompt("two").await.expect(202);
+    agent.ended().await;
+    // With the end its log is read once more, and stays.
+    let mut last = Listener::to(&daemon, all, None).await;
+    let shows_something = |line: &str| !line.is_empty();
+    last.until_shown_as(&agent, shows_something).await;
+}
+
+#[tokio::test]
+async fn whose_last_lines_are_wanted_is_one_of_two_words() {
+    let server = orchestrator("pty");
+    let answer = server.get("/events?output=some").await;
+    answer.problem(400, "invalid-query");
+    Listener::to(&server, "/events?output=terminals", None).await;
 }

@@ -29,6 +29,9 @@ const COARSENESS: Duration = Duration::from_secs(8);
 /// Lines kept for a follower that is slow or comes later, at most.
 const KEPT: usize = 10_000;
 
+/// Lines of a preview, at most.
+const SEEN: usize = 50;
+
 /// Looks at a pane while anybody has it.
 #[derive(Debug)]
 pub struct Feed {
@@ -43,6 +46,8 @@ struct Followed {
     lines: VecDeque<String>,
     /// How many lines there were in all.
     count: u64,
+    /// The last lines that can be seen, also those that the cursor has not left.
+    seen: Vec<String>,
     end: Option<Result<()>>,
 }
 
@@ -112,6 +117,42 @@ impl Feed {
     }
 }
 
+impl Feed {
+    /// Sends the last lines that can be seen now, a line feed after each, and again whenever they have
+    /// changed, until the end.
+    pub async fn preview(&self, tail: Option<u64>, sink: &LogSink) -> Result<()> {
+        let tail = tail.and_then(|tail| tail.try_into().ok()).unwrap_or(SEEN);
+        let mut followed = self.followed.clone();
+        let mut sent = None;
+        loop {
+            let (seen, end) = {
+                let followed = followed.borrow_and_update();
+                let left_out = followed.seen.len().saturating_sub(tail);
+                let lines = followed.seen[left_out..].iter();
+                let seen: String = lines.flat_map(|line| [line, "\n"]).collect();
+                (seen, followed.end.clone())
+            };
+            if !seen.is_empty() && sent.as_ref() != Some(&seen) {
+                let line = LogLine {
+                    ts: None,
+                    stream: None,
+                    line: seen.clone(),
+                };
+                if !sink.line(&line).await {
+                    return Ok(());
+                }
+                sent = Some(seen);
+            }
+            if let Some(end) = end {
+                return end;
+            }
+            if followed.changed().await.is_err() {
+                return Err(unwatched());
+            }
+        }
+    }
+}
+
 impl Drop for Feed {
     fn drop(&mut self) {
         self.looking.abort();
@@ -133,14 +174,16 @@ impl Followed {
     }
 
     /// True if followers have something to do.
-    fn push(&mut self, new: &[String]) -> bool {
+    fn push(&mut self, new: &[String], seen: Vec<String>) -> bool {
         let first = !std::mem::replace(&mut self.begun, true);
+        let other = self.seen != seen;
+        self.seen = seen;
         self.count += new.len() as u64;
         self.lines.extend(new.iter().cloned());
         // The first look may find more, which is somebody's history.
         let most = KEPT.max(new.len());
         self.lines.drain(..self.lines.len().saturating_sub(most));
-        first || !new.is_empty()
+        first || other || !new.is_empty()
     }
 }
 
@@ -183,13 +226,14 @@ async fn look(
         };
         let begins = terminal.is_none();
         let terminal = terminal.get_or_insert_with(|| text.terminal.clone());
+        let seen = text.last(SEEN);
         let lines = match over {
             true => text.all(),
             false => text.settled(known.as_deref()),
         };
         let new = new_lines(known.as_deref().unwrap_or_default(), &lines);
         let changed = !new.is_empty();
-        sender.send_if_modified(|followed| followed.push(new));
+        sender.send_if_modified(|followed| followed.push(new, seen));
         known = Some(lines);
         if over {
             return Ok(());
@@ -248,24 +292,34 @@ mod tests {
     #[test]
     fn a_follower_begins_with_the_last_lines_and_misses_none() {
         let mut followed = Followed::default();
-        assert!(followed.push(&[]));
-        assert!(!followed.push(&[]));
-        assert!(followed.push(&lines(0..5)));
+        assert!(followed.push(&[], Vec::new()));
+        assert!(!followed.push(&[], Vec::new()));
+        assert!(followed.push(&lines(0..5), Vec::new()));
         assert_eq!(followed.position(None), 0);
         assert_eq!(followed.position(Some(9)), 0);
         let position = followed.position(Some(2));
         assert_eq!(followed.after(position), lines(3..5));
-        followed.push(&lines(5..8));
+        followed.push(&lines(5..8), Vec::new());
         assert_eq!(followed.after(position), lines(3..8));
         assert_eq!(followed.after(followed.count), lines(0..0));
     }
 
     #[test]
+    fn what_can_be_seen_is_news_also_where_no_line_is_new() {
+        let mut followed = Followed::default();
+        assert!(followed.push(&[], Vec::new()));
+        assert!(followed.push(&[], lines(0..1)));
+        assert!(!followed.push(&[], lines(0..1)));
+        assert!(followed.push(&[], lines(1..2)));
+        assert_eq!(followed.seen, lines(1..2));
+    }
+
+    #[test]
     fn what_is_kept_is_bounded() {
         let mut followed = Followed::default();
-        followed.push(&lines(0..20_000));
+        followed.push(&lines(0..20_000), Vec::new());
         assert_eq!(followed.after(0).len(), 20_000);
-        followed.push(&lines(0..1));
+        followed.push(&lines(0..1), Vec::new());
         assert_eq!(followed.lines.len(), KEPT);
         assert_eq!(followed.after(0).len(), KEPT);
         assert_eq!(followed.after(20_000), lines(0..1));

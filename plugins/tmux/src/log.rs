@@ -71,6 +71,14 @@ impl Text {
         })
     }
 
+    /// The last of the lines, those that are empty left out.
+    pub fn last(&self, count: usize) -> Vec<String> {
+        let lines = self.lines.iter().filter(|line| !line.is_empty());
+        let mut last: Vec<_> = lines.rev().take(count).cloned().collect();
+        last.reverse();
+        last
+    }
+
     /// Everything down to the last line that is not empty.
     pub fn all(mut self) -> Vec<String> {
         while self.lines.last().is_some_and(String::is_empty) {

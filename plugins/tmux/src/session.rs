@@ -212,6 +212,9 @@ impl Session for TmuxSession {
     }
 
     async fn logs(&self, query: LogQuery, sink: LogSink) -> Result<()> {
+        if query.follow && query.preview {
+            return self.feed().preview(query.tail, &sink).await;
+        }
         if query.follow {
             return self.feed().send(query.tail, &sink).await;
         }

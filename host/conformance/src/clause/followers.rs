@@ -29,6 +29,7 @@ const FOLLOW: LogQuery = LogQuery {
     tail: None,
     since_ms: None,
     follow: true,
+    preview: false,
 };
 
 /// A `logs` whose future is dropped leaves nobody who holds its sink, no descriptor and no child

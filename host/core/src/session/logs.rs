@@ -46,10 +46,36 @@ impl Session {
             tail: query.tail,
             since_ms,
             follow: query.follow,
+            preview: false,
         };
         self.remote()?;
         tokio::spawn(async move {
             let sent = session.send_remote(&query, sender.clone());
+            session.while_wanted(&sender, sent).await;
+        });
+        Ok(lines)
+    }
+
+    /// The last lines that the backend has, and what comes: single lines, or all that are to be seen
+    /// now; see [`agentd_plugin_api::LogQuery::preview`].
+    pub fn preview(self: &Arc<Self>, tail: u64) -> Result<Lines> {
+        let query = agentd_plugin_api::LogQuery {
+            tail: Some(tail),
+            since_ms: None,
+            follow: true,
+            preview: true,
+        };
+        let (sender, lines) = mpsc::channel(QUEUE);
+        let remote = self.remote()?;
+        let session = self.clone();
+        tokio::spawn(async move {
+            let sink = Arc::new(ToLines(sender.downgrade()));
+            let sent = async {
+                // Nobody asked for it by name; who does is notified of a failure.
+                if let Err(error) = remote.logs(&query, sink).await {
+                    tracing::debug!(session = %session.name, %error, "no last lines");
+                }
+            };
             session.while_wanted(&sender, sent).await;
         });
         Ok(lines)

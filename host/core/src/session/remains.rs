@@ -51,6 +51,11 @@ pub enum Run {
 pub type End<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
 impl Session {
+    /// Whether the session's output comes here, byte for byte.
+    pub fn has_terminal(&self) -> bool {
+        self.backend.has(&Capability::Terminal)
+    }
+
     /// Whether the session's output can be read from here after its end, whatever the backend has.
     pub fn has_own_output(&self) -> bool {
         let backend = &self.backend;
@@ -111,8 +116,8 @@ impl Session {
         let tail = (lines.room / SHORTEST_LINE) as u64;
         let query = agentd_plugin_api::LogQuery {
             tail: Some(tail),
-            since_ms: None,
             follow,
+            ..agentd_plugin_api::LogQuery::default()
         };
         lines
             .take(|sender| async move { self.send_remote(&query, sender).await })

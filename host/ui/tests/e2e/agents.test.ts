@@ -35,6 +35,19 @@ test('agents come, change and go by themselves', async () => {
   await row(made.name).waitFor({ state: 'detached' });
 });
 
+test('the last line of an agent comes by itself and is not asked for', async () => {
+  const asked: string[] = [];
+  const note = (request: { url(): string }) => asked.push(request.url());
+  page.on('request', note);
+  const made = await create({ command: ['sh', '-c', 'echo at first; while read -r line; do echo then $line; done'] });
+  await row(made.name).getByText('at first').waitFor();
+  await call('POST', `/agents/${made.id}/input`, { text: 'something else', submit: true });
+  await row(made.name).getByText('then something else').waitFor();
+  page.off('request', note);
+  expect(asked.filter((url) => url.includes('/logs'))).toEqual([]);
+  await remove(made.id);
+});
+
 test('an end with an error is shown', async () => {
   const made = await create({ command: ['sh', '-c', 'exit 3'] });
   await row(made.name).getByText('Failed').waitFor();

@@ -1,23 +1,25 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import type { Agent } from '../../web/service/wire.ts';
+import type { EventsListener } from '../../web/service/events.ts';
 
-const asked: string[] = [];
+interface Listening {
+  listener: EventsListener;
+  stop: AbortSignal;
+  output: string | undefined;
+}
+
+const listening: Listening[] = [];
 const page = { hidden: false, listeners: new Map<string, () => void>() };
 
-vi.mock('../../web/service/api.ts', () => ({
-  api: {
-    async *logs(id: string) {
-      asked.push(id);
-      yield [{ ts: null, stream: null, line: `\x1b[1mof ${id}\x1b[0m` }, { ts: null, stream: null, line: '  ' }];
-    },
+vi.mock('../../web/service/events.ts', () => ({
+  async follow(listener: EventsListener, stop: AbortSignal, output?: string) {
+    listening.push({ listener, stop, output });
   },
 }));
 
 let stop: AbortController;
 
 beforeEach(() => {
-  vi.useFakeTimers();
-  asked.length = 0;
+  listening.length = 0;
   page.hidden = false;
   vi.stubGlobal('document', {
     get hidden() {
@@ -30,26 +32,26 @@ beforeEach(() => {
 });
 afterEach(() => {
   stop.abort();
-  vi.useRealTimers();
   vi.unstubAllGlobals();
   vi.resetModules();
 });
 
-const agent = (id: string, state: string) => ({ id, session: { state, created_at: 'then' } }) as unknown as Agent;
-
-async function ask(capabilities: string[] | null, agents: Agent[]) {
+async function listen(capabilities: string[] | null) {
   const lines = await import('../../web/service/lastlines.ts');
   const { info } = await import('../../web/live.ts');
   info.value = capabilities && { backend_type: 'b', version: '1', capabilities };
-  void lines.askForLastLines(() => agents, stop.signal);
-  await vi.advanceTimersByTimeAsync(0);
+  lines.listenToLastLines(stop.signal);
   return { info, ...lines };
 }
 
-test('no request is made where the lines come with the events', async () => {
-  const { lastLines, showLastLine, forgetLastLine } = await ask(['terminal'], [agent('a', 'running')]);
-  await vi.advanceTimersByTimeAsync(60_000);
-  expect(asked).toEqual([]);
+function show(hidden: boolean) {
+  page.hidden = hidden;
+  page.listeners.get('visibilitychange')?.();
+}
+
+test('nothing is listened to where the lines come with the events anyway', async () => {
+  const { lastLines, showLastLine, forgetLastLine } = await listen(['terminal']);
+  expect(listening).toEqual([]);
   showLastLine('a', ['one', 'two', ' ']);
   expect(lastLines.value.get('a')).toBe('two');
   const before = lastLines.value;
@@ -59,39 +61,32 @@ test('no request is made where the lines come with the events', async () => {
   expect(lastLines.value.has('a')).toBe(false);
 });
 
-test('without a terminal the last line is requested, often at first, until the agent has ended', async () => {
-  const a = agent('a', 'running');
-  const { lastLines } = await ask(['logs'], [a, agent('b', 'exited')]);
+test('without a terminal the last lines of all agents are listened to, until the list is left', async () => {
+  const { lastLines } = await listen(['logs']);
+  expect(listening.map(({ output }) => output)).toEqual(['all']);
+  listening[0]!.listener.output({ id: 'a', lines: ['one', '\x1b[1mof a\x1b[0m', '  '] });
   expect(lastLines.value.get('a')).toBe('of a');
-  expect(asked).toEqual(['a', 'b']);
-  await vi.advanceTimersByTimeAsync(500);
-  expect(asked).toEqual(['a', 'b', 'a']);
-  await vi.advanceTimersByTimeAsync(30_000);
-  const before = asked.length;
-  await vi.advanceTimersByTimeAsync(60_000);
-  expect(asked.length).toBe(before + 6);
-  a.session!.state = 'exited';
-  await vi.advanceTimersByTimeAsync(500);
-  expect(asked.length, 'its last line is read once it has ended').toBe(before + 7);
-  await vi.advanceTimersByTimeAsync(60_000);
-  expect(asked.length).toBe(before + 7);
+  stop.abort();
+  expect(listening[0]!.stop.aborted).toBe(true);
+  expect(page.listeners.size).toBe(0);
 });
 
-test('no request is made while the page is hidden', async () => {
+test('nothing is listened to while the page is hidden', async () => {
   page.hidden = true;
-  await ask(['logs'], [agent('a', 'running')]);
-  await vi.advanceTimersByTimeAsync(60_000);
-  expect(asked).toEqual([]);
-  page.hidden = false;
-  page.listeners.get('visibilitychange')?.();
-  await vi.advanceTimersByTimeAsync(0);
-  expect(asked).toEqual(['a']);
+  await listen(['logs']);
+  expect(listening).toEqual([]);
+  show(false);
+  expect(listening.length).toBe(1);
+  show(true);
+  expect(listening[0]!.stop.aborted).toBe(true);
+  show(false);
+  expect(listening.length).toBe(2);
+  expect(listening[1]!.stop.aborted).toBe(false);
 });
 
-test('the first request waits until the backend is known', async () => {
-  const { info } = await ask(null, [agent('a', 'running')]);
-  expect(asked).toEqual([]);
+test('nothing is listened to until the backend is known', async () => {
+  const { info } = await listen(null);
+  expect(listening).toEqual([]);
   info.value = { backend_type: 'b', version: '1', capabilities: ['logs'] };
-  await vi.advanceTimersByTimeAsync(0);
-  expect(asked).toEqual(['a']);
+  expect(listening.length).toBe(1);
 });

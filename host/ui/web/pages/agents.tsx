@@ -8,7 +8,7 @@ import { Labels } from '../parts/labels.tsx';
 import { ProblemNote } from '../parts/problem.tsx';
 import { agentLink } from '../router.ts';
 import { agents, loaded, stale, total } from '../service/agents.ts';
-import { askForLastLines, lastLines } from '../service/lastlines.ts';
+import { lastLines, listenToLastLines } from '../service/lastlines.ts';
 import type { Agent, Status } from '../service/wire.ts';
 import { endText } from '../text/exit.ts';
 import { hasLabels } from '../text/labels.ts';
@@ -30,11 +30,10 @@ export function AgentsPage() {
   const pages = Math.max(1, Math.ceil(found.length / PAGE));
   const at = Math.min(page, pages - 1);
   const shown = found.slice(at * PAGE, at * PAGE + PAGE);
-  const newest = useLatest(shown);
 
   useEffect(() => {
     const stop = new AbortController();
-    void askForLastLines(() => newest().filter(isInView), stop.signal);
+    listenToLastLines(stop.signal);
     return () => stop.abort();
   }, []);
 
@@ -192,17 +191,4 @@ function LastLine({ agent }: { agent: Agent }) {
       {line === '' ? '–' : line}
     </code>
   );
-}
-
-/** Whether some of the agent's row can be seen. */
-function isInView(agent: Agent): boolean {
-  const box = document.querySelector(`tr[data-agent="${CSS.escape(agent.id)}"]`)?.getBoundingClientRect();
-  return box !== undefined && box.bottom > 0 && box.top < innerHeight;
-}
-
-/** A function that gives the value of the newest rendering. */
-function useLatest<T>(value: T): () => T {
-  const [box] = useState({ value });
-  box.value = value;
-  return () => box.value;
 }

@@ -14,8 +14,11 @@ export interface EventsListener {
   lost(problem: Problem): void;
 }
 
-/** `GET /events` for as long as the signal lets it, resumed after the last id seen. */
-export async function follow(listener: EventsListener, stop: AbortSignal): Promise<void> {
+/**
+ * `GET /events` for as long as the signal lets it, resumed after the last id seen. With `output` `all`
+ * the last lines of all agents come with it, also where the service has to follow their logs for that.
+ */
+export async function follow(listener: EventsListener, stop: AbortSignal, output?: 'all'): Promise<void> {
   let lastId: string | null = null;
   for (let attempt = 0; !stop.aborted; attempt += 1) {
     await pause(backoff(attempt), stop);
@@ -25,7 +28,7 @@ export async function follow(listener: EventsListener, stop: AbortSignal): Promi
     try {
       const headers: Record<string, string> = { Accept: 'text/event-stream' };
       if (lastId !== null) headers['Last-Event-ID'] = lastId;
-      const response = await request('/events', { headers, signal: stop });
+      const response = await request('/events', { query: { output }, headers, signal: stop });
       listener.open();
       attempt = 0;
       if (response.body) {
