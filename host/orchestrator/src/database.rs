@@ -212,6 +212,12 @@ fn refused(path: &Path, error: &rusqlite::Error) -> StartError {
                     "mkdir {directory}/aside && mv {shown}* {directory}/aside/"
                 ))
         }
+        // The lock beside it was taken away, or it is not another service.
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            let message = format!("another process has the database `{shown}` open");
+            StartError::failure(message)
+                .hint(format!("end that one first: `fuser {shown}` shows it"))
+        }
         _ => StartError::failure(format!("the database `{shown}`: {error}"))
             .hint("make the state directory writable, and free space on its disk"),
     }

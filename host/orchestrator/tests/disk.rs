@@ -2,11 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use agentd_host::testing::{RunningProgram, TestProgram, eventually, may_make_namespaces};
+use agentd_host::testing::{
+    RunningProgram, TestProgram, eventually, leave_out, may_make_namespaces,
+};
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -247,6 +250,103 @@ async fn a_read_only_state_directory_is_refused_and_its_agents_are_there_afterwa
     let daemon = disk.start();
     let found = agents(&daemon).await;
     assert!(are(&found, &[("demo", "lost")]), "{found:?}");
+}
+
+/// A disk of blocks, which becomes read-only whatever is open on it when something is wrong with it.
+/// A disk in memory does not while there are files that can be written to.
+struct Blocks {
+    disk: Disk,
+    blocks: File,
+}
+
+impl Blocks {
+    /// None, with the reason printed, where there are no loop devices for a new one.
+    fn mounted() -> Option<Self> {
+        let disk = Disk::mounted();
+        let blocks = disk.directory.path().join("blocks");
+        File::create(&blocks).unwrap().set_len(32 << 20).unwrap();
+        run("mkfs.ext4", &["-q", blocks.to_str().unwrap()]);
+        let blocks = File::open(blocks).unwrap();
+        let disk = Blocks { disk, blocks };
+        match disk.mount() {
+            true => Some(disk),
+            false => {
+                leave_out("a disk of blocks: a loop device cannot be mounted");
+                None
+            }
+        }
+    }
+
+    fn mount(&self) -> bool {
+        let blocks = self.disk.directory.path().join("blocks");
+        let options = ["-t", "ext4", "-o", "loop,errors=remount-ro"];
+        let mut mount = Command::new("mount");
+        mount.args(options).arg(blocks).arg(self.disk.state_dir());
+        mount.status().unwrap().success()
+    }
+
+    /// As when the disk reports an error.
+    fn fail(&self) {
+        self.blocks.sync_all().unwrap();
+        let mounted = fs::metadata(self.disk.state_dir()).unwrap().dev();
+        let (major, minor) = (rustix::fs::major(mounted), rustix::fs::minor(mounted));
+        let device = fs::read_link(format!("/sys/dev/block/{major}:{minor}")).unwrap();
+        let name = device.file_name().unwrap().to_str().unwrap();
+        fs::write(format!("/sys/fs/ext4/{name}/trigger_fs_error"), "1").unwrap();
+        let refused = File::create(self.disk.state_dir().join("new")).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ReadOnlyFilesystem);
+    }
+
+    /// As an administrator does.
+    fn repair(&self) {
+        run("umount", &[self.disk.state_dir().to_str().unwrap()]);
+        assert!(self.mount(), "it is there again");
+    }
+}
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        // The one above that which `Disk` takes away.
+        run(
+            "umount",
+            &["--lazy", self.disk.state_dir().to_str().unwrap()],
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_below_a_service_leaves_what_was_answered_and_is_read() {
+    if !may_make_namespaces() {
+        return;
+    }
+    let Some(blocks) = Blocks::mounted() else {
+        return;
+    };
+    let daemon = blocks.disk.start();
+    let kept = daemon.create(&daemon.new_session("kept", &["cat"])).await;
+    let kept = kept.expect(201).json()["id"].as_str().unwrap().to_owned();
+    let ends = daemon.create(&daemon.new_session("ends", &["cat"])).await;
+    let ends = ends.expect(201).json()["id"].as_str().unwrap().to_owned();
+    let stop = format!("/agents/{ends}/stop");
+    daemon.request(Method::POST, &stop).await.expect(200);
+    let new = daemon.new_session("new", &["sh", "-c", "echo > started; cat"]);
+
+    blocks.fail();
+    refuses_changes(&daemon, &new, &kept, "written to").await;
+    assert!(!marked(daemon.work_dir()), "{}", daemon.log());
+    let found = agents(&daemon).await;
+    let expected = [("kept", "running"), ("ends", "stopped")];
+    assert!(are(&found, &expected), "{found:?}");
+    // Nothing of it holds the disk.
+    kill(daemon).await;
+
+    blocks.repair();
+    let daemon = blocks.disk.start();
+    let found = agents(&daemon).await;
+    let expected = [("kept", "lost"), ("ends", "stopped")];
+    assert!(are(&found, &expected), "{found:?}");
+    let new = daemon.new_session("new", &["cat"]);
+    daemon.create(&new).await.expect(201);
 }
 
 /// A state directory on a disk that becomes read-only: what is on it cannot be changed, also not by

@@ -201,6 +201,26 @@ async fn a_second_service_on_the_same_state_is_refused() {
 }
 
 #[tokio::test]
+async fn no_other_process_can_open_its_database_whatever_became_of_the_lock() {
+    let daemon = program().start();
+    let agent = create(&daemon, "demo", "cat").await;
+    let state = daemon.state_dir();
+    std::fs::remove_file(state.join("orchestrator.lock")).unwrap();
+    let second = program().env("AGENTD_STATE_DIR", &state).ends().await;
+    assert_eq!(second.code, Some(1), "{}", second.stderr);
+    for said in ["another process has the database", "hint: end "] {
+        assert!(second.stderr.contains(said), "{}", second.stderr);
+    }
+    // What was there is there, and changed as before.
+    let stop = format!("/agents/{}/stop", agent.id);
+    daemon.request(Method::POST, &stop).await.expect(200);
+    let daemon = again(daemon, Signal::KILL, program()).await;
+    let found = agents(&daemon).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].status, AgentStatus::Stopped);
+}
+
+#[tokio::test]
 async fn a_damaged_database_is_refused_with_the_way_on() {
     let state = tempfile::tempdir().unwrap();
     let damage = |path: &Path| std::fs::write(path, [7; 8192]).unwrap();

@@ -124,6 +124,11 @@ async fn killed_at_each_write_of_a_keyed_create_on_tmux() {
 }
 
 #[tokio::test]
+async fn killed_at_each_write_of_a_keyed_create_on_docker() {
+    killed_at_each_write_of_a_keyed_create(TestBackend::docker()).await;
+}
+
+#[tokio::test]
 async fn killed_under_load_on_pty() {
     killed_under_load(Ok(TestBackend::pty()), 5).await;
 }
