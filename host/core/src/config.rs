@@ -6,6 +6,7 @@ use clap::builder::{BoolishValueParser, RangedU64ValueParser};
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use crate::limits::Limits;
 use crate::listen::Listen;
 
 /// What an operator can set: every variable is a flag too.
@@ -147,16 +148,9 @@ pub struct Config {
     )]
     pub screen_idle_ms: u64,
 
-    /// How long a connection may wait for the head of a request, and then for its body, in
-    /// milliseconds
-    #[arg(
-        long,
-        env = "AGENTD_HEADER_TIMEOUT_MS",
-        default_value = "90000",
-        value_name = "MILLISECONDS",
-        hide = true
-    )]
-    pub header_timeout_ms: u64,
+    /// What one client may take, and all together.
+    #[command(flatten)]
+    pub limits: Limits,
 
     /// Whether terminals, and the agents on them, outlive the service in a process of their own, the
     /// keeper

@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use tokio::sync::watch;
 
 use crate::doors::Doors;
+use crate::limits::Limits;
 use crate::session::Sessions;
 use crate::sockets::Sockets;
 
@@ -27,6 +28,8 @@ pub struct Daemon {
     pub doors: Doors,
     /// All sessions.
     pub sessions: Sessions,
+    /// What clients may take of it.
+    pub limits: Limits,
     /// The open WebSockets.
     pub(crate) sockets: Sockets,
     /// True once answers without an end of their own have to end.

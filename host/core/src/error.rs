@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use agentd_plugin_api::{Error as BackendError, ErrorKind as BackendErrorKind};
 
 use crate::start_call::StartCallError;
@@ -21,6 +23,8 @@ pub struct Error {
     pub message: String,
     /// What to do.
     pub hint: Option<String>,
+    /// When it may be tried again, where that is known.
+    pub retry_after: Option<Duration>,
 }
 
 /// The kinds of failure that clients distinguish by status.
@@ -42,6 +46,8 @@ pub enum ErrorKind {
     Conflict,
     /// The body is too large.
     TooLarge,
+    /// Somebody asks for more than they may in a while.
+    TooMany,
     /// The backend refuses this request as it stands.
     Refused,
     /// The backend, or this service, cannot do it now.
@@ -58,6 +64,7 @@ impl Error {
             code,
             message: message.into(),
             hint: None,
+            retry_after: None,
         }
     }
 
@@ -100,6 +107,13 @@ impl Error {
         Error::new(ErrorKind::Internal, "internal", message)
     }
 
+    /// Adds when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
     /// Adds what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -133,6 +147,7 @@ impl From<BackendError> for Error {
             code,
             message: text::line(&error.message),
             hint: error.hint.map(|hint| text::line(&hint)),
+            retry_after: None,
         }
     }
 }

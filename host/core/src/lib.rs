@@ -22,6 +22,7 @@ mod idempotency_key;
 mod in_place;
 mod instance;
 mod keyed;
+mod limits;
 mod listen;
 mod listener;
 mod memory;

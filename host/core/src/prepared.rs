@@ -153,13 +153,15 @@ impl Prepared {
     pub fn sessions(&self, observer: Arc<dyn Observer>) -> Sessions {
         let (backend, history) = (self.backend.clone(), self.config.history_bytes);
         let screen_idle = Duration::from_millis(self.config.screen_idle_ms);
-        Sessions::new(
+        let sessions = Sessions::new(
             backend,
             history,
             screen_idle,
             self.screens.clone(),
             observer,
-        )
+        );
+        sessions.allow(self.config.limits.max_sessions);
+        sessions
     }
 
     /// The service with all its routes, ready to run.
@@ -169,13 +171,13 @@ impl Prepared {
         routes: impl FnOnce(&Arc<Daemon>) -> BoxedFilter<(Response,)>,
     ) -> Server {
         let leave_running = self.config.shutdown_leave_running && self.backend.is_persistent();
-        let header_timeout = Duration::from_millis(self.config.header_timeout_ms);
         let (stop, shutdown) = watch::channel(false);
         let daemon = Arc::new(Daemon {
             service: self.service,
             address: self.address,
             doors: self.doors,
             sessions,
+            limits: self.config.limits,
             sockets: Sockets::default(),
             shutdown,
         });
@@ -184,7 +186,6 @@ impl Prepared {
             daemon,
             listeners: self.listeners,
             stop,
-            header_timeout,
             leave_running,
             at_end: None,
             _instance: self.instance,

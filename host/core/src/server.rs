@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use warp::filters::BoxedFilter;
 
 use crate::daemon::Daemon;
-use crate::http::{Listener, Response, serve_connections};
+use crate::http::{Admission, Listener, Response, serve_connections};
 use crate::instance::Instance;
 
 /// Together with what `service.rs` adds these stay below the 12 seconds that a shutdown may take.
@@ -29,7 +29,6 @@ pub struct Server {
     pub(crate) routes: BoxedFilter<(Response,)>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) stop: watch::Sender<bool>,
-    pub(crate) header_timeout: Duration,
     pub(crate) leave_running: bool,
     pub(crate) at_end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Held until the sessions have ended.
@@ -55,6 +54,7 @@ impl Server {
         let sessions = &self.daemon.sessions;
         let terminals = sessions.backend().terminals();
         terminals.end_abandoned(true);
+        let admission = Admission::new(self.daemon.clone());
         let mut connections = JoinSet::new();
         for listener in self.listeners {
             match &listener {
@@ -68,7 +68,7 @@ impl Server {
                 }
             }
             let (routes, stopped) = (self.routes.clone(), self.stop.subscribe());
-            let serve = serve_connections(listener, routes, self.header_timeout, stopped);
+            let serve = serve_connections(listener, routes, admission.clone(), stopped);
             connections.spawn(serve);
         }
 

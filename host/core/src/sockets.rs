@@ -1,20 +1,42 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use tokio::sync::watch;
 
 /// The open WebSockets of a service, which outlive the requests that they began as.
 #[derive(Debug, Default)]
 pub struct Sockets {
     count: watch::Sender<usize>,
+    viewers: Arc<Viewers>,
 }
+
+/// How many there are for each session.
+#[derive(Debug, Default)]
+struct Viewers(Mutex<HashMap<String, usize>>);
 
 /// An open socket; closed when this is dropped.
 #[derive(Debug)]
-pub struct Socket(watch::Sender<usize>);
+pub struct Socket {
+    count: watch::Sender<usize>,
+    viewers: Arc<Viewers>,
+    session: String,
+}
 
 impl Sockets {
-    /// One more.
-    pub fn open(&self) -> Socket {
+    /// One more, unless there are so many for that session.
+    pub fn open(&self, session: &str, most: usize) -> Option<Socket> {
+        let mut viewers = self.viewers.lock();
+        let of_session = viewers.entry(session.to_owned()).or_default();
+        if *of_session >= most {
+            return None;
+        }
+        *of_session += 1;
         self.count.send_modify(|count| *count += 1);
-        Socket(self.count.clone())
+        Some(Socket {
+            count: self.count.clone(),
+            viewers: self.viewers.clone(),
+            session: session.to_owned(),
+        })
     }
 
     /// Done when all are closed.
@@ -24,8 +46,21 @@ impl Sockets {
     }
 }
 
+impl Viewers {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        let mut viewers = self.viewers.lock();
+        if let Some(of_session) = viewers.get_mut(&self.session) {
+            *of_session -= 1;
+            if *of_session == 0 {
+                viewers.remove(&self.session);
+            }
+        }
+        self.count.send_modify(|count| *count -= 1);
     }
 }

@@ -41,6 +41,7 @@ pub fn codes() -> Vec<(String, Option<u16>)> {
         ("ErrorKind::Timeout,", 408),
         ("ErrorKind::TooLarge,", 413),
         ("ErrorKind::Refused,", 422),
+        ("ErrorKind::TooMany,", 429),
         ("ErrorKind::Internal,", 500),
         ("Error::unavailable(", 503),
         ("ErrorKind::Unavailable,", 503),

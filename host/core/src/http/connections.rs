@@ -2,23 +2,30 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1::Builder;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::either::Either;
 use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
 
-use super::timely::{Late, Timely};
+use super::admission::{Admission, COME_AGAIN, is_trusted, no_room};
+use super::patient::{GoesOn, Patient};
+use super::seats::{Seat, Who};
+use super::timely::{Fault, Timely, Wrong};
 use super::websocket::keep_connection;
 use super::{Response, guarded, problem};
 use crate::config::SocketAuth;
-use crate::doors::Peer;
+use crate::doors::{Caller, Peer};
 use crate::socket_file::SocketFile;
 use crate::{Error, ErrorKind};
 
@@ -38,30 +45,36 @@ pub enum Listener {
 #[derive(Clone, Copy, Debug)]
 pub struct Local(pub SocketAddr);
 
+type Stream = Either<TcpStream, UnixStream>;
+
 /// What is known of a connection.
 #[derive(Clone, Copy)]
-enum End {
-    Tcp(Local),
-    Unix(Peer),
-    Gone,
+struct End {
+    who: Who,
+    /// None over TCP.
+    peer: Option<Peer>,
+    /// Over TCP, unless the client has left already.
+    local: Option<SocketAddr>,
 }
 
 /// Serves every connection to `listener` until `stopped` is true, and returns once the open ones
 /// have ended. A connection is closed when the head of its next request, or of its first, has not
-/// come for `patience`, and a request is refused whose body has not come so long after its head.
+/// come in time, or its client takes nothing for too long, and a request is refused whose body has not
+/// come in time.
 ///
 /// An error of a connection is the client's: it went away, or what it sent is not HTTP. So it is
 /// logged as `debug`; warp's own server logs it as an error.
 pub async fn serve_connections(
     listener: Listener,
     routes: BoxedFilter<(Response,)>,
-    patience: Duration,
+    admission: Arc<Admission>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut builder = Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(patience);
+        .max_buf_size(admission.limits().max_header_bytes)
+        .header_read_timeout(admission.limits().patience());
     let (open, mut closed) = mpsc::channel::<Infallible>(1);
     loop {
         let (stream, end) = tokio::select! {
@@ -69,24 +82,27 @@ pub async fn serve_connections(
             // An error means that the sender is gone, which is an end too.
             _ = stopped.wait_for(|stopped| *stopped) => break,
         };
+        let Some(seat) = admission.seats.take(end.who, is_trusted(end.peer)) else {
+            if let Ok(told) = admission.refusals.clone().try_acquire_owned() {
+                tokio::spawn(async move {
+                    // An error means that the client has left, or is too slow for that as well.
+                    let _ = timeout(COME_AGAIN, refuse(stream)).await;
+                    drop(told);
+                });
+            }
+            continue;
+        };
+        let (seat, goes_on) = (Arc::new(seat), GoesOn::default());
+        let visitor = Visitor {
+            end,
+            seat: seat.clone(),
+            goes_on: goes_on.clone(),
+            admission: admission.clone(),
+        };
         let routes = TowerToHyperService::new(warp::service(routes.clone()));
-        let service = service_fn(move |mut request| {
-            keep_connection(&mut request);
-            match end {
-                End::Tcp(local) => drop(request.extensions_mut().insert(local)),
-                End::Unix(peer) => drop(request.extensions_mut().insert(peer)),
-                End::Gone => {}
-            }
-            let late = Late::default();
-            let answer = routes.call(request.map(|body| Timely::new(body, patience, late.clone())));
-            async move {
-                let answer = answer.await;
-                match late.get() {
-                    true => Ok(guarded(problem::reply(&overdue(patience)))),
-                    false => answer,
-                }
-            }
-        });
+        let service = service_fn(move |request| visitor.clone().answer(request, &routes));
+        let patience = admission.limits().write_patience();
+        let stream = Patient::new(stream, patience, goes_on, Some(seat.clone()));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let connection = connection.with_upgrades();
         let (open, mut stopped) = (open.clone(), stopped.clone());
@@ -99,6 +115,7 @@ pub async fn serve_connections(
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }
+                () = seat.taken() => Ok(()),
             };
             if let Err(error) = ended {
                 tracing::debug!(%error, "a connection ended early");
@@ -112,24 +129,105 @@ pub async fn serve_connections(
     closed.recv().await;
 }
 
+/// Who is at the other end of one connection.
+#[derive(Clone)]
+struct Visitor {
+    end: End,
+    seat: Arc<Seat>,
+    goes_on: GoesOn,
+    admission: Arc<Admission>,
+}
+
+impl Visitor {
+    /// Refuses what is beyond a limit, and leaves the rest to the routes.
+    fn answer<S, E>(
+        self,
+        mut request: Request<Incoming>,
+        routes: &S,
+    ) -> impl Future<Output = Result<Response, E>> + use<S, E>
+    where
+        S: Service<Request<Timely<Incoming>>, Response = Response, Error = E>,
+    {
+        keep_connection(&mut request);
+        let (mut parts, body) = request.into_parts();
+        let caller = Caller {
+            headers: parts.headers.clone(),
+            peer: self.end.peer,
+            local: self.end.local,
+        };
+        let admitted = self.admission.admit(self.end.who, &parts, &caller);
+        if let Some(local) = self.end.local {
+            parts.extensions.insert(Local(local));
+        }
+        if let Some(peer) = self.end.peer {
+            parts.extensions.insert(peer);
+        }
+        let fault = Fault::default();
+        let body = Timely::new(body, self.admission.limits(), fault.clone());
+        let answer = admitted.map(|admitted| {
+            if admitted.is_known {
+                self.seat.is_known();
+            }
+            (admitted, routes.call(Request::from_parts(parts, body)))
+        });
+        async move {
+            let (admitted, answer) = match answer {
+                Ok(answer) => answer,
+                Err(error) => return Ok(guarded(problem::reply(&error))),
+            };
+            let answer = answer.await?;
+            let is_success = answer.status().is_success();
+            self.admission.answered(self.end.who, &admitted, is_success);
+            let is_upgraded = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+            if is_upgraded {
+                // Perhaps by a ticket.
+                self.seat.is_known();
+            }
+            let wrong = match fault.get() {
+                None => {
+                    let is_whole = answer.body().size_hint().exact().is_some();
+                    self.goes_on.set(is_upgraded || !is_whole);
+                    return Ok(answer);
+                }
+                Some(Wrong::Late) => overdue(self.admission.limits().patience()),
+                Some(Wrong::Large) => self.admission.too_large(),
+                Some(Wrong::Deep) => self.admission.too_deep(),
+            };
+            Ok(guarded(problem::reply(&wrong)))
+        }
+    }
+}
+
+/// Answers the first request with why it is the last.
+async fn refuse(stream: Stream) -> hyper::Result<()> {
+    let refusal = service_fn(async |_: Request<Incoming>| {
+        Ok::<_, Infallible>(guarded(problem::reply(&no_room())))
+    });
+    let mut builder = Builder::new();
+    builder.timer(TokioTimer::new()).keep_alive(false);
+    let stream = TokioIo::new(stream);
+    builder.serve_connection(stream, refusal).await
+}
+
 fn overdue(patience: Duration) -> Error {
     let message = format!("the request's body has not come within {patience:?}");
     Error::new(ErrorKind::Timeout, "timeout", message)
 }
 
-async fn accept(listener: &Listener) -> (Either<TcpStream, UnixStream>, End) {
+async fn accept(listener: &Listener) -> (Stream, End) {
     loop {
         let accepted = match listener {
-            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
-                // Unknown only when the client has left already.
-                let local = stream
-                    .local_addr()
-                    .map_or(End::Gone, |at| End::Tcp(Local(at)));
-                (Either::Left(stream), local)
+            Listener::Tcp(listener) => listener.accept().await.map(|(stream, from)| {
+                let end = End {
+                    who: Who::at(from.ip()),
+                    peer: None,
+                    local: stream.local_addr().ok(),
+                };
+                (Either::Left(stream), end)
             }),
             Listener::Unix(file, auth) => file.accept().await.map(|stream| {
-                let peer = peer(&stream, *auth);
-                (Either::Right(stream), End::Unix(peer))
+                let end = of_user(&stream, *auth);
+                (Either::Right(stream), end)
             }),
         };
         match accepted {
@@ -144,12 +242,16 @@ async fn accept(listener: &Listener) -> (Either<TcpStream, UnixStream>, End) {
 }
 
 /// The kernel knows who made the connection, whoever uses it now (unix(7), `SO_PEERCRED`).
-fn peer(stream: &UnixStream, auth: SocketAuth) -> Peer {
+fn of_user(stream: &UnixStream, auth: SocketAuth) -> End {
     let own = rustix::process::geteuid().as_raw();
     let is_own = |user: u32| user == 0 || user == own;
-    let user = stream.peer_cred().map(|peer| peer.uid());
-    Peer {
-        is_trusted: auth == SocketAuth::Peer && user.is_ok_and(is_own),
+    let user = stream.peer_cred().ok().map(|peer| peer.uid());
+    End {
+        who: user.map_or(Who::Gone, Who::User),
+        peer: Some(Peer {
+            is_trusted: auth == SocketAuth::Peer && user.is_some_and(is_own),
+        }),
+        local: None,
     }
 }
 

@@ -1,11 +1,15 @@
 //! What both services answer in the same way, and how errors become answers. One function a route;
 //! its first doc line is the request line.
 
+mod admission;
 mod collection;
 mod connections;
 mod logs;
+mod patient;
 pub mod problem;
+mod rates;
 mod routes;
+mod seats;
 mod terminal;
 mod timely;
 mod websocket;
@@ -26,14 +30,15 @@ use crate::daemon::Daemon;
 use crate::doors::{Caller, Pass, Peer};
 use crate::{Error, IdempotencyKey, Result};
 
+pub(crate) use admission::Admission;
 use connections::Local;
 pub(crate) use connections::{Listener, serve_connections};
 
 /// An answer.
 pub type Response = warp::reply::Response;
 
-/// The largest body of a request, in bytes.
-const MAX_BODY: u64 = 1024 * 1024;
+/// The largest body of a request, in bytes, that may be allowed.
+pub(crate) const LARGEST_BODY: u64 = 64 * 1024 * 1024;
 
 /// Gives a handler a value that all requests share.
 pub fn with<T: Send + Sync + 'static>(
@@ -55,10 +60,10 @@ pub fn caller() -> impl Filter<Extract = (Caller,), Error = std::convert::Infall
         })
 }
 
-/// A JSON body of limited size.
+/// A JSON body, whose size and depth are limited before it comes here.
 pub fn body<T: serde::de::DeserializeOwned + Send>()
 -> impl Filter<Extract = (T,), Error = Rejection> + Copy {
-    warp::body::content_length_limit(MAX_BODY).and(warp::body::json())
+    warp::body::content_length_limit(LARGEST_BODY).and(warp::body::json())
 }
 
 /// The header by which a repetition of the request is known.

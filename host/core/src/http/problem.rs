@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use agentd_api::Problem;
-use warp::http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use warp::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use warp::http::{Response, StatusCode};
 use warp::reject::{
     InvalidQuery, LengthRequired, MethodNotAllowed, PayloadTooLarge, Reject, UnsupportedMediaType,
@@ -39,6 +39,10 @@ pub fn reply(error: &Error) -> super::Response {
         CONTENT_TYPE,
         HeaderValue::from_static("application/problem+json"),
     );
+    if let Some(wait) = error.retry_after {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        headers.insert(RETRY_AFTER, seconds.max(1).into());
+    }
     if error.kind == ErrorKind::Unauthorized {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
@@ -60,6 +64,7 @@ fn status(kind: ErrorKind) -> StatusCode {
         ErrorKind::Timeout => StatusCode::REQUEST_TIMEOUT,
         ErrorKind::Conflict => StatusCode::CONFLICT,
         ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::TooMany => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::Refused => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -83,7 +88,7 @@ fn error(rejection: &Rejection) -> Error {
     }
     if rejection.find::<PayloadTooLarge>().is_some() {
         return Error::new(ErrorKind::TooLarge, "too-large", "the body is too large")
-            .hint(format!("a body may have {} bytes", super::MAX_BODY));
+            .hint(format!("a body may have {} bytes", super::LARGEST_BODY));
     }
     if rejection.find::<InvalidQuery>().is_some() {
         return Error::invalid("invalid-query", "the query cannot be read");

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentd_api::State;
-use agentd_api::terminal::{MAX_MESSAGE_BYTES, Mode, TerminalQuery, close};
+use agentd_api::terminal::{Mode, TerminalQuery, close};
 use agentd_plugin_api::Capability;
 use agentd_terminal::LARGEST_SNAPSHOT;
 use futures_util::stream::SplitStream;
@@ -27,6 +27,7 @@ use self::end::{DELETED, End, INTERNAL, NOT_ALLOWED, PATIENCE, Sink, close_with}
 use self::inbox::Inbox;
 use self::input::{LAST_INPUT, receive};
 use self::output::{send, show};
+use super::admission::COME_AGAIN;
 use super::websocket::{Handshake, WebSocket, handshake};
 use super::{Response, caller, respond, with};
 use crate::collection::Collection;
@@ -70,7 +71,7 @@ pub(super) fn route<C: Collection>(
                     let ticket = query.ticket.as_deref();
                     let pass = daemon.doors.check_credentials(&caller, ticket)?;
                     let run = collection.run(&id, query.session.as_deref()).await?;
-                    upgrade(daemon, run, query, handshake, pass)
+                    upgrade(daemon, &id, run, query, handshake, pass)
                 };
                 respond(upgraded.await)
             },
@@ -81,6 +82,7 @@ pub(super) fn route<C: Collection>(
 /// Opens the socket, or says why not before the upgrade.
 fn upgrade(
     daemon: Arc<Daemon>,
+    id: &str,
     run: Run,
     query: TerminalQuery,
     handshake: Option<Handshake>,
@@ -97,10 +99,15 @@ fn upgrade(
             "this path is a WebSocket",
         )
     })?;
-    let open = daemon.sockets.open();
+    let limits = &daemon.limits;
+    let open = daemon.sockets.open(id, limits.max_viewers).ok_or_else(|| {
+        Error::unavailable("too-many-viewers", "too many watch this terminal")
+            .hint("come again later, or raise AGENTD_MAX_VIEWERS")
+            .retry_after(COME_AGAIN)
+    })?;
     let config = WebSocketConfig::default()
-        .max_message_size(Some(MAX_MESSAGE_BYTES))
-        .max_frame_size(Some(MAX_MESSAGE_BYTES))
+        .max_message_size(Some(limits.max_frame_bytes))
+        .max_frame_size(Some(limits.max_frame_bytes))
         .max_write_buffer_size(MAX_WRITE_BUFFER);
     Ok(handshake.agree(config, async move |socket| {
         match run {

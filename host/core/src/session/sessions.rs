@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use agentd_api::{NewSession, Size};
+use agentd_api::{NewSession, Size, State};
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -21,6 +21,9 @@ use crate::{Error, ErrorKind, Result, clock};
 
 /// How long a program has to end by itself when its session is deleted.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
+
+/// When it may be tried again to start one more than there may be.
+const COME_AGAIN: Duration = Duration::from_secs(5);
 
 /// Is notified of what happens to sessions, in order for each of them; called inline, must not
 /// block.
@@ -62,6 +65,8 @@ struct Shared {
     history: usize,
     observer: Arc<dyn Observer>,
     registry: Mutex<Registry>,
+    /// How many may not have ended. Locked while one is added.
+    most: Mutex<usize>,
     screens: Arc<ScreenThreads>,
     /// Notified whenever a screen wakes up.
     activity: Arc<Notify>,
@@ -92,6 +97,7 @@ impl Sessions {
             history,
             observer,
             registry: Mutex::default(),
+            most: Mutex::new(usize::MAX),
             screens: screens.clone(),
             activity: activity.clone(),
         });
@@ -149,9 +155,36 @@ impl Sessions {
         mut request: Request,
         replaced: Option<Arc<Session>>,
     ) -> Result<Pending> {
+        let most = self.lock_most();
+        self.check_room(*most)?;
         let id = uuid::Uuid::new_v4().to_string();
         request.label.created_at = clock::now();
         self.list_as(id, request, replaced, None)
+    }
+
+    /// Refuses more than so many that have not ended. Those that are adopted are never refused.
+    pub fn allow(&self, most: usize) {
+        *self.lock_most() = most;
+    }
+
+    fn check_room(&self, most: usize) -> Result<()> {
+        let listed = self.list();
+        if listed.len() < most {
+            return Ok(());
+        }
+        let ended = |session: &&Arc<Session>| session.record().state == State::Exited;
+        if listed.len() - listed.iter().filter(ended).count() < most {
+            return Ok(());
+        }
+        let message = format!("{most} sessions have not ended, and no more are allowed");
+        Err(Error::unavailable("too-many-sessions", message)
+            .hint("end some, or raise AGENTD_MAX_SESSIONS")
+            .retry_after(COME_AGAIN))
+    }
+
+    fn lock_most(&self) -> MutexGuard<'_, usize> {
+        let most = &self.shared.most;
+        most.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The session of that key.
