@@ -8,6 +8,7 @@ mod error;
 mod events;
 mod lines;
 mod log_lines;
+mod own_socket;
 mod sessions;
 mod terminal;
 
@@ -23,6 +24,7 @@ use credentials::Credentials;
 pub use error::ClientError;
 pub use events::Events;
 pub use log_lines::LogLines;
+use own_socket::OwnSocket;
 pub use terminal::{Position, Terminal, TerminalEvent, TerminalReader, TerminalWriter};
 
 use crate::{BackendDescription, Info, LoginCode, ServiceHealth};
@@ -35,14 +37,17 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// One service, reached over plain HTTP/1.1, also by a Unix socket. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Client {
+    /// Makes all requests, and sends those to a port.
     http: reqwest::Client,
+    /// Where the others go.
+    socket: Option<OwnSocket>,
     address: Address,
     credentials: Credentials,
 }
 
 impl Client {
     /// A client for the service at `url`, which is `unix:` and a path for a socket. Nothing is sent
-    /// yet, and the token never is but to a socket: over TCP the service proves that it has it.
+    /// yet, to a socket of another user nothing ever is, and the token is to no other: over TCP the service proves that it has it.
     pub fn new(url: &str, token: Option<&str>) -> Result<Client, ClientError> {
         Client::at(Address::parse(url)?, token)
     }
@@ -59,15 +64,14 @@ impl Client {
 
     fn at(address: Address, token: Option<&str>) -> Result<Client, ClientError> {
         let credentials = Credentials::new(token, builder)?;
-        let mut builder = builder();
-        if let Some(path) = &address.socket {
-            builder = builder.unix_socket(path.as_path());
-        }
-        let http = builder
+        let socket = address.socket.as_deref();
+        let socket = socket.map(|path| OwnSocket::new(path, builder));
+        let http = builder()
             .build()
             .map_err(|error| ClientError::request(&address, &error))?;
         Ok(Client {
             http,
+            socket,
             address,
             credentials,
         })
@@ -144,7 +148,11 @@ impl Client {
         let request = request
             .build()
             .map_err(|error| ClientError::request(&self.address, &error))?;
-        let sent = self.credentials.send(&self.http, &self.address, request);
+        let http = match &self.socket {
+            Some(socket) => &socket.http(&self.address)?,
+            None => &self.http,
+        };
+        let sent = self.credentials.send(http, &self.address, request);
         let response = sent.await?;
         if response.status().is_success() || response.status().is_informational() {
             Ok(response)

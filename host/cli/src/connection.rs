@@ -28,7 +28,7 @@ impl Connection {
         let url = match url {
             Some(url) => {
                 if let Some(path) = url.strip_prefix("unix:") {
-                    socket::check(Path::new(path))?;
+                    socket::is_served(Path::new(path))?;
                 }
                 url
             }
@@ -57,6 +57,8 @@ impl Connection {
                 self.service.program(),
                 self.service.url_variable()
             )),
+            ClientError::Stranger { .. } => Failure::from(error)
+                .hint("look whose socket that is, or name another address with `--url`"),
             ClientError::Unproven { .. } => Failure::from(error).hint(self.token.hint()),
             ClientError::Problem(problem) if problem.status == 401 => {
                 Failure::from(error).hint(self.token.hint())

@@ -10,6 +10,7 @@ pub mod session;
 pub mod testing;
 
 mod access;
+mod activation;
 mod backend;
 mod children;
 mod clock;
@@ -41,6 +42,7 @@ mod state_file;
 mod terminals;
 mod text;
 
+pub use activation::Activation;
 pub use backend::{Backend, Phase};
 pub use clock::{from_rfc3339, now, to_rfc3339};
 pub use collection::Collection;

@@ -1,5 +1,6 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::net::sockopt;
@@ -91,13 +92,23 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket.set_reuseaddr(true)?;
-    socket.set_nodelay(true)?;
-    socket.set_keepalive(true)?;
-    sockopt::set_tcp_keepidle(&socket, PROBE_AFTER)?;
-    sockopt::set_tcp_keepintvl(&socket, PROBE_INTERVAL)?;
-    sockopt::set_tcp_keepcnt(&socket, PROBES)?;
+    set_options(&socket)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// The same for one that somebody else has bound.
+pub fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    set_options(&listener)?;
+    TcpListener::from_std(listener)
+}
+
+fn set_options(socket: &impl AsFd) -> io::Result<()> {
+    sockopt::set_tcp_nodelay(socket, true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, PROBE_AFTER)?;
+    sockopt::set_tcp_keepintvl(socket, PROBE_INTERVAL)?;
+    Ok(sockopt::set_tcp_keepcnt(socket, PROBES)?)
 }
 
 fn refusal(address: SocketAddr, error: &io::Error) -> StartError {

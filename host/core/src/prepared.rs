@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentd_plugin_api::Config as BackendConfig;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use warp::filters::BoxedFilter;
 
+use crate::activation::Activation;
 use crate::backend::Backend;
 use crate::config::{Auth, Config, KeeperSetting, PluginTrust};
 use crate::daemon::{Daemon, Service};
@@ -15,7 +17,7 @@ use crate::doors::{Addresses, Browsers, Doors, SignIns, Token};
 use crate::http::{Listener, Response};
 use crate::instance::Instance;
 use crate::listen::Listen;
-use crate::listener::{listen_all, resolve};
+use crate::listener::{self, listen_all, resolve};
 use crate::loader::{self, SearchPath, Trust, trial};
 use crate::runtime_dir;
 use crate::server::Server;
@@ -43,8 +45,13 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Does everything that can fail before there are sessions.
-    pub async fn new(service: &'static Service, config: Config) -> Result<Self, StartError> {
+    /// Does everything that can fail before there are sessions. The service listens at what was passed
+    /// on to it, where there is something.
+    pub async fn new(
+        service: &'static Service,
+        config: Config,
+        activation: Activation,
+    ) -> Result<Self, StartError> {
         let search = SearchPath::from_environment(config.plugin_dir.as_deref())?;
         let name = search.name(&config.backend)?;
         let trust = match config.plugin_trust {
@@ -61,12 +68,16 @@ impl Prepared {
             start_call::run(&what, start_timeout, load).await??
         };
 
-        let address = match config.listen.contains(&Listen::Tcp) {
-            true => Some(resolve(&config).await?),
-            false => None,
+        let addresses = match activation.is_empty() {
+            true if config.listen.contains(&Listen::Tcp) => vec![resolve(&config).await?],
+            true => Vec::new(),
+            false => activation.addresses(),
         };
-        if config.auth == Auth::Off && address.is_some_and(|address| !address.ip().is_loopback()) {
-            let message = format!("AGENTD_AUTH=off is not allowed on `{}`", config.host);
+        let open = addresses.iter().find(|address| !address.ip().is_loopback());
+        if let Some(open) = open
+            && config.auth == Auth::Off
+        {
+            let message = format!("AGENTD_AUTH=off is not allowed on `{}`", open.ip());
             return Err(
                 StartError::config(message).hint("listen on 127.0.0.1, or leave authentication on")
             );
@@ -85,7 +96,8 @@ impl Prepared {
             None => stored,
             Some(token) => Token::parse(token).ok_or_else(|| {
                 StartError::config("AGENTD_TOKEN is not a usable token").hint(
-                    "use printable ASCII without spaces, such as `openssl rand -hex 32` gives",
+                    "use at least 20 characters of printable ASCII without spaces, such as `openssl rand \
+                     -hex 32` gives",
                 )
             })?,
         };
@@ -107,15 +119,21 @@ impl Prepared {
         let screens = ScreenThreads::start()
             .map_err(|error| StartError::failure(format!("starting threads: {error}")))?;
 
-        let tcp = address.map_or(Ok(Vec::new()), listen_all)?;
-        let address = tcp.first().and_then(|listener| listener.local_addr().ok());
-        let port = address.map_or(0, |address| address.port());
         let own_sockets = OwnSockets {
             runtime_dir: Path::new(&config.runtime_dir),
             state_dir: &state_dir,
             name: format!("{}.sock", service.name),
         };
-        let unix = socket_files(&config.listen, &own_sockets)?;
+        let (tcp, unix) = match activation.is_empty() {
+            true => {
+                let address = addresses.first().copied();
+                let tcp = address.map_or(Ok(Vec::new()), listen_all)?;
+                (tcp, socket_files(&config.listen, &own_sockets)?)
+            }
+            false => passed_on(activation)?,
+        };
+        let address = tcp.first().and_then(|listener| listener.local_addr().ok());
+        let port = address.map_or(0, |address| address.port());
         let unix = unix
             .into_iter()
             .map(|file| Listener::Unix(file, config.socket_auth));
@@ -191,6 +209,15 @@ impl Prepared {
             _instance: self.instance,
         }
     }
+}
+
+fn passed_on(activation: Activation) -> Result<(Vec<TcpListener>, Vec<SocketFile>), StartError> {
+    let unusable = |error| StartError::failure(format!("a socket of LISTEN_FDS: {error}"));
+    let tcp = activation.tcp.into_iter().map(listener::adopt);
+    let tcp = tcp.collect::<io::Result<_>>().map_err(unusable)?;
+    let unix = activation.unix.into_iter().map(SocketFile::adopt);
+    let unix = unix.collect::<io::Result<_>>().map_err(unusable)?;
+    Ok((tcp, unix))
 }
 
 /// Where a service listens that was not given the path of a socket.

@@ -11,6 +11,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
+use crate::activation::Activation;
 use crate::children::Children;
 use crate::config::Config;
 use crate::daemon::Service;
@@ -96,6 +97,8 @@ where
             false => failure,
         }
     };
+    // SAFETY: the process has just begun, and has opened nothing that it was started with.
+    let activation = unsafe { Activation::take() }?;
     let mut shutdown = shutdown_signal().map_err(|error| failed("listening for signals", error))?;
     let runtime = threads::runtime(Builder::new_multi_thread().enable_all())
         .map_err(|error| failed("starting the runtime", error))?;
@@ -105,7 +108,7 @@ where
             .adopt_orphans()
             .map_err(|error| failed("adopting orphans", error))?;
         let free_port = config.port == 0;
-        let ready = async { server(Prepared::new(service, config).await?).await };
+        let ready = async { server(Prepared::new(service, config, activation).await?).await };
         let server = tokio::select! {
             biased;
             _ = &mut shutdown => {

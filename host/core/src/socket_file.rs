@@ -13,11 +13,18 @@ const LONGEST_PATH: usize = 107;
 /// Connections that the kernel keeps until they are accepted, at most.
 const BACKLOG: u32 = 1024;
 
-/// A Unix socket that only its owner can connect to. Its file is removed when this is dropped.
+/// A Unix socket that only its owner can connect to. Its file is removed when this is dropped, but
+/// for one that somebody else has made.
 #[derive(Debug)]
 pub struct SocketFile {
     listener: UnixListener,
     path: PathBuf,
+    own: Option<Own>,
+}
+
+/// What is known of a file that this service has made.
+#[derive(Debug)]
+struct Own {
     /// Device and inode, by which the file is known.
     identity: (u64, u64),
     /// Locked for as long as this service lives; it tells a socket that is used from one that a
@@ -88,8 +95,20 @@ impl SocketFile {
         Ok(SocketFile {
             listener,
             path: path.to_owned(),
-            identity,
-            _lock: lock,
+            own: Some(Own {
+                identity,
+                _lock: lock,
+            }),
+        })
+    }
+
+    /// One that somebody else has bound, and that stays when the service ends.
+    pub fn adopt(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        Ok(SocketFile {
+            path: address.as_pathname().unwrap_or(Path::new("")).to_owned(),
+            listener: UnixListener::from_std(listener)?,
+            own: None,
         })
     }
 
@@ -106,7 +125,8 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+        let is_own = |own: &Own| identity(&self.path).is_ok_and(|now| now == own.identity);
+        if self.own.as_ref().is_some_and(is_own) {
             // The next service removes what is left.
             let _ = fs::remove_file(&self.path);
         }

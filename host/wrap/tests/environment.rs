@@ -5,7 +5,7 @@ use crate::program;
 #[tokio::test]
 async fn an_agent_gets_the_daemons_environment_without_what_is_the_daemons_own() {
     let daemon = program()
-        .env("AGENTD_TOKEN", "open-sesame")
+        .env("AGENTD_TOKEN", "open-sesame-and-stay-open")
         .env("AGENTD_ANYTHING", "x")
         .env("TMUX", "/tmp/tmux-0/default,1,0")
         .env("TMUX_PANE", "%1")
@@ -16,7 +16,7 @@ async fn an_agent_gets_the_daemons_environment_without_what_is_the_daemons_own()
         .env("TERM", "dumb")
         .start();
     let mut client = (*daemon).clone();
-    client.token = "open-sesame".to_owned();
+    client.token = "open-sesame-and-stay-open".to_owned();
     let mut body = client.new_session("demo", &["env"]);
     body["env"] = json!({"OWN": "a b=c", "ANTHROPIC_API_KEY": "sk-own"});
     let session = client.start_with(&body).await;

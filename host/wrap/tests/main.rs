@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "a test's name says what it is about")]
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod activation;
 mod admission;
 mod bad_input;
 mod connections;

@@ -23,7 +23,7 @@ fn ask(path: &Path, request: &str, lines: &str) -> String {
     answer
 }
 
-fn status(path: &Path, request: &str, lines: &str) -> String {
+pub fn status(path: &Path, request: &str, lines: &str) -> String {
     let answer = ask(path, request, lines);
     answer.split(' ').nth(1).unwrap().to_owned()
 }

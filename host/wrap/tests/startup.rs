@@ -234,7 +234,8 @@ async fn variables_that_are_wrong() {
         ("AGENTD_PORT", "many"),
         ("AGENTD_AUTH", "maybe"),
         ("AGENTD_HISTORY_BYTES", "-1"),
-        ("AGENTD_TOKEN", "with spaces"),
+        ("AGENTD_TOKEN", "with spaces, though it is long"),
+        ("AGENTD_TOKEN", "short-and-guessable"),
         ("AGENTD_HOST", "no such host"),
         ("AGENTD_SHUTDOWN_LEAVE_RUNNING", "perhaps"),
         ("RUST_LOG", "agentd=loud"),
@@ -342,11 +343,11 @@ async fn help_names_every_variable() {
 #[tokio::test]
 async fn help_shows_no_secret() {
     let ended = program()
-        .env("AGENTD_TOKEN", "open-sesame")
+        .env("AGENTD_TOKEN", "open-sesame-and-stay-open")
         .arg("--help")
         .ends()
         .await;
-    assert!(!ended.stdout.contains("open-sesame"));
+    assert!(!ended.stdout.contains("open-sesame-and-stay-open"));
 }
 
 #[tokio::test]
@@ -459,10 +460,12 @@ async fn an_empty_token_file_is_replaced() {
 
 #[tokio::test]
 async fn a_token_of_ones_own_replaces_the_file() {
-    let daemon = program().env("AGENTD_TOKEN", "open-sesame").start();
+    let daemon = program()
+        .env("AGENTD_TOKEN", "open-sesame-and-stay-open")
+        .start();
     daemon
         .get("/sessions")
-        .token("open-sesame")
+        .token("open-sesame-and-stay-open")
         .await
         .expect(200);
     daemon.get("/sessions").await.problem(401, "unauthorized");

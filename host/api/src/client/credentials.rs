@@ -62,7 +62,7 @@ impl Credentials {
             return http.execute(request).await.map_err(failed);
         };
         if at.socket.is_some() {
-            // Its owner was looked at before.
+            // Its owner was looked at (`own_socket.rs`).
             let bearer = secret_header(&format!("Bearer {token}"))?;
             request.headers_mut().insert(AUTHORIZATION, bearer);
             return http.execute(request).await.map_err(failed);

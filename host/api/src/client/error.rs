@@ -29,6 +29,14 @@ pub enum ClientError {
         /// The service's address.
         url: String,
     },
+    /// Another user, who is not root, listens at the socket.
+    #[error("user {user} listens at `{url}`, and nothing was sent there")]
+    Stranger {
+        /// The socket's address.
+        url: String,
+        /// Who that is.
+        user: u32,
+    },
     /// Nobody answers at the service's address.
     #[error("cannot reach `{url}`: {reason}")]
     Unreachable {
@@ -69,6 +77,9 @@ impl ClientError {
             }
             ClientError::Unproven { .. } => {
                 Some("has it another token, or does another program listen there?".to_owned())
+            }
+            ClientError::Stranger { .. } => {
+                Some("look whose socket that is, or name another address".to_owned())
             }
             ClientError::Problem(problem) => problem.hint.clone(),
             ClientError::Protocol { .. } => {

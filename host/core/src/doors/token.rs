@@ -6,15 +6,19 @@ use std::path::Path;
 use super::secret::Secret;
 use crate::state_file::read_or_create;
 
+/// A proof shows something that only the token makes (`GET /proof`), by which a token can be looked for
+/// without asking the service again: a shorter one would be found.
+const SHORTEST: usize = 20;
+
 /// What a client sends as `Authorization: Bearer`.
 #[derive(Clone, Debug)]
 pub struct Token(Secret);
 
 impl Token {
-    /// A token from a setting. None when it could not be sent as a header or would match an
-    /// absent one.
+    /// A token from a setting. None when it could not be sent as a header, or could be
+    /// guessed.
     pub fn parse(text: &str) -> Option<Self> {
-        let usable = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let usable = text.len() >= SHORTEST && text.bytes().all(|byte| byte.is_ascii_graphic());
         usable.then(|| Token(Secret::from_text(text.to_owned())))
     }
 
@@ -25,7 +29,10 @@ impl Token {
         let text = read_or_create(&path, || Secret::random().reveal().to_owned())?;
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         Token::parse(text.trim()).ok_or_else(|| {
-            let message = format!("`{}` does not hold a token: delete it", path.display());
+            let message = format!(
+                "`{}` does not hold a token of at least {SHORTEST} characters: delete it",
+                path.display()
+            );
             io::Error::new(io::ErrorKind::InvalidData, message)
         })
     }
@@ -68,8 +75,15 @@ mod tests {
     #[test]
     fn an_empty_token_matches_nothing() {
         assert!(Token::parse("").is_none());
-        assert!(Token::parse("a b").is_none());
-        assert!(Token::parse("secret").unwrap().is("secret"));
-        assert!(!Token::parse("secret").unwrap().is(""));
+        let long = "a-secret-that-is-long";
+        assert!(Token::parse(long).unwrap().is(long));
+        assert!(!Token::parse(long).unwrap().is(""));
+    }
+
+    #[test]
+    fn a_token_that_could_be_guessed_is_none() {
+        assert!(Token::parse(&"x".repeat(SHORTEST - 1)).is_none());
+        assert!(Token::parse(&"x".repeat(SHORTEST)).is_some());
+        assert!(Token::parse("a token of words that is long").is_none());
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{TestClient, libraries};
 use crate::StartError;
+use crate::activation::Activation;
 use crate::children::Children;
 use crate::daemon::Service;
 use crate::prepared::Prepared;
@@ -65,7 +66,9 @@ impl TestServer {
                 .unwrap();
             runtime.block_on(async {
                 Children::get().adopt_orphans().unwrap();
-                let ready = async { server(Prepared::new(service, config).await?).await };
+                let ready = async {
+                    server(Prepared::new(service, config, Activation::default()).await?).await
+                };
                 let server = match ready.await {
                     Ok(server) => server,
                     Err(error) => return started.send(Err(error)).unwrap(),
