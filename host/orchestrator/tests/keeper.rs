@@ -640,3 +640,19 @@ async fn keep_is_refused_where_agents_are_not_on_terminals_of_the_service() {
     let refused = daemon.create(&body).await.expect(422);
     assert_eq!(refused.json()["code"], "no-keep");
 }
+
+/// What `abort` in a library comes to.
+#[tokio::test]
+async fn a_library_that_aborts_the_service_ends_no_agent() {
+    let mut world = World::new();
+    let mut demo = Follower::start(&world, "demo", &["cat"]).await;
+    for _ in 0..2 {
+        world.again(Signal::ABORT, async || {}).await;
+        demo.cut_off().await;
+        demo.resume(&world).await;
+        let agent = world.agent(&demo.id).await;
+        assert_eq!((agent.status, agent.restarts), (AgentStatus::Running, 0));
+    }
+    demo.terminal.type_keys("hello\r").await;
+    demo.shows("hello\r\nhello").await;
+}

@@ -114,7 +114,7 @@ async fn begin_beside(server: &Server, name: &str, role: &[&str]) -> Result {
     Ok(())
 }
 
-async fn echo(
+pub async fn echo(
     reader: &mut TerminalReader,
     writer: &mut TerminalWriter,
     keys: usize,
@@ -130,7 +130,7 @@ async fn echo(
 }
 
 /// Waits until that was output, in any pieces.
-async fn wait_for(reader: &mut TerminalReader, text: &[u8]) -> Result {
+pub async fn wait_for(reader: &mut TerminalReader, text: &[u8]) -> Result {
     let mut seen = Vec::new();
     while !seen.ends_with(text) {
         match reader.next().await? {
@@ -149,7 +149,7 @@ fn contains(bytes: &[u8], text: &[u8]) -> bool {
 }
 
 /// The value below which `percent` of all lie.
-fn percentile(values: &mut [f64], percent: f64) -> f64 {
+pub fn percentile(values: &mut [f64], percent: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let last = values.len() - 1;
     #[expect(

@@ -14,6 +14,7 @@ mod echo;
 mod exits;
 mod flood;
 mod idle;
+mod keeper;
 mod peers;
 mod reference;
 mod server;
@@ -65,6 +66,9 @@ fn main() -> Result<ExitCode> {
             }
             if is_due("exits") {
                 exits::measure(&mut table).await?;
+            }
+            if is_due("keeper") {
+                keeper::measure(&mut table).await?;
             }
             if is_due("idle") {
                 idle::measure(&mut table).await?;

@@ -19,6 +19,11 @@ impl Server {
         let program = TestProgram::built("agentd-wrap", &profile_dir())
             .env("RUST_LOG", "warn")
             .start();
+        Server::of(program)
+    }
+
+    /// One that was started.
+    pub fn of(program: RunningProgram) -> Result<Self> {
         let url = format!("http://{}", program.address);
         let client = Client::new(&url, Some(&program.token))?;
         Ok(Server { program, client })
