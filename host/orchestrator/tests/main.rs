@@ -15,6 +15,7 @@ mod history;
 mod idempotency;
 mod keeper;
 mod labels;
+mod leaving;
 mod life;
 mod program;
 mod reconcile;
