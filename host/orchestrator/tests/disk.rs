@@ -1,15 +1,13 @@
 //! A state directory whose disk is full, read-only or slow.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use agentd_host::testing::{
-    RunningProgram, TestProgram, eventually, leave_out, may_make_namespaces,
-};
+use agentd_host::testing::{RunningProgram, TestProgram, eventually, may_make_namespaces};
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -259,48 +257,66 @@ struct Blocks {
     blocks: File,
 }
 
+/// Whether there is a loop device for it.
+fn mount_blocks(disk: &Disk) -> bool {
+    let options = ["-t", "ext4", "-o", "loop,errors=remount-ro"];
+    let mut mount = Command::new("mount");
+    mount
+        .args(options)
+        .arg(disk.directory.path().join("blocks"))
+        .arg(disk.state_dir());
+    mount.status().unwrap().success()
+}
+
 impl Blocks {
     /// None, with the reason printed, where there are no loop devices for a new one.
+    #[expect(clippy::print_stderr, reason = "for the people who run the tests")]
     fn mounted() -> Option<Self> {
         let disk = Disk::mounted();
         let blocks = disk.directory.path().join("blocks");
         File::create(&blocks).unwrap().set_len(32 << 20).unwrap();
         run("mkfs.ext4", &["-q", blocks.to_str().unwrap()]);
         let blocks = File::open(blocks).unwrap();
-        let disk = Blocks { disk, blocks };
-        match disk.mount() {
-            true => Some(disk),
-            false => {
-                leave_out("a disk of blocks: a loop device cannot be mounted");
-                None
-            }
+        if !mount_blocks(&disk) {
+            eprintln!("left out: a loop device cannot be mounted here");
+            return None;
         }
+        let disk = Blocks { disk, blocks };
+        let fault = OpenOptions::new().write(true).open(disk.fault());
+        if let Err(error) = fault {
+            eprintln!("left out: a disk cannot be made to fail here: {error}");
+            return None;
+        }
+        Some(disk)
     }
 
-    fn mount(&self) -> bool {
-        let blocks = self.disk.directory.path().join("blocks");
-        let options = ["-t", "ext4", "-o", "loop,errors=remount-ro"];
-        let mut mount = Command::new("mount");
-        mount.args(options).arg(blocks).arg(self.disk.state_dir());
-        mount.status().unwrap().success()
+    /// What the kernel takes for an error of the disk when it is written to.
+    fn fault(&self) -> PathBuf {
+        let mounted = fs::metadata(self.disk.state_dir()).unwrap().dev();
+        let (major, minor) = (rustix::fs::major(mounted), rustix::fs::minor(mounted));
+        let device = fs::read_link(format!("/sys/dev/block/{major}:{minor}")).unwrap_or_default();
+        let name = device.file_name().unwrap_or_default().display().to_string();
+        format!("/sys/fs/ext4/{name}/trigger_fs_error").into()
     }
 
     /// As when the disk reports an error.
     fn fail(&self) {
         self.blocks.sync_all().unwrap();
-        let mounted = fs::metadata(self.disk.state_dir()).unwrap().dev();
-        let (major, minor) = (rustix::fs::major(mounted), rustix::fs::minor(mounted));
-        let device = fs::read_link(format!("/sys/dev/block/{major}:{minor}")).unwrap();
-        let name = device.file_name().unwrap().to_str().unwrap();
-        fs::write(format!("/sys/fs/ext4/{name}/trigger_fs_error"), "1").unwrap();
+        fs::write(self.fault(), "1").unwrap();
         let refused = File::create(self.disk.state_dir().join("new")).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::ReadOnlyFilesystem);
     }
 
     /// As an administrator does.
-    fn repair(&self) {
-        run("umount", &[self.disk.state_dir().to_str().unwrap()]);
-        assert!(self.mount(), "it is there again");
+    async fn repair(&self) {
+        // What a killed service has started may have it open for a moment longer.
+        eventually("nobody uses the disk", async || {
+            let mut umount = Command::new("umount");
+            let done = umount.arg(self.disk.state_dir()).status().unwrap();
+            done.success().then_some(())
+        })
+        .await;
+        assert!(mount_blocks(&self.disk), "it is there again");
     }
 }
 
@@ -340,7 +356,7 @@ async fn a_disk_that_fails_below_a_service_leaves_what_was_answered_and_is_read(
     // Nothing of it holds the disk.
     kill(daemon).await;
 
-    blocks.repair();
+    blocks.repair().await;
     let daemon = blocks.disk.start();
     let found = agents(&daemon).await;
     let expected = [("kept", "lost"), ("ends", "stopped")];
