@@ -24,8 +24,9 @@ use crate::{Error, ErrorKind, Result, is_shortage};
 
 pub use crate::processes::Stat;
 
-/// How long a killed process may take to disappear before it is given up on.
-const KILL_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a killed process may take to disappear before it is given up on. It needs a moment of a
+/// processor for that, for which it may have to wait.
+const KILL_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The pause before the next look at a process that cannot be watched, or before the next try at
 /// what failed for a lack.
@@ -138,12 +139,14 @@ impl ProcessTree {
     pub async fn end(&self, grace: Duration) -> Result<()> {
         let begin = Instant::now();
         let steps = [
-            (&[Signal::HUP, Signal::CONT][..], begin + grace / 4),
-            (&[Signal::TERM, Signal::CONT][..], begin + grace),
-            (&[Signal::KILL][..], begin + grace + KILL_PATIENCE),
+            (&[Signal::HUP, Signal::CONT][..], Some(begin + grace / 4)),
+            (&[Signal::TERM, Signal::CONT][..], Some(begin + grace)),
+            (&[Signal::KILL][..], None),
         ];
         let mut lacking = None;
         for (signals, deadline) in steps {
+            // On a busy machine the steps before may have taken longer than they should.
+            let deadline = deadline.unwrap_or_else(|| Instant::now() + KILL_PATIENCE);
             lacking = match self.signal_until(signals, deadline).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => None,
