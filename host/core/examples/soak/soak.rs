@@ -170,11 +170,19 @@ impl<'a> Soak<'a> {
 
     /// Waits until the service has once more brought agents and sessions together.
     async fn next_reconciliation(&self) {
+        let deadline = Instant::now() + PATIENCE;
         let at = async || {
-            let health = self.backend.service.get("/health?verbose=1").await;
-            health.expect(200).json()["reconcile"]["at"].clone()
+            loop {
+                let health = self.backend.service.get("/health?verbose=1");
+                match health.unless_cut().await {
+                    Some(health) => break health.expect(200).json()["reconcile"]["at"].clone(),
+                    // A connection may be closed as idle at the moment of a request.
+                    None if Instant::now() < deadline => self.tally.done("cut connection"),
+                    None => panic!("the service has ended\n{}", self.backend.service.log()),
+                }
+            }
         };
-        let (before, deadline) = (at().await, Instant::now() + PATIENCE);
+        let before = at().await;
         while at().await == before {
             if Instant::now() > deadline {
                 let missing = "agents and sessions are not brought together any more";
