@@ -11,6 +11,9 @@ const SOON: &[(&str, &str)] = &[
     ("AGENTD_UNOWNED_GRACE_SECS", "5"),
     ("AGENTD_RESTART_BACKOFF_MS", "200"),
     ("AGENTD_RESTART_RESET_MS", "5000"),
+    // More in a minute than anybody who is let in sends.
+    ("AGENTD_MAX_FAILED_SIGN_INS", "100000"),
+    ("AGENTD_MAX_REQUESTS_PER_SECOND", "100000"),
 ];
 
 /// A backend that can be soaked.
