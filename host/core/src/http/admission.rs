@@ -12,7 +12,7 @@ use crate::doors::{Caller, Peer};
 use crate::limits::Limits;
 use crate::{Error, ErrorKind};
 
-/// So many are told at the same time that there is no room for them; others are only cut off.
+/// So many are answered at the same time that there is no room for them; others are only cut off.
 const REFUSALS: usize = 64;
 
 /// When one may come again for whom there was no room.
@@ -30,7 +30,7 @@ pub struct Admission {
     daemon: Arc<Daemon>,
     /// The connections.
     pub seats: Arc<Seats>,
-    /// Of those who are told that there is no room.
+    /// Of those who are answered that there is no room.
     pub refusals: Arc<Semaphore>,
     /// Who may use the service, and who may not, at each address.
     requests: Rates<(Who, bool)>,

@@ -83,11 +83,11 @@ pub async fn serve_connections(
             _ = stopped.wait_for(|stopped| *stopped) => break,
         };
         let Some(seat) = admission.seats.take(end.who, is_trusted(end.peer)) else {
-            if let Ok(told) = admission.refusals.clone().try_acquire_owned() {
+            if let Ok(permit) = admission.refusals.clone().try_acquire_owned() {
                 tokio::spawn(async move {
                     // An error means that the client has left, or is too slow for that as well.
                     let _ = timeout(COME_AGAIN, refuse(stream)).await;
-                    drop(told);
+                    drop(permit);
                 });
             }
             continue;
