@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use crate::start_error::StartError;
@@ -61,25 +61,12 @@ impl Activation {
             let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
             fcntl_setfd(&socket, FdFlags::CLOEXEC).map_err(|error| unusable(&error.to_string()))?;
             let family = listening(&socket).map_err(|reason| unusable(&reason))?;
+            ioctl_fionbio(&socket, true).map_err(|error| unusable(&error.to_string()))?;
             tracing::info!("{shown} was passed on by the service manager");
-            let set = match family {
-                Family::Tcp => {
-                    activation.tcp.push(socket.into());
-                    activation
-                        .tcp
-                        .last()
-                        .map(|socket| socket.set_nonblocking(true))
-                }
-                Family::Unix => {
-                    activation.unix.push(socket.into());
-                    activation
-                        .unix
-                        .last()
-                        .map(|socket| socket.set_nonblocking(true))
-                }
-            };
-            set.transpose()
-                .map_err(|error: io::Error| unusable(&error.to_string()))?;
+            match family {
+                Family::Tcp => activation.tcp.push(socket.into()),
+                Family::Unix => activation.unix.push(socket.into()),
+            }
         }
         Ok(activation)
     }
