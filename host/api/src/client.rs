@@ -2,6 +2,7 @@
 
 mod address;
 mod agents;
+mod builder;
 mod console;
 mod credentials;
 mod error;
@@ -12,13 +13,13 @@ mod own_socket;
 mod sessions;
 mod terminal;
 
-use std::time::Duration;
-
-use reqwest::{ClientBuilder, Method, RequestBuilder, Response, redirect};
+use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use address::Address;
+pub use builder::Authorities;
+use builder::Builder;
 pub use console::Console;
 use credentials::Credentials;
 pub use error::ClientError;
@@ -29,12 +30,8 @@ pub use terminal::{Position, Terminal, TerminalEvent, TerminalReader, TerminalWr
 
 use crate::{BackendDescription, Info, LoginCode, ServiceHealth};
 
-/// How long a connection may take to come about.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A peer that has been silent this long is asked whether it still lives.
-const KEEPALIVE: Duration = Duration::from_secs(15);
-
-/// One service, reached over plain HTTP/1.1, also by a Unix socket. Clones share their connections.
+/// One service, reached over HTTP/1.1, plain or by TLS, also by a Unix socket. Clones share their
+/// connections.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// Makes all requests, and sends those to a port.
@@ -47,9 +44,19 @@ pub struct Client {
 
 impl Client {
     /// A client for the service at `url`, which is `unix:` and a path for a socket. Nothing is sent
-    /// yet, to a socket of another user nothing ever is, and the token is to no other: over TCP the service proves that it has it.
+    /// yet, to a socket of another user nothing ever is, and the token is to no other: over TCP the
+    /// service proves that it has it, also inside TLS.
     pub fn new(url: &str, token: Option<&str>) -> Result<Client, ClientError> {
-        Client::at(Address::parse(url)?, token)
+        Client::trusting(url, token, &Authorities::System)
+    }
+
+    /// The same, which takes certificates of these authorities.
+    pub fn trusting(
+        url: &str,
+        token: Option<&str>,
+        authorities: &Authorities,
+    ) -> Result<Client, ClientError> {
+        Client::at(Address::parse(url)?, token, authorities)
     }
 
     /// The same for a service on this machine: who answers must listen at that very address, and not
@@ -59,14 +66,20 @@ impl Client {
             is_own: true,
             ..Address::parse(url)?
         };
-        Client::at(address, token)
+        Client::at(address, token, &Authorities::System)
     }
 
-    fn at(address: Address, token: Option<&str>) -> Result<Client, ClientError> {
-        let credentials = Credentials::new(token, builder)?;
+    fn at(
+        address: Address,
+        token: Option<&str>,
+        authorities: &Authorities,
+    ) -> Result<Client, ClientError> {
+        let builder = Builder::new(&address, authorities)?;
+        let credentials = Credentials::new(token, &builder)?;
         let socket = address.socket.as_deref();
-        let socket = socket.map(|path| OwnSocket::new(path, builder));
-        let http = builder()
+        let socket = socket.map(|path| OwnSocket::new(path, &builder));
+        let http = builder
+            .builder()
             .build()
             .map_err(|error| ClientError::request(&address, &error))?;
         Ok(Client {
@@ -102,7 +115,7 @@ impl Client {
     /// The same without the token, for what is open to all.
     fn anonymous(&self) -> Client {
         Client {
-            credentials: Credentials::none(),
+            credentials: self.credentials.none(),
             ..self.clone()
         }
     }
@@ -171,16 +184,6 @@ impl Client {
     }
 }
 
-fn builder() -> ClientBuilder {
-    reqwest::Client::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_keepalive(KEEPALIVE)
-        .tcp_keepalive_interval(KEEPALIVE / 3)
-        .tcp_keepalive_retries(3)
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,7 +200,7 @@ mod tests {
     fn addresses_that_cannot_work_are_refused() {
         for url in [
             "localhost:17005",
-            "https://localhost",
+            "https://",
             "ftp://x",
             "",
             "http://",

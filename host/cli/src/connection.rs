@@ -40,7 +40,7 @@ impl Connection {
         let token = Token::find(global.token.as_deref())?;
         let client = match is_default {
             true => Client::of_this_machine(&url, token.value())?,
-            false => Client::new(&url, token.value())?,
+            false => Client::trusting(&url, token.value(), &global.authorities()?)?,
         };
         Ok(Connection {
             service,

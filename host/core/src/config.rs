@@ -117,6 +117,36 @@ pub struct Config {
     )]
     pub allowed_origins: Vec<String>,
 
+    /// Certificate to show over TCP, in PEM with those of its authorities; read again at SIGHUP
+    #[arg(long, env = "AGENTD_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Its key, in PEM, which only this user can read
+    #[arg(long, env = "AGENTD_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Other machines reach the service through a proxy, which does TLS
+    #[arg(
+        long,
+        env = "AGENTD_BEHIND_TLS_PROXY",
+        default_value = "false",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        value_parser = BoolishValueParser::new(),
+        value_name = "BOOL"
+    )]
+    pub behind_tls_proxy: bool,
+
+    /// Addresses and networks of proxies, such as `10.0.0.0/8`, that are believed when they say for
+    /// whom they ask
+    #[arg(
+        long,
+        env = "AGENTD_TRUSTED_PROXIES",
+        value_delimiter = ',',
+        value_name = "ADDRESSES"
+    )]
+    pub trusted_proxies: Vec<String>,
+
     /// Image of the docker backend's agents
     #[arg(long, env = "AGENTD_DOCKER_IMAGE", value_name = "IMAGE")]
     pub docker_image: Option<String>,

@@ -41,6 +41,7 @@ mod state_dir;
 mod state_file;
 mod terminals;
 mod text;
+mod tls;
 
 pub use activation::Activation;
 pub use backend::{Backend, Phase};

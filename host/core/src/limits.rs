@@ -118,6 +118,16 @@ pub struct Limits {
     )]
     pub header_timeout_ms: u64,
 
+    /// How long a connection of TLS may take to come about, in milliseconds
+    #[arg(
+        long,
+        env = "AGENTD_TLS_HANDSHAKE_TIMEOUT_MS",
+        default_value = "10000",
+        value_name = "MILLISECONDS",
+        value_parser = clap::value_parser!(u64).range(1..=86_400_000)
+    )]
+    pub tls_handshake_timeout_ms: u64,
+
     /// How long a client may take nothing of an answer, in milliseconds; a terminal's viewer ten
     /// times as long
     #[arg(
@@ -134,6 +144,11 @@ impl Limits {
     /// How long a connection waits for a head, and then for a body.
     pub fn patience(&self) -> Duration {
         Duration::from_millis(self.header_timeout_ms)
+    }
+
+    /// How long it waits for TLS.
+    pub fn handshake_patience(&self) -> Duration {
+        Duration::from_millis(self.tls_handshake_timeout_ms)
     }
 
     /// How long it waits for a client to take something.

@@ -1,6 +1,7 @@
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,13 @@ use agentd_plugin_api::Config as BackendConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use warp::filters::BoxedFilter;
+use warp::host::Authority;
 
 use crate::activation::Activation;
 use crate::backend::Backend;
 use crate::config::{Auth, Config, KeeperSetting, PluginTrust};
 use crate::daemon::{Daemon, Service};
-use crate::doors::{Addresses, Browsers, Doors, SignIns, Token};
+use crate::doors::{Addresses, Browsers, Doors, Proxies, SignIns, Token, Ways};
 use crate::http::{Listener, Response};
 use crate::instance::Instance;
 use crate::listen::Listen;
@@ -29,6 +31,7 @@ use crate::start_call;
 use crate::start_error::StartError;
 use crate::state_dir;
 use crate::terminals::Terminals;
+use crate::tls::Tls;
 
 /// A service before it has routes: the backend is loaded and connected, the address is bound.
 #[derive(Debug)]
@@ -39,6 +42,7 @@ pub struct Prepared {
     screens: Arc<ScreenThreads>,
     listeners: Vec<Listener>,
     address: Option<SocketAddr>,
+    page: Option<String>,
     doors: Doors,
     instance: Instance,
     state_dir: PathBuf,
@@ -74,14 +78,17 @@ impl Prepared {
             false => activation.addresses(),
         };
         let open = addresses.iter().find(|address| !address.ip().is_loopback());
+        let open = open.map(SocketAddr::ip);
         if let Some(open) = open
             && config.auth == Auth::Off
         {
-            let message = format!("AGENTD_AUTH=off is not allowed on `{}`", open.ip());
+            let message = format!("AGENTD_AUTH=off is not allowed on `{open}`");
             return Err(
                 StartError::config(message).hint("listen on 127.0.0.1, or leave authentication on")
             );
         }
+        let tls = Tls::open(&config).await?;
+        let ways = ways(&config, open.filter(|_| tls.is_none()))?;
         let state_dir = config.state_dir().ok_or_else(|| {
             StartError::config("there is no state directory, as HOME is not set")
                 .hint("set AGENTD_STATE_DIR to a private directory")
@@ -134,10 +141,12 @@ impl Prepared {
         };
         let address = tcp.first().and_then(|listener| listener.local_addr().ok());
         let port = address.map_or(0, |address| address.port());
+        let page = address.map(|address| page(&config, address, tls.is_some()));
         let unix = unix
             .into_iter()
             .map(|file| Listener::Unix(file, config.socket_auth));
-        let listeners = tcp.into_iter().map(Listener::Tcp).chain(unix).collect();
+        let tcp = tcp.into_iter().map(|tcp| Listener::Tcp(tcp, tls.clone()));
+        let listeners = tcp.chain(unix).collect();
         let addresses = Addresses::new(port, &config.allowed_hosts, &config.allowed_origins);
         // A port that was picked is another one after a restart.
         let file = (config.port != 0)
@@ -150,7 +159,8 @@ impl Prepared {
             screens: Arc::new(screens),
             listeners,
             address,
-            doors: Doors::new(addresses, token, config.auth, browsers),
+            page,
+            doors: Doors::new(addresses, ways, token, config.auth, browsers),
             instance,
             state_dir,
             config,
@@ -193,6 +203,7 @@ impl Prepared {
         let daemon = Arc::new(Daemon {
             service: self.service,
             address: self.address,
+            page: self.page,
             doors: self.doors,
             sessions,
             limits: self.config.limits,
@@ -208,6 +219,51 @@ impl Prepared {
             at_end: None,
             _instance: self.instance,
         }
+    }
+}
+
+/// How requests may come over TCP. Those from other machines come by TLS: to the address `plain`, which
+/// they can reach, from a proxy that does it.
+fn ways(config: &Config, plain: Option<IpAddr>) -> Result<Ways, StartError> {
+    let proxies = Proxies::parse(&config.trusted_proxies).map_err(|reason| {
+        StartError::config(format!("AGENTD_TRUSTED_PROXIES: {reason}"))
+            .hint("list addresses and networks, separated by `,`")
+    })?;
+    if config.behind_tls_proxy && proxies.is_empty() {
+        let message = "AGENTD_BEHIND_TLS_PROXY is set, and AGENTD_TRUSTED_PROXIES is not";
+        return Err(StartError::config(message).hint("list the addresses of the proxy there"));
+    }
+    match plain {
+        Some(address) if !config.behind_tls_proxy => {
+            let message = format!("other machines can reach `{address}`, and there is no TLS");
+            Err(StartError::config(message)
+                .hint("set AGENTD_TLS_CERT and AGENTD_TLS_KEY")
+                .hint(
+                    "or, where a proxy does it, set AGENTD_BEHIND_TLS_PROXY and its addresses in \
+                     AGENTD_TRUSTED_PROXIES",
+                )
+                .hint("or listen on 127.0.0.1"))
+        }
+        _ => Ok(Ways {
+            proxies,
+            needs_proxy: config.behind_tls_proxy,
+        }),
+    }
+}
+
+/// Where a browser goes to: by TLS to a name that a certificate may have, if one is set.
+fn page(config: &Config, address: SocketAddr, has_tls: bool) -> String {
+    let mut names = config.allowed_hosts.iter().map(|host| host.trim());
+    let name = names.find(|host| !host.is_empty());
+    let port = address.port();
+    match name {
+        Some(name) if has_tls && Authority::from_str(name).is_ok_and(|it| it.port().is_none()) => {
+            format!("https://{name}:{port}")
+        }
+        Some(name) if has_tls || config.behind_tls_proxy => format!("https://{name}"),
+        _ if has_tls && address.ip().is_unspecified() => format!("https://localhost:{port}"),
+        _ if has_tls => format!("https://{address}"),
+        _ => format!("http://{address}"),
     }
 }
 

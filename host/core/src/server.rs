@@ -41,6 +41,11 @@ impl Server {
         self.daemon.address
     }
 
+    /// The scheme of its addresses.
+    pub fn scheme(&self) -> &'static str {
+        scheme(self.listeners.iter().any(Listener::has_tls))
+    }
+
     /// Does this at the end, when nothing changes any more.
     #[must_use]
     pub fn at_end(mut self, end: impl Future<Output = ()> + Send + 'static) -> Self {
@@ -58,9 +63,9 @@ impl Server {
         let mut connections = JoinSet::new();
         for listener in self.listeners {
             match &listener {
-                Listener::Tcp(listener) => {
+                Listener::Tcp(listener, tls) => {
                     if let Ok(address) = listener.local_addr() {
-                        tracing::info!("listening on http://{address}");
+                        tracing::info!("listening on {}://{address}", scheme(tls.is_some()));
                     }
                 }
                 Listener::Unix(file, _) => {
@@ -114,6 +119,10 @@ impl Server {
             tracing::warn!("what happened last is not on the disk");
         }
     }
+}
+
+fn scheme(has_tls: bool) -> &'static str {
+    if has_tls { "https" } else { "http" }
 }
 
 impl fmt::Debug for Server {

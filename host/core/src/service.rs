@@ -118,7 +118,7 @@ where
             ready = ready => ready?,
         };
         if free_port && let Some(address) = server.address() {
-            print_address(address);
+            print_address(server.scheme(), address);
         }
         // The sender always sends, so an error cannot be.
         let shutdown = async { drop(shutdown.await) };
@@ -141,8 +141,8 @@ fn log_to_stderr(filter: &str) {
     clippy::print_stdout,
     reason = "the port is the output that was asked for"
 )]
-fn print_address(address: SocketAddr) {
-    println!("listening on http://{address}");
+fn print_address(scheme: &str, address: SocketAddr) {
+    println!("listening on {scheme}://{address}");
 }
 
 #[expect(clippy::print_stderr, reason = "shown whatever the log level is")]

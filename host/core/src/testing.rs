@@ -9,6 +9,7 @@
 
 mod answer;
 mod backend;
+mod certificate;
 mod client;
 mod docker_engine;
 mod leftovers;
@@ -28,6 +29,7 @@ use tokio::time::{Instant, sleep};
 pub use agentd_terminal::hostile;
 pub use answer::Answer;
 pub use backend::TestBackend;
+pub use certificate::Certificate;
 pub use client::{TestClient, TestRequest};
 pub use docker_engine::DockerEngine;
 pub use leftovers::{kill_all_of, processes_of};

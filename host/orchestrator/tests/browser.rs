@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{PoisonError, RwLock};
 
-use agentd_host::testing::{TestBackend, TestProgram, leave_out};
+use agentd_host::testing::{Certificate, TestBackend, TestProgram, leave_out};
 
 const UI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ui");
 
@@ -20,6 +20,14 @@ static QUIET: RwLock<()> = RwLock::new(());
 fn pty() {
     let _quiet = QUIET.write().unwrap_or_else(PoisonError::into_inner);
     run(|| Ok(TestBackend::pty()));
+}
+
+#[test]
+fn tls() {
+    let _busy = QUIET.read().unwrap_or_else(PoisonError::into_inner);
+    let certificate = Certificate::new();
+    let of_tls = ["tests/e2e/tls.test.ts", "tests/e2e/signin.test.ts"];
+    run_tests(|| Ok(TestBackend::pty()), Some(&certificate), &of_tls);
 }
 
 #[test]
@@ -36,6 +44,15 @@ fn docker() {
 
 /// Runs the browser's tests on a backend.
 fn run(start: impl FnOnce() -> Result<TestBackend, String>) {
+    run_tests(start, None, &[]);
+}
+
+/// Runs those of the browser's tests; all of them if none are named.
+fn run_tests(
+    start: impl FnOnce() -> Result<TestBackend, String>,
+    certificate: Option<&Certificate>,
+    tests: &[&str],
+) {
     let node_modules = Path::new(UI).join("node_modules");
     for (needed, path) in [
         ("chromium", Path::new("/usr/bin/chromium")),
@@ -53,11 +70,20 @@ fn run(start: impl FnOnce() -> Result<TestBackend, String>) {
     let program = TestProgram::new("agentd-orchestrator", executable).env("LANG", "C.UTF-8");
     let directory = tempfile::tempdir().unwrap();
     backend.give(directory.path());
-    let service = backend.configure(program).start();
-    let output = Command::new("npm")
-        .args(["run", "e2e"])
+    let program = backend.configure(program);
+    let (scheme, service) = match certificate {
+        None => ("http", program.start()),
+        Some(certificate) => ("https", program.tls(certificate).start()),
+    };
+    let mut npm = Command::new("npm");
+    if certificate.is_some() {
+        npm.env("NODE_EXTRA_CA_CERTS", service.directory().join("cert.pem"));
+    }
+    let output = npm
+        .args(["run", "e2e", "--"])
+        .args(tests)
         .current_dir(UI)
-        .env("AGENTD_E2E_URL", format!("http://{}", service.address))
+        .env("AGENTD_E2E_URL", format!("{scheme}://{}", service.address))
         .env("AGENTD_E2E_TOKEN", &service.token)
         .env("AGENTD_E2E_DIRECTORY", directory.path())
         .output()

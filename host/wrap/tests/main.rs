@@ -32,6 +32,7 @@ mod ssh;
 mod startup;
 mod stuck;
 mod terminal;
+mod tls;
 mod vanished;
 
 use agentd_host::testing::{TestProgram, TestServer};

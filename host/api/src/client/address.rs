@@ -4,7 +4,7 @@ use reqwest::Url;
 
 use super::ClientError;
 
-/// Where a service is: `http://` and a host, or `unix:` and the path of a socket.
+/// Where a service is: `http://` or `https://` and a host, or `unix:` and the path of a socket.
 #[derive(Clone, Debug)]
 pub(super) struct Address {
     /// What paths are appended to.
@@ -33,13 +33,12 @@ impl Address {
             None => base.as_str().trim_end_matches('/').to_owned(),
         };
         match base.scheme() {
-            "http" if base.has_host() => Ok(Address {
+            "http" | "https" if base.has_host() => Ok(Address {
                 base,
                 shown,
                 socket: socket.map(Path::to_owned),
                 is_own: false,
             }),
-            "https" => Err(refuse("this client speaks plain `http` only")),
             _ => Err(refuse("it must look like `http://localhost:17006`")),
         }
     }

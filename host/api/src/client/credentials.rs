@@ -3,9 +3,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{ClientBuilder, Method, Request, Response, StatusCode};
+use reqwest::{Method, Request, Response, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
+use super::builder::Builder;
 use super::{ClientError, address::Address};
 use crate::Proof;
 
@@ -15,7 +16,7 @@ use crate::Proof;
 pub(super) struct Credentials {
     token: Option<Arc<str>>,
     /// Makes a client that goes to one address only.
-    builder: fn() -> ClientBuilder,
+    builder: Builder,
     proven: Arc<Mutex<Option<Proven>>>,
 }
 
@@ -27,25 +28,22 @@ struct Proven {
 }
 
 impl Credentials {
-    pub(super) fn new(
-        token: Option<&str>,
-        builder: fn() -> ClientBuilder,
-    ) -> Result<Credentials, ClientError> {
+    pub(super) fn new(token: Option<&str>, builder: &Builder) -> Result<Credentials, ClientError> {
         if let Some(token) = token {
             secret_header(&format!("Bearer {token}"))?;
         }
         Ok(Credentials {
             token: token.map(Arc::from),
-            builder,
+            builder: builder.clone(),
             proven: Arc::default(),
         })
     }
 
     /// Of somebody who has no token.
-    pub(super) fn none() -> Credentials {
+    pub(super) fn none(&self) -> Credentials {
         Credentials {
             token: None,
-            builder: reqwest::Client::builder,
+            builder: self.builder.clone(),
             proven: Arc::default(),
         }
     }
@@ -114,7 +112,7 @@ impl Credentials {
             let url = at.shown.clone();
             return Err(ClientError::Unproven { url });
         }
-        let mut builder = (self.builder)();
+        let mut builder = self.builder.builder();
         // All that follows goes to the one that has proven itself, whatever the name stands for.
         if let (Some(host), Some(remote)) = (at.base.host_str(), remote) {
             builder = builder.resolve(host, remote);

@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::fmt::Display;
+use std::io;
 
 use reqwest::Response;
 
@@ -37,6 +38,20 @@ pub enum ClientError {
         /// Who that is.
         user: u32,
     },
+    /// The authorities whose certificates are to be taken cannot be used.
+    #[error("the certificates of authorities cannot be used: {reason}")]
+    Authorities {
+        /// What the library says.
+        reason: String,
+    },
+    /// Who answers has no certificate that is taken.
+    #[error("what answers at `{url}` shows no certificate that is known: {reason}")]
+    Untrusted {
+        /// The service's address.
+        url: String,
+        /// What is wrong with the one that it shows.
+        reason: String,
+    },
     /// Nobody answers at the service's address.
     #[error("cannot reach `{url}`: {reason}")]
     Unreachable {
@@ -71,6 +86,14 @@ impl ClientError {
     pub fn hint(&self) -> Option<String> {
         match self {
             ClientError::Address { .. } | ClientError::Lost { .. } => None,
+            ClientError::Authorities { .. } => {
+                Some("name a file with them in PEM with `--ca` or `AGENTD_CA`".to_owned())
+            }
+            ClientError::Untrusted { .. } => Some(
+                "name the file of its authority with `--ca` or `AGENTD_CA`, and the service by a \
+                 name that is in its certificate"
+                    .to_owned(),
+            ),
             ClientError::Token => Some("take it from the file `token` as it is".to_owned()),
             ClientError::Unreachable { .. } => {
                 Some("is the service running, and at this address?".to_owned())
@@ -107,6 +130,9 @@ impl ClientError {
     /// A request that got no answer.
     pub(super) fn request(at: &Address, error: &reqwest::Error) -> ClientError {
         let (url, reason) = (at.shown.clone(), innermost(error));
+        if let Some(reason) = wrong_certificate(error) {
+            return ClientError::Untrusted { url, reason };
+        }
         if error.is_connect() || error.is_timeout() {
             ClientError::Unreachable { url, reason }
         } else {
@@ -136,6 +162,22 @@ impl ClientError {
             ClientError::protocol(at, format!("{status} without an explanation"))
         })
     }
+}
+
+/// What TLS says against a service's certificate.
+fn wrong_certificate(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(rustls::Error::InvalidCertificate(reason)) = error.downcast_ref() {
+            return Some(reason.to_string());
+        }
+        // What an error of the operating system's kind has inside is not its source.
+        let inside = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        cause = inside.map(|inside| inside as _).or_else(|| error.source());
+    }
+    None
 }
 
 /// The first cause: what is around it only says that a request failed.

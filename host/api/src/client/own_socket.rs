@@ -5,11 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use reqwest::ClientBuilder;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 
+use super::builder::Builder;
 use super::{ClientError, address::Address};
 
 /// A service's Unix socket, to which requests go only while this user or root listens there.
@@ -21,7 +21,7 @@ use super::{ClientError, address::Address};
 pub(super) struct OwnSocket {
     path: PathBuf,
     /// Makes a client that goes to one socket only.
-    builder: fn() -> ClientBuilder,
+    builder: Builder,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -42,10 +42,10 @@ struct Looked {
 }
 
 impl OwnSocket {
-    pub(super) fn new(path: &Path, builder: fn() -> ClientBuilder) -> OwnSocket {
+    pub(super) fn new(path: &Path, builder: &Builder) -> OwnSocket {
         OwnSocket {
             path: path.to_owned(),
-            builder,
+            builder: builder.clone(),
             seen: Arc::default(),
         }
     }
@@ -79,7 +79,9 @@ impl OwnSocket {
                 user: owner.as_raw(),
             });
         }
-        let http = (self.builder)()
+        let http = self
+            .builder
+            .builder()
             .unix_socket(Path::new(&path))
             .build()
             .map_err(|error| ClientError::request(at, &error))?;
@@ -104,7 +106,7 @@ mod tests {
     use rustix::process::Uid;
 
     use super::*;
-    use crate::client::{Client, builder};
+    use crate::client::{Authorities, Client};
 
     /// Answers one request with this text, after connections that ask nothing.
     fn serve(listener: UnixListener, text: &'static str) -> thread::JoinHandle<()> {
@@ -130,7 +132,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let at = Address::parse(&format!("unix:{}", path.display())).unwrap();
-        let socket = OwnSocket::new(&path, builder);
+        let builder = Builder::new(&at, &Authorities::System).unwrap();
+        let socket = OwnSocket::new(&path, &builder);
         assert!(matches!(
             socket.http(&at),
             Err(ClientError::Unreachable { .. })

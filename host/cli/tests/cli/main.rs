@@ -10,4 +10,5 @@ mod local;
 mod orchestrator;
 mod reconnect;
 mod socket;
+mod tls;
 mod wrap;

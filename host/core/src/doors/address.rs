@@ -6,9 +6,10 @@ use crate::{Error, ErrorKind, Result};
 /// Under which names the service may be reached, and from which pages.
 #[derive(Clone, Debug)]
 pub struct Addresses {
+    port: u16,
     /// `name:port`, or `name` for any port, in lower case.
     hosts: Vec<String>,
-    /// `scheme://name[:port]`, in lower case.
+    /// `scheme://name[:port]`, in lower case: those that are not the service's own.
     origins: Vec<String>,
 }
 
@@ -22,14 +23,14 @@ impl Addresses {
         let named = |name: &&str| !name.is_empty();
         let hosts = hosts.iter().map(|host| host.trim()).filter(named);
         all_hosts.extend(hosts.map(str::to_ascii_lowercase));
-        let own = all_hosts.iter().map(|host| format!("http://{host}"));
-        let added = origins
+        let origins = origins
             .iter()
             .map(|origin| origin.trim().trim_end_matches('/'))
             .filter(named)
-            .map(str::to_ascii_lowercase);
-        let origins = own.chain(added).collect();
+            .map(str::to_ascii_lowercase)
+            .collect();
         Addresses {
+            port,
             hosts: all_hosts,
             origins,
         }
@@ -54,13 +55,13 @@ impl Addresses {
         Ok(())
     }
 
-    /// Every `Origin` must be allowed.
-    pub fn check_origin(&self, headers: &HeaderMap) -> Result<()> {
+    /// Every `Origin` must be allowed. The service's own have the scheme that its client uses.
+    pub fn check_origin(&self, headers: &HeaderMap, is_secure: bool) -> Result<()> {
         let mut origins = headers.get_all(ORIGIN).iter();
         if !origins.all(|origin| {
             origin
                 .to_str()
-                .is_ok_and(|origin| self.allows_origin(origin))
+                .is_ok_and(|origin| self.allows_origin(origin, is_secure))
         }) {
             return Err(
                 forbidden("origin-not-allowed", "this page may not use the service")
@@ -78,9 +79,14 @@ impl Addresses {
             .any(|allowed| *allowed == host || allowed == name)
     }
 
-    fn allows_origin(&self, origin: &str) -> bool {
+    fn allows_origin(&self, origin: &str, is_secure: bool) -> bool {
         let origin = origin.to_ascii_lowercase();
-        self.origins.contains(&origin)
+        let scheme = if is_secure { "https://" } else { "http://" };
+        let is_own = |host: &str| {
+            let mut hosts = self.hosts.iter();
+            hosts.any(|own| *own == host || format!("{own}:{}", self.port) == host)
+        };
+        origin.strip_prefix(scheme).is_some_and(is_own) || self.origins.contains(&origin)
     }
 }
 
@@ -91,7 +97,8 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-fn forbidden(code: &'static str, message: &str) -> Error {
+/// Such requests are not answered at all.
+pub(super) fn forbidden(code: &'static str, message: &str) -> Error {
     Error::new(ErrorKind::Forbidden, code, message)
 }
 
@@ -115,7 +122,7 @@ mod tests {
         }
         assert_eq!(
             addresses.check_host(&headers, None).is_ok()
-                && addresses.check_origin(&headers).is_ok(),
+                && addresses.check_origin(&headers, false).is_ok(),
             allowed,
             "{host:?} {origin:?}"
         );
@@ -160,6 +167,21 @@ mod tests {
         for origin in foreign {
             check(host, Some(origin), false);
         }
+    }
+
+    #[test]
+    fn the_services_own_origins_have_the_scheme_of_the_connection() {
+        let addresses = Addresses::new(17006, &["agents.example".to_owned()], &[]);
+        let allows = |origin: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ORIGIN, HeaderValue::from_str(origin).unwrap());
+            [false, true].map(|is_secure| addresses.check_origin(&headers, is_secure).is_ok())
+        };
+        for host in ["localhost:17006", "agents.example", "agents.example:17006"] {
+            assert_eq!(allows(&format!("http://{host}")), [true, false], "{host}");
+            assert_eq!(allows(&format!("https://{host}")), [false, true], "{host}");
+        }
+        assert_eq!(allows("https://agents.example:3000"), [false, false]);
     }
 
     #[test]

@@ -96,17 +96,18 @@ impl Browsers {
         (!pass.is_withdrawn()).then_some(pass)
     }
 
-    /// Signs in the browser that sends these headers.
-    pub async fn sign_in(&self, headers: &HeaderMap) -> SignIn {
+    /// Signs in the browser that sends these headers. By TLS its cookie goes nowhere without that.
+    pub async fn sign_in(&self, headers: &HeaderMap, is_secure: bool) -> SignIn {
         let (cookie, key) = (Secret::random(), Secret::random());
         self.sign_ins.add(cookie.reveal(), key.reveal()).await;
         let lifetime = sign_ins::LIFETIME.as_secs();
-        let new = self.set_cookie(&self.cookie_name(key.reveal()), cookie.reveal(), lifetime);
+        let name = self.cookie_name(key.reveal());
+        let new = set_cookie(&name, cookie.reveal(), lifetime, is_secure);
         // What earlier sign-ins have left in the browser, which would pile up.
         let left = self
             .cookies(headers)
             .filter(|(_, value)| !self.sign_ins.has_cookie(value));
-        let removed = left.map(|(name, _)| self.set_cookie(name, "", 0));
+        let removed = left.map(|(name, _)| set_cookie(name, "", 0, is_secure));
         SignIn {
             set_cookies: removed.chain([new]).collect(),
             key,
@@ -122,7 +123,7 @@ impl Browsers {
     }
 
     /// Forgets the sign-in of the browser that sends these headers. The values of `Set-Cookie`.
-    pub async fn sign_out(&self, headers: &HeaderMap) -> io::Result<Vec<String>> {
+    pub async fn sign_out(&self, headers: &HeaderMap, is_secure: bool) -> io::Result<Vec<String>> {
         let Some((cookies, key)) = self.halves(headers) else {
             return Ok(Vec::new());
         };
@@ -131,7 +132,7 @@ impl Browsers {
                 self.sign_ins.remove(cookie, key).await?;
             }
         }
-        Ok(vec![self.set_cookie(&self.cookie_name(key), "", 0)])
+        Ok(vec![set_cookie(&self.cookie_name(key), "", 0, is_secure)])
     }
 
     /// Several cookies may have the one name, such as one for another path, which comes first.
@@ -160,13 +161,14 @@ impl Browsers {
         format!("{}{name}", self.prefix)
     }
 
-    fn set_cookie(&self, name: &str, value: &str, seconds: u64) -> String {
-        format!("{name}={value}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}")
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn set_cookie(name: &str, value: &str, seconds: u64, is_secure: bool) -> String {
+    let secure = if is_secure { "; Secure" } else { "" };
+    format!("{name}={value}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}{secure}")
 }
 
 fn keep<T>(entries: &mut Vec<Expiring<T>>, value: T, lifetime: Duration) {
@@ -211,7 +213,7 @@ mod tests {
     #[tokio::test]
     async fn a_cookie_of_another_program_hides_none() {
         let browsers = Browsers::new(17006, SignIns::open("", None));
-        let SignIn { set_cookies, key } = browsers.sign_in(&HeaderMap::new()).await;
+        let SignIn { set_cookies, key } = browsers.sign_in(&HeaderMap::new(), false).await;
         let own = set_cookies[0].split(';').next().unwrap();
         let name = own.split('=').next().unwrap();
         for cookies in [
@@ -232,13 +234,14 @@ mod tests {
     async fn a_new_sign_in_removes_what_old_ones_have_left() {
         let browsers = Browsers::new(17006, SignIns::open("", None));
         let kept = browsers
-            .sign_in(&HeaderMap::new())
+            .sign_in(&HeaderMap::new(), true)
             .await
             .set_cookies
             .remove(0);
+        assert!(kept.ends_with("; Secure"), "{kept}");
         let kept = kept.split(';').next().unwrap();
         let cookies = format!("{kept}; agentd_17006_0=old; agentd_17005_0=other; theme=dark");
-        let sign_in = browsers.sign_in(&headers(&cookies, "")).await;
+        let sign_in = browsers.sign_in(&headers(&cookies, ""), false).await;
         assert_eq!(sign_in.set_cookies.len(), 2);
         let removed = &sign_in.set_cookies[0];
         assert!(removed.starts_with("agentd_17006_0=;") && removed.ends_with("Max-Age=0"));

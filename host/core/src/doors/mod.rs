@@ -3,11 +3,12 @@
 mod address;
 mod browser;
 mod pass;
+mod proxies;
 mod secret;
 mod sign_ins;
 mod token;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use agentd_api::{NONCE_LENGTH, Proof};
 use warp::http::HeaderMap;
@@ -16,9 +17,11 @@ use warp::http::header::AUTHORIZATION;
 pub use address::Addresses;
 pub use browser::{Browsers, SignIn, TICKET_LIFETIME};
 pub use pass::Pass;
+pub use proxies::Proxies;
 pub use sign_ins::SignIns;
 pub use token::Token;
 
+use self::address::forbidden;
 use self::secret::Secret;
 use crate::config::Auth;
 use crate::{Error, ErrorKind, Result};
@@ -42,6 +45,8 @@ pub struct Caller {
     pub peer: Option<Peer>,
     /// This service's end of a TCP connection.
     pub local: Option<SocketAddr>,
+    /// Whether nobody else reads what goes between the one who asks and the service, or its proxy.
+    pub is_secure: bool,
 }
 
 /// The doors of one service.
@@ -52,6 +57,16 @@ pub struct Doors {
     token: Option<Token>,
     prover: Prover,
     browsers: Browsers,
+    ways: Ways,
+}
+
+/// How requests may come over TCP.
+#[derive(Debug, Default)]
+pub struct Ways {
+    /// Who is believed when they say for whom they ask.
+    pub proxies: Proxies,
+    /// Whether those of other machines come from a proxy or by TLS.
+    pub needs_proxy: bool,
 }
 
 /// Shows clients that this service has the token.
@@ -64,7 +79,13 @@ struct Prover {
 
 impl Doors {
     /// The doors of a service, with the token or without authentication.
-    pub fn new(addresses: Addresses, token: Token, auth: Auth, browsers: Browsers) -> Self {
+    pub fn new(
+        addresses: Addresses,
+        ways: Ways,
+        token: Token,
+        auth: Auth,
+        browsers: Browsers,
+    ) -> Self {
         Doors {
             addresses,
             prover: Prover {
@@ -73,7 +94,33 @@ impl Doors {
             },
             token: (auth == Auth::Token).then_some(token),
             browsers,
+            ways,
         }
+    }
+
+    /// Who sends a request that came from there over TCP, and whether nobody else reads it: what a
+    /// proxy says of it, if one is there that is believed.
+    pub fn sender(
+        &self,
+        from: IpAddr,
+        is_secure: bool,
+        headers: &HeaderMap,
+    ) -> Result<(IpAddr, bool)> {
+        let Ways {
+            proxies,
+            needs_proxy,
+        } = &self.ways;
+        if proxies.has(from) {
+            let forwarded = proxies.read(headers)?;
+            let from = forwarded.from.unwrap_or(from);
+            return Ok((from, forwarded.is_secure.unwrap_or(is_secure)));
+        }
+        if *needs_proxy && !is_secure && !from.to_canonical().is_loopback() {
+            let message = "this service is reached through a proxy, and this is another way";
+            return Err(forbidden("proxy-required", message)
+                .hint("ask at the proxy's address; its own is in AGENTD_TRUSTED_PROXIES"));
+        }
+        Ok((from, is_secure))
     }
 
     /// Answers whoever wants to know whether this service has the token, before they send anything.
@@ -99,7 +146,8 @@ impl Doors {
         if caller.peer.is_none() {
             self.addresses.check_host(&caller.headers, authority)?;
         }
-        self.addresses.check_origin(&caller.headers)
+        self.addresses
+            .check_origin(&caller.headers, caller.is_secure)
     }
 
     /// Wants a trusted peer, the token, a browser's sign-in, or a ticket made from one of these. A
@@ -122,25 +170,32 @@ impl Doors {
             .ok_or_else(|| unauthorized("the request carries no valid credentials"))
     }
 
-    /// Signs the browser that sends these headers in with the token or a one-time code.
+    /// Signs the browser that sends this in with the token or a one-time code.
     pub async fn sign_in(
         &self,
-        headers: &HeaderMap,
+        caller: &Caller,
         token: Option<&str>,
         code: Option<&str>,
     ) -> Result<SignIn> {
         let by_token =
             token.is_some_and(|given| self.token.as_ref().is_none_or(|token| token.is(given)));
         if by_token || code.is_some_and(|code| self.browsers.use_code(code)) {
-            return Ok(self.browsers.sign_in(headers).await);
+            let Caller {
+                headers, is_secure, ..
+            } = caller;
+            return Ok(self.browsers.sign_in(headers, *is_secure).await);
         }
         Err(unauthorized("the token or code is not valid"))
     }
 
-    /// Forgets the browser that sends these headers: what it has open ends, and its tickets open
-    /// nothing. The values of `Set-Cookie`.
-    pub async fn sign_out(&self, headers: &HeaderMap) -> Result<Vec<String>> {
-        self.browsers.sign_out(headers).await.map_err(|error| {
+    /// Forgets the browser that sends this: what it has open ends, and its tickets open nothing. The
+    /// values of `Set-Cookie`.
+    pub async fn sign_out(&self, caller: &Caller) -> Result<Vec<String>> {
+        let Caller {
+            headers, is_secure, ..
+        } = caller;
+        let signed_out = self.browsers.sign_out(headers, *is_secure).await;
+        signed_out.map_err(|error| {
             let message = format!("the sign-out is not on the disk: {error}");
             Error::new(ErrorKind::Unavailable, "not-saved", message)
                 .hint("it holds until the service ends; sign out again when there is room")
@@ -188,4 +243,40 @@ fn unauthorized(message: &str) -> Error {
         "send `Authorization: Bearer <token>`; the token is in the file `token` of the service's \
          state directory",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_behind_a_proxy_takes_nothing_else_from_other_machines() {
+        let token = Token::parse("a-secret-that-is-long").unwrap();
+        let ways = Ways {
+            proxies: Proxies::parse(&["192.0.2.1".to_owned()]).unwrap(),
+            needs_proxy: true,
+        };
+        let addresses = Addresses::new(17006, &[], &[]);
+        let browsers = Browsers::new(17006, SignIns::open("", None));
+        let doors = Doors::new(addresses, ways, token, Auth::Token, browsers);
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", "198.51.100.1".parse().unwrap());
+        headers.insert("x-forwarded-proto", "https".parse().unwrap());
+        let sender = |from: &str, is_secure| {
+            let sender = doors.sender(from.parse().unwrap(), is_secure, &headers);
+            sender.map(|(from, is_secure)| (from.to_string(), is_secure))
+        };
+        let believed = ("198.51.100.1".to_owned(), true);
+        assert_eq!(sender("192.0.2.1", false).unwrap(), believed);
+        assert_eq!(sender("::ffff:192.0.2.1", false).unwrap(), believed);
+        for own in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(sender(own, false).unwrap(), (own.to_owned(), false));
+        }
+        let by_tls = ("192.0.2.2".to_owned(), true);
+        assert_eq!(sender("192.0.2.2", true).unwrap(), by_tls);
+        assert_eq!(
+            sender("192.0.2.2", false).unwrap_err().code,
+            "proxy-required"
+        );
+    }
 }

@@ -1,7 +1,9 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
+use warp::http::HeaderMap;
 use warp::http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use warp::http::request::Parts;
 
@@ -62,6 +64,16 @@ impl Admission {
     /// What everybody may have.
     pub fn limits(&self) -> &Limits {
         &self.daemon.limits
+    }
+
+    /// Who sends a request that came from there over TCP, and whether nobody else reads it.
+    pub fn sender(
+        &self,
+        from: IpAddr,
+        is_secure: bool,
+        headers: &HeaderMap,
+    ) -> Result<(IpAddr, bool), Error> {
+        self.daemon.doors.sender(from, is_secure, headers)
     }
 
     /// Whether that one may send this now.

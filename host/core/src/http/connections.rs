@@ -1,6 +1,7 @@
 use std::convert::Infallible;
+use std::future::ready;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,22 +12,26 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
 use warp::filters::BoxedFilter;
-use warp::http::StatusCode;
+use warp::http::{HeaderMap, StatusCode};
 
 use super::admission::{Admission, COME_AGAIN, is_trusted, no_room};
 use super::patient::{GoesOn, Patient};
 use super::seats::{Seat, Who};
+use super::secured::{Secured, Stream, is_plain, secure};
 use super::timely::{Fault, Timely, Wrong};
 use super::websocket::keep_connection;
 use super::{Response, guarded, problem};
 use crate::config::SocketAuth;
 use crate::doors::{Caller, Peer};
 use crate::socket_file::SocketFile;
+use crate::tls::Tls;
 use crate::{Error, ErrorKind};
 
 /// How long to wait before the next accept(2) when one failed, such as for want of descriptors.
@@ -35,8 +40,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// Where connections come from.
 #[derive(Debug)]
 pub enum Listener {
-    /// A port.
-    Tcp(TcpListener),
+    /// A port, with what its clients see before they send anything.
+    Tcp(TcpListener, Option<Arc<Tls>>),
     /// A Unix socket.
     Unix(SocketFile, SocketAuth),
 }
@@ -45,7 +50,9 @@ pub enum Listener {
 #[derive(Clone, Copy, Debug)]
 pub struct Local(pub SocketAddr);
 
-type Stream = Either<TcpStream, UnixStream>;
+/// Nobody else reads what goes between the one who asks and this service, or its proxy.
+#[derive(Clone, Copy, Debug)]
+pub struct Secure;
 
 /// What is known of a connection.
 #[derive(Clone, Copy)]
@@ -55,12 +62,16 @@ struct End {
     peer: Option<Peer>,
     /// Over TCP, unless the client has left already.
     local: Option<SocketAddr>,
+    /// Over TCP.
+    from: Option<IpAddr>,
+    /// Whether it is one of TLS.
+    is_secure: bool,
 }
 
 /// Serves every connection to `listener` until `stopped` is true, and returns once the open ones
 /// have ended. A connection is closed when the head of its next request, or of its first, has not
-/// come in time, or its client takes nothing for too long, and a request is refused whose body has not
-/// come in time.
+/// come in time, or its client takes nothing for too long, or does not take part in TLS in time, and a
+/// request is refused whose body has not come in time.
 ///
 /// An error of a connection is the client's: it went away, or what it sent is not HTTP. So it is
 /// logged as `debug`; warp's own server logs it as an error.
@@ -82,11 +93,15 @@ pub async fn serve_connections(
             // An error means that the sender is gone, which is an end too.
             _ = stopped.wait_for(|stopped| *stopped) => break,
         };
+        let gate = Gate {
+            tls: listener.acceptor(),
+            admission: admission.clone(),
+        };
         let Some(seat) = admission.seats.take(end.who, is_trusted(end.peer)) else {
             if let Ok(permit) = admission.refusals.clone().try_acquire_owned() {
                 tokio::spawn(async move {
                     // An error means that the client has left, or is too slow for that as well.
-                    let _ = timeout(COME_AGAIN, refuse(stream)).await;
+                    let _ = timeout(COME_AGAIN, gate.turn_away(stream)).await;
                     drop(permit);
                 });
             }
@@ -101,14 +116,22 @@ pub async fn serve_connections(
         };
         let routes = TowerToHyperService::new(warp::service(routes.clone()));
         let service = service_fn(move |request| visitor.clone().answer(request, &routes));
-        let patience = admission.limits().write_patience();
-        let stream = Patient::new(stream, patience, goes_on, Some(seat.clone()));
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        let connection = connection.with_upgrades();
-        let (open, mut stopped) = (open.clone(), stopped.clone());
+        let (builder, open, mut stopped) = (builder.clone(), open.clone(), stopped.clone());
         tokio::spawn(async move {
-            let mut connection = pin!(connection);
-            let stop = async { drop(stopped.wait_for(|stopped| *stopped).await) };
+            let mut stop = pin!(async { drop(stopped.wait_for(|stopped| *stopped).await) });
+            let stream = tokio::select! {
+                stream = gate.pass(stream, goes_on, &seat) => stream,
+                () = &mut stop => return,
+                () = seat.taken() => return,
+            };
+            let stream = match stream {
+                Ok(stream) => TokioIo::new(stream),
+                Err(error) => {
+                    tracing::debug!(%error, "a connection of TLS did not come about");
+                    return;
+                }
+            };
+            let mut connection = pin!(builder.serve_connection(stream, service).with_upgrades());
             let ended = tokio::select! {
                 ended = &mut connection => ended,
                 () = stop => {
@@ -127,6 +150,65 @@ pub async fn serve_connections(
     drop(open);
     // Nothing is ever sent: this waits until all connections have dropped their end.
     closed.recv().await;
+}
+
+impl Listener {
+    /// Whether its clients begin with TLS.
+    pub fn has_tls(&self) -> bool {
+        matches!(self, Listener::Tcp(_, Some(_)))
+    }
+
+    /// What makes a connection from it one of TLS, if it has to be one.
+    fn acceptor(&self) -> Option<TlsAcceptor> {
+        match self {
+            Listener::Tcp(_, tls) => tls.as_ref().map(|tls| tls.acceptor()),
+            Listener::Unix(..) => None,
+        }
+    }
+}
+
+/// What a connection has to pass before it is one of HTTP.
+struct Gate {
+    tls: Option<TlsAcceptor>,
+    admission: Arc<Admission>,
+}
+
+impl Gate {
+    async fn pass(&self, stream: Stream, goes_on: GoesOn, seat: &Arc<Seat>) -> io::Result<Secured> {
+        let limits = self.admission.limits();
+        let patience = limits.handshake_patience();
+        if self.tls.is_some() && is_plain(&stream, patience).await? {
+            // An error means that the client has left, or is too slow for that as well.
+            let _ = timeout(COME_AGAIN, refuse(stream, tls_required())).await;
+            return Err(io::Error::other("it began without TLS"));
+        }
+        let stream = Patient::new(stream, limits.write_patience(), goes_on, Some(seat.clone()));
+        match &self.tls {
+            None => Ok(Either::Left(stream)),
+            Some(tls) => secure(stream, tls, patience).await,
+        }
+    }
+
+    /// For whom there is no room.
+    async fn turn_away(&self, stream: Stream) -> io::Result<()> {
+        let patience = self.admission.limits().handshake_patience();
+        let Some(tls) = &self.tls else {
+            return refuse(stream, no_room()).await;
+        };
+        if is_plain(&stream, patience).await? {
+            return refuse(stream, tls_required()).await;
+        }
+        let stream = Patient::new(stream, patience, GoesOn::default(), None);
+        refuse(secure(stream, tls, patience).await?, no_room()).await
+    }
+}
+
+fn tls_required() -> Error {
+    Error::invalid(
+        "tls-required",
+        "this port speaks TLS, and this request came without",
+    )
+    .hint("ask with `https://`")
 }
 
 /// Who is at the other end of one connection.
@@ -150,12 +232,18 @@ impl Visitor {
     {
         keep_connection(&mut request);
         let (mut parts, body) = request.into_parts();
+        let sender = self.sender(&parts.headers);
+        let (who, is_secure) = *sender.as_ref().unwrap_or(&(self.end.who, false));
         let caller = Caller {
             headers: parts.headers.clone(),
             peer: self.end.peer,
             local: self.end.local,
+            is_secure,
         };
-        let admitted = self.admission.admit(self.end.who, &parts, &caller);
+        let admitted = sender.and_then(|_| self.admission.admit(who, &parts, &caller));
+        if is_secure {
+            parts.extensions.insert(Secure);
+        }
         if let Some(local) = self.end.local {
             parts.extensions.insert(Local(local));
         }
@@ -177,7 +265,7 @@ impl Visitor {
             };
             let answer = answer.await?;
             let is_success = answer.status().is_success();
-            self.admission.answered(self.end.who, &admitted, is_success);
+            self.admission.answered(who, &admitted, is_success);
             let is_upgraded = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
             if is_upgraded {
                 // Perhaps by a ticket.
@@ -196,17 +284,35 @@ impl Visitor {
             Ok(guarded(problem::reply(&wrong)))
         }
     }
+
+    /// Who sends a request with these headers, and whether nobody else reads it.
+    fn sender(&self, headers: &HeaderMap) -> crate::Result<(Who, bool)> {
+        let End {
+            who,
+            from,
+            is_secure,
+            ..
+        } = self.end;
+        let Some(from) = from else {
+            return Ok((who, is_secure));
+        };
+        let (from, is_secure) = self.admission.sender(from, is_secure, headers)?;
+        Ok((Who::at(from), is_secure))
+    }
 }
 
 /// Answers the first request with why it is the last.
-async fn refuse(stream: Stream) -> hyper::Result<()> {
-    let refusal = service_fn(async |_: Request<Incoming>| {
-        Ok::<_, Infallible>(guarded(problem::reply(&no_room())))
+async fn refuse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    why: Error,
+) -> io::Result<()> {
+    let refusal = service_fn(|_: Request<Incoming>| {
+        ready(Ok::<_, Infallible>(guarded(problem::reply(&why))))
     });
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).keep_alive(false);
-    let stream = TokioIo::new(stream);
-    builder.serve_connection(stream, refusal).await
+    let served = builder.serve_connection(TokioIo::new(stream), refusal);
+    served.await.map_err(io::Error::other)
 }
 
 fn overdue(patience: Duration) -> Error {
@@ -217,11 +323,13 @@ fn overdue(patience: Duration) -> Error {
 async fn accept(listener: &Listener) -> (Stream, End) {
     loop {
         let accepted = match listener {
-            Listener::Tcp(listener) => listener.accept().await.map(|(stream, from)| {
+            Listener::Tcp(listener, tls) => listener.accept().await.map(|(stream, from)| {
                 let end = End {
                     who: Who::at(from.ip()),
                     peer: None,
                     local: stream.local_addr().ok(),
+                    from: Some(from.ip()),
+                    is_secure: tls.is_some(),
                 };
                 (Either::Left(stream), end)
             }),
@@ -252,6 +360,8 @@ fn of_user(stream: &UnixStream, auth: SocketAuth) -> End {
             is_trusted: auth == SocketAuth::Peer && user.is_some_and(is_own),
         }),
         local: None,
+        from: None,
+        is_secure: false,
     }
 }
 

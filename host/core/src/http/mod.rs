@@ -10,6 +10,7 @@ pub mod problem;
 mod rates;
 mod routes;
 mod seats;
+mod secured;
 mod terminal;
 mod timely;
 mod websocket;
@@ -31,8 +32,8 @@ use crate::doors::{Caller, Pass, Peer};
 use crate::{Error, IdempotencyKey, Result};
 
 pub(crate) use admission::Admission;
-use connections::Local;
 pub(crate) use connections::{Listener, serve_connections};
+use connections::{Local, Secure};
 
 /// An answer.
 pub type Response = warp::reply::Response;
@@ -53,11 +54,15 @@ pub fn caller() -> impl Filter<Extract = (Caller,), Error = std::convert::Infall
     warp::header::headers_cloned()
         .and(warp::ext::optional::<Peer>())
         .and(warp::ext::optional::<Local>())
-        .map(|headers: HeaderMap, peer, local: Option<Local>| Caller {
-            headers,
-            peer,
-            local: local.map(|Local(address)| address),
-        })
+        .and(warp::ext::optional::<Secure>())
+        .map(
+            |headers: HeaderMap, peer, local: Option<Local>, secure: Option<Secure>| Caller {
+                headers,
+                peer,
+                local: local.map(|Local(address)| address),
+                is_secure: secure.is_some(),
+            },
+        )
 }
 
 /// A JSON body, whose size and depth are limited before it comes here.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use agentd_api::ServiceHealth;
 use serde::{Deserialize, Serialize};
 use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
 use warp::http::header::{HeaderValue, SET_COOKIE};
-use warp::http::{HeaderMap, StatusCode};
 use warp::{Filter, Reply};
 
 use super::{Response, body, caller, created, respond, with};
@@ -134,21 +134,19 @@ fn login(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
     warp::path!("login")
         .and(warp::post())
         .and(with(daemon))
-        .and(warp::header::headers_cloned())
+        .and(caller())
         .and(body())
-        .then(
-            async |daemon: Arc<Daemon>, headers: HeaderMap, login: Login| {
-                let (token, code) = (login.token.as_deref(), login.code.as_deref());
-                let signed_in = async {
-                    let sign_in = daemon.doors.sign_in(&headers, token, code).await?;
-                    let mut reply = with_cookies(&sign_in.set_cookies)?;
-                    let key = header(sign_in.key.reveal())?;
-                    reply.headers_mut().insert(KEY_HEADER, key);
-                    Ok(reply)
-                };
-                respond(signed_in.await)
-            },
-        )
+        .then(async |daemon: Arc<Daemon>, caller: Caller, login: Login| {
+            let (token, code) = (login.token.as_deref(), login.code.as_deref());
+            let signed_in = async {
+                let sign_in = daemon.doors.sign_in(&caller, token, code).await?;
+                let mut reply = with_cookies(&sign_in.set_cookies)?;
+                let key = header(sign_in.key.reveal())?;
+                reply.headers_mut().insert(KEY_HEADER, key);
+                Ok(reply)
+            };
+            respond(signed_in.await)
+        })
         .boxed()
 }
 
@@ -170,9 +168,9 @@ fn logout(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
     warp::path!("logout")
         .and(warp::post())
         .and(with(daemon))
-        .and(warp::header::headers_cloned())
-        .then(async |daemon: Arc<Daemon>, headers: HeaderMap| {
-            let signed_out = daemon.doors.sign_out(&headers).await;
+        .and(caller())
+        .then(async |daemon: Arc<Daemon>, caller: Caller| {
+            let signed_out = daemon.doors.sign_out(&caller).await;
             respond(signed_out.and_then(|cookies| with_cookies(&cookies)))
         })
         .boxed()
@@ -190,17 +188,12 @@ fn code(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
         .and(warp::post())
         .and(with(daemon))
         .map(|daemon: Arc<Daemon>| {
-            let Some(address) = daemon.address else {
-                let message = "the service listens at no address that a browser can go to";
-                let error = Error::conflict("no-address", message);
-                return respond::<StatusCode>(Err(
-                    error.hint("start it with `tcp` in AGENTD_LISTEN")
-                ));
-            };
-            let code = daemon.doors.code();
-            // In the fragment, which browsers neither send nor log.
-            let url = format!("http://{address}/#code={code}");
-            created(&Code { code, url })
+            respond(daemon.page().map(|page| {
+                let code = daemon.doors.code();
+                // In the fragment, which browsers neither send nor log.
+                let url = format!("{page}#code={code}");
+                created(&Code { code, url })
+            }))
         })
         .boxed()
 }

@@ -2,16 +2,19 @@ use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::rustls::ClientConfig;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use warp::http::{HeaderName, HeaderValue, Method};
 
-use super::{Answer, TestSession, TestTerminal};
+use super::certificate::no_trust;
+use super::{Answer, Certificate, TestSession, TestTerminal};
 
 /// One who talks to a service. It shows the token unless a request says otherwise.
 #[derive(Clone, Debug)]
@@ -24,6 +27,8 @@ pub struct TestClient {
     pub collection: &'static str,
     work_dir: PathBuf,
     http: reqwest::Client,
+    /// For a service that speaks TLS.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl TestClient {
@@ -33,18 +38,24 @@ impl TestClient {
         collection: &'static str,
         work_dir: PathBuf,
     ) -> Self {
-        // What a service holds open is soon its own doing.
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .pool_idle_timeout(Duration::from_secs(1))
-            .build()
-            .unwrap();
         TestClient {
             address,
             token,
             collection,
             work_dir,
-            http,
+            http: http(&no_trust()),
+            tls: None,
+        }
+    }
+
+    /// The same of a service that speaks TLS, which has to have that certificate.
+    #[must_use]
+    pub fn trusting(&self, certificate: &Certificate) -> Self {
+        let tls = certificate.trust();
+        TestClient {
+            http: http(&tls),
+            tls: Some(tls),
+            ..self.clone()
         }
     }
 
@@ -80,7 +91,8 @@ impl TestClient {
 
     /// Any request.
     pub fn request(&self, method: Method, path: &str) -> TestRequest {
-        let url = format!("http://{}{path}", self.address);
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}{path}", self.address);
         TestRequest {
             request: self.http.request(method, url),
             token: Some(self.token.clone()),
@@ -142,13 +154,23 @@ impl TestClient {
                 .headers_mut()
                 .insert(name, HeaderValue::from_str(value).unwrap());
         }
-        TestTerminal::open(self.address, request).await
+        TestTerminal::open(self.address, request, self.tls.clone()).await
     }
 
     /// The header with the token.
     pub fn bearer(&self) -> String {
         format!("Bearer {}", self.token)
     }
+}
+
+fn http(tls: &ClientConfig) -> reqwest::Client {
+    // What a service holds open is soon its own doing.
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls.clone())
+        .no_proxy()
+        .pool_idle_timeout(Duration::from_secs(1))
+        .build()
+        .unwrap()
 }
 
 /// A request that is sent when it is awaited.

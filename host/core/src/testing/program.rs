@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use super::server::collection;
-use super::{TestClient, eventually, libraries};
+use super::{Certificate, TestClient, eventually, libraries};
 
 /// A service as a program of its own, in an environment that holds nothing but what it is given.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub struct TestProgram {
     service: &'static str,
     command: Command,
     directory: TempDir,
+    certificate: Option<Certificate>,
 }
 
 /// What a program left that ended by itself.
@@ -62,6 +63,7 @@ impl TestProgram {
             service,
             command,
             directory,
+            certificate: None,
         }
     }
 
@@ -80,6 +82,14 @@ impl TestProgram {
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
+    }
+
+    /// Has it speak TLS with this certificate, from files in [`RunningProgram::directory`].
+    pub fn tls(self, certificate: &Certificate) -> Self {
+        let (cert, key) = certificate.save(self.directory.path());
+        let mut program = self.env("AGENTD_TLS_CERT", cert).env("AGENTD_TLS_KEY", key);
+        program.certificate = Some(certificate.clone());
+        program
     }
 
     /// Leaves a variable out.
@@ -132,17 +142,29 @@ impl TestProgram {
             .env("AGENTD_STATE_DIR", state_dir)
             .stdout(Stdio::piped());
         let (service, work_dir) = (self.service, self.file("work"));
+        let certificate = self.certificate.take();
         let mut program = self.spawn();
         let mut line = String::new();
         let mut stdout = BufReader::new(program.child.0.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("listening on http://");
+        let scheme = if certificate.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let address = line.trim_end().strip_prefix("listening on ");
+        let address = address.and_then(|address| address.strip_prefix(scheme));
+        let address = address.and_then(|address| address.strip_prefix("://"));
         let Some(address) = address.and_then(|address| address.parse().ok()) else {
             return Err(Box::new(program));
         };
         let token = fs::read_to_string(state_dir.join("token")).unwrap();
+        let client = TestClient::new(address, token, collection(service), work_dir);
         Ok(RunningProgram {
-            client: TestClient::new(address, token, collection(service), work_dir),
+            client: match &certificate {
+                None => client,
+                Some(certificate) => client.trusting(certificate),
+            },
             program,
         })
     }
@@ -217,6 +239,11 @@ impl SpawnedProgram {
         self.directory.path().join("state")
     }
 
+    /// Where its files are.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.pid().cast_signed()).unwrap();
@@ -258,6 +285,11 @@ impl RunningProgram {
     /// Its state directory.
     pub fn state_dir(&self) -> PathBuf {
         self.program.state_dir()
+    }
+
+    /// Where its files are.
+    pub fn directory(&self) -> &Path {
+        self.program.directory()
     }
 
     /// Sends it a signal.

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentd_api::terminal::{Mode, ServerFrame};
@@ -7,17 +8,23 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ClientConfig;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
+use tokio_util::either::Either;
 
 use super::DEADLINE;
+
+type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// A viewer that keeps what it was shown.
 #[derive(Debug)]
 pub struct TestTerminal {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Stream>,
     /// The text frames in their order.
     pub frames: Vec<ServerFrame>,
     /// Output, without snapshots.
@@ -61,8 +68,19 @@ pub struct Hello {
 }
 
 impl TestTerminal {
-    pub(super) async fn open(address: SocketAddr, request: Request) -> Result<Self, u16> {
+    pub(super) async fn open(
+        address: SocketAddr,
+        request: Request,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<Self, u16> {
         let stream = TcpStream::connect(address).await.unwrap();
+        let stream = match tls {
+            None => Either::Left(stream),
+            Some(tls) => {
+                let connecting = TlsConnector::from(tls).connect(address.ip().into(), stream);
+                Either::Right(Box::new(connecting.await.unwrap()))
+            }
+        };
         let socket = match client_async(request, stream).await {
             Ok((socket, _)) => socket,
             Err(Error::Http(refusal)) => return Err(refusal.status().as_u16()),

@@ -1,0 +1,278 @@
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use warp::http::HeaderMap;
+use warp::http::header::FORWARDED;
+
+use crate::{Error, Result};
+
+/// Addresses with a common beginning, such as `10.0.0.0/8` or one address alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    first: IpAddr,
+    bits: u32,
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || format!("`{text}` is not an address or a network such as `10.0.0.0/8`");
+        let (address, bits) = match text.split_once('/') {
+            None => (text, None),
+            Some((address, bits)) => (address, Some(bits)),
+        };
+        let first: IpAddr = address.parse().map_err(|_| refused())?;
+        let most = if first.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Ok(most), |bits| bits.parse().map_err(|_| refused()))?;
+        let network = Network { first, bits };
+        match bits <= most {
+            true => Ok(network),
+            false => Err(refused()),
+        }
+    }
+}
+
+impl Network {
+    fn has(self, address: IpAddr) -> bool {
+        // The beginning of both, as far as it counts.
+        let same = |a: u128, b: u128, width: u32| {
+            let rest = width - self.bits;
+            rest == 128 || a >> rest == b >> rest
+        };
+        match (self.first, address.to_canonical()) {
+            (IpAddr::V4(first), IpAddr::V4(address)) => {
+                same(first.to_bits().into(), address.to_bits().into(), 32)
+            }
+            (IpAddr::V6(first), IpAddr::V6(address)) => {
+                same(first.to_bits(), address.to_bits(), 128)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The proxies that are believed when they say for whom they ask.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies(Vec<Network>);
+
+/// What a proxy says of a request that it passes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forwarded {
+    /// Who asks. None if it does not say.
+    pub from: Option<IpAddr>,
+    /// Whether that one has a connection of TLS to the proxy. None if it does not say.
+    pub is_secure: Option<bool>,
+}
+
+impl Proxies {
+    /// Those that a setting lists. An error says which it cannot be.
+    pub fn parse(texts: &[String]) -> Result<Self, String> {
+        // A variable that is set and empty is a list with one empty name.
+        let named = texts.iter().map(|text| text.trim());
+        let named = named.filter(|text| !text.is_empty());
+        named.map(str::parse).collect::<Result<_, _>>().map(Proxies)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether one of them is at this address.
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.has(address))
+    }
+
+    /// What the headers of a request from one of them say.
+    ///
+    /// A proxy adds to one kind of headers and may pass the other kind on as a client has sent it. So
+    /// where both are there, they have to say the same.
+    pub fn read(&self, headers: &HeaderMap) -> Result<Forwarded> {
+        let standard = self.standard(headers);
+        let usual = self.usual(headers);
+        match (standard, usual) {
+            (Some(standard), Some(usual)) if standard != usual => Err(Error::invalid(
+                "invalid-request",
+                "`Forwarded` and `X-Forwarded-…` contradict each other",
+            )
+            .hint("let the proxy remove those that it does not set itself")),
+            (standard, usual) => Ok(usual.or(standard).unwrap_or_default()),
+        }
+    }
+
+    /// `X-Forwarded-For` and `X-Forwarded-Proto`.
+    fn usual(&self, headers: &HeaderMap) -> Option<Forwarded> {
+        let list = |name: &str| -> Option<Vec<String>> {
+            let values = headers.get_all(name).iter();
+            let values = values.flat_map(|value| elements(value.to_str().unwrap_or_default()));
+            let values: Vec<String> = values.collect();
+            (!values.is_empty()).then_some(values)
+        };
+        let (hops, schemes) = (list("x-forwarded-for"), list("x-forwarded-proto"));
+        if hops.is_none() && schemes.is_none() {
+            return None;
+        }
+        let newest = schemes.as_ref().and_then(|schemes| schemes.last());
+        Some(Forwarded {
+            from: self.sender(hops.unwrap_or_default()),
+            is_secure: newest.map(|scheme| scheme.eq_ignore_ascii_case("https")),
+        })
+    }
+
+    /// `Forwarded` (RFC 7239).
+    fn standard(&self, headers: &HeaderMap) -> Option<Forwarded> {
+        let values = headers.get_all(FORWARDED).iter();
+        let hops = values.flat_map(|value| elements(value.to_str().unwrap_or_default()));
+        let hops: Vec<String> = hops.collect();
+        let parameter = |hop: &str, wanted: &str| {
+            hop.split(';').find_map(|pair| {
+                let (name, value) = pair.trim().split_once('=')?;
+                let value = value.trim().trim_matches('"');
+                name.eq_ignore_ascii_case(wanted).then(|| value.to_owned())
+            })
+        };
+        let newest = hops.last()?;
+        let scheme = parameter(newest, "proto");
+        let senders = hops.iter().map(|hop| parameter(hop, "for"));
+        Some(Forwarded {
+            from: self.sender(senders.map(Option::unwrap_or_default).collect()),
+            is_secure: scheme.map(|scheme| scheme.eq_ignore_ascii_case("https")),
+        })
+    }
+
+    /// The last one that is not a proxy itself: what comes before it may be anybody's invention.
+    fn sender(&self, hops: Vec<String>) -> Option<IpAddr> {
+        let mut sender = None;
+        for hop in hops.iter().rev() {
+            let address = address(hop)?;
+            sender = Some(address);
+            if !self.has(address) {
+                break;
+            }
+        }
+        sender
+    }
+}
+
+fn elements(value: &str) -> impl Iterator<Item = String> + use<> {
+    let elements: Vec<String> = value.split(',').map(|e| e.trim().to_owned()).collect();
+    elements.into_iter().filter(|element| !element.is_empty())
+}
+
+/// An address as proxies write it: perhaps with a port, and of IPv6 then in brackets.
+fn address(text: &str) -> Option<IpAddr> {
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let address = match text.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?.0,
+        None => text.rsplit_once(':')?.0,
+    };
+    address.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use warp::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn proxies() -> Proxies {
+        let networks = ["127.0.0.1", "10.0.0.0/8", " 2001:db8::/32", ""];
+        Proxies::parse(&networks.map(str::to_owned)).unwrap()
+    }
+
+    #[track_caller]
+    fn read(lines: &[(&str, &str)]) -> Option<(Option<String>, Option<bool>)> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            let name: HeaderName = name.parse().unwrap();
+            headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        let read = proxies().read(&headers).ok()?;
+        Some((read.from.map(|from| from.to_string()), read.is_secure))
+    }
+
+    #[test]
+    fn networks_have_what_begins_like_them() {
+        let has = |address: &str| proxies().has(address.parse().unwrap());
+        for inside in [
+            "127.0.0.1",
+            "10.255.0.1",
+            "::ffff:10.0.0.1",
+            "2001:db8:1::2",
+        ] {
+            assert!(has(inside), "{inside}");
+        }
+        for outside in ["127.0.0.2", "11.0.0.1", "::1", "2001:db9::"] {
+            assert!(!has(outside), "{outside}");
+        }
+        let all = Proxies::parse(&["::/0".to_owned()]).unwrap();
+        assert!(all.has("2001:db9::".parse().unwrap()) && !all.has("10.0.0.1".parse().unwrap()));
+        for wrong in [
+            "",
+            "proxy",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0.0/-1",
+            "10.0.0.0/",
+        ] {
+            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_last_one_who_is_not_a_proxy_asks() {
+        let from = |text: &str| read(&[("x-forwarded-for", text)]).unwrap().0;
+        assert_eq!(from("192.0.2.1").unwrap(), "192.0.2.1");
+        // What a client has sent itself comes first.
+        assert_eq!(from("198.51.100.9, 192.0.2.1").unwrap(), "192.0.2.1");
+        assert_eq!(from("192.0.2.1, 10.1.2.3").unwrap(), "192.0.2.1");
+        assert_eq!(from("192.0.2.1:4711").unwrap(), "192.0.2.1");
+        assert_eq!(from("[2001:db9::1]:80").unwrap(), "2001:db9::1");
+        assert_eq!(from("10.1.2.3").unwrap(), "10.1.2.3");
+        assert_eq!(from("192.0.2.1, unknown"), None);
+        let lines = [
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-for", "192.0.2.2"),
+        ];
+        assert_eq!(read(&lines).unwrap().0.unwrap(), "192.0.2.2");
+    }
+
+    #[test]
+    fn the_scheme_is_what_the_nearest_proxy_says() {
+        assert_eq!(read(&[]), Some((None, None)));
+        assert_eq!(
+            read(&[("x-forwarded-proto", "HTTPS")]),
+            Some((None, Some(true)))
+        );
+        let lines = [("x-forwarded-proto", "https, http")];
+        assert_eq!(read(&lines), Some((None, Some(false))));
+        let standard = [(
+            "forwarded",
+            "for=\"[2001:db9::1]:80\";proto=https;by=10.0.0.1",
+        )];
+        assert_eq!(
+            read(&standard),
+            Some((Some("2001:db9::1".to_owned()), Some(true)))
+        );
+        let standard = [("forwarded", "for=192.0.2.9, For=192.0.2.1; Proto=http")];
+        assert_eq!(
+            read(&standard),
+            Some((Some("192.0.2.1".to_owned()), Some(false)))
+        );
+    }
+
+    #[test]
+    fn both_kinds_say_the_same_or_nothing_is_believed() {
+        let usual = [
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-proto", "https"),
+        ];
+        let with = |standard| read(&[&usual[..], &[("forwarded", standard)]].concat());
+        assert!(with("for=192.0.2.1;proto=https").is_some());
+        assert_eq!(with("for=198.51.100.9;proto=https"), None);
+        assert_eq!(with("for=192.0.2.1;proto=http"), None);
+    }
+}
