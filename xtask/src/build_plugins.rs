@@ -6,7 +6,7 @@ use std::process::Command;
 
 use object::{Object, ObjectSymbol};
 
-use crate::cargo::{build, out_dir};
+use crate::cargo::{Profile, build, out_dir};
 use crate::{Result, tool};
 
 /// The backends that agentd offers by name. The host has its own list, which decides what users see;
@@ -20,15 +20,13 @@ const DROP_INS: [&str; 1] = ["sandbox"];
 const ROOT_SYMBOL: &str = "_1as_0lib_1header_0root_bmodule_bloader";
 
 /// Builds the libraries, checks them, and installs them where that is asked for.
-pub fn run(release: bool, dest: Option<&Path>) -> Result {
-    let plugins = || PLUGINS.into_iter().chain(DROP_INS);
-    let packages: Vec<String> = plugins()
-        .map(|plugin| format!("agentd-backend-{plugin}"))
-        .collect();
+pub fn run(profile: impl Into<Profile>, dest: Option<&Path>) -> Result {
+    let profile = profile.into();
+    let packages = packages();
     let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
-    build(release, &packages)?;
-    for plugin in plugins() {
-        let library = library(release, plugin);
+    build(profile, &packages)?;
+    for plugin in PLUGINS.into_iter().chain(DROP_INS) {
+        let library = library(profile, plugin);
         check(&library)?;
         if let Some(dest) = dest {
             install(&library, dest)?;
@@ -37,10 +35,18 @@ pub fn run(release: bool, dest: Option<&Path>) -> Result {
     Ok(())
 }
 
+/// The packages of the libraries.
+pub fn packages() -> Vec<String> {
+    let plugins = PLUGINS.into_iter().chain(DROP_INS);
+    plugins
+        .map(|plugin| format!("agentd-backend-{plugin}"))
+        .collect()
+}
+
 /// The library of a plugin where cargo has put it.
-pub fn library(release: bool, plugin: &str) -> PathBuf {
+pub fn library(profile: impl Into<Profile>, plugin: &str) -> PathBuf {
     let extension = std::env::consts::DLL_EXTENSION;
-    out_dir(release).join(format!("libagentd_backend_{plugin}.{extension}"))
+    out_dir(profile).join(format!("libagentd_backend_{plugin}.{extension}"))
 }
 
 /// A backend exports its root symbol and nothing else.

@@ -15,6 +15,22 @@ pub fn run() -> Result {
     tool::run(&mut npm(&["run", "build"]))
 }
 
+/// Whether the packages that are installed are those that the registry has signed. Where that cannot be
+/// asked, it is said why.
+pub fn check_signatures() -> Result {
+    let output = npm(&["audit", "signatures"])
+        .output()
+        .map_err(|error| format!("`npm` cannot be started: {error}"))?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    match output.status.success() {
+        true => tool::say_raw(&said),
+        false if said.contains("invalid") => return Err(format!("npm audit signatures: {said}")),
+        false => tool::say(&format!("left out: npm audit signatures: {}", said.trim())),
+    }
+    Ok(())
+}
+
 /// Builds it unless what was built is newer than every source.
 pub fn run_if_old() -> Result {
     let ui = root().join("host/ui");

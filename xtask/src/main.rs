@@ -4,6 +4,7 @@ mod bench;
 mod build_plugins;
 mod build_ui;
 mod cargo;
+mod contents;
 mod dist;
 mod repeat;
 mod run;
@@ -64,10 +65,13 @@ enum Command {
         #[command(flatten)]
         options: bench::Options,
     },
-    /// Builds a release and copies it to where it is installed from
+    /// Builds a release, lists what is inside, and packs it; the same sources give the same bytes
     Dist {
         #[arg(long, value_name = "DIR", default_value = "target/dist")]
         dest: PathBuf,
+        /// Build it again from a copy of the sources elsewhere, and compare
+        #[arg(long)]
+        check: bool,
     },
 }
 
@@ -89,7 +93,10 @@ fn main() -> ExitCode {
         Command::Test { options } => test::run(&options),
         Command::Soak { options } => soak::run(&options),
         Command::Bench { options } => bench::run(&options),
-        Command::Dist { dest } => dist::run(&dest),
+        Command::Dist { dest, check } => match check {
+            true => dist::check(&dest),
+            false => dist::run(&dest),
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

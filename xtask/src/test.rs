@@ -113,7 +113,9 @@ fn prepare(part: Part) -> Result<bool> {
     let builds_ui = build_ui::is_possible();
     match part {
         Part::Lint => Ok(true),
-        Part::Ui if builds_ui => build_ui::run().map(|()| true),
+        Part::Ui if builds_ui => build_ui::run()
+            .and_then(|()| build_ui::check_signatures())
+            .map(|()| true),
         // The tests run the programs and load the libraries, which cargo builds only when asked.
         Part::Rust => build_all().map(|()| true),
         Part::Browser if builds_ui && find("chromium").is_some() => {
