@@ -10,7 +10,8 @@ use rustix::process::{DumpableBehavior, ioctl_tiocsctty, set_dumpable_behavior, 
 const FIRST: u32 = 3;
 
 /// Makes the caller the leader of a session whose terminal is its standard input, and has the
-/// program get nothing else of the daemon's: no descriptor, no signal that is ignored.
+/// program get nothing else of the daemon's: no descriptor, no signal that is ignored or
+/// blocked, as the keeper has some.
 ///
 /// The memory of a forked child is a copy of the daemon's, with its secrets. No core file is made
 /// of it, whatever happens to the child; what the program has in memory later is its own affair.
@@ -23,6 +24,12 @@ pub fn before_exec() -> io::Result<()> {
         // SAFETY: the default action runs no code of ours. The signals that have no other action
         // refuse.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: the set is initialised before it is used.
+    unsafe {
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
     setsid()?;
     // SAFETY: standard input is open until the end of the process.
