@@ -1,36 +1,34 @@
 //! The keeper: one loop over its socket, its programs and their terminals.
 
 mod connection;
+mod leftovers;
 pub mod process;
 pub mod reading;
+mod requests;
 pub mod session;
+mod starts;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use agentd_process::terminal::{Reaper, Spawner};
-use agentd_process::{Error, ErrorKind, Result};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
-use crate::Keep;
-use crate::protocol::{
-    Answer, Frame, LARGEST_PROGRAM, OLDEST, Request, Start, TAKE, TAKEN, VERSION, failure,
-};
-use crate::ring::unsealed;
 use crate::socket::{self, Received};
 
 use connection::Connection;
+use leftovers::Leftovers;
 use reading::{Reading, TERMINAL};
 use session::{Session, lock, new_bell};
+use starts::Started;
 
 /// A keeper that nobody needs waits so long for somebody who does.
 const GRACE: Duration = Duration::from_secs(5);
@@ -38,11 +36,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// When it is tried again to send what could not be sent for a lack.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// When it is tried again to give back what a flood has left.
-const FLOOD_PAUSE: Duration = Duration::from_millis(200);
-
 const MOST_CONNECTIONS: usize = 64;
-const MOST_SESSIONS: usize = 65_536;
 
 // In `EventData`, beside a number, as `TERMINAL`.
 const CONNECTION: u64 = 2 << 56;
@@ -88,24 +82,7 @@ pub struct Keeper {
     buffer: Vec<u8>,
     /// No descriptor is free for who wants to connect.
     is_short: bool,
-    /// Sessions that may have memory to give back, once they do not flood, and when it was last tried.
-    flooded: BTreeSet<u64>,
-    tried_at: Instant,
-}
-
-/// A program was started, or not, for a request.
-struct Started {
-    connection: u64,
-    verb: u16,
-    number: u64,
-    result: Result<Session>,
-}
-
-/// What comes of a request.
-enum Outcome {
-    Answer(Answer, Vec<Arc<OwnedFd>>),
-    /// It is answered later.
-    Later,
+    leftovers: Leftovers,
 }
 
 impl Keeper {
@@ -125,8 +102,7 @@ impl Keeper {
             bells: [Arc::new(new_bell()?), Arc::new(new_bell()?)],
             buffer: socket::buffer(),
             is_short: false,
-            flooded: BTreeSet::new(),
-            tried_at: Instant::now(),
+            leftovers: Leftovers::default(),
         };
         // A bell is rung anew each time, and never reset.
         keeper.add(&keeper.bells[0], STARTED, EventFlags::IN | EventFlags::ET)?;
@@ -163,8 +139,7 @@ impl Keeper {
             let is_stuck = self.is_short || self.connections.values().any(Connection::is_stuck);
             let pause = match is_stuck {
                 true => Some(PAUSE),
-                false if !self.flooded.is_empty() => Some(FLOOD_PAUSE),
-                false if needed => None,
+                false if needed => self.leftovers.pause(),
                 false => Some(GRACE.saturating_sub(idle_since.elapsed()) + PAUSE),
             };
             let pause = pause.and_then(|pause| Timespec::try_from(pause).ok());
@@ -188,16 +163,7 @@ impl Keeper {
                 }
             }
             self.send_stuck();
-            self.give_back();
-        }
-    }
-
-    fn give_back(&mut self) {
-        if !self.flooded.is_empty() && self.tried_at.elapsed() >= FLOOD_PAUSE {
-            self.tried_at = Instant::now();
-            let reading = &self.reading;
-            let floods = |index: &u64| reading.get(*index).is_some_and(|one| !one.give_back());
-            self.flooded.retain(floods);
+            self.leftovers.give_back(&self.reading);
         }
     }
 
@@ -309,213 +275,6 @@ impl Keeper {
         }
     }
 
-    /// Answers a request; an error ends the connection.
-    fn answer(&mut self, id: u64, bytes: &[u8], descriptors: Vec<OwnedFd>) -> io::Result<()> {
-        let frame = Frame::parse(bytes).ok_or(io::ErrorKind::InvalidData)?;
-        if !frame.is_request() {
-            return Ok(());
-        }
-        let (verb, number) = (frame.verb, frame.number);
-        let outcome = Request::decode(&frame)
-            .and_then(|request| self.carry_out(id, request, descriptors, (verb, number)));
-        match outcome {
-            Ok(Outcome::Later) => Ok(()),
-            Ok(Outcome::Answer(answer, descriptors)) => {
-                self.send(id, answer.encode(verb, number), descriptors)
-            }
-            Err(error) => self.send(id, failure(&error, verb, number), Vec::new()),
-        }
-    }
-
-    fn carry_out(
-        &mut self,
-        id: u64,
-        request: Request,
-        descriptors: Vec<OwnedFd>,
-        (verb, number): (u16, u64),
-    ) -> Result<Outcome> {
-        let done = Ok(Outcome::Answer(Answer::Done, Vec::new()));
-        let changes = !matches!(
-            request,
-            Request::Hello { .. } | Request::List { .. } | Request::Exit { .. }
-        );
-        if changes && self.owner != Some(id) {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                "only the daemon that has this keeper may ask for that",
-            ));
-        }
-        // What is frozen is for all.
-        if changes && !matches!(request, Request::Hangup { .. }) && !self.is_understood {
-            let speaks = format!("this keeper speaks the versions {OLDEST} to {VERSION}");
-            return Err(Error::new(ErrorKind::Unsupported, speaks));
-        }
-        let descriptor = descriptors.into_iter().next();
-        match request {
-            Request::Hello {
-                oldest,
-                version,
-                flags,
-            } => self.hello(id, oldest, version, flags),
-            Request::List { after } => {
-                let sessions = lock(&self.reading.sessions);
-                let next = sessions.range(after.saturating_add(1)..).next();
-                let (record, descriptors) = next.map(|(_, session)| session.record()).unzip();
-                let descriptors = descriptors.unwrap_or_default();
-                Ok(Outcome::Answer(Answer::List(record), descriptors))
-            }
-            Request::Exit { index } => {
-                let (record, _) = self.session(index)?.record();
-                let answer = Answer::Exit {
-                    ended: record.ended,
-                    closed: record.closed,
-                    head: record.head,
-                };
-                Ok(Outcome::Answer(answer, Vec::new()))
-            }
-            Request::Hangup { index } => {
-                self.hang_up(&self.session(index)?);
-                done
-            }
-            Request::Start {
-                keep,
-                capacity,
-                mut program,
-            } => {
-                if program.is_empty() {
-                    let memory = descriptor.ok_or_else(|| missing("program"))?;
-                    program = unsealed(&memory, LARGEST_PROGRAM)?;
-                }
-                self.start(id, (verb, number), &program, keep, capacity)?;
-                Ok(Outcome::Later)
-            }
-            Request::Open { index } => {
-                let (answer, descriptors) = self.session(index)?.open();
-                Ok(Outcome::Answer(answer, descriptors))
-            }
-            Request::Checkpoint {
-                index,
-                position,
-                size,
-            } => {
-                let snapshot = descriptor.ok_or_else(|| missing("snapshot"))?;
-                self.session(index)?
-                    .set_checkpoint(position, size, snapshot);
-                self.reading.resume();
-                self.flooded.insert(index);
-                done
-            }
-            Request::Forget { index } => {
-                let session = self.session(index)?;
-                if session.ring.exited().is_none() {
-                    return Err(Error::new(ErrorKind::Conflict, "the program still runs"));
-                }
-                self.remove(&session);
-                done
-            }
-        }
-    }
-
-    fn hello(&mut self, id: u64, oldest: u32, version: u32, flags: u32) -> Result<Outcome> {
-        let mut descriptors = Vec::new();
-        if flags & TAKE != 0 && self.owner != Some(id) {
-            if self.owner.is_some() {
-                return Err(
-                    Error::new(ErrorKind::Conflict, "another daemon has this keeper")
-                        .hint("one daemon at a time can use a state directory"),
-                );
-            }
-            descriptors.push(self.bells[1].clone());
-            self.owner = Some(id);
-            self.is_understood = oldest <= VERSION && version >= OLDEST;
-            self.reading.owned.store(true, SeqCst);
-        }
-        let mut state = 0;
-        if self.owner == Some(id) {
-            state |= TAKE;
-        }
-        if self.owner.is_some() {
-            state |= TAKEN;
-        }
-        let answer = Answer::Hello {
-            version: VERSION,
-            oldest: OLDEST,
-            pid: std::process::id(),
-            flags: state,
-            sessions: lock(&self.reading.sessions).len() as u32,
-            build: self.parts.build.clone(),
-        };
-        Ok(Outcome::Answer(answer, descriptors))
-    }
-
-    /// Has a program started, in a thread: its file system may not answer.
-    fn start(
-        &mut self,
-        connection: u64,
-        (verb, number): (u16, u64),
-        program: &[u8],
-        keep: Keep,
-        capacity: u64,
-    ) -> Result<()> {
-        if lock(&self.reading.sessions).len() + self.starting >= MOST_SESSIONS {
-            return Err(Error::unavailable(format!(
-                "this keeper has {MOST_SESSIONS} programs"
-            )));
-        }
-        let start = Start::decode(program);
-        let start = start.ok_or_else(|| Error::internal("the program is not complete"))?;
-        self.last += 1;
-        let index = self.last;
-        let reaper = self.parts.reaper.clone();
-        let (done, bell) = (self.started.0.clone(), self.bells[0].clone());
-        self.spawner.run(Box::new(move || {
-            let start = || Session::start(index, start, keep, capacity, &*reaper);
-            // Whoever waits for it has to be notified in any case.
-            let result = catch_unwind(AssertUnwindSafe(start))
-                .unwrap_or_else(|_| Err(Error::internal("the start of a program panicked")));
-            let started = Started {
-                connection,
-                verb,
-                number,
-                result,
-            };
-            // The keeper does not end before it has this.
-            let _ = done.send(started);
-            socket::ring(&bell);
-        }))?;
-        self.starting += 1;
-        Ok(())
-    }
-
-    /// From here on the program is listed, whether anybody waits for the answer or not.
-    fn finish_start(&mut self, started: Started) {
-        self.starting -= 1;
-        let (verb, number) = (started.verb, started.number);
-        let kept = started.result.and_then(|session| {
-            let (_, descriptors) = session.open();
-            let answer = Answer::Start {
-                index: session.index,
-                pid: session.child.pid(),
-            };
-            self.add(&session.child, PROCESS | session.index, EventFlags::IN)?;
-            self.reading.watch(&session)?;
-            let session = Arc::new(session);
-            lock(&self.reading.sessions).insert(session.index, session.clone());
-            if self.parts.listener.is_none() && self.connections.is_empty() {
-                self.hang_up(&session);
-            }
-            Ok((answer.encode(verb, number), descriptors))
-        });
-        let (frame, descriptors) =
-            kept.unwrap_or_else(|error| (failure(&error, verb, number), Vec::new()));
-        if self.connections.contains_key(&started.connection) {
-            match self.send(started.connection, frame, descriptors) {
-                Ok(()) => self.watch(started.connection),
-                Err(_) => self.disconnect(started.connection),
-            }
-        }
-    }
-
     fn process_ended(&mut self, index: u64) {
         if let Some(session) = self.reading.get(index) {
             let _ = epoll::delete(&self.reading.quiet, &session.child);
@@ -539,11 +298,6 @@ impl Keeper {
     fn remove(&self, session: &Arc<Session>) {
         self.reading.unwatch(session);
         lock(&self.reading.sessions).remove(&session.index);
-    }
-
-    fn session(&self, index: u64) -> Result<Arc<Session>> {
-        let gone = || Error::gone("this keeper does not have the program");
-        self.reading.get(index).ok_or_else(gone)
     }
 
     fn send(&mut self, id: u64, frame: Vec<u8>, descriptors: Vec<Arc<OwnedFd>>) -> io::Result<()> {
@@ -576,12 +330,6 @@ impl Keeper {
         let data = EventData::new_u64(data);
         Ok(epoll::add(&self.reading.quiet, source, data, flags)?)
     }
-}
-
-/// What a request lacks whose descriptors did not fit into this process.
-fn missing(what: &str) -> Error {
-    Error::unavailable(format!("the {what} did not come with the request"))
-        .hint(agentd_process::SHORTAGE_HINT)
 }
 
 /// Runs a keeper in a thread of this process, for one connection only. Whoever follows its sessions

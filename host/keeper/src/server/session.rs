@@ -234,6 +234,15 @@ impl Session {
         (record, descriptors)
     }
 
+    /// How it ended, if it has.
+    pub fn exit(&self) -> Answer {
+        Answer::Exit {
+            ended: self.ring.exited(),
+            closed: self.ring.is_closed(),
+            head: self.ring.head(),
+        }
+    }
+
     fn notify(&self) {
         if self.ring.rouses() {
             ring(&self.bell);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use agentd_process::ErrorKind;
 use agentd_process::terminal::Ended;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::harness::*;
 
@@ -171,4 +172,59 @@ async fn many_are_taken_over_at_once() {
         assert_eq!(task.await.unwrap().unwrap(), 0);
     }
     eprintln!("listed 200 and opened 400 in {:?}", begun.elapsed());
+}
+
+/// Whatever it lacks first.
+#[tokio::test]
+async fn a_keeper_that_lacks_descriptors_refuses_starts_and_nobody_else_notices() {
+    let daemon = Daemon::with_process();
+    let script = "while read a; do echo \"<$a>\"; done";
+    let (other, beside) = daemon.run(script, BLOCK).await;
+    let keeper = Pid::from_raw(daemon.keeper.pid().cast_signed());
+    // The keeper has the limits of who launched it.
+    let before = getrlimit(Resource::Nofile);
+    let allow = |current: Option<u64>| {
+        let limit = Rlimit { current, ..before };
+        prlimit(keeper, Resource::Nofile, limit).unwrap();
+    };
+    allow(Some(0));
+    let mut refused = 0;
+    let (running, tape) = loop {
+        let mut large = program("read a; exit 4");
+        // Comes in a descriptor.
+        large
+            .env
+            .insert("LARGE".to_owned(), "x".repeat(refused % 2 * 100_000));
+        let tape = Tape::new();
+        match daemon.keeper.run(large, "", BLOCK, tape.clone()).await {
+            Ok(running) => break (running, tape),
+            Err(error) => {
+                assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+                let is_clear = [
+                    "the keeper of the terminals",
+                    "did not come with the request",
+                ];
+                assert!(
+                    is_clear.iter().any(|why| error.message.contains(why)),
+                    "{error}"
+                );
+                assert!(error.hint.unwrap().contains("ulimit -n"));
+            }
+        }
+        refused += 1;
+        let typed = format!("after {refused}");
+        other
+            .write(format!("{typed}\n").into_bytes())
+            .await
+            .unwrap();
+        beside.printed(&format!("<{typed}>"));
+        assert_eq!(daemon.keeper.list().await.unwrap().len(), 1);
+        allow(Some(refused as u64));
+    };
+    assert!(refused > 5, "it was refused {refused} times");
+    running.write(b"\n".to_vec()).await.unwrap();
+    assert_eq!(tape.ended(), Ended::Code(4));
+    allow(before.current);
+    let (_running, tape) = daemon.run("exit 5", BLOCK).await;
+    assert_eq!(tape.ended(), Ended::Code(5));
 }
