@@ -60,7 +60,12 @@ impl Bench {
         working_dir: PathBuf,
         shared: Shared,
     ) -> Check<Bench> {
-        let services = Arc::new(Services::start()?);
+        let services = Arc::new(match settings.has_keeper() {
+            true => {
+                Services::with_keepers(config.state_dir.join("keepers").join(&config.instance))?
+            }
+            false => Services::start()?,
+        });
         let backend = Backend::connect(&library, services, &config, START_TIMEOUT)
             .await
             .map_err(|error| error.message)?;
@@ -295,7 +300,7 @@ impl Bench {
     pub(crate) async fn clear(&self) -> Check {
         self.within("what is left to end", self.sessions.end_all(GRACE))
             .await?;
-        if self.manifest().persistent {
+        if self.backend.is_persistent() {
             for found in self.backend.list(Phase::Starting).await?.found {
                 let session = self
                     .backend

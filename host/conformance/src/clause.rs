@@ -20,6 +20,7 @@ use agentd_plugin_api::{Capability, Manifest};
 
 use crate::bench::Bench;
 use crate::fault::Check;
+use crate::settings::Settings;
 
 /// One thing that is asked of every backend.
 pub struct Clause {
@@ -49,10 +50,10 @@ pub(crate) type Step = for<'a> fn(&'a Bench) -> Pin<Box<dyn Future<Output = Chec
 
 impl Need {
     /// Says why not, if it is not met.
-    pub(crate) fn met(&self, manifest: &Manifest) -> Result<(), String> {
+    pub(crate) fn met(&self, manifest: &Manifest, settings: &Settings) -> Result<(), String> {
         match self {
             Need::Programs if manifest.loopback => Err("sessions run no program".to_owned()),
-            Need::Persistence if !manifest.persistent => {
+            Need::Persistence if !settings.has_lasting_sessions(manifest) => {
                 Err("sessions end with the daemon".to_owned())
             }
             Need::Declared(capability) if !manifest.capabilities.contains(capability) => {

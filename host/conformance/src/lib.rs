@@ -8,6 +8,10 @@
 //! use agentd_conformance::{Settings, run, work};
 //!
 //! fn main() -> ExitCode {
+//!     // Needed with the setting `AGENTD_KEEPER=on` alone.
+//!     if let Some(code) = agentd_conformance::entered() {
+//!         return code;
+//!     }
 //!     if std::env::args().nth(1).as_deref() == Some("work") {
 //!         return work();
 //!     }
@@ -43,6 +47,7 @@ mod tape;
 mod watched;
 mod work;
 
+pub use agentd_host::entered;
 pub use clause::{CLAUSES, Clause, Need};
 pub use report::{Outcome, Report, Verdict};
 pub use run::{run, verdicts};

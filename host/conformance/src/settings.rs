@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use agentd_plugin_api::Manifest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -52,6 +53,17 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Whether programs on terminals run in a keeper, as `AGENTD_KEEPER` says.
+    pub(crate) fn has_keeper(&self) -> bool {
+        let keeper = self.settings.get("AGENTD_KEEPER");
+        keeper.is_some_and(|keeper| keeper == "on")
+    }
+
+    /// Whether the sessions of this backend outlive the daemon.
+    pub(crate) fn has_lasting_sessions(&self, backend: &Manifest) -> bool {
+        backend.persistent || backend.on_terminals && self.has_keeper()
+    }
+
     /// The defaults, with what a daemon that is started here would pass to its backend.
     pub fn from_environment() -> Self {
         let is_setting = |name: &str| name.starts_with("AGENTD_") && name != "AGENTD_TOKEN";

@@ -98,7 +98,8 @@ async fn perform(job: &Job) -> Check {
         library => library?,
     };
     for need in clause.needs {
-        need.met(&library.manifest).map_err(Fault::NotApplicable)?;
+        need.met(&library.manifest, &job.settings)
+            .map_err(Fault::NotApplicable)?;
     }
     if clause.name == "load" {
         return Ok(());
@@ -106,7 +107,12 @@ async fn perform(job: &Job) -> Check {
     let bench = connect(job, library, shared)
         .await
         .map_err(|fault| prerequisite(fault, "connected"))?;
-    check(clause, &bench, past).await
+    let checked = check(clause, &bench, past).await;
+    if past {
+        // Its sessions are not let go of, as in a crash.
+        std::mem::forget(bench);
+    }
+    checked
 }
 
 async fn check(clause: &Clause, bench: &Bench, past: bool) -> Check {

@@ -44,6 +44,7 @@ mod text;
 mod tls;
 
 pub use activation::Activation;
+pub use agentd_keeper::entered;
 pub use backend::{Backend, Phase};
 pub use clock::{from_rfc3339, now, to_rfc3339};
 pub use collection::Collection;

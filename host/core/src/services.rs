@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use agentd_plugin_api::host::{Call, HostServices, RunningProgram};
@@ -33,6 +34,16 @@ impl Services {
     pub fn start() -> std::io::Result<Services> {
         Children::get().adopt_orphans()?;
         Ok(Services::default())
+    }
+
+    /// The same where programs on terminals outlive this process, in keepers that have their sockets in
+    /// `directory`. The program has to be one that calls [`entered`](crate::entered) first.
+    pub fn with_keepers(directory: PathBuf) -> std::io::Result<Services> {
+        Children::get().adopt_orphans()?;
+        let terminals = Terminals::outliving(directory);
+        // As while a service serves.
+        terminals.end_abandoned(true);
+        Ok(Services::on(terminals))
     }
 
     /// The services of a daemon whose programs run on these terminals.

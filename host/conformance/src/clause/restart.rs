@@ -103,11 +103,11 @@ pub(super) async fn after(bench: &Bench) -> Check {
     for session in adopted.sessions {
         bench.delete(&session).await?;
     }
-    let left = bench.backend.list(Phase::Starting).await?;
-    ensure!(
-        left.found.is_empty(),
-        "{} sessions are found after their deletion",
-        left.found.len()
-    );
-    Ok(())
+    let mut left = 0;
+    let none = bench.until("deleted sessions to be gone", async || {
+        left = bench.backend.list(Phase::Starting).await?.found.len();
+        Ok(left == 0)
+    });
+    let none = none.await;
+    none.map_err(|fault| fault.during(&format!("{left} are found")))
 }

@@ -16,11 +16,14 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use agentd_conformance::{CLAUSES, Outcome, Report, Settings, Verdict, run, work};
+use agentd_conformance::{CLAUSES, Outcome, Report, Settings, Verdict, entered, run, work};
 use agentd_host::testing::{DockerEngine, TmuxServer};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
+    if let Some(code) = entered() {
+        return code;
+    }
     if std::env::args().nth(1).as_deref() == Some("work") {
         return work();
     }
@@ -37,6 +40,8 @@ fn main() -> ExitCode {
         trial("golden_tmux", golden_tmux),
         trial("golden_1_1_pty", golden_1_1_pty),
         trial("sandbox", sandbox),
+        trial("pty_in_a_keeper", pty_in_a_keeper),
+        trial("sandbox_in_a_keeper", sandbox_in_a_keeper),
         trial("sound", faulty::sound),
         trial("harmless", faulty::harmless),
         trial("every_variant_is_caught", faulty::every_variant_is_caught),
@@ -140,6 +145,23 @@ fn pty() -> Result<(), Failed> {
     pty_conforms(&cargo::backend("pty")?)
 }
 
+fn pty_in_a_keeper() -> Result<(), Failed> {
+    let report = test(&cargo::backend("pty")?, &kept())?;
+    conforms(
+        &report,
+        &[FOLLOWERS, &[LOGS, HEALTH_CHECK, ATTACH_TMUX]].concat(),
+    )
+}
+
+/// Terminals outlive the daemon.
+fn kept() -> Settings {
+    let settings = [("AGENTD_KEEPER".to_owned(), "on".to_owned())].into();
+    Settings {
+        settings,
+        ..Settings::default()
+    }
+}
+
 fn pty_conforms(library: &Path) -> Result<(), Failed> {
     let report = test(library, &Settings::default())?;
     let rest = [PERSISTENT, LOGS, HEALTH_CHECK, ATTACH_TMUX];
@@ -148,13 +170,21 @@ fn pty_conforms(library: &Path) -> Result<(), Failed> {
 
 /// In namespaces of its own, with a terminal of the daemon.
 fn sandbox() -> Result<(), Failed> {
+    sandbox_conforms(&Settings::default(), &[PERSISTENT])
+}
+
+fn sandbox_in_a_keeper() -> Result<(), Failed> {
+    sandbox_conforms(&kept(), &[])
+}
+
+fn sandbox_conforms(settings: &Settings, not_applicable: &[&str]) -> Result<(), Failed> {
     if Command::new("bwrap").arg("--version").output().is_err() {
         let missing = "not installed: bwrap; get it with `apt-get install bubblewrap`";
         return left_out("sandbox", missing);
     }
-    let report = test(&cargo::backend("sandbox")?, &Settings::default())?;
-    let rest = ["marker", PERSISTENT, LOGS, HEALTH_CHECK, ATTACH_TMUX];
-    conforms(&report, &[FOLLOWERS, &rest].concat())
+    let report = test(&cargo::backend("sandbox")?, settings)?;
+    let rest = ["marker", LOGS, HEALTH_CHECK, ATTACH_TMUX];
+    conforms(&report, &[FOLLOWERS, &rest, not_applicable].concat())
 }
 
 /// A library of a frozen version of the interface, see `tests/golden/README.md`; those of 1.0.0 are in
