@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use agentd_host::loader::SearchPath;
 use serde::Serialize;
 
+use self::unit::Outlives;
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
@@ -17,6 +18,7 @@ use crate::visible::visible;
 
 mod database;
 mod holder;
+mod unit;
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -199,6 +201,10 @@ async fn service(connection: &Connection) -> Vec<Check> {
                 backend.library
             );
             checks.push(check("backend", Verdict::Ok, found));
+            checks.extend(unit::unit(Outlives {
+                keepers: !health.keepers.is_empty(),
+                tmux: backend.capabilities.iter().any(|one| one == "attach-tmux"),
+            }));
         }
         Err(error) => {
             checks.push(Check::failed("sign-in", connection.explain(error)));
