@@ -100,6 +100,9 @@ pub struct BackendDescription {
     pub capabilities: Vec<String>,
     /// Whether its sessions outlive the daemon.
     pub persistent: bool,
+    /// Whether its agents are programs on terminals of the service, so that `keep` is for them.
+    #[serde(default)]
+    pub on_terminals: bool,
     /// JSON Schema of the `options` of a session, or null where there are none.
     pub options_schema: Option<serde_json::Value>,
     /// The file that was loaded.

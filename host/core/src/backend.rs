@@ -140,6 +140,7 @@ impl Backend {
             version,
             capabilities,
             persistent: self.is_persistent(),
+            on_terminals: self.is_on_terminals(),
             options_schema: self.manifest.options_schema.clone(),
             library: self.library.clone(),
         }

@@ -20,7 +20,7 @@ use super::screen::{Mark, OutputGone, Piece, Screen, Written};
 use super::screen_state::ScreenState;
 use super::signals::{Notice, Signals};
 use crate::connection::Connection;
-use crate::failure::Failure;
+use crate::failure::{Failure, note};
 
 /// How many bytes may be on the screen without the service knowing.
 const ACK_EVERY: u64 = 32 * 1024;
@@ -42,6 +42,8 @@ struct Viewer {
     raw_mode: Option<RawMode>,
     /// How many connections there have been.
     connections: u32,
+    /// The output that was lost before it could be shown, from and to these positions.
+    lost: Option<(u64, u64)>,
 }
 
 /// Why one connection is over.
@@ -77,10 +79,18 @@ pub(super) async fn view(
         signals,
         raw_mode,
         connections: 0,
+        lost: None,
     };
     let ending = viewer.run(link).await?;
     viewer.screen.finish(viewer.written).await;
     drop(viewer.raw_mode);
+    // Its place is marked on the screen, which the person may not have looked at.
+    if let Some((from, to)) = viewer.lost {
+        let bytes = to.saturating_sub(from);
+        note(&format!(
+            "{bytes} bytes of output were lost while no service was there"
+        ));
+    }
     Ok(ending)
 }
 
@@ -158,6 +168,9 @@ impl Viewer {
                     Ok(TerminalEvent::Output(bytes)) => to_show = Some(self.piece(bytes, false, link)),
                     Ok(TerminalEvent::Frame(ServerFrame::Exit { code, signal })) => {
                         exit = Some(Ending::Exited { code, signal });
+                    }
+                    Ok(TerminalEvent::Frame(ServerFrame::Lost { from, to })) => {
+                        self.lost = Some((from, to));
                     }
                     Ok(TerminalEvent::Frame(_)) => {}
                     Ok(TerminalEvent::Closed { code, reason }) => {

@@ -1,6 +1,8 @@
 //! `attach`, as a person sees it.
 
-use crate::harness::{Agent, Canned, OuterTerminal, Service};
+use std::fs;
+
+use crate::harness::{Agent, Canned, OuterTerminal, Service, wait_for};
 
 #[test]
 fn a_shell_takes_input_and_sizes_is_detached_from_and_ends() {
@@ -130,7 +132,7 @@ fn a_signal_to_the_command_restores_the_terminal_too() {
         let pid = service.state_dir().join("pid");
         outer.enter(&attach.replace("pid;", &format!("{};", pid.display())));
         outer.wait_until("the program's screen", |screen| screen.ends_with("FULL"));
-        let pid = std::fs::read_to_string(&pid).unwrap();
+        let pid = fs::read_to_string(&pid).unwrap();
         let kill = ["-s", signal, pid.trim()];
         std::process::Command::new("kill")
             .args(kill)
@@ -314,4 +316,42 @@ fn a_backend_without_attaching_is_named_with_the_logs_as_hint() {
             "error: the active backend `docker` has no terminal to attach to\n\n\
              hint: `agent wrap logs demo --follow` shows its output",
         );
+}
+
+#[test]
+fn output_that_was_lost_is_spoken_of_at_the_end() {
+    let keeper = [("AGENTD_KEEPER", "on")];
+    let mut service = Service::start("wrap", "pty", &keeper);
+    let (go, done) = (
+        service.state_dir().join("go"),
+        service.state_dir().join("done"),
+    );
+    let script = format!(
+        "while [ ! -e {} ]; do sleep 0.02; done; seq 1 1000000; touch {}; exit 3",
+        go.display(),
+        done.display()
+    );
+    let launch = [
+        "launch",
+        "demo",
+        "--keep",
+        "drop",
+        "--working-dir",
+        "/",
+        "--",
+    ];
+    let command = ["sh", "-c", &script];
+    let launch = [&launch[..], &command].concat();
+    service.agent(&launch).run().succeeded();
+    service.replace("pty", &keeper, || {
+        fs::write(go, "").unwrap();
+        wait_for("its end", || {
+            done.exists().then_some(()).ok_or_else(String::new)
+        });
+    });
+    let attached = service.agent(&["attach", "demo"]).run();
+    assert_eq!(attached.code, Some(3));
+    let lost = " bytes of output were lost while no service was there";
+    assert!(attached.stderr.contains(lost), "{}", attached.stderr);
+    assert!(attached.stdout.contains("1000000"), "{}", attached.stdout);
 }

@@ -1,11 +1,12 @@
 import type { Browser, Page, Route } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { complaintsOf, launch, signedIn, untilCopied, untilLive } from './browser.ts';
-import { agent, call, create, DIRECTORY, info, remove, removeAll, until, URL_BASE } from './service.ts';
+import { about, agent, call, create, DIRECTORY, info, remove, removeAll, until, URL_BASE } from './service.ts';
 
 let browser: Browser;
 let page: Page;
 const { capabilities, backend_type: backend } = await info();
+const { on_terminals: onTerminals = false } = await about();
 
 beforeAll(async () => {
   browser = await launch();
@@ -111,6 +112,9 @@ test('an agent is made in the dialog', async () => {
   await dialog.getByRole('button', { name: 'Create' }).click();
   await dialog.getByText('A whole number').waitFor();
   await dialog.getByLabel('In a row at most').fill('3');
+  const keep = dialog.getByLabel('Much output while agentd is not running');
+  if (onTerminals) await keep.selectOption('drop');
+  else expect(await keep.count()).toBe(0);
   await dialog.getByRole('button', { name: 'Add a variable' }).click();
   await dialog.getByRole('textbox', { name: 'Variable 1', exact: true }).fill('SECRET_OF_TEST');
   const value = dialog.getByLabel('Value of SECRET_OF_TEST');
@@ -124,10 +128,12 @@ test('an agent is made in the dialog', async () => {
   expect(made.session?.command).toEqual(['sh', '-c', 'echo "value: $SECRET_OF_TEST"; read line']);
   expect(made.session?.env).toEqual({ SECRET_OF_TEST: '***' });
   expect([made.restart, made.max_restarts]).toEqual(['on-failure', 3]);
+  expect(made.session?.keep).toBe(onTerminals ? 'drop' : undefined);
   await page.getByRole('tab', { name: 'Logs' }).click();
   await page.getByText('value: hush').first().waitFor();
   await page.getByRole('tab', { name: 'Details' }).click();
   await page.getByText('hidden').waitFor();
+  if (onTerminals) await page.getByText('it goes on, and the oldest output is lost').waitFor();
   expect(await page.locator('main').innerText()).not.toContain('hush');
 
   // The same name again is refused, in the service's own words.

@@ -1,7 +1,7 @@
 /** The service under test, spoken to as a script would. It is started by others; see README.md. */
 import { realpathSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import type { Agent, Info, NewAgent } from '../../web/service/wire.ts';
+import type { Agent, Backend, Info, NewAgent } from '../../web/service/wire.ts';
 
 function needed(name: string): string {
   const value = process.env[name];
@@ -28,6 +28,7 @@ async function good<T>(method: string, path: string, body?: unknown): Promise<T>
 }
 
 export const info = (): Promise<Info> => good('GET', '/info');
+export const about = (): Promise<Backend> => good('GET', '/backend');
 export const agent = (id: string): Promise<Agent> => good('GET', `/agents/${id}`);
 
 let made = 0;

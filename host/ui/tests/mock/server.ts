@@ -10,8 +10,8 @@ import { WebSocketServer } from 'ws';
 import type { Agent, AgentPatch, Change, NewAgent, Session } from '../../web/service/wire.ts';
 import { MockSession } from './session.ts';
 
-const BACKENDS: Record<string, { capabilities: string[]; options_schema: object | null }> = {
-  pty: { capabilities: ['terminal', 'interactive'], options_schema: null },
+const BACKENDS: Record<string, { capabilities: string[]; on_terminals?: boolean; options_schema: object | null }> = {
+  pty: { capabilities: ['terminal', 'interactive'], on_terminals: true, options_schema: null },
   tmux: {
     capabilities: ['attach-tmux'],
     options_schema: {
@@ -108,6 +108,7 @@ function describe({ agent, spec, session }: Kept): Agent {
     health: about.capabilities.includes('health-check') ? 'healthy' : 'unknown',
     env: Object.fromEntries(Object.keys(spec.env ?? {}).map((name) => [name, '***'])),
     options: spec.options ?? {},
+    ...(spec.keep ? { keep: spec.keep } : {}),
     ...(about.capabilities.includes('attach-tmux') ? { attach_command: ['tmux', 'attach', '-t', `=agentd-${agent.name}`] } : {}),
     ...session.describe(),
   };

@@ -50,6 +50,7 @@ function rig(mode: Mode = 'rw', run = '') {
       snapshot: (bytes, seq) => heard.push(`snapshot ${[...bytes]} @${seq}`),
       output: (bytes, seq) => heard.push(`output ${[...bytes]} @${seq}`),
       exit: ({ code, signal }) => heard.push(`exit ${code} ${signal}`),
+      lost: (bytes) => heard.push(`lost ${bytes}`),
       refused: (detail) => heard.push(`refused ${detail}`),
     },
     {
@@ -262,6 +263,22 @@ test('a permanent refusal ends the tries', async () => {
   await turn();
   expect(states.at(-1)).toEqual({ kind: 'ended', code: 409, why: 'No terminal here.' });
   expect(timers).toHaveLength(0);
+});
+
+test('what was lost is heard of once, however often it is attached to', async () => {
+  const { start, timers, turn, latest, heard } = rig();
+  const socket = await start();
+  socket.say(hello);
+  socket.say({ type: 'lost', from: 10, to: 90 });
+  socket.end(1006);
+  timers.at(-1)?.run();
+  await turn();
+  latest().say({ ...hello, seq: 100 });
+  latest().say({ type: 'lost', from: 10, to: 90 });
+  latest().say({ type: 'lost', from: 'here', to: null });
+  expect(heard.filter((one) => one.startsWith('lost'))).toEqual(['lost 80']);
+  latest().say({ type: 'lost', from: 100, to: 101 });
+  expect(heard.at(-1)).toBe('lost 1');
 });
 
 test('unknown frames of a newer service are ignored', async () => {

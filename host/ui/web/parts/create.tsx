@@ -6,7 +6,8 @@ import { put } from '../service/agents.ts';
 import { api } from '../service/api.ts';
 import { collect, type Complaints, type DraftGroup, emptyDraft, type Field as Option, fieldsOf } from '../service/options.ts';
 import { Problem } from '../service/problem.ts';
-import type { NewAgent } from '../service/wire.ts';
+import type { Keep, NewAgent } from '../service/wire.ts';
+import { KEEPS } from '../text/keep.ts';
 import { parseLabels } from '../text/labels.ts';
 import { parseMax, type PolicyDraft } from '../text/policy.ts';
 import { words } from '../text/words.ts';
@@ -43,6 +44,8 @@ export function CreateDialog({ onClose }: { onClose(): void }) {
   const [model, setModel] = useState('');
   const [labels, setLabels] = useState('');
   const [policy, setPolicy] = useState<PolicyDraft>({ restart: 'never', max: '' });
+  const [onTerminals, setOnTerminals] = useState(false);
+  const [keep, setKeep] = useState<Keep>('block');
   const [variables, setVariables] = useState<Variable[]>([]);
   const [fields, setFields] = useState<Option[]>([]);
   const [options, setOptions] = useState<DraftGroup>({});
@@ -59,6 +62,7 @@ export function CreateDialog({ onClose }: { onClose(): void }) {
       .then(
         (backend) => {
           const made = fieldsOf(backend.options_schema);
+          setOnTerminals(backend.on_terminals ?? false);
           setFields(made);
           setOptions(emptyDraft(made));
         },
@@ -95,6 +99,7 @@ export function CreateDialog({ onClose }: { onClose(): void }) {
     if (Object.keys(labelled.labels).length > 0) agent.labels = labelled.labels;
     if (policy.restart !== 'never') agent.restart = policy.restart;
     if (bound.max !== null) agent.max_restarts = bound.max;
+    if (onTerminals && keep !== 'block') agent.keep = keep;
     if (Object.keys(env).length > 0) agent.env = env;
     if (Object.keys(collected.options).length > 0) agent.options = collected.options;
     return agent;
@@ -171,6 +176,19 @@ export function CreateDialog({ onClose }: { onClose(): void }) {
             {(wiring) => <Input {...wiring} class="code" placeholder="team=search urgent" value={labels} onValue={setLabels} />}
           </Field>
           <PolicyFields draft={policy} complaint={complaints.max_restarts} onDraft={setPolicy} />
+          {onTerminals && (
+            <Field label="Much output while agentd is not running" help="Where agents outlive agentd, which keeps their output meanwhile.">
+              {(wiring) => (
+                <select {...wiring} value={keep} onChange={(event) => setKeep(event.currentTarget.value as Keep)}>
+                  {(['block', 'drop'] as const).map((value) => (
+                    <option key={value} value={value}>
+                      {KEEPS[value]}
+                    </option>
+                  ))}
+                </select>
+              )}
+            </Field>
+          )}
           <Variables variables={variables} onVariables={setVariables} />
           {complaints.env && <p class="complaint">{complaints.env}</p>}
           {fields.length > 0 && (

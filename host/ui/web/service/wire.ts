@@ -13,6 +13,8 @@ export interface Backend {
   version: string;
   capabilities: string[];
   persistent: boolean;
+  /** Whether agents are programs on terminals of the service. */
+  on_terminals?: boolean;
   library?: string;
   options_schema: Schema | null;
 }
@@ -61,11 +63,15 @@ export interface Session {
   /** Every value is `***`. */
   env?: Record<string, string>;
   options?: Record<string, unknown>;
+  keep?: Keep;
   size: Size;
   viewers: number;
   created_at: string;
   attach_command?: string[];
 }
+
+/** What a program does while no service is there and too much of its output waits. */
+export type Keep = 'block' | 'drop';
 
 /** After which ends an agent is started again. */
 export type RestartPolicy = 'never' | 'on-failure' | 'always';
@@ -118,6 +124,7 @@ export interface NewAgent {
   labels?: Record<string, string>;
   restart?: RestartPolicy;
   max_restarts?: number;
+  keep?: Keep;
 }
 
 /** The body of `PATCH /agents/{id}`: what is not named stays as it is. */
@@ -156,6 +163,7 @@ export interface Size {
 export type ServerFrame =
   | ({ type: 'hello'; session: string; mode: Mode; epoch: string; seq: number } & Size)
   | { type: 'snapshot'; seq: number; bytes: number }
+  | { type: 'lost'; from: number; to: number }
   | ({ type: 'resize' } & Size)
   | ({ type: 'exit' } & Exit)
   | { type: 'error'; code: string; detail: string };

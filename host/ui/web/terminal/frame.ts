@@ -14,6 +14,8 @@ export function parseFrame(text: string): ServerFrame | null {
       return isSize(frame) && Number.isFinite(frame.seq) ? frame : null;
     case 'snapshot':
       return Number.isFinite(frame.seq) && Number.isFinite(frame.bytes) ? frame : null;
+    case 'lost':
+      return Number.isFinite(frame.from) && Number.isFinite(frame.to) ? frame : null;
     case 'resize':
       return isSize(frame) ? frame : null;
     case 'exit':

@@ -21,6 +21,8 @@ export interface LinkListener {
   /** Output; `seq` is the position after it. */
   output(bytes: Uint8Array, seq: number): void;
   exit(exit: Exit): void;
+  /** So many bytes of output are missing, as no service was there to take them; once for each loss. */
+  lost(bytes: number): void;
   /** The service did not take something we sent. */
   refused(detail: string): void;
 }
@@ -67,6 +69,8 @@ export class Link {
   private position: Position | null = null;
   private snapshotBytes: { seq: number; bytes: number } | null = null;
   private exit: Exit | null = null;
+  /** What was said to be lost last: the service says it at every connection. */
+  private lost = '';
   private wanted: Size | null = null;
   private attempt = 0;
   private liveSince: number | null = null;
@@ -185,6 +189,12 @@ export class Link {
         this.exit = { code: frame.code ?? null, signal: frame.signal ?? null };
         this.listener.exit(this.exit);
         break;
+      case 'lost': {
+        const lost = `${this.position?.epoch} ${frame.from} ${frame.to}`;
+        if (lost !== this.lost) this.listener.lost(frame.to - frame.from);
+        this.lost = lost;
+        break;
+      }
       case 'error':
         this.listener.refused(frame.detail);
         break;

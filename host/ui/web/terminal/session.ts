@@ -47,7 +47,11 @@ export class TerminalSession {
   constructor(
     box: HTMLElement,
     options: ViewOptions,
-    listener: Pick<ScreenListener, 'copyRequest' | 'leave'> & { transform(text: Uint8Array): Uint8Array; refused(detail: string): void },
+    listener: Pick<ScreenListener, 'copyRequest' | 'leave'> & {
+      transform(text: Uint8Array): Uint8Array;
+      refused(detail: string): void;
+      lost(bytes: number): void;
+    },
   ) {
     this.sizing = options.sizing;
     this.screen = new TerminalScreen(
@@ -89,6 +93,7 @@ export class TerminalSession {
         output: (bytes, seq) => this.feed.output(bytes, seq),
         exit: (exit) => this.feed.then(() => this.ended(exit)),
         refused: listener.refused,
+        lost: listener.lost,
       },
       {
         async ticket(again) {

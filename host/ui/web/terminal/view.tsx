@@ -69,6 +69,7 @@ export function TerminalView({ agent, tile = false }: Props) {
             }),
           leave: () => frame.current?.querySelector<HTMLElement>('.bar button, a')?.focus(),
           refused: (detail) => say(detail, { bad: true }),
+          lost: (bytes) => say(`${agent.name}: ${bytes} bytes of output were lost while agentd was not running.`, { bad: true }),
         },
       );
       opened = made;

@@ -28,44 +28,23 @@ impl Service {
     }
 
     pub fn start(noun: &'static str, backend: &str, more: &[(&str, &str)]) -> Service {
-        let program = built(&format!("agentd-{noun}"));
         built(&format!("libagentd_backend_{backend}.so"));
         let state = private_dir();
-        let mut child = Command::new(&program)
-            .args(["--port", "0"])
-            .env("AGENTD_BACKEND", backend)
-            .env("AGENTD_STATE_DIR", state.path())
-            .env("SHELL", "/bin/sh")
-            .env("ENV", "")
-            .env("PS1", "$ ")
-            .env_remove("XDG_RUNTIME_DIR")
-            .envs(more.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-        let log = Arc::new(Mutex::new(String::new()));
-        let stderr = child.stderr.take().expect("stderr is piped");
-        let copy = Arc::clone(&log);
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let mut log = copy.lock().expect("nobody panics with the lock");
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
-        let url = wait_for("the service to listen", || {
-            let log = log.lock().expect("nobody panics with the lock").clone();
-            let (_, rest) = log.split_once("listening on ").ok_or(log.clone())?;
-            Ok(rest.split_whitespace().next().unwrap_or("").to_owned())
-        });
+        let (child, url) = serve(noun, backend, more, state.path());
         Service {
             child,
             state,
             url,
             noun,
         }
+    }
+
+    /// Kills it, and starts another one in its place after what is done `meanwhile`.
+    pub fn replace(&mut self, backend: &str, more: &[(&str, &str)], meanwhile: impl FnOnce()) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        meanwhile();
+        (self.child, self.url) = serve(self.noun, backend, more, self.state.path());
     }
 
     pub fn url(&self) -> &str {
@@ -119,6 +98,41 @@ impl Drop for Service {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let _ = self.child.wait();
     }
+}
+
+/// Starts the program with a state directory: the process and its address.
+fn serve(noun: &str, backend: &str, more: &[(&str, &str)], state: &Path) -> (Child, String) {
+    let program = built(&format!("agentd-{noun}"));
+    let mut child = Command::new(&program)
+        .args(["--port", "0"])
+        .env("AGENTD_BACKEND", backend)
+        .env("AGENTD_STATE_DIR", state)
+        .env("SHELL", "/bin/sh")
+        .env("ENV", "")
+        .env("PS1", "$ ")
+        .env_remove("XDG_RUNTIME_DIR")
+        .envs(more.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    let log = Arc::new(Mutex::new(String::new()));
+    let stderr = child.stderr.take().expect("stderr is piped");
+    let copy = Arc::clone(&log);
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let mut log = copy.lock().expect("nobody panics with the lock");
+            log.push_str(&line);
+            log.push('\n');
+        }
+    });
+    let url = wait_for("the service to listen", || {
+        let log = log.lock().expect("nobody panics with the lock").clone();
+        let (_, rest) = log.split_once("listening on ").ok_or(log.clone())?;
+        Ok(rest.split_whitespace().next().unwrap_or("").to_owned())
+    });
+    (child, url)
 }
 
 /// A directory that only its owner may enter, as the services want it.
