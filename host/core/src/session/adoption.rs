@@ -1,11 +1,12 @@
 use std::collections::{BTreeMap, HashSet};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use agentd_api::State;
 use agentd_plugin_api::sink::Receiver;
 use agentd_plugin_api::{Found, PushStatus};
+use futures_util::{StreamExt, stream};
 
 use super::sessions::GRACE;
 use super::{Beginning, CLOSED, Label, Request, Session, SessionName, Sessions};
@@ -65,6 +66,9 @@ pub struct Adopted {
     pub is_all: bool,
 }
 
+/// So many are taken over at a time.
+const AT_ONCE: usize = 16;
+
 /// How long what was left alone is left alone.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -123,8 +127,7 @@ impl Sessions {
         let (answered, unsent) = answers.unwrap_or_default();
         let pending = self.list_as(found.id, request, None, beginning)?;
         let session = pending.adopt(phase).await?;
-        if size.is_some() {
-            session.read_rest(answered, &unsent);
+        if size.is_some() && session.read_rest(answered, &unsent) {
             self.screen_woke_up();
         }
         session.finish_resize(size).await;
@@ -170,12 +173,17 @@ impl Sessions {
             tracing::warn!(reason, "not all sessions of an earlier run can be listed");
         }
         adopted.is_all = silence.is_none();
-        for found in found {
-            if !found.label().is_none_or(&wanted) {
-                continue;
-            }
+        let found = found
+            .into_iter()
+            .filter(|found| found.label().is_none_or(&wanted));
+        // Each waits for its backend and its keeper more than it works.
+        let adoptions = stream::iter(found).map(|found| async move {
             let id = found.id.clone();
-            match self.adopt(found, phase).await {
+            (id, self.adopt(found, phase).await)
+        });
+        let mut adoptions = pin!(adoptions.buffer_unordered(AT_ONCE));
+        while let Some((id, adoption)) = adoptions.next().await {
+            match adoption {
                 Ok(session) => adopted.sessions.push(session),
                 Err(error) if phase == Phase::Starting && error.is_overdue() => return Err(error),
                 Err(error) => {

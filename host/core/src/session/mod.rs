@@ -354,14 +354,16 @@ impl Session {
     }
 
     /// Begins to read for the screen what an earlier daemon has not read, and to deliver the answers that
-    /// it may not have delivered.
-    fn read_rest(self: &Arc<Self>, answered: u64, unsent: &[u8]) {
+    /// it may not have delivered. Whether there is anything to read: else nothing wakes the screen.
+    fn read_rest(self: &Arc<Self>, answered: u64, unsent: &[u8]) -> bool {
         if self.answers.add(unsent, answered) {
             self.screens.spawn(self.clone().deliver_answers());
         }
-        if self.terminal.begin_reading() {
+        let reads = self.terminal.has_unread() && self.terminal.begin_reading();
+        if reads {
             self.screens.spawn(self.clone().read());
         }
+        reads
     }
 
     /// An earlier daemon may have noted a size and not have come to setting it; `has` is what there is.

@@ -119,6 +119,11 @@ impl Terminal {
         )
     }
 
+    /// Whether there is output that the screen has not read.
+    pub fn has_unread(&self) -> bool {
+        self.log.head() > self.position()
+    }
+
     /// True for the one caller that has to read on for the screen now.
     pub fn begin_reading(&self) -> bool {
         !self.reading.swap(true, Ordering::AcqRel)

@@ -17,6 +17,7 @@ pub fn libraries() -> PathBuf {
                 "-p=agentd-backend-echo",
                 "-p=agentd-host",
                 "--lib",
+                "--example=agentd_backend_aborts",
                 "--example=agentd_backend_fixture",
                 "--example=agentd_backend_kept",
                 "--example=agentd_backend_liar",
