@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use agentd_api::client::{Client, TerminalEvent, TerminalReader, TerminalWriter};
 use agentd_api::terminal::{ServerFrame, TerminalQuery};
 use agentd_api::{NewSession, Size};
@@ -55,18 +57,29 @@ impl Server {
         Ok(self.client.delete_session(name).await?)
     }
 
-    /// How often a thread of the service has gone to sleep so far.
-    pub fn sleeps(&self) -> Result<u64> {
-        let mut sleeps = 0;
-        for thread in std::fs::read_dir(format!("/proc/{}/task", self.program.pid()))? {
-            let status = std::fs::read_to_string(thread?.path().join("status"))?;
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-            sleeps += line.ok_or("no such line")?.trim().parse::<u64>()?;
-        }
-        Ok(sleeps)
+    /// Its keeper, if it has one.
+    pub async fn keeper(&self) -> Result<Option<u32>> {
+        let keepers = self.client.health().await?.keepers;
+        Ok(keepers.first().map(|keeper| keeper.pid))
     }
+}
+
+/// How often a thread of the process has gone to sleep so far.
+pub fn sleeps(pid: u32) -> Result<u64> {
+    let mut sleeps = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let file = thread?.path().join("status");
+        sleeps += field(&file, "voluntary_ctxt_switches:")?;
+    }
+    Ok(sleeps)
+}
+
+/// The number in a line of a file of `/proc`.
+pub fn field(file: &Path, name: &str) -> Result<u64> {
+    let text = std::fs::read_to_string(file)?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let word = line.and_then(|line| line.split_whitespace().next());
+    Ok(word.ok_or("no such line")?.parse()?)
 }
 
 /// What a viewer saw in all.
