@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 
 use agentd_api::terminal::ServerFrame;
 use agentd_api::{Agent, AgentStatus, Keep, ServiceHealth, State};
 use agentd_host::testing::{
-    Random, RunningProgram, TestProgram, TestSession, TestTerminal, eventually, kill_all_of,
-    processes_of, screen_after,
+    Random, RunningProgram, TestProgram, TestSession, TestTerminal, eventually, example_libraries,
+    kill_all_of, processes_of, screen_after,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -24,7 +25,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let daemon = kept().start();
+        World::with(kept())
+    }
+
+    fn with(program: TestProgram) -> Self {
+        let daemon = program.start();
         let directory = daemon.state_dir().parent().unwrap().to_owned();
         World {
             daemon: Some(daemon),
@@ -641,13 +646,26 @@ async fn keep_is_refused_where_agents_are_not_on_terminals_of_the_service() {
     assert_eq!(refused.json()["code"], "no-keep");
 }
 
-/// What `abort` in a library comes to.
 #[tokio::test]
 async fn a_library_that_aborts_the_service_ends_no_agent() {
-    let mut world = World::new();
+    let aborts = || {
+        kept()
+            .env("AGENTD_BACKEND", "aborts")
+            .env("AGENTD_PLUGIN_DIR", example_libraries())
+    };
+    let mut world = World::with(aborts());
     let mut demo = Follower::start(&world, "demo", &["cat"]).await;
-    for _ in 0..2 {
-        world.again(Signal::ABORT, async || {}).await;
+    for round in 0..2 {
+        fs::write(world.file("abort"), "").unwrap();
+        let other = world
+            .daemon()
+            .new_session(&format!("other-{round}"), &["cat"]);
+        let asked = world.daemon().post("/agents", &other).unless_cut().await;
+        assert!(asked.is_none(), "{asked:?}");
+        let mut daemon = world.daemon.take().unwrap();
+        let ended = daemon.ended().await;
+        assert_eq!(ended.signal(), Some(Signal::ABORT.as_raw()), "{ended}");
+        world.daemon = Some(aborts().start_after(daemon));
         demo.cut_off().await;
         demo.resume(&world).await;
         let agent = world.agent(&demo.id).await;

@@ -3,7 +3,9 @@
 use std::fs;
 
 use agentd_api::{Page, Session, State};
-use agentd_host::testing::{RunningProgram, TestProgram, eventually, kill_all_of, processes_of};
+use agentd_host::testing::{
+    RunningProgram, TestProgram, build_library, eventually, kill_all_of, processes_of,
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The service with a keeper; what it has started ends with this.
@@ -119,6 +121,37 @@ async fn agents_of_a_sandbox_outlive_the_service() {
     kept.killed(crate::sandbox::sandbox().unwrap()).await;
     let mut terminal = kept.daemon().session("demo").terminal("").await;
     terminal.shows("got <one>").await;
+    terminal.type_keys("end\r").await;
+    terminal.shows("got <end>").await;
+    assert_eq!(terminal.closed().await, 4000);
+    assert_eq!(terminal.exit(), (Some(3), None));
+}
+
+#[tokio::test]
+async fn agents_on_another_machine_outlive_the_service() {
+    let Some(machine) = crate::ssh::Machine::start() else {
+        return;
+    };
+    build_library("agentd-backend-ssh");
+    let ssh = || crate::program().env("AGENTD_BACKEND", "ssh");
+    let mut kept = Kept::start(ssh());
+    let script = "echo \"far: ${SSH_CONNECTION:+yes}\"; while read -r line; do \
+                  echo \"got <$line> in $(stty size)\"; [ $line != end ] || exit 3; done";
+    let mut body = kept
+        .daemon()
+        .new_session("demo", &["/bin/sh", "-c", script]);
+    body["options"] = machine.options();
+    let demo = kept.daemon().start_with(&body).await;
+    let mut terminal = demo.terminal("").await;
+    terminal.shows("far: yes").await;
+    let pid = demo.show().await.pid;
+    kept.killed(ssh()).await;
+    let demo = kept.daemon().session("demo");
+    assert_eq!(demo.show().await.pid, pid);
+    let mut terminal = demo.terminal("").await;
+    terminal.resize(101, 31).await;
+    terminal.type_keys("one\r").await;
+    terminal.shows("got <one> in 31 101").await;
     terminal.type_keys("end\r").await;
     terminal.shows("got <end>").await;
     assert_eq!(terminal.closed().await, 4000);

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 const SSHD: &str = "/usr/sbin/sshd";
 
 /// An `sshd` for each connection to a port of its own, for the user of this test.
-struct Machine {
+pub struct Machine {
     directory: TempDir,
     address: SocketAddr,
     closed: Arc<AtomicBool>,
@@ -25,7 +25,7 @@ struct Machine {
 
 impl Machine {
     /// None where there is no `sshd`.
-    fn start() -> Option<Machine> {
+    pub fn start() -> Option<Machine> {
         if !Path::new(SSHD).exists() || Command::new("ssh").arg("-V").output().is_err() {
             leave_out("sshd and ssh (Debian: apt-get install openssh-server openssh-client)");
             return None;
@@ -94,7 +94,8 @@ impl Machine {
         })
     }
 
-    fn options(&self) -> Value {
+    /// Of a session there.
+    pub fn options(&self) -> Value {
         json!({"host": "far", "config": self.directory.path().join("ssh_config")})
     }
 
