@@ -12,6 +12,7 @@ mod log_lines;
 mod own_socket;
 mod sessions;
 mod terminal;
+mod tokens;
 
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;

@@ -9,6 +9,7 @@ use crate::failure::{Failure, Outcome};
 use crate::global::Global;
 use crate::orchestrator::OrchestratorVerb;
 use crate::output::Output;
+use crate::token_verb::TokenVerb;
 use crate::ui::Ui;
 use crate::wrap::WrapVerb;
 
@@ -33,6 +34,9 @@ enum Noun {
     /// Backend libraries on this machine
     #[command(subcommand)]
     Backend(BackendVerb),
+    /// Tokens that allow less than the service's own (agentd-orchestrator)
+    #[command(subcommand)]
+    Token(TokenVerb),
     /// Print a link that opens the web UI, signed in
     Ui(Ui),
     /// Print a completion script for a shell
@@ -69,6 +73,7 @@ impl CommandLine {
             Noun::Wrap(verb) => verb.run(&self.global, &mut output).await,
             Noun::Orchestrator(verb) => verb.run(&self.global, &mut output).await,
             Noun::Backend(verb) => verb.run(&mut output),
+            Noun::Token(verb) => verb.run(&self.global, &mut output).await,
             Noun::Ui(ui) => ui.run(&self.global, &mut output).await,
             Noun::Completions(completions) => completions.run(CommandLine::command(), &mut output),
         }

@@ -22,12 +22,14 @@ mod label;
 mod list;
 mod policy;
 mod sessions;
+mod share;
 
 use create::Create;
 use label::Label;
 use list::List;
 use policy::Policy;
 use sessions::Sessions;
+use share::Share;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum OrchestratorVerb {
@@ -55,6 +57,8 @@ pub(crate) enum OrchestratorVerb {
     Sessions(Sessions),
     /// Type a prompt into an agent
     Send(Send),
+    /// Print a link that opens this agent alone, to look or to type
+    Share(Share),
     /// End agents and keep their records
     Stop(Agents),
     /// End agents and start them again
@@ -156,6 +160,7 @@ impl OrchestratorVerb {
             OrchestratorVerb::Screen(screen) => screen.run(connection, output).await,
             OrchestratorVerb::Sessions(sessions) => sessions.run(connection, output).await,
             OrchestratorVerb::Send(send) => send.run(connection).await,
+            OrchestratorVerb::Share(share) => share.run(connection, output).await,
             OrchestratorVerb::Doctor => doctor::doctor(connection, output).await,
             OrchestratorVerb::Stop(agents) => {
                 let stop = async |agent: Agent| client.stop_agent(&agent.id).await;

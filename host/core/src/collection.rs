@@ -4,6 +4,8 @@ use agentd_api::{NewSession, Page, Reconciliation};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::doors::Limit;
+use crate::http::Need;
 use crate::session::{Run, Session};
 use crate::{Error, IdempotencyKey, Result};
 
@@ -11,6 +13,8 @@ use crate::{Error, IdempotencyKey, Result};
 pub trait Collection: Send + Sync + 'static {
     /// The first segment of its paths, such as `sessions`.
     const PATH: &'static str;
+    /// What its routes need beside those that every collection has.
+    const NEEDS: &'static [Need] = &[];
     /// One entry, as clients see it.
     type Item: Serialize + Send;
     /// What a list can be filtered by.
@@ -22,8 +26,21 @@ pub trait Collection: Send + Sync + 'static {
         new: NewSession,
         key: Option<IdempotencyKey>,
     ) -> impl Future<Output = Result<Self::Item>> + Send;
-    /// Those that the query asks for, and how many there are without its limits.
-    fn list(&self, query: Self::Query) -> impl Future<Output = Result<Page<Self::Item>>> + Send;
+    /// Those that the query asks for and the limit leaves, and how many there are without the query's
+    /// bounds.
+    fn list(
+        &self,
+        query: Self::Query,
+        limit: &Limit,
+    ) -> impl Future<Output = Result<Page<Self::Item>>> + Send;
+    /// Whether the limit leaves this one, which is not [`Limit::None`].
+    fn is_within(&self, _limit: &Limit, _id: &str) -> impl Future<Output = Result<bool>> + Send {
+        async { Ok(false) }
+    }
+    /// Done when the limit, which left this one, no longer does.
+    fn left(&self, _limit: &Limit, _id: &str) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
     /// The one that the second segment of a path names.
     fn show(&self, id: &str) -> impl Future<Output = Result<Self::Item>> + Send;
     /// Ends and forgets it; with `force`, where a service has that, also if it cannot be ended now.

@@ -15,7 +15,7 @@ use crate::activation::Activation;
 use crate::backend::Backend;
 use crate::config::{Auth, Config, KeeperSetting, PluginTrust};
 use crate::daemon::{Daemon, Service};
-use crate::doors::{Addresses, Browsers, Doors, Proxies, SignIns, Token, Ways};
+use crate::doors::{Addresses, Browsers, Doors, Proxies, SignIns, Token, Tokens, Ways};
 use crate::http::{Listener, Response};
 use crate::instance::Instance;
 use crate::listen::Listen;
@@ -104,7 +104,7 @@ impl Prepared {
             Some(token) => Token::parse(token).ok_or_else(|| {
                 StartError::config("AGENTD_TOKEN is not a usable token").hint(
                     "use at least 20 characters of printable ASCII without spaces, such as `openssl rand \
-                     -hex 32` gives",
+                     -hex 32` gives; one that begins with `agt_` is for clients",
                 )
             })?,
         };
@@ -175,6 +175,11 @@ impl Prepared {
     /// Where the service keeps what outlives it.
     pub fn state_dir(&self) -> &Path {
         &self.state_dir
+    }
+
+    /// The tokens with a scope that let somebody in: none, until a service adds those that it keeps.
+    pub fn tokens(&self) -> &Arc<Tokens> {
+        self.doors.tokens()
     }
 
     /// An empty registry of sessions on the backend.

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use agentd_api::{Agent, AgentQuery, NewAgent, Page, Reconciliation};
+use agentd_api::{Agent, AgentQuery, NewAgent, Page, Reconciliation, Scope};
+use agentd_host::doors::Limit;
+use agentd_host::http::{Need, Reach};
 use agentd_host::session::{Run, Session};
 use agentd_host::{Collection, IdempotencyKey, Result};
 
@@ -9,6 +11,25 @@ use crate::selection::Selection;
 
 impl Collection for Agents {
     const PATH: &'static str = "agents";
+    const NEEDS: &'static [Need] = &[
+        // Labels may be what a token is limited to.
+        Need::new("PATCH", "/agents/{id}", Scope::Admin, Reach::All),
+        Need::new("POST", "/agents/{id}/stop", Scope::Admin, Reach::One),
+        Need::new("POST", "/agents/{id}/restart", Scope::Admin, Reach::One),
+        Need::new("GET", "/agents/{id}/sessions", Scope::Read, Reach::One),
+        Need::new("GET", "/events", Scope::Read, Reach::Seen),
+        Need::new("POST", "/tokens", Scope::Admin, Reach::All),
+        Need::new("GET", "/tokens", Scope::Admin, Reach::All),
+        Need::new("DELETE", "/tokens/{id}", Scope::Admin, Reach::All),
+        Need::new("POST", "/agents/{id}/links", Scope::Admin, Reach::All),
+        Need::new("GET", "/agents/{id}/links", Scope::Admin, Reach::All),
+        Need::new(
+            "DELETE",
+            "/agents/{id}/links/{link}",
+            Scope::Admin,
+            Reach::All,
+        ),
+    ];
     type Item = Agent;
     type Query = AgentQuery;
 
@@ -16,8 +37,25 @@ impl Collection for Agents {
         self.create(new, key).await
     }
 
-    async fn list(&self, query: AgentQuery) -> Result<Page<Agent>> {
-        self.list(Selection::parse(query)?).await
+    async fn list(&self, query: AgentQuery, limit: &Limit) -> Result<Page<Agent>> {
+        self.list(Selection::parse(query)?.within(limit)).await
+    }
+
+    async fn is_within(&self, limit: &Limit, id: &str) -> Result<bool> {
+        match limit {
+            Limit::None => Ok(true),
+            Limit::Agent(agent) => Ok(agent == id),
+            Limit::Label(key, value) => {
+                let (id, key, value) = (id.to_owned(), key.clone(), value.clone());
+                self.store.has_label(id, key, value).await
+            }
+        }
+    }
+
+    async fn left(&self, limit: &Limit, id: &str) {
+        let mut changes = self.events().subscribe();
+        // The events outlive all who listen, so there is no error of that.
+        while self.is_within(limit, id).await.unwrap_or(true) && changes.changed().await.is_ok() {}
     }
 
     async fn show(&self, id: &str) -> Result<Agent> {

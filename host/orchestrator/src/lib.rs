@@ -20,7 +20,11 @@ mod restarts;
 mod routes;
 mod runs;
 mod selection;
+mod sight;
 mod store;
+mod token_routes;
+mod token_rows;
+mod tokens;
 mod transaction;
 mod ui;
 mod watch;
@@ -30,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentd_host::{Prepared, Server, Service, StartError, StoreEnv, http};
+use warp::Filter;
 
 pub use crash_point::CrashPoint;
 
@@ -40,6 +45,7 @@ use reconcile::Reconcile;
 use restart::Backoff;
 use restarts::Restarts;
 use store::Store;
+use tokens::TokenDesk;
 use watch::Watch;
 
 /// What distinguishes this service from the other.
@@ -81,15 +87,19 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
     reconcile.begin().await?;
     tokio::spawn(reconcile.repeat());
     tokio::spawn(Restarts::new((*agents).clone()).repeat());
+    let desk = TokenDesk::open(store.clone(), prepared.tokens().clone()).await?;
+    let desk = Arc::new(desk);
+    tokio::spawn((*desk).clone().note_uses());
     let server = prepared.server(sessions, |daemon| {
-        http::service(
-            daemon,
-            &agents,
-            ui::routes(),
-            routes::routes(daemon, &agents),
-        )
+        let routes = routes::routes(daemon, &agents);
+        let routes = routes
+            .or(token_routes::routes(daemon, &desk))
+            .unify()
+            .boxed();
+        http::service(daemon, &agents, ui::routes(), routes)
     });
     Ok(server.at_end(async move {
+        desk.write_uses();
         outputs.idle().await;
         store.flush().await;
     }))

@@ -105,13 +105,20 @@ impl Listener {
         }
     }
 
-    /// The previews that changed since the last call, as JSON, the oldest change first.
-    pub fn take(&mut self) -> Vec<String> {
+    /// All of them are taken once more, as by a new listener.
+    pub fn begin_anew(&mut self) {
+        self.seen = 0;
+        self.shown.mark_changed();
+    }
+
+    /// The previews that changed since the last call, as JSON, the oldest change first, of those agents
+    /// whose ids `is_seen` wants.
+    pub fn take(&mut self, is_seen: impl Fn(&str) -> bool) -> Vec<String> {
         let shown = self.shown.borrow_and_update();
         let mut new: Vec<_> = shown
             .agents
             .iter()
-            .filter(|(_, preview)| preview.change > self.seen)
+            .filter(|(id, preview)| preview.change > self.seen && is_seen(id))
             .collect();
         new.sort_by_key(|(_, preview)| preview.change);
         self.seen = shown.changes;
@@ -282,10 +289,13 @@ mod tests {
         assert!(show("one", &["c"]));
         assert!(!show("two", &["b"]));
         let one = r#"{"id":"one","lines":["c"]}"#;
-        assert_eq!(listener.take(), [r#"{"id":"two","lines":["b"]}"#, one]);
-        assert!(listener.take().is_empty());
+        assert_eq!(
+            listener.take(|_| true),
+            [r#"{"id":"two","lines":["b"]}"#, one]
+        );
+        assert!(listener.take(|_| true).is_empty());
         assert!(show("one", &["d"]));
-        assert_eq!(listener.take(), [r#"{"id":"one","lines":["d"]}"#]);
+        assert_eq!(listener.take(|_| true), [r#"{"id":"one","lines":["d"]}"#]);
         drop(listener);
         assert_eq!(*shared.listeners.borrow(), Listeners::default());
     }

@@ -23,6 +23,30 @@ pub fn get(connection: &Connection, id: &str) -> rusqlite::Result<Option<AgentRe
     Ok(record)
 }
 
+/// Whether the agent with that id has this label.
+pub fn has_label(
+    connection: &Connection,
+    id: &str,
+    key: &str,
+    value: &str,
+) -> rusqlite::Result<bool> {
+    let query = "SELECT 1 FROM agents JOIN labels ON labels.agent = agents.number
+        WHERE agents.id = ? AND key = ? AND value = ?";
+    connection
+        .prepare_cached(query)?
+        .exists(params![id, key, value])
+}
+
+/// The ids of the agents with this label.
+pub fn labelled(connection: &Connection, key: &str, value: &str) -> rusqlite::Result<Vec<String>> {
+    let query = "SELECT id FROM labels JOIN agents ON labels.agent = agents.number
+        WHERE key = ? AND value = ?";
+    let mut statement = connection.prepare_cached(query)?;
+    statement
+        .query_map([key, value], |row| row.get(0))?
+        .collect()
+}
+
 /// The agents that are taken to run, and those that are to be deleted, without their histories.
 pub fn unsettled(connection: &Connection) -> rusqlite::Result<Vec<AgentRecord>> {
     let query = format!(

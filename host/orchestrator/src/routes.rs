@@ -5,17 +5,19 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use agentd_api::AgentPatch;
-use agentd_host::http::{Response, body, idempotency_key, respond, with};
+use agentd_host::doors::{Limit, Pass};
+use agentd_host::http::{Response, body, idempotency_key, pass, respond, with};
 use agentd_host::{Daemon, IdempotencyKey, Result};
 use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::watch;
 use warp::filters::BoxedFilter;
-use warp::{Filter, Reply, sse};
+use warp::{Filter, sse};
 
 use crate::agents::Agents;
 use crate::events::Resumed;
 use crate::previews;
+use crate::sight::Sight;
 
 /// All of them.
 pub fn routes(daemon: &Arc<Daemon>, agents: &Arc<Agents>) -> BoxedFilter<(Response,)> {
@@ -107,16 +109,23 @@ fn events(daemon: &Arc<Daemon>, agents: &Arc<Agents>) -> BoxedFilter<(Response,)
         .and(warp::get())
         .and(with(daemon))
         .and(with(agents))
+        .and(pass())
         .and(warp::query())
         .and(sse::last_event_id())
-        .map(
-            |daemon: Arc<Daemon>, agents: Arc<Agents>, query: EventsQuery, last: Option<u64>| {
-                let listener = Listener::new(&daemon, &agents, query.output, last);
-                let stream = stream::unfold(listener, async |mut listener| {
-                    let event = listener.next().await?;
-                    Some((Ok::<_, Infallible>(event), listener))
-                });
-                sse::reply(sse::keep_alive().stream(stream)).into_response()
+        .then(
+            async |daemon: Arc<Daemon>,
+                   agents: Arc<Agents>,
+                   pass: Pass,
+                   query: EventsQuery,
+                   last: Option<u64>| {
+                let listener = Listener::new(&daemon, &agents, pass.limit(), query.output, last);
+                respond(listener.await.map(|listener| {
+                    let stream = stream::unfold(listener, async |mut listener| {
+                        let event = listener.next().await?;
+                        Some((Ok::<_, Infallible>(event), listener))
+                    });
+                    sse::reply(sse::keep_alive().stream(stream))
+                }))
             },
         )
         .boxed()
@@ -135,30 +144,37 @@ struct Listener {
     /// Whether the listener missed some before that.
     gap: bool,
     changes: watch::Receiver<()>,
+    sight: Sight,
     previews: previews::Listener,
     outputs: VecDeque<String>,
 }
 
 impl Listener {
-    fn new(
+    async fn new(
         daemon: &Arc<Daemon>,
         agents: &Arc<Agents>,
+        limit: &Limit,
         outputs: Outputs,
         last: Option<u64>,
-    ) -> Self {
+    ) -> Result<Self> {
+        let resumes = last.is_some();
         let (last, gap) = match agents.events().resume(last) {
             Resumed::After(last) => (last, false),
             Resumed::Gap(last) => (last, true),
         };
-        Listener {
+        let changes = agents.events().subscribe();
+        // After the last event is known: what the disk knows beyond that comes again.
+        let sight = Sight::of(limit, &agents.store).await?;
+        Ok(Listener {
             daemon: daemon.clone(),
             agents: agents.clone(),
-            changes: agents.events().subscribe(),
+            changes,
             last,
-            gap,
+            gap: gap || (resumes && sight.forgets()),
+            sight,
             previews: agents.previews().listen(outputs == Outputs::All),
             outputs: VecDeque::new(),
-        }
+        })
     }
 
     /// None when the service ends. An `output` has no number: nobody resumes after it, since
@@ -167,14 +183,22 @@ impl Listener {
         loop {
             self.changes.mark_unchanged();
             if std::mem::take(&mut self.gap) {
+                self.sight.renew(&self.agents.store).await.ok()?;
                 let numbered = sse::Event::default().id(self.last.to_string());
                 return Some(numbered.event("gap").data(RESYNCHRONIZE));
             }
             match self.agents.events().after(self.last) {
                 Ok(Some(event)) => {
                     self.last = event.id;
-                    let numbered = sse::Event::default().id(event.id.to_string());
-                    return Some(numbered.event(event.kind).data(event.data));
+                    let Some(shown) = self.sight.show(event) else {
+                        continue;
+                    };
+                    if shown.changes_sight {
+                        self.outputs.clear();
+                        self.previews.begin_anew();
+                    }
+                    let numbered = sse::Event::default().id(self.last.to_string());
+                    return Some(numbered.event(shown.kind).data(shown.data));
                 }
                 Ok(None) => {}
                 Err(last) => {
@@ -183,7 +207,8 @@ impl Listener {
                 }
             }
             if self.outputs.is_empty() {
-                self.outputs.extend(self.previews.take());
+                let sight = &self.sight;
+                self.outputs.extend(self.previews.take(|id| sight.sees(id)));
             }
             if let Some(data) = self.outputs.pop_front() {
                 return Some(sse::Event::default().event("output").data(data));

@@ -1,4 +1,5 @@
 use agentd_api::{AgentQuery, AgentSort, AgentStatus, Order};
+use agentd_host::doors::Limit;
 use agentd_host::{Error, Result};
 use rusqlite::{Connection, ToSql};
 
@@ -13,6 +14,8 @@ const MAX_LIMIT: i64 = 200;
 /// Which agents a list has, and in which order.
 #[derive(Clone, Debug)]
 pub struct Selection {
+    /// The one that may be seen.
+    id: Option<String>,
     name: Option<String>,
     /// The word of it.
     status: Option<&'static str>,
@@ -66,6 +69,7 @@ impl Selection {
             None => (label, None),
         };
         Ok(Selection {
+            id: None,
             name: query.name,
             status: query.status.map(AgentStatus::as_str),
             labels: query.labels.into_iter().map(label).collect(),
@@ -75,6 +79,17 @@ impl Selection {
             offset: query.offset.map_or(0, whole),
             after: query.cursor.as_deref().map(place).transpose()?,
         })
+    }
+
+    /// Only those that the limit leaves.
+    #[must_use]
+    pub fn within(mut self, limit: &Limit) -> Self {
+        match limit {
+            Limit::None => {}
+            Limit::Agent(id) => self.id = Some(id.clone()),
+            Limit::Label(key, value) => self.labels.push((key.clone(), Some(value.clone()))),
+        }
+        self
     }
 
     /// Reads them. A page costs the same however many agents there are, or however many have one
@@ -107,7 +122,8 @@ impl Selection {
     /// Counts those on all pages.
     fn count(&self) -> (String, Vec<&dyn ToSql>) {
         let (filters, values) = self.filters();
-        let count = match self.name.is_none() && self.labels.is_empty() {
+        let is_all = self.id.is_none() && self.name.is_none() && self.labels.is_empty();
+        let count = match is_all {
             true => "ifnull(sum(agents), 0) FROM agent_counts",
             false => "count(*) FROM agents",
         };
@@ -151,6 +167,10 @@ impl Selection {
         if let Some(status) = &self.status {
             filters += " AND status = ?";
             values.push(status);
+        }
+        if let Some(id) = &self.id {
+            filters += " AND id = ?";
+            values.push(id);
         }
         if let Some(name) = &self.name {
             filters += " AND name = ?";

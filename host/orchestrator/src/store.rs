@@ -110,6 +110,26 @@ impl Store {
             .change(Change::new(matters, work, self.publish()));
     }
 
+    /// Reads what is on the disk, as of one moment.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.database.read(look).await
+    }
+
+    /// Whether the agent with that id has this label.
+    pub async fn has_label(&self, id: String, key: String, value: String) -> Result<bool> {
+        let look = move |connection: &Connection| records::has_label(connection, &id, &key, &value);
+        self.database.read(look).await
+    }
+
+    /// The ids of the agents with this label.
+    pub async fn labelled(&self, key: String, value: String) -> Result<Vec<String>> {
+        let look = move |connection: &Connection| records::labelled(connection, &key, &value);
+        self.database.read(look).await
+    }
+
     /// The agent with that id.
     pub async fn get(&self, id: &str) -> Result<Option<AgentRecord>> {
         let id = id.to_owned();

@@ -47,6 +47,11 @@ impl<'a> Transaction<'a> {
         }
     }
 
+    /// For tables that are no agents'.
+    pub fn connection(&self) -> &Connection {
+        self.connection
+    }
+
     /// What has happened in it.
     pub fn into_events(self) -> Vec<Event> {
         self.events

@@ -10,6 +10,8 @@ use crate::program::program;
 pub struct Listener {
     response: reqwest::Response,
     text: String,
+    /// All that has come.
+    heard: String,
 }
 
 /// One server-sent event.
@@ -36,6 +38,7 @@ impl Listener {
         Listener {
             response,
             text: String::new(),
+            heard: String::new(),
         }
     }
 
@@ -51,7 +54,7 @@ impl Listener {
     }
 
     /// Reads until an agent shows `line` last, and gives what it shows.
-    async fn until_shown(&mut self, agent: &TestSession, line: &str) -> Vec<String> {
+    pub async fn until_shown(&mut self, agent: &TestSession, line: &str) -> Vec<String> {
         self.until_shown_as(agent, |last| last == line).await
     }
 
@@ -75,6 +78,11 @@ impl Listener {
         }
     }
 
+    /// Whether the text was in anything that has come.
+    pub fn has_shown(&self, text: &str) -> bool {
+        self.heard.contains(text)
+    }
+
     /// The text of the next event.
     async fn next(&mut self, awaited: &str) -> String {
         loop {
@@ -86,7 +94,9 @@ impl Listener {
             let chunk = timeout(DEADLINE, self.response.chunk()).await;
             let chunk = chunk.unwrap_or_else(|_| panic!("in vain: {awaited}"));
             let chunk = chunk.unwrap().expect("the stream goes on");
-            self.text += std::str::from_utf8(&chunk).unwrap();
+            let chunk = std::str::from_utf8(&chunk).unwrap();
+            self.text += chunk;
+            self.heard += chunk;
         }
     }
 }

@@ -17,11 +17,13 @@ mod keeper;
 mod labels;
 mod leaving;
 mod life;
+mod links;
 mod program;
 mod reconcile;
 mod restart_policy;
 mod shutdown;
 mod terminal;
+mod tokens;
 
 use agentd_host::testing::TestServer;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use agentd_api::{NewSession, Page};
+use agentd_host::doors::Limit;
 use agentd_host::session::{Session, Sessions, Unobserved, finish};
 use agentd_host::{
     Collection, Error, IdempotencyKey, KeyedRequest, Prepared, Result, Server, Service, StartError,
@@ -74,7 +75,7 @@ impl Collection for ByName {
         .await
     }
 
-    async fn list(&self, NoFilter {}: NoFilter) -> Result<Page<Self::Item>> {
+    async fn list(&self, NoFilter {}: NoFilter, _: &Limit) -> Result<Page<Self::Item>> {
         let sessions = self.sessions.list();
         let items: Vec<_> = sessions.iter().map(|session| session.describe()).collect();
         let total = items.len() as u64;

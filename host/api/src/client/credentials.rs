@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
 use super::builder::Builder;
 use super::{ClientError, address::Address};
-use crate::Proof;
+use crate::{Proof, ScopedToken};
 
 /// The token, which is sent to nobody over TCP: the service first proves that it has it, and then
 /// gets what is derived from it for this one service.
@@ -95,7 +95,11 @@ impl Credentials {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().push("proof");
         }
-        let question = http.request(Method::GET, url).query(&[("nonce", &nonce)]);
+        let scoped = ScopedToken::parse(token);
+        let mut question = http.request(Method::GET, url).query(&[("nonce", &nonce)]);
+        if let Some(scoped) = &scoped {
+            question = question.query(&[("token", scoped.id())]);
+        }
         let answer = question.send().await.map_err(failed)?;
         let remote = answer.remote_addr();
         if !answer.status().is_success() {
@@ -108,7 +112,17 @@ impl Credentials {
         let proof: Proof =
             serde_json::from_slice(&body).map_err(|error| ClientError::protocol(at, error))?;
         let is_there = |remote: SocketAddr| remote.to_string() == proof.address;
-        if !proof.is_with(token, &nonce) || (at.is_own && !remote.is_some_and(is_there)) {
+        let (is_proven, credential) = match &scoped {
+            Some(scoped) => (
+                proof.is_with(&scoped.key(), &nonce),
+                scoped.credential(&proof, &nonce),
+            ),
+            None => (
+                proof.is_with(token, &nonce),
+                proof.credential(token, &nonce),
+            ),
+        };
+        if !is_proven || (at.is_own && !remote.is_some_and(is_there)) {
             let url = at.shown.clone();
             return Err(ClientError::Unproven { url });
         }
@@ -119,7 +133,7 @@ impl Credentials {
         }
         let proven = Proven {
             http: builder.build().map_err(failed)?,
-            authorization: secret_header(&format!("Agentd {}", proof.credential(token, &nonce)))?,
+            authorization: secret_header(&format!("Agentd {credential}"))?,
         };
         *self.lock() = Some(proven.clone());
         Ok(proven)

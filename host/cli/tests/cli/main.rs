@@ -11,4 +11,6 @@ mod orchestrator;
 mod reconnect;
 mod socket;
 mod tls;
+#[cfg(test)]
+mod tokens;
 mod wrap;

@@ -14,6 +14,7 @@ mod tests {
     use std::process::Command;
 
     use agentd_api::terminal::close;
+    use serde_json::{Value, json};
 
     use crate::document::Document;
     use crate::service::{Service, target_dir};
@@ -151,13 +152,13 @@ mod tests {
                 for row in document.section(section).table("request") {
                     let request = row.words(0)[0]
                         .replace("{name}", "none")
-                        .replace("{id}", "none");
+                        .replace("{id}", "none")
+                        .replace("{link}", "none");
                     let (method, path) = request.split_once(' ').unwrap();
                     let (status, body) = service.ask(method, path, false);
                     match row.cell(1) {
                         "open" => assert!(!body.contains("carries no valid"), "{request}: {body}"),
-                        "token" => assert_eq!(status, 401, "{request}: {body}"),
-                        other => panic!("{request}: {other}"),
+                        _ => assert_eq!(status, 401, "{request}: {body}"),
                     }
                     let (status, body) = service.ask(method, path, true);
                     assert_ne!(status, 405, "{request}: {body}");
@@ -169,6 +170,88 @@ mod tests {
                     let (status, body) = service.ask("PUT", path, true);
                     // The UI's files are looked up by `GET` only, whatever the path.
                     assert_eq!(status, 405, "PUT {path}: {body}");
+                }
+            }
+        }
+    }
+    /// One token of each scope, in the order of the scopes.
+    fn tokens(service: &Service, kind: &str, limit: Option<&str>) -> Vec<(&'static str, String)> {
+        let token = |scope: &'static str| {
+            let mut body = json!({"name": format!("{kind}-{scope}"), "scope": scope});
+            if let Some(agent) = limit {
+                body["agent"] = agent.into();
+            }
+            let made = service.send("POST", "/tokens", Some(&service.token), &body.to_string());
+            assert_eq!(made.0, 201, "{}", made.1);
+            let made: Value = serde_json::from_str(&made.1).unwrap();
+            (scope, made["token"].as_str().unwrap().to_owned())
+        };
+        ["read", "write", "admin"].map(token).into()
+    }
+
+    fn agent(service: &Service, name: &str) -> String {
+        let body = json!({"name": name, "working_dir": service.directory(), "command": ["cat"]});
+        let made = service.send("POST", "/agents", Some(&service.token), &body.to_string());
+        assert_eq!(made.0, 201, "{}", made.1);
+        let made: Value = serde_json::from_str(&made.1).unwrap();
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn every_route_is_for_those_tokens_that_its_access_names() {
+        let service = Service::start("agentd-orchestrator");
+        let (own, other) = (agent(&service, "own"), agent(&service, "other"));
+        let all = tokens(&service, "all", None);
+        let limited = tokens(&service, "own", Some(&own));
+        let document = Document::read();
+        let mut rows = Vec::new();
+        for section in ["### Both services", "### agentd-orchestrator"] {
+            rows.extend(document.section(section).table("request"));
+        }
+        // What ends the agent comes last.
+        rows.sort_by_key(|row| row.words(0)[0] == "DELETE /agents/{id}");
+        for row in rows {
+            let request = row.words(0)[0].replace("{link}", "none");
+            let (method, path) = request.split_once(' ').unwrap();
+            let (access, is_whole) = match row.cell(1).split_once(", ") {
+                Some((access, "whole")) => (access, true),
+                None => (row.cell(1), false),
+                other => panic!("{request}: {other:?}"),
+            };
+            // Another method on the same path may have refused before it was looked at.
+            let is_refused = |token: &str, id: &str| {
+                let path = path.replace("{id}", id);
+                let (status, body) = service.send(method, &path, Some(token), "{}");
+                assert_ne!(status, 401, "{request}: {body}");
+                (status == 403).then(|| {
+                    assert!(body.contains("\"code\":\"scope\""), "{request}: {body}");
+                    body
+                })
+            };
+            if access == "open" {
+                continue;
+            }
+            let has = |scope: &str| {
+                let rank =
+                    |scope: &str| ["read", "write", "admin"].iter().position(|s| *s == scope);
+                rank(scope).unwrap() >= rank(access).unwrap()
+            };
+            for (scope, token) in &all {
+                let refused = is_refused(token, "none").is_some();
+                assert_eq!(refused, !has(scope), "{scope}: {request}");
+            }
+            for (scope, token) in &limited {
+                let is_one = path.contains("{id}");
+                let refused = is_refused(token, &own).is_some();
+                assert_eq!(
+                    refused,
+                    !has(scope) || is_whole,
+                    "{scope} of one: {request}"
+                );
+                if is_one {
+                    let of_other = is_refused(token, &other).expect(&request);
+                    let of_none = is_refused(token, "none").expect(&request);
+                    assert_eq!(of_other, of_none, "{scope} of one: {request}");
                 }
             }
         }

@@ -1,6 +1,6 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -15,8 +15,9 @@ pub fn target_dir() -> PathBuf {
 pub struct Service {
     child: Child,
     address: String,
-    token: String,
-    _state: TempDir,
+    /// The service's own.
+    pub token: String,
+    state: TempDir,
 }
 
 impl Service {
@@ -39,20 +40,32 @@ impl Service {
             child,
             address: address.to_owned(),
             token: std::fs::read_to_string(state.path().join("token")).unwrap(),
-            _state: state,
+            state,
         }
+    }
+
+    /// A directory to work in.
+    pub fn directory(&self) -> &Path {
+        self.state.path()
     }
 
     /// The status of an answer, and its body unless that has no known length.
     pub fn ask(&self, method: &str, path: &str, with_token: bool) -> (u16, String) {
+        let token = with_token.then_some(self.token.as_str());
+        self.send(method, path, token, "{}")
+    }
+
+    /// The same with any token, and a body for what takes one.
+    pub fn send(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        let (address, token) = (&self.address, &self.token);
-        let token = if with_token {
+        let address = &self.address;
+        let token = token.map_or_else(String::new, |token| {
             format!("Authorization: Bearer {token}\r\n")
-        } else {
-            String::new()
+        });
+        let body = match method {
+            "POST" | "PATCH" => body,
+            _ => "",
         };
-        let body = if method == "POST" { "{}" } else { "" };
         write!(
             stream,
             "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{token}\

@@ -32,6 +32,7 @@ pub fn codes() -> Vec<(String, Option<u16>)> {
         ("ErrorKind::Invalid,", 400),
         ("ErrorKind::Unauthorized,", 401),
         ("forbidden(", 403),
+        ("ErrorKind::Forbidden,", 403),
         ("ErrorKind::NotFound,", 404),
         ("ErrorKind::MethodNotAllowed,", 405),
         ("Error::conflict(", 409),

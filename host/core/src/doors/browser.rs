@@ -1,5 +1,5 @@
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use agentd_api::keyed_hash;
@@ -8,7 +8,7 @@ use warp::http::header::COOKIE;
 
 use super::secret::Secret;
 use super::sign_ins::{self, SignIns};
-use super::{KEY_HEADER, Pass};
+use super::{KEY_HEADER, Pass, Tokens};
 
 /// How long a ticket opens a WebSocket.
 pub const TICKET_LIFETIME: Duration = Duration::from_secs(30);
@@ -18,6 +18,9 @@ const CODE_LIFETIME: Duration = Duration::from_secs(600);
 
 /// At most so many of each are valid; then the oldest is dropped.
 const MOST: usize = 1000;
+
+/// At most so many of them for one token with a scope.
+const MOST_OF_TOKEN: usize = 50;
 
 /// A browser sends no more cookies of this service than this, unless another program of its machine
 /// makes them.
@@ -35,18 +38,21 @@ pub struct Browsers {
     /// What the name of each cookie begins with: the port, since a cookie's scope has none.
     prefix: String,
     sign_ins: SignIns,
+    tokens: Arc<Tokens>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    codes: Vec<Expiring<Secret>>,
-    tickets: Vec<Expiring<(Secret, Pass)>>,
+    codes: Vec<Expiring>,
+    tickets: Vec<Expiring>,
 }
 
 #[derive(Debug)]
-struct Expiring<T> {
-    value: T,
+struct Expiring {
+    secret: Secret,
+    /// What it is good for.
+    pass: Pass,
     until: Instant,
 }
 
@@ -65,41 +71,48 @@ impl Browsers {
         Browsers {
             prefix: format!("agentd_{port}_"),
             sign_ins,
+            tokens: Arc::default(),
             state: Mutex::default(),
         }
     }
 
-    /// Makes a one-time code.
-    pub fn code(&self) -> String {
-        let code = Secret::random();
-        let text = code.reveal().to_owned();
-        keep(&mut self.lock().codes, code, CODE_LIFETIME);
-        text
+    /// The tokens with a scope, by which browsers may have signed in.
+    pub fn tokens(&self) -> &Arc<Tokens> {
+        &self.tokens
+    }
+
+    /// Makes a one-time code for somebody with this pass, which dies with that.
+    pub fn code(&self, pass: Pass) -> String {
+        keep(&mut self.lock().codes, pass, CODE_LIFETIME)
     }
 
     /// Makes a single-use ticket for somebody with this pass, which dies with that.
     pub fn ticket(&self, pass: Pass) -> String {
-        let ticket = Secret::random();
-        let text = ticket.reveal().to_owned();
-        keep(&mut self.lock().tickets, (ticket, pass), TICKET_LIFETIME);
-        text
+        keep(&mut self.lock().tickets, pass, TICKET_LIFETIME)
     }
 
-    /// Whether the code was valid; it no longer is.
-    pub fn use_code(&self, code: &str) -> bool {
-        take(&mut self.lock().codes, |secret| secret.is(code)).is_some()
+    /// What the code is good for, if it is valid; it no longer is.
+    pub fn use_code(&self, code: &str) -> Option<Pass> {
+        take(&mut self.lock().codes, code)
     }
 
     /// What the ticket is good for, if it is valid; it no longer is.
     pub fn use_ticket(&self, ticket: &str) -> Option<Pass> {
-        let (_, pass) = take(&mut self.lock().tickets, |(secret, _)| secret.is(ticket))?;
-        (!pass.is_withdrawn()).then_some(pass)
+        take(&mut self.lock().tickets, ticket)
     }
 
-    /// Signs in the browser that sends these headers. By TLS its cookie goes nowhere without that.
-    pub async fn sign_in(&self, headers: &HeaderMap, is_secure: bool) -> SignIn {
+    /// Signs in the browser that sends these headers, with the token of that id where it has a scope. By
+    /// TLS its cookie goes nowhere without that.
+    pub async fn sign_in(
+        &self,
+        headers: &HeaderMap,
+        token: Option<&str>,
+        is_secure: bool,
+    ) -> SignIn {
         let (cookie, key) = (Secret::random(), Secret::random());
-        self.sign_ins.add(cookie.reveal(), key.reveal()).await;
+        self.sign_ins
+            .add(cookie.reveal(), key.reveal(), token)
+            .await;
         let lifetime = sign_ins::LIFETIME.as_secs();
         let name = self.cookie_name(key.reveal());
         let new = set_cookie(&name, cookie.reveal(), lifetime, is_secure);
@@ -117,9 +130,14 @@ impl Browsers {
     /// The pass of the browser that sends these headers.
     pub fn pass(&self, headers: &HeaderMap) -> Option<Pass> {
         let (cookies, key) = self.halves(headers)?;
-        cookies
+        let mut passes = cookies
             .iter()
-            .find_map(|cookie| self.sign_ins.pass(cookie, key))
+            .filter_map(|cookie| self.sign_ins.pass(cookie, key));
+        let (sign_in, token) = passes.next()?;
+        match token {
+            None => Some(sign_in),
+            Some(token) => Some(self.tokens.pass_of(&token)?.and_with(&sign_in)),
+        }
     }
 
     /// Forgets the sign-in of the browser that sends these headers. The values of `Set-Cookie`.
@@ -171,36 +189,69 @@ fn set_cookie(name: &str, value: &str, seconds: u64, is_secure: bool) -> String 
     format!("{name}={value}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}{secure}")
 }
 
-fn keep<T>(entries: &mut Vec<Expiring<T>>, value: T, lifetime: Duration) {
+/// Keeps a new secret, whose text this is. Whoever has a token with a scope takes no more than a share of
+/// the room.
+fn keep(entries: &mut Vec<Expiring>, pass: Pass, lifetime: Duration) -> String {
     let now = Instant::now();
-    entries.retain(|entry| entry.until > now);
-    if entries.len() >= MOST {
-        entries.remove(0);
+    entries.retain(|entry| entry.until > now && !entry.pass.is_withdrawn());
+    if let Some(token) = pass.token() {
+        let is_of_it = |entry: &Expiring| entry.pass.token() == Some(token);
+        if entries.iter().filter(|entry| is_of_it(entry)).count() >= MOST_OF_TOKEN
+            && let Some(oldest) = entries.iter().position(is_of_it)
+        {
+            entries.remove(oldest);
+        }
     }
+    if entries.len() >= MOST {
+        let of_token = entries
+            .iter()
+            .position(|entry| entry.pass.token().is_some());
+        entries.remove(of_token.unwrap_or_default());
+    }
+    let secret = Secret::random();
+    let text = secret.reveal().to_owned();
     entries.push(Expiring {
-        value,
+        secret,
+        pass,
         until: now + lifetime,
     });
+    text
 }
 
-fn take<T>(entries: &mut Vec<Expiring<T>>, is_it: impl Fn(&T) -> bool) -> Option<T> {
+fn take(entries: &mut Vec<Expiring>, given: &str) -> Option<Pass> {
     let now = Instant::now();
     entries.retain(|entry| entry.until > now);
-    let index = entries.iter().position(|entry| is_it(&entry.value))?;
-    Some(entries.remove(index).value)
+    let index = entries.iter().position(|entry| entry.secret.is(given))?;
+    let pass = entries.remove(index).pass;
+    (!pass.is_withdrawn()).then_some(pass)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Grant;
     use super::*;
 
     #[tokio::test]
     async fn codes_and_tickets_work_once() {
         let browsers = Browsers::new(17006, SignIns::open("", None));
-        let (code, ticket) = (browsers.code(), browsers.ticket(Pass::of_token()));
-        assert!(browsers.use_ticket(&code).is_none() && !browsers.use_code(&ticket));
-        assert!(browsers.use_code(&code) && !browsers.use_code(&code));
+        let pass = || Pass::full("admin token");
+        let (code, ticket) = (browsers.code(pass()), browsers.ticket(pass()));
+        assert!(browsers.use_ticket(&code).is_none() && browsers.use_code(&ticket).is_none());
+        assert!(browsers.use_code(&code).is_some() && browsers.use_code(&code).is_none());
         assert!(browsers.use_ticket(&ticket).is_some() && browsers.use_ticket(&ticket).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_token_with_a_scope_takes_no_tickets_from_others() {
+        let browsers = Browsers::new(17006, SignIns::open("", None));
+        let of_admin = browsers.ticket(Pass::full("admin token"));
+        let limited = Pass::of_token("demo".into(), "id", Arc::new(Grant::ALL));
+        let first = browsers.ticket(limited.clone());
+        for _ in 0..MOST + 10 {
+            browsers.ticket(limited.clone());
+        }
+        assert!(browsers.use_ticket(&first).is_none());
+        assert!(browsers.use_ticket(&of_admin).is_some());
     }
 
     fn headers(cookies: &str, key: &str) -> HeaderMap {
@@ -213,7 +264,7 @@ mod tests {
     #[tokio::test]
     async fn a_cookie_of_another_program_hides_none() {
         let browsers = Browsers::new(17006, SignIns::open("", None));
-        let SignIn { set_cookies, key } = browsers.sign_in(&HeaderMap::new(), false).await;
+        let SignIn { set_cookies, key } = browsers.sign_in(&HeaderMap::new(), None, false).await;
         let own = set_cookies[0].split(';').next().unwrap();
         let name = own.split('=').next().unwrap();
         for cookies in [
@@ -234,14 +285,14 @@ mod tests {
     async fn a_new_sign_in_removes_what_old_ones_have_left() {
         let browsers = Browsers::new(17006, SignIns::open("", None));
         let kept = browsers
-            .sign_in(&HeaderMap::new(), true)
+            .sign_in(&HeaderMap::new(), None, true)
             .await
             .set_cookies
             .remove(0);
         assert!(kept.ends_with("; Secure"), "{kept}");
         let kept = kept.split(';').next().unwrap();
         let cookies = format!("{kept}; agentd_17006_0=old; agentd_17005_0=other; theme=dark");
-        let sign_in = browsers.sign_in(&headers(&cookies, ""), false).await;
+        let sign_in = browsers.sign_in(&headers(&cookies, ""), None, false).await;
         assert_eq!(sign_in.set_cookies.len(), 2);
         let removed = &sign_in.set_cookies[0];
         assert!(removed.starts_with("agentd_17006_0=;") && removed.ends_with("Max-Age=0"));

@@ -2,24 +2,29 @@
 
 mod address;
 mod browser;
+mod grant;
 mod pass;
 mod proxies;
 mod secret;
 mod sign_ins;
 mod token;
+mod tokens;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use agentd_api::{NONCE_LENGTH, Proof};
+use agentd_api::{Credential, NONCE_LENGTH, Proof, ScopedToken};
 use warp::http::HeaderMap;
 use warp::http::header::AUTHORIZATION;
 
 pub use address::Addresses;
 pub use browser::{Browsers, SignIn, TICKET_LIFETIME};
+pub use grant::{Grant, Limit};
 pub use pass::Pass;
 pub use proxies::Proxies;
 pub use sign_ins::SignIns;
 pub use token::Token;
+pub use tokens::{KnownToken, Tokens};
 
 use self::address::forbidden;
 use self::secret::Secret;
@@ -55,6 +60,7 @@ pub struct Doors {
     addresses: Addresses,
     /// None only when authentication is switched off, which needs a loopback host.
     token: Option<Token>,
+    tokens: Arc<Tokens>,
     prover: Prover,
     browsers: Browsers,
     ways: Ways,
@@ -88,6 +94,7 @@ impl Doors {
     ) -> Self {
         Doors {
             addresses,
+            tokens: browsers.tokens().clone(),
             prover: Prover {
                 token: token.clone(),
                 nonce: Secret::random(),
@@ -123,8 +130,14 @@ impl Doors {
         Ok((from, is_secure))
     }
 
-    /// Answers whoever wants to know whether this service has the token, before they send anything.
-    pub fn prove(&self, nonce: &str, caller: &Caller) -> Result<Proof> {
+    /// The tokens with a scope.
+    pub fn tokens(&self) -> &Arc<Tokens> {
+        &self.tokens
+    }
+
+    /// Answers whoever wants to know whether this service has its token, or knows theirs, of which they
+    /// give the id, before they send anything.
+    pub fn prove(&self, nonce: &str, id: Option<&str>, caller: &Caller) -> Result<Proof> {
         let local = caller.local.ok_or_else(|| {
             Error::conflict("no-address", "a Unix socket needs no proof")
                 .hint("the kernel knows whose socket it is")
@@ -137,7 +150,14 @@ impl Doors {
                 NONCE_LENGTH.end()
             )));
         }
-        Ok(self.prover.prove(nonce, local))
+        match id {
+            None => Ok(self.prover.prove(nonce, local)),
+            Some(id) => {
+                let unknown = || unauthorized("there is no such token, or no longer");
+                let key = self.tokens.key(id).ok_or_else(unknown)?;
+                Ok(self.prover.prove_with(key.reveal(), nonce, local))
+            }
+        }
     }
 
     /// Refuses a foreign `Host` (DNS rebinding) and a foreign `Origin` (pages of other sites).
@@ -150,42 +170,78 @@ impl Doors {
             .check_origin(&caller.headers, caller.is_secure)
     }
 
-    /// Wants a trusted peer, the token, a browser's sign-in, or a ticket made from one of these. A
-    /// `ticket` is used up by this.
-    pub fn check_credentials(&self, caller: &Caller, ticket: Option<&str>) -> Result<Pass> {
+    /// Wants a trusted peer, the token, one with a scope, or a browser's sign-in. Whoever shows a token
+    /// with a scope may do no more than that, also a trusted peer.
+    pub fn check_credentials(&self, caller: &Caller) -> Result<Pass> {
         let Caller { headers, peer, .. } = caller;
+        if let Some(pass) = self.scoped(caller) {
+            return pass.ok_or_else(|| unauthorized("the token is not valid, or no longer"));
+        }
         if peer.is_some_and(|peer| peer.is_trusted) {
-            return Ok(Pass::of_token());
+            return Ok(Pass::full("unix peer"));
         }
         let Some(token) = &self.token else {
-            return Ok(Pass::of_token());
+            return Ok(Pass::full("anybody"));
         };
         let has_token = authorization(headers, "bearer").is_some_and(|given| token.is(given));
         if has_token || self.prover.is_proven(caller) {
-            return Ok(Pass::of_token());
+            return Ok(Pass::full("admin token"));
         }
-        self.browsers
-            .pass(headers)
-            .or_else(|| self.browsers.use_ticket(ticket?))
-            .ok_or_else(|| unauthorized("the request carries no valid credentials"))
+        let unknown = || unauthorized("the request carries no valid credentials");
+        self.browsers.pass(headers).ok_or_else(unknown)
     }
 
-    /// Signs the browser that sends this in with the token or a one-time code.
+    /// The pass of somebody who shows a token with a scope, if that is valid; None where none is shown.
+    fn scoped(&self, caller: &Caller) -> Option<Option<Pass>> {
+        let bearer = authorization(&caller.headers, "bearer");
+        if let Some(given) = bearer.filter(|given| ScopedToken::is_meant(given)) {
+            let token = ScopedToken::parse(given);
+            return Some(token.and_then(|token| self.tokens.pass(&token)));
+        }
+        let given = authorization(&caller.headers, "agentd");
+        let given = given.filter(|given| ScopedToken::is_meant(given))?;
+        let pass = || {
+            let (credential, local) = (Credential::parse(given)?, caller.local?);
+            let nonce = self.prover.nonce.reveal();
+            self.tokens
+                .pass_by_proof(&credential, nonce, &local.to_string())
+        };
+        Some(pass())
+    }
+
+    /// What the ticket is good for, if it is valid; it no longer is.
+    pub fn use_ticket(&self, ticket: &str) -> Option<Pass> {
+        self.browsers.use_ticket(ticket)
+    }
+
+    /// Signs the browser that sends this in with a token or a one-time code.
     pub async fn sign_in(
         &self,
         caller: &Caller,
         token: Option<&str>,
         code: Option<&str>,
     ) -> Result<SignIn> {
-        let by_token =
-            token.is_some_and(|given| self.token.as_ref().is_none_or(|token| token.is(given)));
-        if by_token || code.is_some_and(|code| self.browsers.use_code(code)) {
-            let Caller {
-                headers, is_secure, ..
-            } = caller;
-            return Ok(self.browsers.sign_in(headers, *is_secure).await);
+        let Caller {
+            headers, is_secure, ..
+        } = caller;
+        let refused = || unauthorized("the token or code is not valid");
+        if let Some(token) = token.filter(|token| ScopedToken::is_meant(token)) {
+            let token = ScopedToken::parse(token).ok_or_else(refused)?;
+            let pass = self.tokens.pass(&token).ok_or_else(refused)?;
+            return Ok(self
+                .browsers
+                .sign_in(headers, pass.token(), *is_secure)
+                .await);
         }
-        Err(unauthorized("the token or code is not valid"))
+        if token.is_some_and(|given| self.token.as_ref().is_none_or(|token| token.is(given))) {
+            return Ok(self.browsers.sign_in(headers, None, *is_secure).await);
+        }
+        let pass = code.and_then(|code| self.browsers.use_code(code));
+        let pass = pass.ok_or_else(refused)?;
+        Ok(self
+            .browsers
+            .sign_in(headers, pass.token(), *is_secure)
+            .await)
     }
 
     /// Forgets the browser that sends this: what it has open ends, and its tickets open nothing. The
@@ -202,9 +258,9 @@ impl Doors {
         })
     }
 
-    /// A code that signs one browser in, once, soon.
-    pub fn code(&self) -> String {
-        self.browsers.code()
+    /// A code that signs one browser in, once, soon, for no more than this pass allows.
+    pub fn code(&self, pass: Pass) -> String {
+        self.browsers.code(pass)
     }
 
     /// A ticket that opens one WebSocket, once, soon.
@@ -215,8 +271,11 @@ impl Doors {
 
 impl Prover {
     fn prove(&self, nonce: &str, local: SocketAddr) -> Proof {
-        let token = self.token.reveal();
-        Proof::new(token, nonce, self.nonce.reveal(), &local.to_string())
+        self.prove_with(self.token.reveal(), nonce, local)
+    }
+
+    fn prove_with(&self, key: &str, nonce: &str, local: SocketAddr) -> Proof {
+        Proof::new(key, nonce, self.nonce.reveal(), &local.to_string())
     }
 
     /// Whether the caller has answered a proof of this service at this address.

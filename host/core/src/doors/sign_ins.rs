@@ -16,8 +16,12 @@ use crate::state_file::replace;
 /// How long a browser stays signed in.
 pub const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// At most so many are signed in; then the oldest is signed out.
+/// At most so many are signed in; then the oldest is signed out, of those with a token that has a scope
+/// first.
 const MOST: usize = 1000;
+
+/// At most so many with one token that has a scope.
+const MOST_OF_TOKEN: usize = 100;
 
 /// The browsers that are signed in, as hashes that only the service's token makes: another token
 /// signs all of them out, and the file lets nobody in.
@@ -49,6 +53,9 @@ struct Kept {
     key: String,
     /// In seconds of Unix time.
     until: u64,
+    /// The id of the token, where it has a scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
 }
 
 impl SignIns {
@@ -78,18 +85,17 @@ impl SignIns {
         }
     }
 
-    /// Signs in a browser that has both halves.
-    pub async fn add(&self, cookie: &str, key: &str) {
+    /// Signs in a browser that has both halves, with the token of that id where it has a scope.
+    pub async fn add(&self, cookie: &str, key: &str, token: Option<&str>) {
         {
             let mut entries = self.shared.lock();
             entries.retain(|entry| entry.kept.until > unix_now());
-            if entries.len() >= MOST {
-                entries.remove(0);
-            }
+            make_room(&mut entries, token);
             entries.push(Entry::new(Kept {
-                cookie: self.shared.hash("cookie", cookie),
+                cookie: self.shared.hash(cookie_half(token), cookie),
                 key: self.shared.hash("key", key),
                 until: unix_now() + LIFETIME.as_secs(),
+                token: token.map(str::to_owned),
             }));
         }
         if let Err(error) = self.save().await {
@@ -97,18 +103,17 @@ impl SignIns {
         }
     }
 
-    /// The pass of the browser with both halves; none when they do not belong together.
-    pub fn pass(&self, cookie: &str, key: &str) -> Option<Pass> {
-        let (cookie, key) = (
-            self.shared.hash("cookie", cookie),
-            self.shared.hash("key", key),
-        );
+    /// The pass of the browser with both halves, and the id of its token where that has a scope; none
+    /// when they do not belong together.
+    pub fn pass(&self, cookie: &str, key: &str) -> Option<(Pass, Option<String>)> {
+        let halves = Halves::of(&self.shared, cookie, key);
         let now = unix_now();
         let mut found = None;
         for Entry { kept, ended } in self.shared.lock().iter() {
-            if is(&kept.cookie, &cookie) & is(&kept.key, &key) & (kept.until > now) {
+            if halves.are_of(kept) & (kept.until > now) {
                 let left = Duration::from_secs(kept.until - now).min(LIFETIME);
-                found = Some(Pass::of_sign_in(ended.subscribe(), left));
+                let pass = Pass::of_sign_in(ended.subscribe(), left);
+                found = Some((pass, kept.token.clone()));
             }
         }
         found
@@ -116,20 +121,19 @@ impl SignIns {
 
     /// Whether there is a sign-in with this cookie.
     pub fn has_cookie(&self, cookie: &str) -> bool {
-        let cookie = self.shared.hash("cookie", cookie);
+        let halves = Halves::of(&self.shared, cookie, "");
         let entries = self.shared.lock();
-        entries.iter().any(|entry| is(&entry.kept.cookie, &cookie))
+        entries
+            .iter()
+            .any(|entry| halves.has_cookie_of(&entry.kept))
     }
 
     /// Signs out. An error means that the sign-in may be there again after a restart.
     pub async fn remove(&self, cookie: &str, key: &str) -> io::Result<()> {
-        let (cookie, key) = (
-            self.shared.hash("cookie", cookie),
-            self.shared.hash("key", key),
-        );
+        let halves = Halves::of(&self.shared, cookie, key);
         self.shared
             .lock()
-            .retain(|Entry { kept, .. }| !(is(&kept.cookie, &cookie) & is(&kept.key, &key)));
+            .retain(|entry| !halves.are_of(&entry.kept));
         self.save().await
     }
 
@@ -171,6 +175,59 @@ impl Entry {
     }
 }
 
+/// What is kept of the halves that a browser sends.
+struct Halves {
+    cookie: String,
+    /// The same with a token that has a scope.
+    scoped_cookie: String,
+    key: String,
+}
+
+impl Halves {
+    fn of(shared: &Shared, cookie: &str, key: &str) -> Self {
+        Halves {
+            cookie: shared.hash(cookie_half(None), cookie),
+            scoped_cookie: shared.hash(cookie_half(Some("")), cookie),
+            key: shared.hash("key", key),
+        }
+    }
+
+    fn has_cookie_of(&self, kept: &Kept) -> bool {
+        match kept.token {
+            None => is(&kept.cookie, &self.cookie),
+            Some(_) => is(&kept.cookie, &self.scoped_cookie),
+        }
+    }
+
+    fn are_of(&self, kept: &Kept) -> bool {
+        self.has_cookie_of(kept) & is(&kept.key, &self.key)
+    }
+}
+
+/// A version that knows no scopes does not recognise a sign-in that has one, and so lets nobody in by it.
+fn cookie_half(token: Option<&str>) -> &'static str {
+    match token {
+        None => "cookie",
+        Some(_) => "scoped cookie",
+    }
+}
+
+/// So that one more can be added.
+fn make_room(entries: &mut Vec<Entry>, token: Option<&str>) {
+    if token.is_some() {
+        let is_of_it = |entry: &Entry| entry.kept.token.as_deref() == token;
+        if entries.iter().filter(|entry| is_of_it(entry)).count() >= MOST_OF_TOKEN
+            && let Some(oldest) = entries.iter().position(is_of_it)
+        {
+            entries.remove(oldest);
+        }
+    }
+    if entries.len() >= MOST {
+        let of_token = entries.iter().position(|entry| entry.kept.token.is_some());
+        entries.remove(of_token.unwrap_or_default());
+    }
+}
+
 fn is(one: &str, other: &str) -> bool {
     one.as_bytes().ct_eq(other.as_bytes()).into()
 }
@@ -187,9 +244,9 @@ mod tests {
     #[tokio::test]
     async fn both_halves_are_needed_until_one_signs_out() {
         let sign_ins = SignIns::open("token", None);
-        sign_ins.add("cookie", "key").await;
-        sign_ins.add("other", "its key").await;
-        let pass = sign_ins.pass("cookie", "key").unwrap();
+        sign_ins.add("cookie", "key", None).await;
+        sign_ins.add("other", "its key", None).await;
+        let (pass, _) = sign_ins.pass("cookie", "key").unwrap();
         for (cookie, key) in [("cookie", "its key"), ("cookie", ""), ("key", "cookie")] {
             assert!(sign_ins.pass(cookie, key).is_none());
         }
@@ -207,8 +264,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = || Some(directory.path().join("sign-ins"));
         let first = SignIns::open("token", file());
-        first.add("kept", "key").await;
-        first.add("left", "key").await;
+        first.add("kept", "key", None).await;
+        first.add("left", "key", None).await;
         first.remove("left", "key").await.unwrap();
         let text = fs::read_to_string(directory.path().join("sign-ins")).unwrap();
         assert!(!text.contains("kept") && !text.contains("token"), "{text}");
@@ -227,13 +284,34 @@ mod tests {
     #[tokio::test]
     async fn there_are_never_more_than_the_most() {
         let sign_ins = SignIns::open("token", None);
-        sign_ins.add("first", "key").await;
-        let pass = sign_ins.pass("first", "key").unwrap();
+        sign_ins.add("first", "key", None).await;
+        let (pass, _) = sign_ins.pass("first", "key").unwrap();
         for number in 0..MOST {
-            sign_ins.add(&number.to_string(), "key").await;
+            sign_ins.add(&number.to_string(), "key", None).await;
         }
         assert!(pass.is_withdrawn());
         assert_eq!(sign_ins.shared.lock().len(), MOST);
+    }
+
+    #[tokio::test]
+    async fn a_token_with_a_scope_signs_nobody_else_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = || Some(directory.path().join("sign-ins"));
+        let sign_ins = SignIns::open("token", file());
+        sign_ins.add("admin's", "key", None).await;
+        for number in 0..=MOST_OF_TOKEN {
+            sign_ins.add(&number.to_string(), "key", Some("id")).await;
+        }
+        assert!(sign_ins.pass("0", "key").is_none());
+        assert_eq!(sign_ins.shared.lock().len(), 1 + MOST_OF_TOKEN);
+        let next = SignIns::open("token", file());
+        let (_, token) = next.pass("1", "key").unwrap();
+        assert_eq!(token.as_deref(), Some("id"));
+        assert!(next.has_cookie("1") && next.has_cookie("admin's"));
+        let (_, token) = next.pass("admin's", "key").unwrap();
+        assert_eq!(token, None);
+        next.remove("1", "key").await.unwrap();
+        assert!(next.pass("1", "key").is_none());
     }
 
     #[test]
@@ -245,6 +323,7 @@ mod tests {
             cookie: hash("cookie", "a"),
             key: hash("key", "b"),
             until: unix_now() + 60,
+            token: None,
         };
         let write = |kept: &Kept| {
             fs::write(&file, serde_json::to_string(&[kept]).unwrap()).unwrap();

@@ -3,6 +3,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use agentd_api::ScopedToken;
+
 use super::secret::Secret;
 use crate::state_file::read_or_create;
 
@@ -18,7 +20,10 @@ impl Token {
     /// A token from a setting. None when it could not be sent as a header, or could be
     /// guessed.
     pub fn parse(text: &str) -> Option<Self> {
-        let usable = text.len() >= SHORTEST && text.bytes().all(|byte| byte.is_ascii_graphic());
+        // A client's token with a scope is not to become the whole of another service's.
+        let usable = text.len() >= SHORTEST
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
+            && !ScopedToken::is_meant(text);
         usable.then(|| Token(Secret::from_text(text.to_owned())))
     }
 
@@ -85,5 +90,6 @@ mod tests {
         assert!(Token::parse(&"x".repeat(SHORTEST - 1)).is_none());
         assert!(Token::parse(&"x".repeat(SHORTEST)).is_some());
         assert!(Token::parse("a token of words that is long").is_none());
+        assert!(Token::parse("agt_looks-like-one-with-a-scope").is_none());
     }
 }

@@ -10,7 +10,7 @@ use warp::http::request::Parts;
 use super::rates::Rates;
 use super::seats::{Seats, Who};
 use crate::daemon::Daemon;
-use crate::doors::{Caller, Peer};
+use crate::doors::{Caller, Pass, Peer};
 use crate::limits::Limits;
 use crate::{Error, ErrorKind};
 
@@ -41,8 +41,8 @@ pub struct Admission {
 
 /// A request that may be answered.
 pub struct Admitted {
-    /// Whether it has credentials.
-    pub is_known: bool,
+    /// What its credentials let in, or why they let nobody in.
+    pub credentials: Result<Pass, Error>,
     /// Whether it is a sign-in, which counts if it fails.
     signs_in: bool,
 }
@@ -79,7 +79,8 @@ impl Admission {
     /// Whether that one may send this now.
     pub fn admit(&self, who: Who, request: &Parts, caller: &Caller) -> Result<Admitted, Error> {
         let is_trusted = is_trusted(caller.peer);
-        let is_known = is_trusted || self.daemon.doors.check_credentials(caller, None).is_ok();
+        let credentials = self.daemon.doors.check_credentials(caller);
+        let is_known = credentials.is_ok();
         let signs_in = !is_trusted && request.uri.path() == "/login";
         if !is_trusted {
             let now = Instant::now();
@@ -107,7 +108,7 @@ impl Admission {
             return Err(self.too_large());
         }
         Ok(Admitted {
-            is_known,
+            credentials,
             signs_in: signs_in && !is_known,
         })
     }

@@ -9,9 +9,10 @@ use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 
 use super::logs::logs;
-use super::{Response, body, created, idempotency_key, respond, with};
+use super::{Response, body, created, idempotency_key, pass, respond, with};
 use crate::collection::Collection;
 use crate::daemon::Daemon;
+use crate::doors::Pass;
 use crate::{IdempotencyKey, Result};
 
 /// All of them but the terminal.
@@ -58,9 +59,10 @@ fn list<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
         .and(warp::path::end())
         .and(warp::get())
         .and(with(collection))
+        .and(pass())
         .and(warp::query())
-        .then(async |collection: Arc<C>, query: C::Query| {
-            let page = collection.list(query).await;
+        .then(async |collection: Arc<C>, pass: Pass, query: C::Query| {
+            let page = collection.list(query, pass.limit()).await;
             respond(page.map(|page| warp::reply::json(&page)))
         })
         .boxed()

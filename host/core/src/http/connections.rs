@@ -27,7 +27,7 @@ use super::seats::{Seat, Who};
 use super::secured::{Secured, Stream, is_plain, secure};
 use super::timely::{Fault, Timely, Wrong};
 use super::websocket::keep_connection;
-use super::{Response, guarded, problem};
+use super::{Credentials, Response, guarded, problem};
 use crate::config::SocketAuth;
 use crate::doors::{Caller, Peer};
 use crate::socket_file::SocketFile;
@@ -253,9 +253,12 @@ impl Visitor {
         let fault = Fault::default();
         let body = Timely::new(body, self.admission.limits(), fault.clone());
         let answer = admitted.map(|admitted| {
-            if admitted.is_known {
+            if admitted.credentials.is_ok() {
                 self.seat.is_known();
             }
+            parts
+                .extensions
+                .insert(Credentials(admitted.credentials.clone()));
             (admitted, routes.call(Request::from_parts(parts, body)))
         });
         async move {

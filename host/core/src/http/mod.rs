@@ -1,6 +1,7 @@
 //! What both services answer in the same way, and how errors become answers. One function a route;
 //! its first doc line is the request line.
 
+mod access;
 mod admission;
 mod collection;
 mod connections;
@@ -21,16 +22,18 @@ use std::sync::Arc;
 
 use futures_util::stream;
 use hyper::body::{Body, Frame};
+use tokio::sync::watch;
 use warp::filters::BoxedFilter;
 use warp::http::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use warp::http::{HeaderMap, StatusCode};
+use warp::http::{HeaderMap, Method, StatusCode};
 use warp::{Filter, Rejection, Reply};
 
 use crate::collection::Collection;
 use crate::daemon::Daemon;
-use crate::doors::{Caller, Pass, Peer};
-use crate::{Error, IdempotencyKey, Result};
+use crate::doors::{Caller, Limit, Pass, Peer};
+use crate::{Error, ErrorKind, IdempotencyKey, Result};
 
+pub use access::{Need, Reach};
 pub(crate) use admission::Admission;
 pub(crate) use connections::{Listener, serve_connections};
 use connections::{Local, Secure};
@@ -65,6 +68,27 @@ pub fn caller() -> impl Filter<Extract = (Caller,), Error = std::convert::Infall
         )
 }
 
+/// What the doors said of a request, on its way to the routes.
+#[derive(Clone)]
+struct Credentials(Result<Pass>);
+
+/// What the request was let in with, or why it was not.
+fn credentials() -> impl Filter<Extract = (Result<Pass>,), Error = std::convert::Infallible> + Clone
+{
+    warp::ext::optional::<Credentials>().map(|credentials: Option<Credentials>| {
+        let unchecked = || {
+            let message = "the request was not looked at";
+            Err(Error::new(ErrorKind::Unauthorized, "unauthorized", message))
+        };
+        credentials.map_or_else(unchecked, |Credentials(pass)| pass)
+    })
+}
+
+/// What the request was let in with.
+pub fn pass() -> impl Filter<Extract = (Pass,), Error = Rejection> + Clone {
+    credentials().and_then(async |pass: Result<Pass>| pass.map_err(reject))
+}
+
 /// A JSON body, whose size and depth are limited before it comes here.
 pub fn body<T: serde::de::DeserializeOwned + Send>()
 -> impl Filter<Extract = (T,), Error = Rejection> + Copy {
@@ -80,7 +104,8 @@ pub fn idempotency_key()
 
 /// The only way into a service: all routes behind the doors, and every error as a problem.
 ///
-/// `closed` needs credentials, as the collection does; `open` needs none.
+/// `closed` needs credentials, as the collection does, and what [`Collection::NEEDS`] says; `open` needs
+/// none.
 pub fn service<C: Collection>(
     daemon: &Arc<Daemon>,
     collection: &Arc<C>,
@@ -96,7 +121,7 @@ pub fn service<C: Collection>(
         // Takes a ticket too, so it checks the credentials itself.
         .or(terminal::route(daemon, collection))
         .unify()
-        .or(credentials(daemon).and(closed).map(while_allowed))
+        .or(allowed(collection).and(closed).map(while_allowed))
         .unify()
         .or(open)
         .unify();
@@ -159,26 +184,74 @@ fn address(daemon: &Arc<Daemon>) -> BoxedFilter<()> {
         .boxed()
 }
 
-/// Refuses requests without the token or a browser's sign-in.
-fn credentials(daemon: &Arc<Daemon>) -> BoxedFilter<(Pass,)> {
-    with(daemon)
-        .and(caller())
-        .and_then(async |daemon: Arc<Daemon>, caller: Caller| {
-            daemon
-                .doors
-                .check_credentials(&caller, None)
-                .map_err(reject)
+/// What one request may go on with.
+struct Allowed<C> {
+    pass: Pass,
+    collection: Arc<C>,
+    /// What of the collection it is about.
+    id: Option<String>,
+}
+
+impl<C: Collection> Allowed<C> {
+    /// Refuses what the pass does not allow.
+    async fn check(
+        pass: Pass,
+        collection: Arc<C>,
+        method: &Method,
+        path: &str,
+    ) -> Result<Allowed<C>> {
+        access::check(&*collection, &pass, method, path).await?;
+        Ok(Allowed {
+            pass,
+            collection,
+            id: access::id::<C>(path),
         })
+    }
+
+    /// A pass for what goes on, which also ends when its limit leaves out what the answer is about.
+    fn lasting(self) -> Pass {
+        let Allowed {
+            mut pass,
+            collection,
+            id,
+        } = self;
+        if let (Limit::Label(..), Some(id)) = (pass.limit(), id) {
+            let (limit, (sender, receiver)) = (pass.limit().clone(), watch::channel(()));
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = collection.left(&limit, &id) => {}
+                    () = sender.closed() => {}
+                }
+            });
+            pass.end_with(receiver, None);
+        }
+        pass
+    }
+}
+
+/// Refuses requests without credentials, and what these do not allow.
+fn allowed<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Allowed<C>,)> {
+    with(collection)
+        .and(pass())
+        .and(warp::method())
+        .and(warp::path::full())
+        .and_then(
+            async |collection: Arc<C>, pass: Pass, method: Method, path: warp::path::FullPath| {
+                let allowed = Allowed::check(pass, collection, &method, path.as_str());
+                allowed.await.map_err(reject)
+            },
+        )
         .boxed()
 }
 
-/// Ends an answer that goes on, such as one of events, when the browser that gets it is signed out.
-fn while_allowed(pass: Pass, reply: Response) -> Response {
+/// Ends an answer that goes on, such as one of events, when what its client was let in with is
+/// withdrawn.
+fn while_allowed<C: Collection>(allowed: Allowed<C>, reply: Response) -> Response {
     let (parts, body) = reply.into_parts();
-    if !pass.is_of_browser() || body.size_hint().exact().is_some() {
+    if !allowed.pass.may_end() || body.size_hint().exact().is_some() {
         return Response::from_parts(parts, body);
     }
-    let frames = stream::unfold((body, pass), async |(mut body, pass)| {
+    let frames = stream::unfold((body, allowed.lasting()), async |(mut body, pass)| {
         let frame = tokio::select! {
             frame = next_frame(&mut body) => frame?,
             () = pass.withdrawn() => return None,

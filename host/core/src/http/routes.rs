@@ -9,10 +9,10 @@ use warp::http::StatusCode;
 use warp::http::header::{HeaderValue, SET_COOKIE};
 use warp::{Filter, Reply};
 
-use super::{Response, body, caller, created, respond, with};
+use super::{Response, body, caller, created, credentials, pass, respond, with};
 use crate::collection::Collection;
 use crate::daemon::Daemon;
-use crate::doors::{Caller, KEY_HEADER, TICKET_LIFETIME};
+use crate::doors::{Caller, KEY_HEADER, Limit, Pass, TICKET_LIFETIME};
 use crate::{Error, Result};
 
 /// What needs no credentials.
@@ -30,6 +30,8 @@ pub fn open<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFi
 /// What needs credentials.
 pub fn closed(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
     backend(daemon)
+        .or(whoami())
+        .unify()
         .or(code(daemon))
         .unify()
         .or(ticket(daemon))
@@ -52,9 +54,9 @@ fn health<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFilt
         .and(with(daemon))
         .and(with(collection))
         .and(warp::query())
-        .and(caller())
+        .and(credentials())
         .map(
-            |daemon: Arc<Daemon>, collection: Arc<C>, query: HealthQuery, caller: Caller| {
+            |daemon: Arc<Daemon>, collection: Arc<C>, query: HealthQuery, pass: Result<Pass>| {
                 let verbose = ["1", "true"].contains(&query.verbose.as_str());
                 let mut health = ServiceHealth {
                     status: "ok".to_owned(),
@@ -67,7 +69,8 @@ fn health<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFilt
                 if verbose {
                     health.keepers = daemon.sessions.backend().terminals().health();
                 }
-                if verbose && daemon.doors.check_credentials(&caller, None).is_err() {
+                let sees_all = pass.is_ok_and(|pass| *pass.limit() == Limit::None);
+                if verbose && !sees_all {
                     health.keepers.clear();
                     if let Some(reconcile) = &mut health.reconcile {
                         reconcile.actions.clear();
@@ -102,13 +105,24 @@ fn backend(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
+/// GET /whoami
+fn whoami() -> BoxedFilter<(Response,)> {
+    warp::path!("whoami")
+        .and(warp::get())
+        .and(pass())
+        .map(|pass: Pass| warp::reply::json(&pass.describe()).into_response())
+        .boxed()
+}
+
 #[derive(Deserialize)]
 struct ProofQuery {
     #[serde(default)]
     nonce: String,
+    /// The id of one with a scope.
+    token: Option<String>,
 }
 
-/// GET /proof?nonce=
+/// GET /proof?nonce=&token=
 fn proof(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
     warp::path!("proof")
         .and(warp::get())
@@ -116,7 +130,9 @@ fn proof(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
         .and(warp::query())
         .and(caller())
         .map(|daemon: Arc<Daemon>, query: ProofQuery, caller: Caller| {
-            let proof = daemon.doors.prove(&query.nonce, &caller);
+            let proof = daemon
+                .doors
+                .prove(&query.nonce, query.token.as_deref(), &caller);
             respond(proof.map(|proof| warp::reply::json(&proof)))
         })
         .boxed()
@@ -187,9 +203,10 @@ fn code(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
     warp::path!("login" / "codes")
         .and(warp::post())
         .and(with(daemon))
-        .map(|daemon: Arc<Daemon>| {
+        .and(pass())
+        .map(|daemon: Arc<Daemon>, pass: Pass| {
             respond(daemon.page().map(|page| {
-                let code = daemon.doors.code();
+                let code = daemon.doors.code(pass);
                 // In the fragment, which browsers neither send nor log.
                 let url = format!("{page}#code={code}");
                 created(&Code { code, url })
@@ -209,16 +226,13 @@ fn ticket(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
     warp::path!("tickets")
         .and(warp::post())
         .and(with(daemon))
-        .and(caller())
-        .map(|daemon: Arc<Daemon>, caller: Caller| {
-            // For no longer than the one who asks is let in.
-            let pass = daemon.doors.check_credentials(&caller, None);
-            respond(pass.map(|pass| {
-                created(&Ticket {
-                    ticket: daemon.doors.ticket(pass),
-                    expires_in: TICKET_LIFETIME.as_secs(),
-                })
-            }))
+        .and(pass())
+        .map(|daemon: Arc<Daemon>, pass: Pass| {
+            created(&Ticket {
+                // For no longer than the one who asks is let in.
+                ticket: daemon.doors.ticket(pass),
+                expires_in: TICKET_LIFETIME.as_secs(),
+            })
         })
         .boxed()
 }

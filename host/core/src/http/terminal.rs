@@ -11,8 +11,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentd_api::State;
 use agentd_api::terminal::{Mode, TerminalQuery, close};
+use agentd_api::{Scope, State};
 use agentd_plugin_api::Capability;
 use agentd_terminal::LARGEST_SNAPSHOT;
 use futures_util::stream::SplitStream;
@@ -22,6 +22,8 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use warp::Filter;
 use warp::filters::BoxedFilter;
+use warp::http::Method;
+use warp::path::FullPath;
 
 use self::end::{DELETED, End, INTERNAL, NOT_ALLOWED, PATIENCE, Sink, close_with};
 use self::inbox::Inbox;
@@ -29,10 +31,10 @@ use self::input::{LAST_INPUT, receive};
 use self::output::{send, show};
 use super::admission::COME_AGAIN;
 use super::websocket::{Handshake, WebSocket, handshake};
-use super::{Response, caller, respond, with};
+use super::{Allowed, Response, credentials, respond, with};
 use crate::collection::Collection;
 use crate::daemon::Daemon;
-use crate::doors::{Caller, Pass};
+use crate::doors::Pass;
 use crate::in_place::run_in_place;
 use crate::session::{Run, Session, View, Viewer};
 use crate::{Error, ErrorKind, Result};
@@ -57,21 +59,29 @@ pub(super) fn route<C: Collection>(
         .and(warp::get())
         .and(with(daemon))
         .and(with(collection))
-        .and(caller())
+        .and(credentials())
+        .and(warp::path::full())
         .and(warp::query())
         .and(handshake())
         .then(
             async |id: String,
                    daemon: Arc<Daemon>,
                    collection: Arc<C>,
-                   caller: Caller,
-                   query: TerminalQuery,
+                   pass: Result<Pass>,
+                   path: FullPath,
+                   mut query: TerminalQuery,
                    handshake: Option<Handshake>| {
                 let upgraded = async {
-                    let ticket = query.ticket.as_deref();
-                    let pass = daemon.doors.check_credentials(&caller, ticket)?;
+                    let by_ticket = || daemon.doors.use_ticket(query.ticket.as_deref()?);
+                    let pass = pass.or_else(|error| by_ticket().ok_or(error))?;
+                    if pass.scope() < Scope::Write {
+                        query.mode = Mode::Ro;
+                    }
+                    let path = path.as_str();
+                    let allowed = Allowed::check(pass, collection.clone(), &Method::GET, path);
+                    let allowed = allowed.await?;
                     let run = collection.run(&id, query.session.as_deref()).await?;
-                    upgrade(daemon, &id, run, query, handshake, pass)
+                    upgrade(daemon, &id, run, query, handshake, allowed.lasting())
                 };
                 respond(upgraded.await)
             },

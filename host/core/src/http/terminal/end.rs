@@ -23,8 +23,8 @@ pub type End = Option<(u16, &'static str)>;
 pub const EXITED: (u16, &str) = (close::EXITED, "the process exited");
 /// A person has ended it.
 pub const DELETED: (u16, &str) = (close::DELETED, "the session was deleted");
-/// The browser was signed out.
-pub const NOT_ALLOWED: End = Some((close::NOT_ALLOWED, "signed out"));
+/// What the viewer was let in with no longer counts.
+pub const NOT_ALLOWED: End = Some((close::NOT_ALLOWED, "no longer allowed"));
 /// A fault of the service.
 pub const INTERNAL: End = Some((
     close::INTERNAL,

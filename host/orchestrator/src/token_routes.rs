@@ -1,0 +1,111 @@
+//! The routes of tokens and links.
+
+use std::sync::Arc;
+
+use agentd_api::{CreatedLink, NewLink, NewToken};
+use agentd_host::Daemon;
+use agentd_host::http::{Response, body, created, respond, with};
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
+
+use crate::tokens::TokenDesk;
+
+/// All of them.
+pub fn routes(daemon: &Arc<Daemon>, desk: &Arc<TokenDesk>) -> BoxedFilter<(Response,)> {
+    create(desk)
+        .or(list(desk))
+        .unify()
+        .or(revoke(desk))
+        .unify()
+        .or(create_link(daemon, desk))
+        .unify()
+        .or(links(desk))
+        .unify()
+        .or(revoke_link(desk))
+        .unify()
+        .boxed()
+}
+
+/// POST /tokens
+fn create(desk: &Arc<TokenDesk>) -> BoxedFilter<(Response,)> {
+    warp::path!("tokens")
+        .and(warp::post())
+        .and(with(desk))
+        .and(body())
+        .then(async |desk: Arc<TokenDesk>, new: NewToken| {
+            let token = desk.create(new).await;
+            respond(token.map(|token| created(&token)))
+        })
+        .boxed()
+}
+
+/// GET /tokens
+fn list(desk: &Arc<TokenDesk>) -> BoxedFilter<(Response,)> {
+    warp::path!("tokens")
+        .and(warp::get())
+        .and(with(desk))
+        .then(async |desk: Arc<TokenDesk>| {
+            let tokens = desk.list().await;
+            respond(tokens.map(|tokens| warp::reply::json(&tokens)))
+        })
+        .boxed()
+}
+
+/// DELETE /tokens/{id}
+fn revoke(desk: &Arc<TokenDesk>) -> BoxedFilter<(Response,)> {
+    warp::path!("tokens" / String)
+        .and(warp::delete())
+        .and(with(desk))
+        .then(async |id: String, desk: Arc<TokenDesk>| {
+            let revoked = desk.revoke(&id).await;
+            respond(revoked.map(|()| StatusCode::NO_CONTENT))
+        })
+        .boxed()
+}
+
+/// POST /agents/{id}/links
+fn create_link(daemon: &Arc<Daemon>, desk: &Arc<TokenDesk>) -> BoxedFilter<(Response,)> {
+    warp::path!("agents" / String / "links")
+        .and(warp::post())
+        .and(with(daemon))
+        .and(with(desk))
+        .and(body())
+        .then(
+            async |id: String, daemon: Arc<Daemon>, desk: Arc<TokenDesk>, new: NewLink| {
+                let link = async {
+                    let page = daemon.page()?;
+                    let (token, about) = desk.create_link(&id, new).await?;
+                    // In the fragment, which browsers neither send nor log.
+                    let url = format!("{page}#link={}", token.reveal());
+                    Ok(created(&CreatedLink { url, about }))
+                };
+                respond(link.await)
+            },
+        )
+        .boxed()
+}
+
+/// GET /agents/{id}/links
+fn links(desk: &Arc<TokenDesk>) -> BoxedFilter<(Response,)> {
+    warp::path!("agents" / String / "links")
+        .and(warp::get())
+        .and(with(desk))
+        .then(async |id: String, desk: Arc<TokenDesk>| {
+            let links = desk.links(&id).await;
+            respond(links.map(|links| warp::reply::json(&links)))
+        })
+        .boxed()
+}
+
+/// DELETE /agents/{id}/links/{link}
+fn revoke_link(desk: &Arc<TokenDesk>) -> BoxedFilter<(Response,)> {
+    warp::path!("agents" / String / "links" / String)
+        .and(warp::delete())
+        .and(with(desk))
+        .then(async |id: String, link: String, desk: Arc<TokenDesk>| {
+            let revoked = desk.revoke_link(&id, &link).await;
+            respond(revoked.map(|()| StatusCode::NO_CONTENT))
+        })
+        .boxed()
+}

@@ -1,0 +1,299 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentd_api::terminal::Mode;
+use agentd_api::{CreatedToken, Link, NewLink, NewToken, Page, Scope, ScopedToken, Token};
+use agentd_host::doors::{Grant, KnownToken, Limit, Tokens};
+use agentd_host::session::{SessionName, finish};
+use agentd_host::{Error, Result, to_rfc3339};
+
+use crate::labels;
+use crate::records::now_millis;
+use crate::store::Store;
+use crate::token_rows::{self, Added, TokenRow};
+
+/// The last use of a token is written at most so often.
+const NOTE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A token or link expires after ten years at the latest.
+const LONGEST: u64 = 10 * 365 * 24 * 3600;
+
+/// The tokens with a scope: those on the disk, and the same at the doors.
+///
+/// One counts at the doors before it is on the disk, when nobody has it yet, and no longer before it is
+/// gone from there: so none counts that is not listed, but for those of an agent that was deleted, which
+/// reach nothing.
+#[derive(Clone)]
+pub struct TokenDesk {
+    store: Arc<Store>,
+    doors: Arc<Tokens>,
+}
+
+impl TokenDesk {
+    /// Has the doors know those that are kept.
+    pub async fn open(store: Arc<Store>, doors: Arc<Tokens>) -> Result<Self> {
+        let now = now_millis();
+        let kept = store.read(move |connection| token_rows::all(connection, now));
+        for token in kept.await? {
+            doors.add(token.known);
+        }
+        Ok(TokenDesk { store, doors })
+    }
+
+    /// Makes a token.
+    pub async fn create(&self, new: NewToken) -> Result<CreatedToken> {
+        let name = SessionName::parse(&new.name)?;
+        let limit = limit(&new)?;
+        let expires_at = new.expires_in.map(expiry).transpose()?;
+        let grant = Grant {
+            scope: new.scope,
+            limit,
+        };
+        let (token, row) = self.add(Some(name.as_str()), grant, expires_at).await?;
+        Ok(CreatedToken {
+            token: token.reveal(),
+            about: self.describe(&row),
+        })
+    }
+
+    /// All of them, links too.
+    pub async fn list(&self) -> Result<Page<Token>> {
+        let tokens = self.rows().await?;
+        let items: Vec<Token> = tokens.iter().map(|token| self.describe(token)).collect();
+        Ok(page(items))
+    }
+
+    /// Revokes one: what was let in with it ends.
+    pub async fn revoke(&self, id: &str) -> Result<()> {
+        match self.remove(id, None).await? {
+            true => Ok(()),
+            false => Err(Error::not_found("token", id)),
+        }
+    }
+
+    /// Makes a link to an agent; the token that it has in it, too.
+    pub async fn create_link(&self, agent: &str, new: NewLink) -> Result<(ScopedToken, Link)> {
+        let scope = match new.mode {
+            Mode::Ro => Scope::Read,
+            Mode::Rw => Scope::Write,
+        };
+        let grant = Grant {
+            scope,
+            limit: Limit::Agent(agent.to_owned()),
+        };
+        let (token, row) = self.add(None, grant, Some(expiry(new.expires_in)?)).await?;
+        Ok((token, self.describe_link(&row)))
+    }
+
+    /// The links to an agent.
+    pub async fn links(&self, agent: &str) -> Result<Page<Link>> {
+        if self.store.get(agent).await?.is_none() {
+            return Err(Error::not_found("agent", agent));
+        }
+        let limit = Limit::Agent(agent.to_owned());
+        let tokens = self.rows().await?;
+        let links = tokens.iter();
+        let links = links.filter(|token| token.is_link && token.known.grant.limit == limit);
+        Ok(page(links.map(|link| self.describe_link(link)).collect()))
+    }
+
+    /// Revokes a link to an agent.
+    pub async fn revoke_link(&self, agent: &str, id: &str) -> Result<()> {
+        match self.remove(id, Some(agent)).await? {
+            true => Ok(()),
+            false => Err(Error::not_found("link", id)),
+        }
+    }
+
+    /// Keeps the times of the last use on the disk, for ever.
+    pub async fn note_uses(self) {
+        loop {
+            self.doors.used().await;
+            self.write_uses();
+            tokio::time::sleep(NOTE_INTERVAL).await;
+        }
+    }
+
+    /// The same for those that are not there yet.
+    pub fn write_uses(&self) {
+        let uses = self.doors.take_used();
+        if !uses.is_empty() {
+            let note = move |transaction: &mut crate::transaction::Transaction<'_>| {
+                token_rows::note_uses(transaction.connection(), &uses)
+            };
+            self.store.change(false, note);
+        }
+    }
+
+    /// Goes on when its client leaves: else one might count that is not on the disk.
+    async fn add(
+        &self,
+        name: Option<&str>,
+        grant: Grant,
+        expires_at: Option<i64>,
+    ) -> Result<(ScopedToken, TokenRow)> {
+        self.forget_those_of_gone_agents().await?;
+        let token = Tokens::generate();
+        let row = TokenRow {
+            known: KnownToken {
+                id: token.id().to_owned(),
+                name: name.map_or_else(|| format!("link-{}", token.id()), str::to_owned),
+                grant,
+                key: token.key(),
+                expires_at,
+                last_used_at: None,
+            },
+            is_link: name.is_none(),
+            created_at: now_millis(),
+        };
+        let (desk, added) = (self.clone(), row.clone());
+        finish(async move {
+            desk.doors.add(added.known.clone());
+            let (id, name) = (added.known.id.clone(), added.known.name.clone());
+            let agent = added.known.grant.limit.agent();
+            let add = desk.store.write(move |transaction| {
+                token_rows::add(transaction.connection(), &added, now_millis())
+            });
+            let added = add.await;
+            if added.as_ref().ok() != Some(&Added::Yes) {
+                desk.doors.remove(&id);
+            }
+            match added? {
+                Added::Yes => Ok(()),
+                Added::NameTaken => {
+                    let message = format!("the name `{name}` is taken");
+                    Err(Error::conflict("name-taken", message)
+                        .hint("revoke the token of that name, or choose another name"))
+                }
+                Added::NoAgent => Err(Error::not_found("agent", &agent.unwrap_or_default())),
+                Added::TooMany => {
+                    let message = "there are too many tokens and links";
+                    Err(Error::conflict("too-many-tokens", message)
+                        .hint("revoke those that nobody needs (`agent token list`)"))
+                }
+            }
+        })
+        .await?;
+        Ok((token, row))
+    }
+
+    /// Goes on when its client leaves: else one might no longer count and yet be kept.
+    async fn remove(&self, id: &str, agent: Option<&str>) -> Result<bool> {
+        let (desk, id, agent) = (self.clone(), id.to_owned(), agent.map(str::to_owned));
+        finish(async move {
+            if let Some(agent) = &agent
+                && !desk
+                    .links(agent)
+                    .await?
+                    .items
+                    .iter()
+                    .any(|link| link.id == id)
+            {
+                return Ok(false);
+            }
+            desk.doors.remove(&id);
+            let remove = desk.store.write(move |transaction| {
+                token_rows::remove(transaction.connection(), &id, agent.as_deref())
+            });
+            remove.await.map_err(|error| {
+                error.hint("it lets nobody in until the service ends; revoke it again then")
+            })
+        })
+        .await
+    }
+
+    async fn rows(&self) -> Result<Vec<TokenRow>> {
+        let now = now_millis();
+        let rows = self
+            .store
+            .read(move |connection| token_rows::all(connection, now));
+        rows.await
+    }
+
+    async fn forget_those_of_gone_agents(&self) -> Result<()> {
+        let agents = self.doors.agents();
+        if !agents.is_empty() {
+            let gone = move |connection: &_| token_rows::gone(connection, &agents);
+            self.doors.remove_of(&self.store.read(gone).await?);
+        }
+        Ok(())
+    }
+
+    fn describe(&self, token: &TokenRow) -> Token {
+        let KnownToken {
+            id,
+            name,
+            grant,
+            expires_at,
+            ..
+        } = &token.known;
+        Token {
+            id: id.clone(),
+            name: name.clone(),
+            scope: grant.scope,
+            agent: grant.limit.agent(),
+            label: grant.limit.label(),
+            link: token.is_link,
+            created_at: to_rfc3339(token.created_at),
+            expires_at: expires_at.map(to_rfc3339),
+            last_used_at: self.last_used_at(token),
+        }
+    }
+
+    fn describe_link(&self, link: &TokenRow) -> Link {
+        Link {
+            id: link.known.id.clone(),
+            mode: match link.known.grant.scope {
+                Scope::Read => Mode::Ro,
+                Scope::Write | Scope::Admin => Mode::Rw,
+            },
+            created_at: to_rfc3339(link.created_at),
+            expires_at: to_rfc3339(link.known.expires_at.unwrap_or(i64::MAX)),
+            last_used_at: self.last_used_at(link),
+        }
+    }
+
+    fn last_used_at(&self, token: &TokenRow) -> Option<String> {
+        let newest = self.doors.last_used_at(&token.known.id);
+        newest.or(token.known.last_used_at).map(to_rfc3339)
+    }
+}
+
+fn limit(new: &NewToken) -> Result<Limit> {
+    match (&new.agent, &new.label) {
+        (None, None) => Ok(Limit::None),
+        (Some(agent), None) => Ok(Limit::Agent(agent.clone())),
+        (None, Some(label)) => {
+            let (key, value) = label.split_once('=').ok_or_else(|| {
+                invalid(format!("the label `{}` has no value", label.escape_debug()))
+                    .hint("write it as `key=value`")
+            })?;
+            labels::check(&[(key.to_owned(), value.to_owned())].into())?;
+            Ok(Limit::Label(key.to_owned(), value.to_owned()))
+        }
+        (Some(_), Some(_)) => Err(invalid("`agent` and `label` exclude each other".to_owned())
+            .hint("leave one of them out")),
+    }
+}
+
+/// In milliseconds since 1970.
+fn expiry(seconds: u64) -> Result<i64> {
+    let left = i64::try_from(seconds).unwrap_or(i64::MAX);
+    match (1..=LONGEST).contains(&seconds) {
+        true => Ok(now_millis().saturating_add(left.saturating_mul(1000))),
+        false => Err(invalid(format!("`expires_in` cannot be {seconds}"))
+            .hint(format!("it has 1 to {LONGEST} seconds"))),
+    }
+}
+
+fn invalid(message: String) -> Error {
+    Error::invalid("invalid-token", message)
+}
+
+fn page<T>(items: Vec<T>) -> Page<T> {
+    Page {
+        total: items.len() as u64,
+        items,
+        next_cursor: None,
+    }
+}
