@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import { can, info } from './live.ts';
+import { can, info, me } from './live.ts';
 import { AgentPage } from './pages/agent.tsx';
 import { AgentsPage } from './pages/agents.tsx';
 import { GridPage } from './pages/grid.tsx';
@@ -8,18 +8,18 @@ import { Asked } from './parts/actions.tsx';
 import { Button } from './parts/button.tsx';
 import { Toasts } from './parts/toast.tsx';
 import { type Theme, theme } from './prefs.ts';
-import { agentsLink, gridLink, route } from './router.ts';
+import { agentLink, agentsLink, gridLink, type Pass, route } from './router.ts';
 import { agentById, keepLive, loaded, stale } from './service/agents.ts';
 import { api, signedIn } from './service/api.ts';
 import { key } from './service/key.ts';
 import { Problem } from './service/problem.ts';
 
 /** The whole page: who you are first, then where you want to be. */
-export function App({ code }: { code: string | null }) {
+export function App({ pass }: { pass: Pass | null }) {
   const [failed, setFailed] = useState<Problem | null>(null);
 
   useEffect(() => {
-    void begin(code, setFailed);
+    void begin(pass, setFailed);
   }, []);
 
   const known = signedIn.value;
@@ -73,6 +73,9 @@ export function App({ code }: { code: string | null }) {
 
 function Page() {
   const at = route.value;
+  const only = me.value?.agent;
+  // A link to one agent leads nowhere else.
+  if (only && !(at.page === 'agent' && at.id === only)) return <AgentPage key={only} id={only} tab={null} />;
   switch (at.page) {
     case 'agents':
       return <AgentsPage />;
@@ -101,7 +104,7 @@ function skip(event: Event): void {
 }
 
 /** Learn what the service can do, and who we are; neither waits for the other. */
-async function begin(code: string | null, setFailed: (problem: Problem | null) => void): Promise<void> {
+async function begin(pass: Pass | null, setFailed: (problem: Problem | null) => void): Promise<void> {
   const retried = async (ask: () => Promise<void>) => {
     for (;;) {
       try {
@@ -116,24 +119,25 @@ async function begin(code: string | null, setFailed: (problem: Problem | null) =
     retried(async () => {
       info.value = await api.info();
     }),
-    retried(() => recognise(code, setFailed)),
+    retried(() => recognise(pass, setFailed)),
   ]);
 }
 
-/** Sign in with the link's code if there is one, else find out whether we already are. */
-async function recognise(code: string | null, setFailed: (problem: Problem | null) => void): Promise<void> {
+/** Sign in with the link if there is one, else find out whether we already are. */
+async function recognise(pass: Pass | null, setFailed: (problem: Problem | null) => void): Promise<void> {
   const refused = (error: unknown): true => {
     if (Problem.of(error).status !== 401) throw error;
     return true;
   };
-  const isOld = code !== null && (await api.signIn({ code }).then(() => false, refused));
-  setFailed(isOld ? new Problem(401, 'old-link', 'That sign-in link has been used or is too old.', 'Get a new one with `agent ui`, or give the token.') : null);
+  // A link to an agent is for this tab alone: the others stay signed in as they are.
+  const isOld = pass !== null && (await api.signIn(pass, 'token' in pass).then(() => false, refused));
+  const isOfAgent = pass !== null && 'token' in pass;
+  const old = isOfAgent
+    ? new Problem(401, 'old-link', 'That link has expired or was taken back.', 'Ask for a new one.')
+    : new Problem(401, 'old-link', 'That sign-in link has been used or is too old.', 'Get a new one with `agent ui`, or give the token.');
+  setFailed(isOld ? old : null);
   // With an old link, a browser that is signed in stays so. A 401 shows the sign-in page.
-  if (code === null || isOld) {
-    await api.agents(1).then(() => {
-      signedIn.value = true;
-    }, refused);
-  }
+  if (pass === null || (isOld && !isOfAgent)) await api.recognise().catch(refused);
 }
 
 const THEMES: { value: Theme; label: string }[] = [
@@ -144,13 +148,14 @@ const THEMES: { value: Theme; label: string }[] = [
 
 function Header({ signedIn: known }: { signedIn: boolean }) {
   const at = route.value.page;
+  const only = me.value?.agent;
   return (
     <header class="top">
-      <a class="brand" href={agentsLink}>
+      <a class="brand" href={only ? agentLink(only) : agentsLink}>
         <img src="/favicon.svg" alt="agentd" width="22" height="22" />
         <span aria-hidden="true">agentd</span>
       </a>
-      {known && (
+      {known && !only && (
         <nav aria-label="Pages">
           <a href={agentsLink} {...(at === 'agents' ? { 'aria-current': 'page' } : {})}>
             Agents

@@ -1,11 +1,22 @@
 /** What the whole page knows: the backend it talks to, and the time. */
 import { signal } from '@preact/signals';
-import type { Agent, Capability, Info } from './service/wire.ts';
+import type { Agent, Capability, Info, Scope, Whoami } from './service/wire.ts';
 
 export const info = signal<Info | null>(null);
 
 /** Whether the backend declares a capability. */
 export const can = (capability: Capability): boolean => info.value?.capabilities.includes(capability) ?? false;
+
+/** What this browser was let in with; null before that is known. */
+export const me = signal<Whoami | null>(null);
+
+const SCOPES: Scope[] = ['read', 'write', 'admin'];
+
+/** Whether this browser may do what needs that scope, with the agents that it reaches. */
+export const may = (scope: Scope): boolean => me.value !== null && SCOPES.indexOf(me.value.scope) >= SCOPES.indexOf(scope);
+
+/** Whether it may do everything: make agents, and change what they are sorted by. */
+export const mayAll = (): boolean => may('admin') && !me.value?.agent && !me.value?.label;
 
 /** The time, second by second. */
 export const now = signal(Date.now());

@@ -7,11 +7,11 @@ import './styles/pages.css';
 import './styles/terminal.css';
 import { App } from './app.tsx';
 import { applyTheme } from './prefs.ts';
-import { route, takeCode } from './router.ts';
+import { route, takePass } from './router.ts';
 
 applyTheme();
 // The terminal is the larger part: fetch it while the service is asked who we are.
 if (route.value.page === 'agent' || route.value.page === 'grid') void import('./terminal/session.ts');
 
 const place = document.getElementById('app');
-if (place) render(<App code={takeCode()} />, place);
+if (place) render(<App pass={takePass()} />, place);

@@ -48,11 +48,14 @@ export function settle(link: string): void {
   route.value = parseRoute(location.hash);
 }
 
-/** The one-time code of a sign-in link, taken out of the address so that it stays nowhere. */
-export function takeCode(): string | null {
-  const code = /^#code=([^&]+)/.exec(location.hash)?.[1];
-  if (!code) return null;
+/** What a link signs in with. */
+export type Pass = { code: string } | { token: string };
+
+/** The one-time code of a sign-in link or the token of a link to an agent, taken out of the address so that it stays nowhere. */
+export function takePass(): Pass | null {
+  const [, kind, word] = /^#(code|link)=([^&]+)/.exec(location.hash) ?? [];
+  if (!word) return null;
   history.replaceState(null, '', location.pathname);
   route.value = parseRoute('');
-  return decode(code);
+  return kind === 'code' ? { code: decode(word) } : { token: decode(word) };
 }

@@ -151,6 +151,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     codes.add(code);
     return json(response, 201, { code, url: `http://${request.headers.host}/#code=${code}` });
   }
+  if (is('GET', '/whoami')) return json(response, 200, { name: 'sign-in', scope: 'admin' });
   if (is('POST', '/tickets')) {
     const ticket = randomUUID();
     tickets.add(ticket);

@@ -31,9 +31,12 @@ test('a link leads back to its page', () => {
   expect(router.parseRoute(router.agentLink('a/b', 'details'))).toEqual({ page: 'agent', id: 'a/b', tab: 'details' });
 });
 
-test('a code is taken once and leaves no trace', () => {
-  location.hash = '#code=abc%2Fd';
-  expect(router.takeCode()).toBe('abc/d');
+test.each([
+  ['#code=abc%2Fd', { code: 'abc/d' }],
+  ['#link=agt_0_1', { token: 'agt_0_1' }],
+])('%s is taken once and leaves no trace', (fragment, expected) => {
+  location.hash = fragment;
+  expect(router.takePass()).toEqual(expected);
   expect(location.hash).toBe('');
-  expect(router.takeCode()).toBeNull();
+  expect(router.takePass()).toBeNull();
 });

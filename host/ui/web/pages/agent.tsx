@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import { can } from '../live.ts';
+import { can, me } from '../live.ts';
 import { AgentActions } from '../parts/actions.tsx';
 import { HealthBadge, StatusBadge } from '../parts/badge.tsx';
 import { Details } from '../parts/details.tsx';
@@ -46,9 +46,11 @@ export function AgentPage({ id, tab }: { id: string; tab: string | null }) {
       <main class="page" id="main">
         <h1>No such agent</h1>
         <p>{missing.status === 404 ? 'It may have been deleted.' : missing.message}</p>
-        <p>
-          <a href={agentsLink}>All agents</a>
-        </p>
+        {!me.value?.agent && (
+          <p>
+            <a href={agentsLink}>All agents</a>
+          </p>
+        )}
       </main>
     );
   }

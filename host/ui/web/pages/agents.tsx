@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import { now, uptime } from '../live.ts';
+import { mayAll, now, uptime } from '../live.ts';
 import { AgentActions } from '../parts/actions.tsx';
 import { HealthBadge, StatusBadge } from '../parts/badge.tsx';
 import { Button } from '../parts/button.tsx';
@@ -66,9 +66,11 @@ export function AgentsPage() {
             </label>
           </>
         )}
-        <Button kind="main" onClick={() => setCreating(true)}>
-          New agent
-        </Button>
+        {mayAll() && (
+          <Button kind="main" onClick={() => setCreating(true)}>
+            New agent
+          </Button>
+        )}
       </div>
       {!loaded.value && stale.value && <ProblemNote problem={stale.value} />}
       {!loaded.value && !stale.value && <p class="faint">Loading…</p>}
@@ -99,12 +101,16 @@ function NoAgents({ onCreate }: { onCreate(): void }) {
     <div class="empty card">
       <h2>No agents yet</h2>
       <p>An agent is a program, such as Claude Code or a shell, that runs in a directory of yours and keeps running when this page is closed.</p>
-      <Button kind="main" onClick={onCreate}>
-        Create the first agent
-      </Button>
-      <p class="faint">
-        Or from a terminal: <code>agent orchestrator create</code>
-      </p>
+      {mayAll() && (
+        <>
+          <Button kind="main" onClick={onCreate}>
+            Create the first agent
+          </Button>
+          <p class="faint">
+            Or from a terminal: <code>agent orchestrator create</code>
+          </p>
+        </>
+      )}
     </div>
   );
 }

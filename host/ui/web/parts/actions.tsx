@@ -1,4 +1,5 @@
 import { signal } from '@preact/signals';
+import { may } from '../live.ts';
 import { api } from '../service/api.ts';
 import { Problem } from '../service/problem.ts';
 import type { Agent } from '../service/wire.ts';
@@ -69,6 +70,7 @@ export function restart(agent: Agent): void {
 
 /** What can be done with an agent, as buttons. */
 export function AgentActions({ agent, onRemoved }: { agent: Agent; onRemoved?: () => void }) {
+  if (!may('admin')) return null;
   return (
     <div class="actions">
       <Tool icon="stop" label={`Stop ${agent.name}`} disabled={!isActive(agent)} onClick={() => askStop(agent)} />

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect } from 'preact/hooks';
-import { now, uptime } from '../live.ts';
+import { mayAll, now, uptime } from '../live.ts';
 import { put } from '../service/agents.ts';
 import { api } from '../service/api.ts';
 import type { Agent } from '../service/wire.ts';
@@ -11,7 +11,7 @@ import { line } from '../text/words.ts';
 import { HealthBadge, StatusBadge } from './badge.tsx';
 import { Tool } from './button.tsx';
 import { copyText } from './clipboard.ts';
-import { LabelEditor } from './labels.tsx';
+import { LabelEditor, Labels } from './labels.tsx';
 import { PolicyEditor } from './policy.tsx';
 
 /** Everything that the service knows about an agent. */
@@ -46,14 +46,18 @@ export function Details({ agent }: { agent: Agent }) {
         </Fact>
         {session && session.created_at !== agent.created_at && <Fact name="Last start">{moment(session.created_at)}</Fact>}
       </Section>
-      <section class="facts">
-        <h2>Restarts</h2>
-        <PolicyEditor agent={agent} />
-      </section>
-      <section class="facts">
-        <h2>Labels</h2>
-        <LabelEditor agent={agent} />
-      </section>
+      {mayAll() && (
+        <section class="facts">
+          <h2>Restarts</h2>
+          <PolicyEditor agent={agent} />
+        </section>
+      )}
+      {(mayAll() || Object.keys(agent.labels ?? {}).length > 0) && (
+        <section class="facts">
+          <h2>Labels</h2>
+          {mayAll() ? <LabelEditor agent={agent} /> : <Labels agent={agent} />}
+        </section>
+      )}
       {session && (
         <Section title="What runs">
           <Fact name="Command">

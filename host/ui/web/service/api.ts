@@ -1,8 +1,9 @@
 import { signal } from '@preact/signals';
-import { HEADER, keepKey, key } from './key.ts';
+import { me } from '../live.ts';
+import { dropKey, HEADER, keepKey, key } from './key.ts';
 import { LineReader } from './lines.ts';
 import { Problem } from './problem.ts';
-import type { Agent, AgentPage, AgentPatch, Backend, Info, LogLine, NewAgent } from './wire.ts';
+import type { Agent, AgentPage, AgentPatch, Backend, Info, LogLine, NewAgent, Whoami } from './wire.ts';
 
 /** Whether this browser may use the service; `null` until the first answer. */
 export const signedIn = signal<boolean | null>(null);
@@ -69,15 +70,23 @@ export const api = {
 
   ticket: async () => (await json<{ ticket: string }>('/tickets', { method: 'POST' })).ticket,
 
-  async signIn(proof: { token: string } | { code: string }): Promise<void> {
-    const response = await request('/login', { method: 'POST', body: proof });
-    keepKey(response.headers.get(HEADER));
+  /** Learn what this browser is signed in with; fails with 401 when it is not. */
+  async recognise(): Promise<void> {
+    me.value = await json<Whoami>('/whoami');
     signedIn.value = true;
+  },
+
+  /** For all tabs, or for this one. */
+  async signIn(proof: { token: string } | { code: string }, tab = false): Promise<void> {
+    const response = await request('/login', { method: 'POST', body: proof });
+    keepKey(response.headers.get(HEADER) ?? '', tab);
+    await api.recognise();
   },
 
   async signOut(): Promise<void> {
     await request('/logout', { method: 'POST' }).catch(() => undefined);
-    keepKey(null);
+    dropKey();
+    me.value = null;
     signedIn.value = false;
   },
 

@@ -9,17 +9,28 @@ export const HEADER = 'Agentd-Key';
 
 export function key(): string | null {
   try {
-    return localStorage.getItem(NAME);
+    return sessionStorage.getItem(NAME) ?? localStorage.getItem(NAME);
   } catch {
     return null;
   }
 }
 
-export function keepKey(value: string | null): void {
+/** Keep it for all tabs, or for this one, beside what the others are signed in with. */
+export function keepKey(value: string, tab = false): void {
   try {
-    if (value === null) localStorage.removeItem(NAME);
-    else localStorage.setItem(NAME, value);
+    sessionStorage.removeItem(NAME);
+    (tab ? sessionStorage : localStorage).setItem(NAME, value);
   } catch {
     // Storage is off: the sign-in lasts as long as the service allows a bare cookie, that is not at all.
+  }
+}
+
+/** Forget what this tab is signed in with. */
+export function dropKey(): void {
+  try {
+    const storage = sessionStorage.getItem(NAME) === null ? localStorage : sessionStorage;
+    storage.removeItem(NAME);
+  } catch {
+    // It was never kept.
   }
 }

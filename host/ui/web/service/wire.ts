@@ -8,6 +8,19 @@ export interface Info {
   capabilities: string[];
 }
 
+export type Scope = 'read' | 'write' | 'admin';
+
+/** What this browser was let in with. */
+export interface Whoami {
+  name: string;
+  scope: Scope;
+  /** The id of the one agent that it reaches. */
+  agent?: string;
+  /** The label of the agents that it reaches. */
+  label?: string;
+  expires_at?: string;
+}
+
 export interface Backend {
   name: string;
   version: string;

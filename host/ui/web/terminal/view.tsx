@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { can } from '../live.ts';
+import { can, may } from '../live.ts';
 import { restart } from '../parts/actions.tsx';
 import { Button, Tool } from '../parts/button.tsx';
 import { copyText } from '../parts/clipboard.ts';
@@ -29,7 +29,7 @@ export function TerminalView({ agent, tile = false }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const [session, setSession] = useState<TerminalSession | null>(null);
   const [finding, setFinding] = useState(false);
-  const interactive = can('interactive');
+  const interactive = can('interactive') && may('write');
   const readOnly = useSignal(!interactive);
   const ctrl = useSignal(false);
   const [run, setRun] = useState('');
@@ -253,9 +253,11 @@ function ExitBar({ session, agent }: { session: TerminalSession; agent: Agent })
       <span>
         {agent.name} {endText(agent, said)}.
       </span>
-      <Button kind="main" onClick={() => restart(agent)} label={`Restart ${agent.name} now`}>
-        Restart
-      </Button>
+      {may('admin') && (
+        <Button kind="main" onClick={() => restart(agent)} label={`Restart ${agent.name} now`}>
+          Restart
+        </Button>
+      )}
     </div>
   );
 }
