@@ -68,7 +68,7 @@ pub(crate) fn scrollback_within(terminal: &Terminal, room: usize) -> usize {
     lines
         .take_while(|row| {
             writer.put("\r\n");
-            writer.row(row, 0, row.content_end());
+            writer.row(row, 0, row.content_end(), buffer.cols);
             writer.out.len() <= room
         })
         .count()

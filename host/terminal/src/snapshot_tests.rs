@@ -247,6 +247,23 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(pieces(), 0..60).prop_map(|pieces| pieces.concat())
 }
 
+fn size() -> impl Strategy<Value = Size> {
+    (2..14_u16, 1..6_u16).prop_map(|(cols, rows)| Size::new(cols, rows).unwrap())
+}
+
+/// What programs print, and moves of the cursor between.
+fn printed() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        4 => "(漢字|é|a|bc|e\u{301}| |\r\n){1,6}".prop_map(String::into_bytes),
+        1 => (0..6, 0..14).prop_map(|(row, column)| format!("\x1b[{row};{column}H").into_bytes()),
+        1 => Just(b"\x1b[K".to_vec()),
+        1 => Just(b"\x1b[2J".to_vec()),
+        1 => prop::sample::select(vec!["31", "4", "42", ""])
+            .prop_map(|style| format!("\x1b[{style}m").into_bytes()),
+    ];
+    prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+}
+
 proptest! {
     #[test]
     fn any_state_is_restored(bytes in stream(), cut in 0.0..=1.0_f64) {
@@ -278,6 +295,32 @@ proptest! {
         assert_same(&whole, &pieced, "pieces");
     }
 
+    /// Lines that were wrapped are wrapped anew in the same way.
+    #[test]
+    fn a_restored_screen_is_resized_like_the_first(
+        steps in prop::collection::vec((printed(), size()), 1..6),
+        cut in 0..6_usize,
+    ) {
+        let mut first = Emulator::new(small(), 50);
+        let mut second = None;
+        for (index, (bytes, size)) in steps.iter().enumerate() {
+            for emulator in [Some(&mut first), second.as_mut()].into_iter().flatten() {
+                emulator.advance(bytes);
+            }
+            if index == cut {
+                let mut restored = Emulator::new(first.size(), 50);
+                restored.advance(&first.snapshot());
+                second = Some(restored);
+            }
+            for emulator in [Some(&mut first), second.as_mut()].into_iter().flatten() {
+                emulator.resize(*size);
+            }
+            if let Some(second) = &second {
+                assert_same(&first, second, "the new size");
+            }
+        }
+    }
+
     #[test]
     fn the_smallest_sizes_are_accepted(
         bytes in stream(),
@@ -291,5 +334,28 @@ proptest! {
             let restored = emulator.clone().put_away().restore();
             prop_assert_eq!(restored.size(), emulator.size());
         }
+    }
+}
+
+/// The empty column that a new size has added to a line that goes on below is none that may be written to.
+#[test]
+fn a_line_that_grew_is_wrapped_anew_as_before_its_snapshot() {
+    let size = |cols, rows| Size::new(cols, rows).unwrap();
+    let in_red = "\x1b[31m".to_owned() + &"漢字".repeat(3);
+    let cases = [
+        (size(7, 1), "é漢字bcé", size(8, 1), "\r\n"),
+        (size(3, 1), &in_red, size(7, 3), "\x1b[2J"),
+    ];
+    for (before, text, grown, after) in cases {
+        let mut first = Emulator::new(before, 50);
+        first.advance(text.as_bytes());
+        first.resize(grown);
+        first.advance(after.as_bytes());
+        let mut second = Emulator::new(grown, 50);
+        second.advance(&first.snapshot());
+        for emulator in [&mut first, &mut second] {
+            emulator.resize(size(2, 1));
+        }
+        assert_same(&first, &second, "the new size");
     }
 }

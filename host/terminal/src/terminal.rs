@@ -108,9 +108,12 @@ impl Terminal {
         self.primary.resize(size, true);
         self.alternate.resize(size, false);
         let buffer = self.active();
-        let before = self.last_character().map(|x| buffer.row(buffer.y).get(x));
         let pen = self.pen;
-        self.joins &= before.is_some_and(|cell| cell.has_text() && cell.style == pen);
+        self.joins &= self.last_character().is_some_and(|x| {
+            let cell = buffer.row(buffer.y).get(x);
+            // The cursor may have been moved into the middle of it.
+            cell.has_text() && cell.style == pen && x + cell.width() == buffer.x
+        });
     }
 
     pub fn print_ascii(&mut self, mut text: &[u8]) {

@@ -4,6 +4,9 @@ use crate::cell::{Attributes, Cell, Style, Text};
 use crate::row::Row;
 use crate::sgr;
 
+/// Any wide character.
+const WIDE: &str = "漢";
+
 /// The lines of a screen, cell by cell.
 impl Writer<'_> {
     /// A cell with as much of its look as is written.
@@ -24,7 +27,10 @@ impl Writer<'_> {
         } else {
             let used = |row: &Row| row.content_end() > 0 || row.wrapped;
             let last = buffer.rows.iter().rposition(used);
-            last.map_or(first, |last| last + 1)
+            last.map_or(first, |last| match buffer.rows.get(last + 1) {
+                Some(below) if self.leaves_gap(&buffer.rows[last], below, buffer.cols) => last + 2,
+                _ => last + 1,
+            })
         };
         let is_hidden = self.terminal.on_alternate && std::ptr::eq(buffer, &self.terminal.primary);
         let end = if is_hidden && !self.detail.hidden {
@@ -44,22 +50,16 @@ impl Writer<'_> {
                 return;
             }
             let row = &buffer.rows[index];
-            let start = if index == first {
-                0
-            } else if row.wrapped {
-                self.wrap(&buffer.rows[index - 1], row, at, buffer)
-            } else {
-                self.without_background();
-                self.put("\r\n");
-                0
+            let start = match index.checked_sub(1).filter(|_| index > first) {
+                None => 0,
+                Some(above) => self.go_on(&buffer.rows[above], row, at, buffer),
             };
-            let below = buffer.rows.get(index + 1);
-            let end = if below.is_some_and(|below| leaves_gap(row, below, buffer.cols)) {
-                buffer.cols - 1
-            } else {
-                row.content_end()
+            let below = buffer.rows.get(index + 1).filter(|_| index + 1 < end);
+            let columns = match below {
+                Some(below) if self.leaves_gap(row, below, buffer.cols) => buffer.cols - 1,
+                _ => row.content_end(),
             };
-            at = self.row(row, start, end);
+            at = self.row(row, start, columns, buffer.cols);
         }
         self.set_style(Style::default());
         self.tabs(buffer);
@@ -69,44 +69,85 @@ impl Writer<'_> {
         }
     }
 
-    /// Goes on to the line below in a way that marks it as wrapped; answers the column reached.
-    fn wrap(&mut self, above: &Row, row: &Row, at: usize, buffer: &Buffer) -> usize {
-        let last = buffer.cols - 1;
-        let left_over = self.look(above, last);
-        let first = self.look(row, 0);
-        let wide_did_not_fit = leaves_gap(above, row, buffer.cols);
-        if first.has_text() && at == buffer.cols || wide_did_not_fit {
-            if wide_did_not_fit {
-                self.forward(at, last);
-            }
-            self.cell(first);
-            if first.style.erased() != Style::default() {
-                self.set_style(Style::default());
-                self.put("\x1b[K");
-            }
-            return first.width();
+    /// Goes on to the line below; answers the column reached.
+    fn go_on(&mut self, above: &Row, row: &Row, at: usize, buffer: &Buffer) -> usize {
+        if row.wrapped {
+            return self.wrap(above, row, at, buffer);
         }
-        self.set_style(Style::default());
-        let filled = at == buffer.cols;
-        if !filled {
-            self.forward(at, last);
-            self.put(" ");
+        if self.leaves_gap(above, row, buffer.cols) {
+            self.gap(above, at, buffer.cols);
+            // With that it continues nothing.
+            self.put("\r\x1b[K");
+            return 0;
         }
-        self.put(" \r");
-        if !filled && buffer.height > 1 {
-            self.format(format_args!("\x1b[A\x1b[{}G", buffer.cols));
-            self.set_style(left_over.style.erased());
-            self.put("\x1b[X\x1b[B\r");
-        }
-        if !first.has_text() {
-            self.set_style(Style::default());
-            self.put("\x1b[X");
-        }
+        self.without_background();
+        self.put("\r\n");
         0
     }
 
+    /// Has a wide character find no room in the last column, which leaves that empty, and begins the
+    /// next line.
+    fn gap(&mut self, row: &Row, at: usize, cols: usize) {
+        self.forward(at, cols - 1);
+        let style = self.look(row, cols - 1).style;
+        self.set_style(style);
+        self.put(WIDE);
+        self.set_style(Style::default());
+    }
+
+    /// Whether the last column is empty in a way that only a wide character leaves it, or that may not
+    /// be written over as the line goes on below.
+    fn leaves_gap(&self, row: &Row, below: &Row, cols: usize) -> bool {
+        let last = self.look(row, cols - 1);
+        let is_empty = !last.has_text() && !last.is_spacer();
+        is_empty && cols > 1 && (below.wrapped || !self.terminal.is_erased(last))
+    }
+
+    /// Goes on to the line below in a way that marks it as wrapped; answers the column reached.
+    fn wrap(&mut self, above: &Row, row: &Row, at: usize, buffer: &Buffer) -> usize {
+        let last = buffer.cols - 1;
+        let first = self.look(row, 0);
+        if last == 0 && at == 0 {
+            // Too narrow for what leaves a gap.
+            self.set_style(Style::default());
+            self.put(" ");
+        }
+        if at == buffer.cols || last == 0 {
+            if first.has_text() {
+                self.cell(first);
+                self.only_on_it(first);
+                return first.width();
+            }
+            self.set_style(Style::default());
+            self.put(" \r\x1b[X");
+            return 0;
+        }
+        let gap = self.look(above, last);
+        if first.is_wide() && gap == Cell::empty(first.style) {
+            self.forward(at, last);
+            self.cell(first);
+            self.only_on_it(first);
+            return first.width();
+        }
+        self.gap(above, at, buffer.cols);
+        let count = match gap.style.erased() == Style::default() {
+            true => 2,
+            false => buffer.cols,
+        };
+        self.format(format_args!("\r\x1b[{count}X"));
+        0
+    }
+
+    /// The line that was scrolled in for this character has its background no further than there.
+    fn only_on_it(&mut self, first: Cell) {
+        if first.style.erased() != Style::default() {
+            self.set_style(Style::default());
+            self.put("\x1b[K");
+        }
+    }
+
     /// Writes a line's cells; answers the column where the cursor ends up.
-    pub(super) fn row(&mut self, row: &Row, start: usize, end: usize) -> usize {
+    pub(super) fn row(&mut self, row: &Row, start: usize, end: usize, cols: usize) -> usize {
         let mut at = start;
         let mut x = start;
         while x < end {
@@ -129,9 +170,17 @@ impl Writer<'_> {
             } else {
                 self.forward(at, x);
                 self.set_style(cell.style);
-                self.put(" ");
                 x += 1;
                 at = x;
+                if at < cols {
+                    // What is left of a wide character whose other half was written over.
+                    let right = at + 1;
+                    self.format(format_args!("{WIDE}\x1b[{right}G \x1b[{right}G"));
+                    self.set_style(Style::default());
+                    self.put("\x1b[X");
+                } else {
+                    self.put(" ");
+                }
             }
         }
         at
@@ -206,11 +255,4 @@ impl Writer<'_> {
             }
         }
     }
-}
-
-/// Whether a wide character begins `row` because the last column of `above` was too narrow for
-/// it. Writing it there again leaves the same gap.
-fn leaves_gap(above: &Row, row: &Row, cols: usize) -> bool {
-    let first = row.get(0);
-    row.wrapped && first.is_wide() && above.get(cols - 1) == Cell::empty(first.style)
 }
