@@ -37,9 +37,9 @@ impl Agents {
     /// The agents that `store` keeps, run by `sessions`, with what these leave in `outputs`.
     pub fn new(store: Arc<Store>, outputs: Arc<Outputs>, sessions: Sessions) -> Self {
         Agents {
+            previews: Arc::new(Previews::new(sessions.clone(), store.clone())),
             store,
             outputs,
-            previews: Arc::new(Previews::new(sessions.clone())),
             sessions,
             turns: Arc::default(),
             busy: Busy::default(),

@@ -1,15 +1,17 @@
+mod ended;
 mod followers;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use agentd_host::session::{Session, Sessions};
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
+use crate::store::Store;
 use followers::Followers;
 
 /// Lines of a preview, at most.
@@ -23,7 +25,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The last lines of each agent's output, for those who listen to the events. While nobody
 /// listens no screen is looked at, and never one of a session that has written nothing since. Where
-/// only the backend has the screen its log is followed, while somebody listens who asked for that.
+/// only the backend has the screen its log is followed, while somebody listens who asked for that. Those
+/// that ended before this service began show what is kept of them.
 #[derive(Debug)]
 pub struct Previews {
     shared: Arc<Shared>,
@@ -49,6 +52,8 @@ struct Shown {
     changes: u64,
     /// By the agent's id.
     agents: HashMap<String, Preview>,
+    /// The ids of those whose newest session ended before this service began.
+    ended: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -72,11 +77,22 @@ pub struct Listener {
 }
 
 impl Previews {
-    /// Keeps previews of these sessions. Made on the host's runtime.
-    pub fn new(sessions: Sessions) -> Self {
+    /// Keeps previews of these sessions, and of what `store` has of earlier ones. Made on the host's
+    /// runtime.
+    pub fn new(sessions: Sessions, store: Arc<Store>) -> Self {
         let shared = Arc::<Shared>::default();
-        let keeper = tokio::spawn(keep(shared.clone(), sessions));
+        let keeper = tokio::spawn(keep(shared.clone(), sessions, store));
         Previews { shared, keeper }
+    }
+
+    /// That agent is deleted.
+    pub fn forget(&self, agent: &str) {
+        self.shared.shown.send_if_modified(|shown| {
+            shown.ended.remove(agent);
+            shown.agents.remove(agent);
+            // Who listens is notified of that by an event.
+            false
+        });
     }
 
     /// One more listener; `of_logs`: for whom logs are followed.
@@ -144,9 +160,11 @@ impl Drop for Listener {
     }
 }
 
-async fn keep(shared: Arc<Shared>, sessions: Sessions) {
+async fn keep(shared: Arc<Shared>, sessions: Sessions, store: Arc<Store>) {
     let mut listeners = shared.listeners.subscribe();
     let mut followers = Followers::default();
+    // Begun once, and ended with this.
+    let mut reading = None;
     loop {
         let Listeners { all, of_logs } = *listeners.borrow_and_update();
         if of_logs == 0 {
@@ -157,6 +175,10 @@ async fn keep(shared: Arc<Shared>, sessions: Sessions) {
             let _ = listeners.changed().await;
             continue;
         }
+        reading.get_or_insert_with(|| {
+            let read = ended::show(shared.clone(), sessions.clone(), store.clone());
+            JoinSet::from_iter([read])
+        });
         let (here, elsewhere): (Vec<_>, Vec<_>) = sessions
             .list()
             .into_iter()
@@ -214,14 +236,20 @@ fn look(sessions: &[Arc<Session>]) -> Vec<(String, Preview)> {
 
 /// With the id of the session's agent.
 fn preview(session: &Session, position: u64, lines: Vec<String>) -> Option<(String, Preview)> {
-    let cut = |line: String| line.chars().take(LONGEST_LINE).collect();
-    let preview = Preview {
-        session: session.id.clone(),
-        position,
-        lines: lines.into_iter().map(cut).collect(),
-        change: 0,
-    };
+    let preview = Preview::new(session.id.clone(), position, lines);
     Some((session.label.owner.clone()?, preview))
+}
+
+impl Preview {
+    fn new(session: String, position: u64, lines: Vec<String>) -> Self {
+        let cut = |line: String| line.chars().take(LONGEST_LINE).collect();
+        Preview {
+            session,
+            position,
+            lines: lines.into_iter().map(cut).collect(),
+            change: 0,
+        }
+    }
 }
 
 impl Shown {
@@ -252,13 +280,31 @@ impl Shown {
         is_new
     }
 
+    /// What an agent showed last that ended before this service began, unless it was started again or
+    /// deleted since then. True if that is new.
+    fn show_ended(&mut self, id: String, preview: Option<Preview>) -> bool {
+        if !self.ended.contains(&id) || self.agents.contains_key(&id) {
+            return false;
+        }
+        match preview {
+            Some(preview) => self.show(id, preview),
+            None => {
+                self.ended.remove(&id);
+                false
+            }
+        }
+    }
+
     fn forget_others<'a>(&mut self, sessions: impl Iterator<Item = &'a Arc<Session>>) {
-        if self.agents.is_empty() {
+        if self.agents.is_empty() && self.ended.is_empty() {
             return;
         }
         let owners = sessions.filter_map(|s| s.label.owner.as_deref());
-        let owners: std::collections::HashSet<&str> = owners.collect();
-        self.agents.retain(|id, _| owners.contains(id.as_str()));
+        let owners: HashSet<&str> = owners.collect();
+        self.ended.retain(|id| !owners.contains(id.as_str()));
+        let ended = &self.ended;
+        self.agents
+            .retain(|id, _| owners.contains(id.as_str()) || ended.contains(id));
     }
 }
 
@@ -298,5 +344,27 @@ mod tests {
         assert_eq!(listener.take(|_| true), [r#"{"id":"one","lines":["d"]}"#]);
         drop(listener);
         assert_eq!(*shared.listeners.borrow(), Listeners::default());
+    }
+
+    #[test]
+    fn what_ended_before_is_shown_until_it_is_started_again_or_deleted() {
+        let mut shown = Shown::default();
+        let ended = |id: &str| (id.to_owned(), Some(preview(&["old"])));
+        shown
+            .ended
+            .extend(["one", "two", "three"].map(str::to_owned));
+        for (id, preview) in ["one", "two", "deleted"].map(ended) {
+            assert_eq!(shown.show_ended(id.clone(), preview), id != "deleted");
+        }
+        assert!(!shown.show_ended("three".to_owned(), None));
+        // None of them has a session.
+        shown.forget_others([].iter());
+        assert_eq!(shown.ended.len(), 2);
+        assert_eq!(shown.agents.len(), 2);
+
+        assert!(shown.show("one".to_owned(), preview(&["new"])));
+        let (id, late) = ended("one");
+        assert!(!shown.show_ended(id, late));
+        assert_eq!(shown.agents["one"].lines, ["new"]);
     }
 }

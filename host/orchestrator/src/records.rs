@@ -181,6 +181,33 @@ pub fn output(
     statement.query_row([session, agent], remains).optional()
 }
 
+/// The agents whose newest session has ended and left something that is kept, each with that session, the
+/// last end first.
+pub fn ended(connection: &Connection, count: usize) -> rusqlite::Result<Vec<(String, String)>> {
+    let query = "SELECT a.id, s.id FROM ended_sessions s
+        JOIN agents a ON a.id = s.agent AND a.session_id = s.id
+        WHERE EXISTS (SELECT 1 FROM outputs WHERE session = s.number)
+        ORDER BY s.number DESC LIMIT ?";
+    let mut statement = connection.prepare_cached(query)?;
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let ended = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    statement.query_map([count], ended)?.collect()
+}
+
+/// The last bytes of the log that this session left, if it is kept.
+pub fn end_of_log(
+    connection: &Connection,
+    session: &str,
+    bytes: usize,
+) -> rusqlite::Result<Option<Vec<u8>>> {
+    let query = "SELECT substr(lines, -?) FROM ended_sessions JOIN outputs ON session = number
+        WHERE id = ?";
+    let mut statement = connection.prepare_cached(query)?;
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+    let read = statement.query_row(params![bytes, session], |row| row.get(0));
+    read.optional()
+}
+
 /// Whether the session is to be ended when it is seen, since its agent was forgotten without it.
 pub fn is_abandoned(connection: &Connection, session: &str) -> rusqlite::Result<bool> {
     let query = "SELECT EXISTS (SELECT 1 FROM abandoned WHERE session = ?)";

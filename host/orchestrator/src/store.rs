@@ -157,6 +157,20 @@ impl Store {
         self.database.read(look).await
     }
 
+    /// The agents whose newest session has ended and left something that is kept, each with that session,
+    /// the last end first.
+    pub async fn ended(&self, count: usize) -> Result<Vec<(String, String)>> {
+        let look = move |connection: &Connection| records::ended(connection, count);
+        self.database.read(look).await
+    }
+
+    /// The last bytes of the log that this session left, if it is kept.
+    pub async fn end_of_log(&self, session: &str, bytes: usize) -> Result<Option<Vec<u8>>> {
+        let session = session.to_owned();
+        let look = move |connection: &Connection| records::end_of_log(connection, &session, bytes);
+        self.database.read(look).await
+    }
+
     /// Whether the session is to be ended when it is seen, since its agent was forgotten without it.
     pub async fn is_abandoned(&self, session: &str) -> Result<bool> {
         let session = session.to_owned();

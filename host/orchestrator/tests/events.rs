@@ -1,4 +1,5 @@
 use agentd_host::testing::{DEADLINE, TestBackend, TestClient, TestSession, leave_out};
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio::time::timeout;
 use warp::http::Method;
@@ -63,6 +64,18 @@ impl Listener {
         agent: &TestSession,
         is_wanted: impl Fn(&str) -> bool,
     ) -> Vec<String> {
+        let mut outputs = self.outputs_until(agent, is_wanted).await;
+        outputs.pop().unwrap().1
+    }
+
+    /// Reads until an agent shows such a line last, and gives what all showed until then, each with its
+    /// path.
+    async fn outputs_until(
+        &mut self,
+        agent: &TestSession,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Vec<(String, Vec<String>)> {
+        let mut outputs = Vec::new();
         loop {
             let text = self.next("an output").await;
             if field(&text, "event") != Some("output") {
@@ -71,9 +84,11 @@ impl Listener {
             assert_eq!(field(&text, "id"), None);
             let data: Value = serde_json::from_str(field(&text, "data").unwrap()).unwrap();
             let lines: Vec<String> = serde_json::from_value(data["lines"].clone()).unwrap();
-            let is_this = agent.path == format!("/agents/{}", data["id"].as_str().unwrap());
-            if is_this && lines.last().is_some_and(|last| is_wanted(last)) {
-                return lines;
+            let path = format!("/agents/{}", data["id"].as_str().unwrap());
+            let is_last = agent.path == path && lines.last().is_some_and(|last| is_wanted(last));
+            outputs.push((path, lines));
+            if is_last {
+                return outputs;
             }
         }
     }
@@ -300,6 +315,67 @@ async fn show_their_last_lines(backend: &TestBackend, question: &str) {
     let mut last = Listener::to(&daemon, all, None).await;
     let shows_something = |line: &str| !line.is_empty();
     last.until_shown_as(&agent, shows_something).await;
+}
+
+#[tokio::test]
+async fn on_pty_the_last_lines_outlive_the_service() {
+    last_lines_outlive_the_service(&TestBackend::pty()).await;
+}
+
+#[tokio::test]
+async fn on_tmux_the_last_lines_outlive_the_service() {
+    match TestBackend::tmux() {
+        Ok(backend) => last_lines_outlive_the_service(&backend).await,
+        Err(missing) => leave_out(&missing),
+    }
+}
+
+#[tokio::test]
+async fn on_docker_the_last_lines_outlive_the_service() {
+    match TestBackend::docker() {
+        Ok(backend) => last_lines_outlive_the_service(&backend).await,
+        Err(missing) => leave_out(&missing),
+    }
+}
+
+/// Agents that ended before a service began show what they did last, until they are deleted.
+async fn last_lines_outlive_the_service(backend: &TestBackend) {
+    let all = "/events?output=all";
+    let script = |name: &str| {
+        format!("stty -echo 2>/dev/null; echo first; echo the last of {name}; read -r line")
+    };
+    let mut daemon = backend.configure(program()).start();
+    backend.give(daemon.work_dir());
+    let mut agents = Vec::new();
+    for name in ["one", "two"] {
+        let agent = daemon.script(name, &script(name)).await;
+        // A terminal that is about to end may lose what it was written last.
+        let mut listener = Listener::to(&daemon, all, None).await;
+        let last = format!("the last of {name}");
+        listener.until_shown(&agent, &last).await;
+        agent.prompt("go on").await.expect(202);
+        agent.ended().await;
+        agents.push(agent);
+    }
+    let [one, two] = &agents[..] else {
+        unreachable!("there are two")
+    };
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.ended().await.code(), Some(0));
+
+    let daemon = backend.configure(program()).start_after(daemon);
+    for (agent, last) in [(one, "the last of one"), (two, "the last of two")] {
+        let mut listener = Listener::to(&daemon, all, None).await;
+        let lines = listener.until_shown(agent, last).await;
+        assert_eq!(lines, ["first", last]);
+    }
+    daemon.delete(&one.path).await.expect(204);
+    let three = daemon.script("three", &script("three")).await;
+    let mut listener = Listener::to(&daemon, all, None).await;
+    let is_last = |line: &str| line == "the last of three";
+    let outputs = listener.outputs_until(&three, is_last).await;
+    assert!(outputs.iter().all(|(path, _)| *path != one.path));
+    assert!(outputs.iter().any(|(path, _)| *path == two.path));
 }
 
 #[tokio::test]
