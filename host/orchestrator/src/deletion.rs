@@ -31,7 +31,9 @@ impl Agents {
             };
             if removed.is_err() {
                 // The client knows that it is still there, and may go on with it.
+                CrashPoint::DeleteFailed.reached();
                 agents.wish(&id, Wish::Stopped).await?;
+                CrashPoint::DeleteKept.reached();
             }
             removed
         })
@@ -44,7 +46,9 @@ impl Agents {
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("it has not ended in {PATIENCE:?}"),
         };
-        self.abandon_and_remove(id).await?;
+        CrashPoint::DeleteAbandoning.reached();
+        self.abandon_and_remove(id, false).await?;
+        CrashPoint::DeleteAbandoned.reached();
         tracing::warn!(agent = id, reason, "deleted; its session may still run");
         if let Some(session) = self.newest(id) {
             self.sessions.abandon(&session);
@@ -54,13 +58,15 @@ impl Agents {
 
     /// A backend may list a session for a moment after its end, and the service be killed in that moment:
     /// no agent is to be made of it again.
-    async fn abandon_and_remove(&self, id: &str) -> Result<()> {
+    async fn abandon_and_remove(&self, id: &str, ended: bool) -> Result<()> {
         let agent = id.to_owned();
         let remove = move |t: &mut Transaction<'_>| {
-            t.abandon(&agent)?;
+            t.abandon(&agent, ended)?;
             t.remove(&agent)
         };
-        self.store.write(remove).await
+        self.store.write(remove).await?;
+        self.previews().forget(id);
+        Ok(())
     }
 
     /// No session is started for the agent any more, as its record says.
@@ -79,7 +85,7 @@ impl Agents {
             ));
         }
         CrashPoint::DeleteEnded.reached();
-        self.abandon_and_remove(id).await?;
+        self.abandon_and_remove(id, true).await?;
         CrashPoint::DeleteRemoved.reached();
         Ok(())
     }

@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, Semaphore, watch};
 
 use crate::agent::past;
+use crate::crash_point::CrashPoint;
 use crate::store::Store;
 
 mod held;
@@ -133,8 +134,9 @@ impl Outputs {
             ended,
             remains,
         };
+        CrashPoint::OutputTaken.reached();
         match output.save(&self.store, self.limits).await {
-            Ok(()) => {}
+            Ok(()) => CrashPoint::OutputKept.reached(),
             Err(error) if error.kind == ErrorKind::Unavailable => {
                 tracing::warn!(session = %session.name, %error, "its output is not kept yet");
                 if self.held.push(output) {

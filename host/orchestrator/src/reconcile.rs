@@ -117,7 +117,9 @@ impl Reconcile {
         let mut ends = Vec::new();
         // Those of the backend that this service cannot take over now; None when it cannot list them.
         let mut silent = None;
-        let left_alone = match self.agents.sessions.look(phase).await? {
+        let look = self.agents.sessions.look(phase).await?;
+        CrashPoint::ReconcileLooked.reached();
+        let left_alone = match look {
             Look::Unknown(reason) => {
                 tracing::warn!(reason, "the backend's sessions cannot be listed");
                 run.failed(reason);
@@ -175,8 +177,10 @@ impl Reconcile {
             let runs = newest.is_some_and(|session| session.record().state != State::Exited);
             if !runs && let Some(_doing) = self.agents.busy.begin_alone(&id) {
                 let backend = self.agents.sessions.backend().name().to_owned();
+                CrashPoint::OverlookedFound.reached();
                 let plan = move |t: &mut Transaction<'_>| t.plan_overlooked(&id, &backend);
                 self.agents.store.write(plan).await?;
+                CrashPoint::OverlookedPlanned.reached();
             }
         }
         Ok(())
@@ -407,6 +411,7 @@ impl Reconcile {
                 End::Delete(agent) => agents.end_and_remove(&agent).await,
                 End::Unowned(session) => {
                     agents.sessions.end_unlisted(&session).await?;
+                    CrashPoint::UnownedEnded.reached();
                     let forget = move |t: &mut Transaction<'_>| t.end_abandoned(&session);
                     agents.store.write(forget).await
                 }

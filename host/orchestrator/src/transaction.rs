@@ -14,13 +14,15 @@ use crate::records::{self, now_millis};
 use crate::restart::Backoff;
 
 mod plans;
+#[cfg(test)]
+mod tests;
 
 pub use plans::PLANNED;
 
 /// So many ended sessions of an agent are remembered.
 const REMEMBERED: i64 = 20;
 
-/// So many sessions without an agent are remembered.
+/// So many sessions without an agent are remembered, of those that had ended and of the others each.
 const ABANDONED: i64 = 1000;
 
 /// Answers to requests with a key are kept for a day, in milliseconds.
@@ -311,17 +313,17 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// The newest session of the agent, which is about to be forgotten, is to be ended when it is seen again.
-    pub fn abandon(&self, id: &str) -> rusqlite::Result<()> {
-        let note = "INSERT OR REPLACE INTO abandoned (session, at)
-            SELECT session_id, ? FROM agents WHERE id = ? AND session_id IS NOT NULL";
+    /// The newest session of the agent, which is about to be forgotten, is to be ended when it is seen
+    /// again; `ended` says whether it was ended now.
+    pub fn abandon(&self, id: &str, ended: bool) -> rusqlite::Result<()> {
+        let note = "INSERT OR REPLACE INTO abandoned (session, at, ended)
+            SELECT session_id, ?, ? FROM agents WHERE id = ? AND session_id IS NOT NULL";
         let mut note = self.connection.prepare_cached(note)?;
-        note.execute(params![now_millis(), id])?;
+        note.execute(params![now_millis(), ended, id])?;
         let forget = "DELETE FROM abandoned WHERE session IN
-            (SELECT session FROM abandoned ORDER BY at DESC LIMIT -1 OFFSET ?)";
-        self.connection
-            .prepare_cached(forget)?
-            .execute([ABANDONED])?;
+            (SELECT session FROM abandoned WHERE ended = ? ORDER BY at DESC LIMIT -1 OFFSET ?)";
+        let mut forget = self.connection.prepare_cached(forget)?;
+        forget.execute(params![ended, ABANDONED])?;
         Ok(())
     }
 

@@ -146,6 +146,7 @@ impl<'a> Writer<'a> {
                 rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
             })?;
             self.due = None;
+            CrashPoint::DatabaseSynced.reached();
         }
         for published in self.unsynced.drain(..) {
             published();

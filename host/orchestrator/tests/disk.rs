@@ -433,32 +433,59 @@ async fn a_state_directory_that_becomes_read_only_is_read_and_changed_again_afte
     assert!(are(&found, &expected), "{found:?}");
 }
 
-/// How long each commit takes.
+/// How long each commit takes, or each wait for the disk.
 const SLOW: Duration = Duration::from_millis(200);
 
 #[tokio::test]
 async fn what_is_asked_for_waits_for_a_slow_disk() {
+    // The agent is written before its start, and the start is on the disk before the answer.
+    for (slow, times) in [("DatabaseWritten", 2), ("DatabaseSynced", 1)] {
+        let mut daemon = crashing_program()
+            .env("FAILPOINTS", format!("{slow}=sleep(200)"))
+            .start();
+        let names: Vec<String> = (0..20).map(|number| format!("demo-{number}")).collect();
+        let begun = Instant::now();
+        let create = async |name: &String| {
+            let created = daemon.create(&daemon.new_session(name, &["cat"])).await;
+            created.expect(201);
+        };
+        join_all(names.iter().map(create)).await;
+        assert!(begun.elapsed() >= times * SLOW, "{:?}", begun.elapsed());
+        daemon.signal(Signal::KILL);
+        daemon.ended().await;
+        let daemon = crashing_program().start_after(daemon);
+        let mut found = agents(&daemon).await;
+        found.sort();
+        let expected = names.iter().map(|name| (&name[..], "lost"));
+        let mut expected: Vec<(&str, &str)> = expected.collect();
+        expected.sort_unstable();
+        assert!(are(&found, &expected), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_does_not_answer_keeps_nobody_from_what_there_is() {
     let daemon = crashing_program()
-        .env("FAILPOINTS", "DatabaseWritten=sleep(200)")
+        .env("FAILPOINTS", "DatabaseWritten=sleep(3600000)")
         .start();
-    let names: Vec<String> = (0..20).map(|number| format!("demo-{number}")).collect();
-    let begun = Instant::now();
-    let create = async |name: &String| {
-        let created = daemon.create(&daemon.new_session(name, &["cat"])).await;
-        created.expect(201);
-    };
-    join_all(names.iter().map(create)).await;
-    // The agent is on the disk before its start, and the start before the answer.
-    assert!(begun.elapsed() >= 2 * SLOW, "{:?}", begun.elapsed());
-    let mut daemon = daemon;
-    daemon.signal(Signal::KILL);
-    daemon.ended().await;
-    let daemon = crashing_program().start_after(daemon);
-    let mut found = agents(&daemon).await;
-    found.sort();
-    let mut expected: Vec<(&str, &str)> = names.iter().map(|name| (&name[..], "lost")).collect();
-    expected.sort_unstable();
-    assert!(are(&found, &expected), "{found:?}");
+    // More than the service has threads.
+    let creates: Vec<_> = (0..50)
+        .map(|number| {
+            let body = daemon.new_session(&format!("demo-{number}"), &["cat"]);
+            tokio::spawn(daemon.post("/agents", &body).unless_cut())
+        })
+        .collect();
+    eventually("all of them wait", async || {
+        let health = daemon.get("/health").await.expect(200).json();
+        (health["agents_active"] == 50).then_some(())
+    })
+    .await;
+    assert_eq!(daemon.get("/agents").await.expect(200).json()["total"], 0);
+    assert!(creates.iter().all(|create| !create.is_finished()));
+    kill(daemon).await;
+    for create in creates {
+        assert!(create.await.unwrap().is_none());
+    }
 }
 
 #[tokio::test]

@@ -13,13 +13,14 @@ use crate::program::program;
 
 /// The program with a backend whose sessions are files in the state directory.
 pub fn kept() -> TestProgram {
-    on("kept")
+    on(program(), "kept")
 }
 
-fn on(backend: &str) -> TestProgram {
+/// The program with a backend for tests, which repairs soon what is wrong.
+pub fn on(program: TestProgram, backend: &str) -> TestProgram {
     let (bundled, examples) = (libraries(), example_libraries());
     let plugins = format!("{}:{}", bundled.display(), examples.display());
-    program()
+    program
         .env("AGENTD_BACKEND", backend)
         .env("AGENTD_PLUGIN_DIR", plugins)
         .env("AGENTD_RECONCILE_INTERVAL_SECS", "1")
@@ -72,13 +73,13 @@ pub async fn until(
     .await
 }
 
-async fn reconciliation(daemon: &RunningProgram) -> Reconciliation {
+pub async fn reconciliation(daemon: &RunningProgram) -> Reconciliation {
     let health: ServiceHealth = daemon.get("/health?verbose=1").await.expect(200).parse();
     health.reconcile.unwrap()
 }
 
 /// Waits for a run that came to this.
-async fn run_with(
+pub async fn run_with(
     daemon: &RunningProgram,
     what: &str,
     is: impl Fn(&Reconciliation) -> bool,
@@ -266,7 +267,7 @@ async fn nothing_is_ended_or_lost_while_the_backend_cannot_be_reached() {
 async fn an_agent_of_another_backend_is_left_alone() {
     let daemon = kept().start();
     let agent = create(&daemon, "demo").await;
-    let daemon = on("pty").start_after(killed(daemon).await);
+    let daemon = on(program(), "pty").start_after(killed(daemon).await);
     let unknown = shown(&daemon, &agent.id).await;
     assert_eq!(unknown.status, AgentStatus::Running);
     let session = unknown.session.unwrap();

@@ -10,7 +10,7 @@ use warp::http::Method;
 
 use crate::events::Listener;
 use crate::program::program;
-use crate::reconcile::{fails, folder, kept, sessions, shown, until};
+use crate::reconcile::{fails, folder, kept, run_with, sessions, shown, until};
 
 /// Longer than any test.
 const LATER: &str = "3600000";
@@ -305,6 +305,28 @@ async fn few_agents_are_started_again_at_a_time() {
     })
     .await;
     assert_eq!(sessions(&daemon).len(), 12);
+}
+
+#[tokio::test]
+async fn nothing_is_started_again_while_the_backend_cannot_be_reached() {
+    let daemon = hasty(kept()).start();
+    let agent = create(&daemon, "demo", json!({"restart": "always"})).await;
+    fails(&daemon, "unreachable", true);
+    let mut looked = run_with(&daemon, "a look in vain", |run| run.error.is_some()).await;
+    end(&daemon, 1);
+    waiting(&daemon, &agent).await;
+    // By the second of these its restart was due long before.
+    for _ in 0..2 {
+        looked = run_with(&daemon, "the next look", |run| run.at > looked.at).await;
+    }
+    let waits = shown(&daemon, &agent.id).await;
+    assert_eq!((waits.status, waits.restarts), (AgentStatus::Failed, 0));
+    assert!(waits.next_restart_at.is_some());
+    fails(&daemon, "unreachable", false);
+    until(&daemon, &agent.id, "its restart", |agent| {
+        agent.status == AgentStatus::Running && agent.restarts == 1
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -58,8 +58,12 @@ fn way(point: CrashPoint, world: &World) -> Option<Way> {
         // What ends in a keeper has ended, and is never missing.
         ReconcileExplained if matches!(world.backend(), TestBackend::Kept) => return None,
         AdoptBegun | AdoptTaken | AdoptNoted => world.is_persistent().then_some(Way::Start)?,
-        ReconcileBegun | ReconcileListed | ReconcileExplained | ReconcileEnding
-        | ReconcileEnded | DatabaseWritten | DatabaseCommitted => Way::Start,
+        ReconcileBegun | ReconcileLooked | ReconcileListed | ReconcileExplained
+        | ReconcileEnding | ReconcileEnded | DatabaseWritten | DatabaseCommitted
+        | DatabaseSynced => Way::Start,
+        // See `rare.rs`.
+        DeleteFailed | DeleteKept | DeleteAbandoning | DeleteAbandoned | OutputTaken
+        | OutputKept | OverlookedFound | OverlookedPlanned | UnownedEnded => return None,
     })
 }
 
