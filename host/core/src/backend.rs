@@ -69,6 +69,19 @@ impl Backend {
         })
     }
 
+    /// One that is part of the test's program.
+    #[cfg(test)]
+    pub(crate) fn here<B: agentd_plugin_api::Backend>(backend: B) -> Self {
+        let remote = RemoteBackend::here(backend, Arc::new(Services::default()));
+        Backend {
+            library: String::new(),
+            manifest: B::manifest(),
+            remote: Arc::new(remote.unwrap()),
+            terminals: Arc::default(),
+            start_timeout: Duration::from_secs(60),
+        }
+    }
+
     /// The name in `AGENTD_BACKEND`.
     pub fn name(&self) -> &str {
         &self.manifest.name

@@ -16,6 +16,7 @@ use async_ffi::FfiFuture;
 
 use super::connection::{Connection, Lent, Reporting, TerminalSlot};
 use super::interface::*;
+use super::plugin::erase_here;
 use crate::host::HostServices;
 use crate::sink::Receiver;
 use crate::{
@@ -141,6 +142,15 @@ pub struct RemoteBackend {
 }
 
 impl RemoteBackend {
+    /// One that is part of this program and not of a library, for tests of the host: what it logs and its
+    /// panics are the program's own.
+    pub fn here<B: crate::Backend>(backend: B, services: Arc<dyn HostServices>) -> Result<Self> {
+        Ok(RemoteBackend {
+            backend: erase_here(backend)?,
+            connection: Arc::new(Connection::new(services, "")),
+        })
+    }
+
     /// See [`Backend::start`](crate::Backend::start).
     ///
     /// With a receiver of a known type, output takes one indirect call less.

@@ -52,17 +52,23 @@ extern "C" fn connect<B: Backend>(
         check_api(&host, &B::manifest())?;
         let runtime = own_runtime()?;
         Ok(call(runtime.handle().clone(), move || async move {
-            let backend = Arc::new(B::connect(host, from_json(&config)?).await?);
-            Ok(AbiBackend_TO::from_value(
-                Erased::new(backend, runtime),
-                TD_Opaque,
-            ))
+            let backend = B::connect(host, from_json(&config)?).await?;
+            Ok(erase(backend, runtime))
         }))
     });
     match connected {
         RResult::ROk(call) => call,
         RResult::RErr(error) => FfiFuture::new(std::future::ready(RResult::RErr(error))),
     }
+}
+
+/// A backend that is part of the daemon's own program.
+pub(super) fn erase_here<B: Backend>(backend: B) -> Result<BackendBox> {
+    Ok(erase(backend, own_runtime()?))
+}
+
+fn erase<B: Backend>(backend: B, runtime: Arc<Threads>) -> BackendBox {
+    AbiBackend_TO::from_value(Erased::new(Arc::new(backend), runtime), TD_Opaque)
 }
 
 /// Refuses a daemon that is too old for the backend.

@@ -22,6 +22,8 @@ mod shown;
 mod size;
 mod sweeper;
 mod terminal;
+#[cfg(test)]
+mod tests;
 mod view;
 mod viewers;
 

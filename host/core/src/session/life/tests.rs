@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[derive(Clone, Debug)]
-enum Input {
+pub(in crate::session) enum Input {
     Report(Event),
     Shutdown,
     Stop,
@@ -22,7 +22,7 @@ enum Input {
     Forget,
 }
 
-fn event() -> impl Strategy<Value = Event> {
+pub(in crate::session) fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(Event::Starting {
             progress: "pulling".to_owned()
@@ -57,7 +57,7 @@ fn input() -> impl Strategy<Value = Input> {
 
 /// The table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Model {
+pub(in crate::session) enum Model {
     Starting,
     Cancelling,
     Held,
@@ -66,7 +66,7 @@ enum Model {
 }
 
 impl Model {
-    fn next(self, input: &Input) -> Model {
+    pub fn next(self, input: &Input) -> Model {
         match (self, input) {
             (Model::Starting, Input::Shutdown | Input::Stop | Input::Delete) => Model::Cancelling,
             (Model::Starting | Model::Cancelling, Input::Returned) => Model::Held,
@@ -76,7 +76,7 @@ impl Model {
         }
     }
 
-    fn of<R>(life: &Life<R>) -> Model {
+    pub fn of<R>(life: &Life<R>) -> Model {
         match life.lock().stage {
             Stage::Starting => Model::Starting,
             Stage::Cancelling => Model::Cancelling,
@@ -110,7 +110,7 @@ fn apply(life: &Life<Remote>, input: &Input) {
 }
 
 /// What holds of the changes of any life.
-fn check_changes(changes: &[Change], last: &Record) {
+pub(in crate::session) fn check_changes(changes: &[Change], last: &Record) {
     let mut known = Record::starting();
     for Change { before, after } in changes {
         assert_eq!(before, &known, "a change is missing or in the wrong place");
