@@ -1,7 +1,14 @@
 //! Requests whose clients leave halfway, and requests at the moment of an agent's end.
 
-use agentd_host::testing::{Answer, RunningProgram, TestBackend, eventually, leave_out};
+use std::fs;
+
+use agentd_api::Session;
+use agentd_host::testing::{
+    Answer, RunningProgram, TestBackend, TestServer, eventually, leave_out,
+};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::orchestrator;
@@ -38,7 +45,7 @@ async fn a_prompt_whose_client_leaves_halfway_is_typed_to_its_end_or_not_at_all(
     for _ in 0..50 {
         server.get("/agents").await.expect(200);
     }
-    std::fs::write(server.work_dir().join("go"), "").unwrap();
+    fs::write(server.work_dir().join("go"), "").unwrap();
     typed("the end".to_owned()).await.unwrap().expect(202);
     let got = eventually("the last prompt", async || {
         let lines = agent.logs("").await;
@@ -49,6 +56,84 @@ async fn a_prompt_whose_client_leaves_halfway_is_typed_to_its_end_or_not_at_all(
     .await;
     let end = "the end".len();
     assert!(got == [LONG, LONG, end] || got == [LONG, end], "{got:?}");
+}
+
+/// What the backend `held` was called for, begun and done.
+fn calls(server: &TestServer) -> Vec<String> {
+    let calls = fs::read_to_string(server.work_dir().join("calls")).unwrap_or_default();
+    calls.lines().map(str::to_owned).collect()
+}
+
+/// Waits until a call of the backend is held, which begins so.
+async fn until_held(server: &TestServer, call: &str) {
+    let begun = format!("begun {call}");
+    eventually(&begun, async || {
+        calls(server)
+            .last()
+            .filter(|last| last.starts_with(&begun))?;
+        Some(())
+    })
+    .await;
+}
+
+/// Lets it go, and waits until it has been done with what comes after it.
+async fn let_go(server: &TestServer, expected: &[&str]) {
+    fs::remove_file(server.work_dir().join("held")).unwrap();
+    eventually(&format!("{expected:?}"), async || {
+        (calls(server) == expected).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_prompt_that_was_begun_is_typed_with_its_enter_when_the_client_has_left() {
+    let typed = [
+        "begun write \"x\"",
+        "done write \"x\"",
+        "begun write \"\\r\"",
+        "done write \"\\r\"",
+    ];
+    // In the text, and between the text and Enter.
+    for held in ["write \"x\"", "write \"\\r\""] {
+        let server = orchestrator("held");
+        let agent = server.start("demo", &["run"]).await;
+        fs::write(server.work_dir().join("held"), held).unwrap();
+        let body = json!({"text": "x"}).to_string();
+        let request = format!(
+            "POST {}/input HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            agent.path,
+            server.address,
+            server.bearer(),
+            body.len()
+        );
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        until_held(&server, held).await;
+        let client = stream.local_addr().unwrap();
+        drop(stream);
+        eventually("the service has noticed that the client left", async || {
+            (!server.holds_connection(client)).then_some(())
+        })
+        .await;
+        let_go(&server, &typed).await;
+    }
+}
+
+#[tokio::test]
+async fn a_resize_that_was_begun_is_done_when_the_viewer_has_left() {
+    let server = orchestrator("held");
+    let agent = server.start("demo", &["run"]).await;
+    fs::write(server.work_dir().join("held"), "resize").unwrap();
+    let mut terminal = agent.terminal("").await;
+    terminal.hello().await;
+    terminal.resize(100, 30).await;
+    until_held(&server, "resize 100x30").await;
+    drop(terminal);
+    let gone = |session: &Session| session.viewers == 0;
+    let shown = agent.until("the viewer is gone", gone).await;
+    let_go(&server, &["begun resize 100x30", "done resize 100x30"]).await;
+    assert_eq!((shown.size.cols, shown.size.rows), (100, 30));
 }
 
 #[tokio::test]

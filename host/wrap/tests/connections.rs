@@ -1,6 +1,5 @@
 //! Clients that leave, and clients that speak something else than HTTP.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use agentd_host::testing::{RunningProgram, eventually};
@@ -9,25 +8,13 @@ use tokio::net::TcpStream;
 
 use crate::program;
 
-/// Whether the service holds its end of the connection from this address: the kernel's table has
-/// an inode only for a socket that a process has open. See proc_net(5).
-fn is_open(daemon: &RunningProgram, client: SocketAddr) -> bool {
-    let local = format!(":{:04X}", daemon.address.port());
-    let remote = format!(":{:04X}", client.port());
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    table.lines().any(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        fields[1].ends_with(&local) && fields[2].ends_with(&remote) && fields[9] != "0"
-    })
-}
-
 /// Sends these bytes, reads the answer where `waits` says so, leaves, and waits until the service
 /// has noticed that.
 async fn visit(daemon: &RunningProgram, bytes: &[u8], waits: bool) {
     let mut stream = TcpStream::connect(daemon.address).await.unwrap();
     let client = stream.local_addr().unwrap();
     eventually("the connection is accepted", async || {
-        is_open(daemon, client).then_some(())
+        daemon.holds_connection(client).then_some(())
     })
     .await;
     stream.write_all(bytes).await.unwrap();
@@ -37,7 +24,7 @@ async fn visit(daemon: &RunningProgram, bytes: &[u8], waits: bool) {
     }
     drop(stream);
     eventually("the connection is closed", async || {
-        (!is_open(daemon, client)).then_some(())
+        (!daemon.holds_connection(client)).then_some(())
     })
     .await;
 }

@@ -108,6 +108,18 @@ impl TestClient {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
+    /// Whether the service holds its end of the connection from this address: the kernel's table has an
+    /// inode only for a socket that a process has open. See proc_net(5).
+    pub fn holds_connection(&self, client: SocketAddr) -> bool {
+        let local = format!(":{:04X}", self.address.port());
+        let remote = format!(":{:04X}", client.port());
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        table.lines().any(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            fields[1].ends_with(&local) && fields[2].ends_with(&remote) && fields[9] != "0"
+        })
+    }
+
     /// The body that starts `command` in the working directory.
     pub fn new_session(&self, name: &str, command: &[&str]) -> Value {
         json!({"name": name, "working_dir": self.work_dir, "command": command})

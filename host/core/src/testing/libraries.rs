@@ -19,6 +19,7 @@ pub fn libraries() -> PathBuf {
                 "--lib",
                 "--example=agentd_backend_aborts",
                 "--example=agentd_backend_fixture",
+                "--example=agentd_backend_held",
                 "--example=agentd_backend_kept",
                 "--example=agentd_backend_liar",
                 "--example=agentd_backend_slow",
