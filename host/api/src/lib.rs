@@ -12,6 +12,7 @@ mod login;
 mod logs;
 mod problem;
 mod proof;
+pub mod runtime_dir;
 mod scoped_token;
 mod screen;
 mod session;

@@ -50,12 +50,8 @@ pub(crate) struct Attach {
 }
 
 impl Attach {
-    pub(crate) async fn run(self, connection: &Connection) -> Outcome {
-        self.run_of(None, connection).await
-    }
-
-    /// Of the newest session, or of the earlier one that a client names.
-    pub(crate) async fn run_of(self, session: Option<String>, connection: &Connection) -> Outcome {
+    /// Of the session that is named, or the newest one.
+    pub(crate) async fn run(self, session: Option<String>, connection: &Connection) -> Outcome {
         let info = connection
             .client
             .info()

@@ -48,11 +48,11 @@ pub(crate) enum OrchestratorVerb {
     /// Print and change when an agent is started again
     Policy(Policy),
     /// Show an agent in this terminal
-    Attach(AgentAttach),
+    Attach(OfSession<Attach>),
     /// Print what an agent has written
-    Logs(AgentLogs),
+    Logs(OfSession<Logs>),
     /// Print what an agent's terminal shows now
-    Screen(AgentScreen),
+    Screen(OfSession<ShownScreen>),
     /// List the sessions of an agent that have ended
     Sessions(Sessions),
     /// Type a prompt into an agent
@@ -76,50 +76,14 @@ pub(crate) struct Show {
     name: String,
 }
 
+/// What shows a session, of any of an agent's.
 #[derive(Debug, Args)]
-pub(crate) struct AgentAttach {
+pub(crate) struct OfSession<V: Args> {
     #[command(flatten)]
-    attach: Attach,
-    /// Show the last screen of an earlier session: its id, or `previous` for the one before the
-    /// newest
+    verb: V,
+    /// What is left of an earlier session: its id, or `previous` for the one before the newest
     #[arg(long, value_name = "ID")]
     session: Option<String>,
-}
-
-impl AgentAttach {
-    async fn run(self, connection: &Connection) -> Outcome {
-        self.attach.run_of(self.session, connection).await
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct AgentLogs {
-    #[command(flatten)]
-    logs: Logs,
-    /// Of an earlier session: its id, or `previous` for the one before the newest
-    #[arg(long, value_name = "ID")]
-    session: Option<String>,
-}
-
-impl AgentLogs {
-    async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
-        self.logs.run_of(self.session, connection, output).await
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct AgentScreen {
-    #[command(flatten)]
-    screen: ShownScreen,
-    /// The last screen of an earlier session: its id, or `previous` for the one before the newest
-    #[arg(long, value_name = "ID")]
-    session: Option<String>,
-}
-
-impl AgentScreen {
-    async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
-        self.screen.run_of(self.session, connection, output).await
-    }
 }
 
 #[derive(Debug, Args)]
@@ -155,9 +119,15 @@ impl OrchestratorVerb {
             }
             OrchestratorVerb::Label(label) => label.run(connection, output).await,
             OrchestratorVerb::Policy(policy) => policy.run(connection, output).await,
-            OrchestratorVerb::Attach(attach) => attach.run(connection).await,
-            OrchestratorVerb::Logs(logs) => logs.run(connection, output).await,
-            OrchestratorVerb::Screen(screen) => screen.run(connection, output).await,
+            OrchestratorVerb::Attach(OfSession { verb, session }) => {
+                verb.run(session, connection).await
+            }
+            OrchestratorVerb::Logs(OfSession { verb, session }) => {
+                verb.run(session, connection, output).await
+            }
+            OrchestratorVerb::Screen(OfSession { verb, session }) => {
+                verb.run(session, connection, output).await
+            }
             OrchestratorVerb::Sessions(sessions) => sessions.run(connection, output).await,
             OrchestratorVerb::Send(send) => send.run(connection).await,
             OrchestratorVerb::Share(share) => share.run(connection, output).await,

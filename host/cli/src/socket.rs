@@ -1,9 +1,8 @@
-use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use agentd_api::runtime_dir::{check_private, in_runtime_dir};
 use rustix::process::geteuid;
 
 use crate::failure::Failure;
@@ -27,15 +26,10 @@ pub(crate) fn find(service: Service) -> Result<Option<PathBuf>, Failure> {
 /// Where a service would make its socket; none where it would not, as others may use the directory.
 fn runtime_dir() -> Option<PathBuf> {
     let outer = absolute("XDG_RUNTIME_DIR")?;
-    let own = outer.join("agentd");
-    let is_private = |path: &Path| {
-        let metadata = fs::symlink_metadata(path);
-        metadata.is_ok_and(|metadata| {
-            let is_own = metadata.uid() == geteuid().as_raw();
-            metadata.is_dir() && is_own && metadata.mode() & 0o077 == 0
-        })
-    };
-    (is_private(&outer) && is_private(&own)).then_some(own)
+    let own = in_runtime_dir(&outer);
+    let user = geteuid().as_raw();
+    let are_private = [&outer, &own].map(|directory| check_private(directory, user).is_ok());
+    (are_private == [true; 2]).then_some(own)
 }
 
 /// Whether somebody listens at the socket. Who that is the client looks at before it sends anything.

@@ -1,54 +1,36 @@
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use agentd_api::runtime_dir::{check_private, in_runtime_dir};
 use rustix::process::geteuid;
 
-/// The directory `agentd` for sockets in the user's runtime directory, made where there is none. An
-/// error is a reason not to use it: it, or the one that it is in, is not this user's alone.
-///
-/// Whoever can write to it could put a socket of their own there, and a service that was started with
-/// another user's environment, as by `sudo`, is not to serve there.
+/// The directory for sockets in the user's runtime directory, made where there is none. An error is a
+/// reason not to use it: it, or the one that it is in, is not this user's alone, as when a service was
+/// started with another user's environment by `sudo`.
 pub fn prepare(runtime_dir: &Path) -> io::Result<PathBuf> {
+    let unusable =
+        |path: &Path, reason: &str| io::Error::other(format!("`{}` {reason}", path.display()));
     if !runtime_dir.is_absolute() {
         return Err(unusable(runtime_dir, "is not absolute"));
     }
-    check(runtime_dir)?;
-    let own = runtime_dir.join("agentd");
+    let user = geteuid().as_raw();
+    check_private(runtime_dir, user)?;
+    let own = in_runtime_dir(runtime_dir);
     match DirBuilder::new().mode(0o700).create(&own) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(unusable(&own, &error.to_string())),
     }
-    check(&own)?;
+    check_private(&own, user)?;
     Ok(own)
-}
-
-/// A link is nobody's directory.
-fn check(directory: &Path) -> io::Result<()> {
-    let metadata =
-        fs::symlink_metadata(directory).map_err(|error| unusable(directory, &error.to_string()))?;
-    let reason = if !metadata.is_dir() {
-        "is not a directory"
-    } else if metadata.uid() != geteuid().as_raw() {
-        "belongs to another user"
-    } else if metadata.mode() & 0o077 != 0 {
-        "can be used by others: its mode is not 0700"
-    } else {
-        return Ok(());
-    };
-    Err(unusable(directory, reason))
-}
-
-fn unusable(path: &Path, reason: &str) -> io::Error {
-    io::Error::other(format!("`{}` {reason}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::Permissions;
-    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
     use super::*;
 

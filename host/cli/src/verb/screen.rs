@@ -21,12 +21,8 @@ pub(crate) struct ShownScreen {
 }
 
 impl ShownScreen {
-    pub(crate) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
-        self.run_of(None, connection, output).await
-    }
-
-    /// Of the session that is named, where it is not the newest one.
-    pub(crate) async fn run_of(
+    /// Of the session that is named, or the newest one.
+    pub(crate) async fn run(
         self,
         session: Option<String>,
         connection: &Connection,

@@ -239,7 +239,8 @@ impl Terminals {
         reports: Arc<Reports>,
     ) -> Result<RunningProgram> {
         let session = kept.listed.session.clone();
-        let running = kept.follow(from, true, reports.clone())?;
+        let Terms { checkpoints, .. } = terms(kept.listed.keep);
+        let running = kept.follow(from, checkpoints, reports.clone())?;
         Ok(self.followed_by(keeper, &session, running, &reports))
     }
 
