@@ -83,12 +83,13 @@ pub async fn run<T: Send + 'static>(
         tokio::select! {
             biased;
             result = &mut result => return result.map_err(|_| failed("it panicked".to_owned())),
-            () = &mut overdue => {
-                return Err(StartCallError::Overdue { what: what.to_owned(), limit });
-            }
+            // Before the end, also where this is looked at after both.
             _ = notices.tick() => {
                 let (waited, limit) = (start.elapsed().as_secs(), limit.as_secs());
                 tracing::info!("still {what}, for {waited} s of at most {limit} s");
+            }
+            () = &mut overdue => {
+                return Err(StartCallError::Overdue { what: what.to_owned(), limit });
             }
         }
     }

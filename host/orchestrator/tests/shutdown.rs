@@ -133,14 +133,17 @@ async fn containers_that_are_left_running_are_all_adopted() {
     }
 }
 
-/// Each of them takes two seconds for its end; one after another they would take longer than a
-/// shutdown may. What they wrote is there afterwards.
+/// Each of them waits with its end for that of all others: ended one after another they would be killed.
+/// What they wrote is there afterwards.
 async fn all_end_at_the_same_time(backend: &TestBackend, count: usize) {
     let daemon = start(backend, program());
-    let slow = "trap 'sleep 2; exit 0' TERM HUP; echo ready; while :; do sleep 0.1; done";
     let mut agents = Vec::new();
     for number in 0..count {
-        agents.push(create(&daemon, &format!("a{number}"), "never", slow).await);
+        let waits = format!(
+            "trap ': > ending-{number}; set --; while [ $# -lt {count} ]; do sleep 0.1; set -- ending-*; \
+             done; : > ended-{number}; exit 0' TERM HUP; echo ready; while :; do sleep 0.1; done"
+        );
+        agents.push(create(&daemon, &format!("a{number}"), "never", &waits).await);
     }
     for agent in &agents {
         ready(&daemon, agent).await;
@@ -152,6 +155,8 @@ async fn all_end_at_the_same_time(backend: &TestBackend, count: usize) {
     let took = asked.elapsed();
     assert!(took < LONGEST, "{took:?}\n{}", daemon.log());
     assert_eq!(backend.sessions(), 0);
+    let ended = |number: &usize| daemon.work_dir().join(format!("ended-{number}")).exists();
+    assert_eq!((0..count).filter(ended).count(), count, "some were killed");
     let daemon = backend.configure(program()).start_after(daemon);
     let page = daemon.get("/agents?status=stopped").await.json();
     assert_eq!(page["total"], count);
