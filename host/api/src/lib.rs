@@ -3,6 +3,7 @@
 
 mod agent;
 mod agent_query;
+mod audit;
 mod change;
 #[cfg(feature = "client")]
 pub mod client;
@@ -21,6 +22,7 @@ mod token;
 
 pub use agent::{Agent, AgentPatch, AgentStatus, Labels, NewAgent, PastSession, RestartPolicy};
 pub use agent_query::{AgentQuery, AgentSort, DeleteQuery, Order};
+pub use audit::{AuditEntry, AuditQuery};
 pub use change::Change;
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError};

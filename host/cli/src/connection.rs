@@ -91,6 +91,14 @@ impl Connection {
             })
     }
 
+    /// The id of the agent of this name, and an id as it is, which may be that of one that was deleted.
+    pub(crate) async fn agent_id(&self, name_or_id: &str) -> Result<String, Failure> {
+        if looks_like_id(name_or_id) {
+            return Ok(name_or_id.to_owned());
+        }
+        Ok(self.agent(name_or_id).await?.id)
+    }
+
     /// The console of the session or agent of this name (or id).
     pub(crate) async fn console(&self, name: &str) -> Result<Console, Failure> {
         Ok(match self.service {

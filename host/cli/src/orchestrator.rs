@@ -17,6 +17,7 @@ use crate::verb::send::Send;
 use crate::verb::{doctor, info, session_text};
 use crate::visible::visible;
 
+mod audit;
 mod create;
 mod label;
 mod list;
@@ -24,6 +25,7 @@ mod policy;
 mod sessions;
 mod share;
 
+use audit::Audit;
 use create::Create;
 use label::Label;
 use list::List;
@@ -65,6 +67,8 @@ pub(crate) enum OrchestratorVerb {
     Restart(Agents),
     /// End agents and forget them
     Delete(Delete),
+    /// Print who asked for what, and what came of it
+    Audit(Audit),
     /// Find out what does not work, and why: also of the database, and who uses it
     Doctor,
 }
@@ -131,6 +135,7 @@ impl OrchestratorVerb {
             OrchestratorVerb::Sessions(sessions) => sessions.run(connection, output).await,
             OrchestratorVerb::Send(send) => send.run(connection).await,
             OrchestratorVerb::Share(share) => share.run(connection, output).await,
+            OrchestratorVerb::Audit(audit) => audit.run(connection, output).await,
             OrchestratorVerb::Doctor => doctor::doctor(connection, output).await,
             OrchestratorVerb::Stop(agents) => {
                 let stop = async |agent: Agent| client.stop_agent(&agent.id).await;

@@ -20,6 +20,8 @@ pub trait Collection: Send + Sync + 'static {
     /// What a list can be filtered by.
     type Query: DeserializeOwned + Send;
 
+    /// What names it in a path.
+    fn key(item: &Self::Item) -> &str;
     /// Starts a new one. A request with a key may be a repetition.
     fn create(
         &self,

@@ -219,6 +219,26 @@ pub struct Config {
     )]
     pub events_kept_hours: u64,
 
+    /// Requests that the orchestrator keeps at most in its audit trail
+    #[arg(
+        long,
+        env = "AGENTD_AUDIT_KEPT",
+        default_value = "100000",
+        value_name = "COUNT",
+        value_parser = RangedU64ValueParser::<usize>::new().range(0..=10_000_000)
+    )]
+    pub audit_kept: usize,
+
+    /// How long it keeps them at most
+    #[arg(
+        long,
+        env = "AGENTD_AUDIT_KEPT_HOURS",
+        default_value = "2160",
+        value_name = "HOURS",
+        value_parser = clap::value_parser!(u64).range(1..=87_600)
+    )]
+    pub audit_kept_hours: u64,
+
     /// Output of an agent's sessions that have ended, in bytes, that the orchestrator keeps at most
     #[arg(
         long,

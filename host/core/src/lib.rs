@@ -11,6 +11,7 @@ pub mod testing;
 
 mod access;
 mod activation;
+mod audit;
 mod backend;
 mod children;
 mod clock;
@@ -45,6 +46,7 @@ mod tls;
 
 pub use activation::Activation;
 pub use agentd_keeper::entered;
+pub use audit::{AuditRecord, AuditTrail, Noted};
 pub use backend::{Backend, Phase};
 pub use clock::{from_rfc3339, now, to_rfc3339};
 pub use collection::Collection;

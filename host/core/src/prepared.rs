@@ -221,6 +221,7 @@ impl Prepared {
             listeners: self.listeners,
             stop,
             leave_running,
+            trail: None,
             at_end: None,
             _instance: self.instance,
         }

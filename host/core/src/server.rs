@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use warp::filters::BoxedFilter;
 
+use crate::audit::AuditTrail;
 use crate::daemon::Daemon;
 use crate::http::{Admission, Listener, Response, serve_connections};
 use crate::instance::Instance;
@@ -30,6 +31,7 @@ pub struct Server {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) leave_running: bool,
+    pub(crate) trail: Option<Arc<dyn AuditTrail>>,
     pub(crate) at_end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Held until the sessions have ended.
     pub(crate) _instance: Instance,
@@ -46,6 +48,13 @@ impl Server {
         scheme(self.listeners.iter().any(Listener::has_tls))
     }
 
+    /// Keeps there who asked for what.
+    #[must_use]
+    pub fn audited(mut self, trail: Arc<dyn AuditTrail>) -> Self {
+        self.trail = Some(trail);
+        self
+    }
+
     /// Does this at the end, when nothing changes any more.
     #[must_use]
     pub fn at_end(mut self, end: impl Future<Output = ()> + Send + 'static) -> Self {
@@ -59,7 +68,7 @@ impl Server {
         let sessions = &self.daemon.sessions;
         let terminals = sessions.backend().terminals();
         terminals.end_abandoned(true);
-        let admission = Admission::new(self.daemon.clone());
+        let admission = Admission::new(self.daemon.clone(), self.trail);
         let mut connections = JoinSet::new();
         for listener in self.listeners {
             match &listener {

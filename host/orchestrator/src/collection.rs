@@ -18,6 +18,7 @@ impl Collection for Agents {
         Need::new("POST", "/agents/{id}/restart", Scope::Admin, Reach::One),
         Need::new("GET", "/agents/{id}/sessions", Scope::Read, Reach::One),
         Need::new("GET", "/events", Scope::Read, Reach::Seen),
+        Need::new("GET", "/audit", Scope::Admin, Reach::All),
         Need::new("POST", "/tokens", Scope::Admin, Reach::All),
         Need::new("GET", "/tokens", Scope::Admin, Reach::All),
         Need::new("DELETE", "/tokens/{id}", Scope::Admin, Reach::All),
@@ -32,6 +33,10 @@ impl Collection for Agents {
     ];
     type Item = Agent;
     type Query = AgentQuery;
+
+    fn key(agent: &Agent) -> &str {
+        &agent.id
+    }
 
     async fn create(&self, new: NewAgent, key: Option<IdempotencyKey>) -> Result<Agent> {
         self.create(new, key).await

@@ -13,13 +13,14 @@ use tokio::sync::oneshot;
 use crate::writes::{Change, Job, When, Writer};
 
 /// The schema, a step for each version of it. A step is never changed once it was released.
-pub const MIGRATIONS: [&str; 6] = [
+pub const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
     include_str!("migrations/4.sql"),
     include_str!("migrations/5.sql"),
     include_str!("migrations/6.sql"),
+    include_str!("migrations/7.sql"),
 ];
 
 /// The orchestrator's SQLite file, with a thread that changes it and one that reads it, so that

@@ -2,6 +2,8 @@
 
 mod agent;
 mod agents;
+mod audit;
+mod audit_rows;
 mod busy;
 mod collection;
 mod crash_point;
@@ -39,6 +41,7 @@ use warp::Filter;
 pub use crash_point::CrashPoint;
 
 use agents::Agents;
+use audit::Audit;
 use events::Keep;
 use outputs::{OutputLimits, Outputs};
 use reconcile::Reconcile;
@@ -61,6 +64,10 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
     let keep = Keep {
         count: config.events_kept,
         age: Duration::from_secs(config.events_kept_hours * 60 * 60),
+    };
+    let audit_keep = Keep {
+        count: config.audit_kept,
+        age: Duration::from_secs(config.audit_kept_hours * 60 * 60),
     };
     let backoff = Backoff {
         first: Duration::from_millis(config.restart_backoff_ms),
@@ -90,15 +97,19 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
     let desk = TokenDesk::open(store.clone(), prepared.tokens().clone()).await?;
     let desk = Arc::new(desk);
     tokio::spawn((*desk).clone().note_uses());
+    let audit = Arc::new(Audit::new(store.clone(), audit_keep));
     let server = prepared.server(sessions, |daemon| {
         let routes = routes::routes(daemon, &agents);
         let routes = routes
             .or(token_routes::routes(daemon, &desk))
             .unify()
+            .or(routes::audit(&audit))
+            .unify()
             .boxed();
         http::service(daemon, &agents, ui::routes(), routes)
     });
-    Ok(server.at_end(async move {
+    Ok(server.audited(audit.clone()).at_end(async move {
+        audit.idle().await;
         desk.write_uses();
         outputs.idle().await;
         store.flush().await;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use agentd_api::AgentPatch;
+use agentd_api::{AgentPatch, AuditQuery};
 use agentd_host::doors::{Limit, Pass};
 use agentd_host::http::{Response, body, idempotency_key, pass, respond, with};
 use agentd_host::{Daemon, IdempotencyKey, Result};
@@ -15,6 +15,7 @@ use warp::filters::BoxedFilter;
 use warp::{Filter, sse};
 
 use crate::agents::Agents;
+use crate::audit::Audit;
 use crate::events::Resumed;
 use crate::previews;
 use crate::sight::Sight;
@@ -70,6 +71,19 @@ fn restart(agents: &Arc<Agents>) -> BoxedFilter<(Response,)> {
                 respond(agent.await.map(|agent| warp::reply::json(&agent)))
             },
         )
+        .boxed()
+}
+
+/// GET /audit?agent=&limit=&cursor=
+pub fn audit(audit: &Arc<Audit>) -> BoxedFilter<(Response,)> {
+    warp::path!("audit")
+        .and(warp::get())
+        .and(with(audit))
+        .and(warp::query())
+        .then(async |audit: Arc<Audit>, query: AuditQuery| {
+            let page = audit.list(query).await;
+            respond(page.map(|page| warp::reply::json(&page)))
+        })
         .boxed()
 }
 

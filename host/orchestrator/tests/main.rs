@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod agents;
+mod audit;
 mod crash;
 mod deletion;
 mod disk;

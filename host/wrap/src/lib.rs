@@ -52,6 +52,10 @@ impl Collection for ByName {
     type Item = agentd_api::Session;
     type Query = NoFilter;
 
+    fn key(session: &Self::Item) -> &str {
+        &session.name
+    }
+
     /// A request with a key goes on when its client leaves: that may come back for the answer.
     async fn create(&self, new: NewSession, key: Option<IdempotencyKey>) -> Result<Self::Item> {
         if !new.labels.is_empty() {

@@ -1,7 +1,9 @@
 use reqwest::Method;
 
 use super::{Client, ClientError, Console, Events};
-use crate::{Agent, AgentPatch, AgentQuery, DeleteQuery, NewAgent, Page, PastSession};
+use crate::{
+    Agent, AgentPatch, AgentQuery, AuditEntry, AuditQuery, DeleteQuery, NewAgent, Page, PastSession,
+};
 
 /// The most that one page of `GET /agents` holds.
 const LARGEST_PAGE: u64 = 200;
@@ -88,6 +90,12 @@ impl Client {
     /// `GET /agents/{id}/sessions`
     pub async fn past_sessions(&self, id: &str) -> Result<Page<PastSession>, ClientError> {
         self.get(&["agents", id, "sessions"]).await
+    }
+
+    /// `GET /audit`
+    pub async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEntry>, ClientError> {
+        self.json(self.request(Method::GET, &["audit"]).query(query))
+            .await
     }
 
     /// Input, logs and terminal of an agent.

@@ -409,3 +409,32 @@ fn the_doctor_names_the_process_that_uses_the_database() {
     assert!(found("state is used by").starts_with(&holder));
     assert!(found("service").contains("agentd-orchestrator"));
 }
+
+#[test]
+fn who_asked_for_what_is_printed() {
+    let service = Service::orchestrator("pty");
+    service.launch("demo", &["cat"]);
+    service.launch("other", &["cat"]);
+    service.agent(&["stop", "demo"]).run().succeeded();
+    let stopped = wait_for("the stop in the audit trail", || {
+        let audit = service.agent(&["audit", "--agent", "demo"]).run();
+        let shown = audit.succeeded();
+        match shown.contains("POST /agents/{id}/stop") {
+            true => Ok(shown),
+            false => Err(shown),
+        }
+    });
+    let lines: Vec<&str> = stopped.lines().collect();
+    assert_eq!(lines.len(), 3, "{stopped}");
+    for (line, request, status) in [(1, "POST /agents ", "201"), (2, "/stop", "200")] {
+        for said in ["admin token", "127.0.0.1", request, status] {
+            assert!(lines[line].contains(said), "{stopped}");
+        }
+    }
+    let newest = service.agent(&["audit", "-n", "1", "--json"]).run().json();
+    assert_eq!(newest["items"][0]["request"], "POST /agents/{id}/stop");
+    assert_eq!(
+        (&newest["total"], &newest["next_cursor"]),
+        (&json!(3), &json!("3"))
+    );
+}

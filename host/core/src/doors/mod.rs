@@ -220,28 +220,23 @@ impl Doors {
         caller: &Caller,
         token: Option<&str>,
         code: Option<&str>,
-    ) -> Result<SignIn> {
+    ) -> Result<(SignIn, Pass)> {
         let Caller {
             headers, is_secure, ..
         } = caller;
         let refused = || unauthorized("the token or code is not valid");
-        if let Some(token) = token.filter(|token| ScopedToken::is_meant(token)) {
-            let token = ScopedToken::parse(token).ok_or_else(refused)?;
-            let pass = self.tokens.pass(&token).ok_or_else(refused)?;
-            return Ok(self
-                .browsers
-                .sign_in(headers, pass.token(), *is_secure)
-                .await);
-        }
-        if token.is_some_and(|given| self.token.as_ref().is_none_or(|token| token.is(given))) {
-            return Ok(self.browsers.sign_in(headers, None, *is_secure).await);
-        }
-        let pass = code.and_then(|code| self.browsers.use_code(code));
+        let is_own = |given: &str| self.token.as_ref().is_none_or(|token| token.is(given));
+        let pass = match token {
+            Some(token) if ScopedToken::is_meant(token) => {
+                let token = ScopedToken::parse(token).ok_or_else(refused)?;
+                self.tokens.pass(&token)
+            }
+            Some(token) if is_own(token) => Some(Pass::full("admin token")),
+            _ => code.and_then(|code| self.browsers.use_code(code)),
+        };
         let pass = pass.ok_or_else(refused)?;
-        Ok(self
-            .browsers
-            .sign_in(headers, pass.token(), *is_secure)
-            .await)
+        let signed_in = self.browsers.sign_in(headers, pass.token(), *is_secure);
+        Ok((signed_in.await, pass))
     }
 
     /// Forgets the browser that sends this: what it has open ends, and its tickets open nothing. The

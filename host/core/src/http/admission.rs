@@ -9,6 +9,7 @@ use warp::http::request::Parts;
 
 use super::rates::Rates;
 use super::seats::{Seats, Who};
+use crate::audit::AuditTrail;
 use crate::daemon::Daemon;
 use crate::doors::{Caller, Pass, Peer};
 use crate::limits::Limits;
@@ -37,6 +38,8 @@ pub struct Admission {
     /// Who may use the service, and who may not, at each address.
     requests: Rates<(Who, bool)>,
     failures: Rates<Who>,
+    /// Where it is kept who asked for what.
+    pub trail: Option<Arc<dyn AuditTrail>>,
 }
 
 /// A request that may be answered.
@@ -49,7 +52,7 @@ pub struct Admitted {
 
 impl Admission {
     /// To this service.
-    pub fn new(daemon: Arc<Daemon>) -> Arc<Self> {
+    pub fn new(daemon: Arc<Daemon>, trail: Option<Arc<dyn AuditTrail>>) -> Arc<Self> {
         let limits = &daemon.limits;
         let all = limits.max_connections.min(descriptors());
         Arc::new(Admission {
@@ -58,6 +61,7 @@ impl Admission {
             requests: Rates::new(limits.max_requests_per_second, Duration::from_secs(1)),
             failures: Rates::new(limits.max_failed_sign_ins, Duration::from_secs(60)),
             daemon,
+            trail,
         })
     }
 

@@ -10,6 +10,7 @@ use warp::http::StatusCode;
 
 use super::logs::logs;
 use super::{Response, body, created, idempotency_key, pass, respond, with};
+use crate::audit::Noted;
 use crate::collection::Collection;
 use crate::daemon::Daemon;
 use crate::doors::Pass;
@@ -47,7 +48,14 @@ fn create<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
         .then(
             async |collection: Arc<C>, key: Result<Option<IdempotencyKey>>, new: NewSession| {
                 let item = async { collection.create(new, key?).await };
-                respond(item.await.map(|item| created(&item)))
+                respond(item.await.map(|item| {
+                    let mut reply = created(&item);
+                    reply.extensions_mut().insert(Noted {
+                        subject: Some(C::key(&item).to_owned()),
+                        ..Noted::default()
+                    });
+                    reply
+                }))
             },
         )
         .boxed()

@@ -28,8 +28,9 @@ use super::secured::{Secured, Stream, is_plain, secure};
 use super::timely::{Fault, Timely, Wrong};
 use super::websocket::keep_connection;
 use super::{Credentials, Response, guarded, problem};
+use crate::audit::Asked;
 use crate::config::SocketAuth;
-use crate::doors::{Caller, Peer};
+use crate::doors::{Caller, Pass, Peer};
 use crate::socket_file::SocketFile;
 use crate::tls::Tls;
 use crate::{Error, ErrorKind};
@@ -241,6 +242,10 @@ impl Visitor {
             is_secure,
         };
         let admitted = sender.and_then(|_| self.admission.admit(who, &parts, &caller));
+        let pass = admitted.as_ref().ok();
+        let pass = pass.and_then(|admitted| admitted.credentials.as_ref().ok());
+        let pass = pass.map(Pass::name);
+        let asked = Asked::new(self.admission.trail.as_ref(), &parts, who.to_string(), pass);
         if is_secure {
             parts.extensions.insert(Secure);
         }
@@ -262,11 +267,20 @@ impl Visitor {
             (admitted, routes.call(Request::from_parts(parts, body)))
         });
         async move {
+            let answered = |answer: &mut Response| {
+                if let Some(asked) = asked {
+                    asked.answered(answer);
+                }
+            };
             let (admitted, answer) = match answer {
                 Ok(answer) => answer,
-                Err(error) => return Ok(guarded(problem::reply(&error))),
+                Err(error) => {
+                    let mut refusal = guarded(problem::reply(&error));
+                    answered(&mut refusal);
+                    return Ok(refusal);
+                }
             };
-            let answer = answer.await?;
+            let mut answer = answer.await?;
             let is_success = answer.status().is_success();
             self.admission.answered(who, &admitted, is_success);
             let is_upgraded = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -278,13 +292,16 @@ impl Visitor {
                 None => {
                     let is_whole = answer.body().size_hint().exact().is_some();
                     self.goes_on.set(is_upgraded || !is_whole);
+                    answered(&mut answer);
                     return Ok(answer);
                 }
                 Some(Wrong::Late) => overdue(self.admission.limits().patience()),
                 Some(Wrong::Large) => self.admission.too_large(),
                 Some(Wrong::Deep) => self.admission.too_deep(),
             };
-            Ok(guarded(problem::reply(&wrong)))
+            let mut refusal = guarded(problem::reply(&wrong));
+            answered(&mut refusal);
+            Ok(refusal)
         }
     }
 

@@ -10,6 +10,7 @@ use warp::http::header::{HeaderValue, SET_COOKIE};
 use warp::{Filter, Reply};
 
 use super::{Response, body, caller, created, credentials, pass, respond, with};
+use crate::audit::Noted;
 use crate::collection::Collection;
 use crate::daemon::Daemon;
 use crate::doors::{Caller, KEY_HEADER, Limit, Pass, TICKET_LIFETIME};
@@ -155,8 +156,12 @@ fn login(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
         .then(async |daemon: Arc<Daemon>, caller: Caller, login: Login| {
             let (token, code) = (login.token.as_deref(), login.code.as_deref());
             let signed_in = async {
-                let sign_in = daemon.doors.sign_in(&caller, token, code).await?;
+                let (sign_in, pass) = daemon.doors.sign_in(&caller, token, code).await?;
                 let mut reply = with_cookies(&sign_in.set_cookies)?;
+                reply.extensions_mut().insert(Noted {
+                    who: Some(pass.name().to_owned()),
+                    ..Noted::default()
+                });
                 let key = header(sign_in.key.reveal())?;
                 reply.headers_mut().insert(KEY_HEADER, key);
                 Ok(reply)

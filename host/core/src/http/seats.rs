@@ -1,4 +1,5 @@
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +14,16 @@ pub enum Who {
     User(u32),
     /// One who had left before that could be seen.
     Gone,
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Who::Address(address) => address.fmt(f),
+            Who::User(user) => write!(f, "user {user}"),
+            Who::Gone => f.write_str("somebody who has left"),
+        }
+    }
 }
 
 impl Who {

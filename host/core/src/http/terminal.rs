@@ -32,6 +32,7 @@ use self::output::{send, show};
 use super::admission::COME_AGAIN;
 use super::websocket::{Handshake, WebSocket, handshake};
 use super::{Allowed, Response, credentials, respond, with};
+use crate::audit::Noted;
 use crate::collection::Collection;
 use crate::daemon::Daemon;
 use crate::doors::Pass;
@@ -119,13 +120,20 @@ fn upgrade(
         .max_message_size(Some(limits.max_frame_bytes))
         .max_frame_size(Some(limits.max_frame_bytes))
         .max_write_buffer_size(MAX_WRITE_BUFFER);
-    Ok(handshake.agree(config, async move |socket| {
+    let noted = Noted {
+        who: Some(pass.name().to_owned()),
+        subject: None,
+        mode: Some(query.mode),
+    };
+    let mut answer = handshake.agree(config, async move |socket| {
         match run {
             Run::Here(session) => serve(socket, session, daemon, query, pass).await,
             Run::Kept(remains) => show(socket, *remains).await,
         }
         drop(open);
-    }))
+    });
+    answer.extensions_mut().insert(noted);
+    Ok(answer)
 }
 
 /// However it ends, the viewer is sent the reason, unless it left or does not take it.
