@@ -65,7 +65,7 @@ enum Command {
         #[command(flatten)]
         options: bench::Options,
     },
-    /// Builds a release, lists what is inside, and packs it; the same sources give the same bytes
+    /// Builds a release, lists what is inside, and packs it
     Dist {
         #[arg(long, value_name = "DIR", default_value = "target/dist")]
         dest: PathBuf,
