@@ -21,9 +21,12 @@ const BATCH: usize = 256;
 /// How long a change waits that could not be made, unless something is asked for before.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long what was written waits at most until the disk is made to have it. What is about to be
-/// answered comes within this time after what led to it, and waits for the disk once then.
+/// How long what was written waits at most until the disk is made to have it.
 const UNSYNCED: Duration = Duration::from_millis(5);
+
+/// The same for what is written ahead of a call of the backend. What came of that call is about to be
+/// answered, and waits for the disk once for both.
+const UNSYNCED_AHEAD: Duration = Duration::from_millis(50);
 
 /// Does jobs in their order.
 pub struct Writer<'a> {
@@ -87,6 +90,7 @@ impl<'a> Writer<'a> {
         let begun = connection.execute_batch("BEGIN IMMEDIATE");
         let mut published = Vec::new();
         let mut answers = Vec::new();
+        let mut is_ahead = self.waiting.is_empty();
         let mut made = begun.and_then(|()| self.waiting.make(connection, 0, &mut published));
         loop {
             match next {
@@ -96,6 +100,7 @@ impl<'a> Writer<'a> {
                     answers.push((when, outcome.answer));
                 }
                 Some(Job::Repeated(change)) => {
+                    is_ahead = false;
                     let place = self.waiting.push(change);
                     let make = |()| self.waiting.make(connection, place, &mut published);
                     made = made.and_then(make);
@@ -121,7 +126,9 @@ impl<'a> Writer<'a> {
         self.waiting.settle(&committed);
         if committed.is_ok() {
             self.unsynced.extend(published);
-            self.due.get_or_insert_with(|| Instant::now() + UNSYNCED);
+            let wait = if is_ahead { UNSYNCED_AHEAD } else { UNSYNCED };
+            let due = Instant::now() + wait;
+            self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
         }
         let answers = answers.into_iter();
         let (on_disk, written): (Vec<_>, Vec<_>) =

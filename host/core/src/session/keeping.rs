@@ -26,7 +26,9 @@ pub struct Keeping {
     keep: OnceLock<Arc<dyn Keep>>,
     /// The position of the newest.
     left: AtomicU64,
-    /// Whether somebody is about to leave one, as one is due.
+    /// The position of the newest that was taken, which may not be left yet.
+    taken: AtomicU64,
+    /// Whether somebody is about to take one, as one is due.
     due: AtomicBool,
     /// Held by whoever leaves one, so that an older one never replaces a newer one.
     leaving: Mutex<()>,
@@ -39,6 +41,7 @@ impl Keeping {
     /// From here on the terminal is kept. What an earlier daemon has left of it, it begins with.
     pub fn begin(&self, keep: Arc<dyn Keep>, terminal: &Terminal) {
         self.left.store(terminal.begun_at(), Ordering::Relaxed);
+        self.taken.store(terminal.begun_at(), Ordering::Relaxed);
         // A session is started or adopted once.
         let _ = self.keep.set(keep);
     }
@@ -61,8 +64,8 @@ impl Keeping {
         let Some(keep) = self.keep.get() else {
             return false;
         };
-        let left = self.left.load(Ordering::Relaxed);
-        let since = terminal.position().saturating_sub(left);
+        let taken = self.taken.load(Ordering::Relaxed);
+        let since = terminal.position().saturating_sub(taken);
         since >= keep.room() / SHARE && self.becomes_due_now()
     }
 
@@ -76,11 +79,6 @@ impl Keeping {
         terminal.position() > self.left.load(Ordering::Relaxed)
     }
 
-    /// Whoever has to leave one begins to.
-    pub fn begin_leaving(&self) {
-        self.due.store(false, Ordering::Release);
-    }
-
     /// Leaves what `take` gives, to which the position of the last one is given. On a thread that nobody
     /// waits for.
     pub async fn leave(&self, take: impl FnOnce(u64) -> Option<Checkpoint>) -> Result<()> {
@@ -88,12 +86,21 @@ impl Keeping {
             return Ok(());
         };
         let _leaving = self.leaving.lock().await;
-        let Some(checkpoint) = take(self.left.load(Ordering::Relaxed)) else {
+        // What changes from here on makes another one due.
+        self.due.store(false, Ordering::Release);
+        let left = self.left.load(Ordering::Relaxed);
+        let Some(checkpoint) = take(left) else {
             return Ok(());
         };
         let seq = checkpoint.cursor.seq;
-        keep.leave(checkpoint).await?;
-        self.left.store(seq, Ordering::Relaxed);
+        self.taken.store(seq, Ordering::Relaxed);
+        match keep.leave(checkpoint).await {
+            Ok(()) => self.left.store(seq, Ordering::Relaxed),
+            Err(error) => {
+                self.taken.store(left, Ordering::Relaxed);
+                return Err(error);
+            }
+        }
         Ok(())
     }
 }
@@ -154,7 +161,6 @@ mod tests {
         assert!(keeping.becomes_due(&terminal));
         assert!(!keeping.becomes_due(&terminal), "somebody is about to");
         leave(&keeping, &terminal).await;
-        keeping.begin_leaving();
         assert!(!keeping.becomes_due(&terminal) && !keeping.has_changes(&terminal));
         assert_eq!(kept.positions(), [2000]);
         print(&terminal, 999);
@@ -166,6 +172,56 @@ mod tests {
         assert!(keeping.has_changes(&terminal));
         leave(&keeping, &terminal).await;
         assert_eq!(kept.positions(), [2000, 3000, 3001]);
+    }
+
+    /// Leaves nothing before it is allowed to.
+    struct Slow(Arc<tokio::sync::Semaphore>);
+
+    impl Keep for Slow {
+        fn room(&self) -> u64 {
+            ROOM
+        }
+        fn answered(&self, _: u64) {}
+        fn leave(&self, _: Checkpoint) -> Leaving<'_> {
+            Box::pin(async {
+                let allowed = self.0.acquire().await;
+                allowed
+                    .map_err(|_| crate::Error::internal("not left"))?
+                    .forget();
+                Ok(())
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn while_one_is_being_left_the_next_is_due_after_the_next_share() {
+        let (terminal, keeping) = (Terminal::new(SIZE, 1 << 20), Keeping::default());
+        let allowed = Arc::new(tokio::sync::Semaphore::new(0));
+        keeping.begin(Arc::new(Slow(allowed.clone())), &terminal);
+        print(&terminal, 1000);
+        assert!(keeping.becomes_due(&terminal));
+        let mut leaving = Box::pin(leave(&keeping, &terminal));
+        assert!(futures_util::poll!(&mut leaving).is_pending());
+        print(&terminal, 999);
+        assert!(!keeping.becomes_due(&terminal));
+        print(&terminal, 1);
+        assert!(keeping.becomes_due(&terminal));
+        allowed.add_permits(1);
+        leaving.await;
+        assert!(!keeping.becomes_due(&terminal), "somebody is about to");
+    }
+
+    #[tokio::test]
+    async fn what_was_not_left_is_due_again() {
+        let (terminal, keeping) = (Terminal::new(SIZE, 1 << 20), Keeping::default());
+        let allowed = Arc::new(tokio::sync::Semaphore::new(0));
+        allowed.close();
+        keeping.begin(Arc::new(Slow(allowed)), &terminal);
+        print(&terminal, 1000);
+        assert!(keeping.becomes_due(&terminal));
+        let take = |left| terminal.checkpoint(left);
+        assert!(keeping.leave(take).await.is_err());
+        assert!(keeping.becomes_due(&terminal));
     }
 
     #[tokio::test]

@@ -334,7 +334,6 @@ impl Session {
 
     async fn leave_until_done(self: Arc<Self>) {
         loop {
-            self.keeping.begin_leaving();
             let Err(error) = self.leave().await else {
                 return;
             };
