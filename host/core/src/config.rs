@@ -184,7 +184,7 @@ pub struct Config {
 
     /// Whether terminals, and the agents on them, outlive the service in a process of their own, the
     /// keeper
-    #[arg(long, env = "AGENTD_KEEPER", value_enum, default_value = "off")]
+    #[arg(long, env = "AGENTD_KEEPER", value_enum, default_value = "on")]
     pub keeper: KeeperSetting,
 
     /// Leave sessions running at shutdown where they can outlive the service; the next start adopts them

@@ -66,7 +66,7 @@ impl Disk {
     }
 
     fn program(&self) -> TestProgram {
-        crashing_program().env("AGENTD_STATE_DIR", self.state_dir())
+        ending_program().env("AGENTD_STATE_DIR", self.state_dir())
     }
 
     fn start(&self) -> RunningProgram {
@@ -78,6 +78,11 @@ impl Drop for Disk {
     fn drop(&mut self) {
         run("umount", &["--lazy", self.state_dir().to_str().unwrap()]);
     }
+}
+
+/// A program with which its agents end, whatever ends it.
+fn ending_program() -> TestProgram {
+    crashing_program().env("AGENTD_KEEPER", "off")
 }
 
 fn run(program: &str, arguments: &[&str]) {
@@ -440,7 +445,7 @@ const SLOW: Duration = Duration::from_millis(200);
 async fn what_is_asked_for_waits_for_a_slow_disk() {
     // The agent is written before its start, and the start is on the disk before the answer.
     for (slow, times) in [("DatabaseWritten", 2), ("DatabaseSynced", 1)] {
-        let mut daemon = crashing_program()
+        let mut daemon = ending_program()
             .env("FAILPOINTS", format!("{slow}=sleep(200)"))
             .start();
         let names: Vec<String> = (0..20).map(|number| format!("demo-{number}")).collect();
@@ -453,7 +458,7 @@ async fn what_is_asked_for_waits_for_a_slow_disk() {
         assert!(begun.elapsed() >= times * SLOW, "{:?}", begun.elapsed());
         daemon.signal(Signal::KILL);
         daemon.ended().await;
-        let daemon = crashing_program().start_after(daemon);
+        let daemon = ending_program().start_after(daemon);
         let mut found = agents(&daemon).await;
         found.sort();
         let expected = names.iter().map(|name| (&name[..], "lost"));

@@ -505,7 +505,11 @@ async fn another_build_goes_on_with_the_agents_of_an_earlier_one() {
 async fn a_service_without_a_keeper_goes_on_with_what_one_has() {
     let mut world = World::new();
     let mut old = Follower::start(&world, "old", &["cat"]).await;
-    let without = || program().env("AGENTD_RECONCILE_INTERVAL_SECS", "1");
+    let without = || {
+        program()
+            .env("AGENTD_KEEPER", "off")
+            .env("AGENTD_RECONCILE_INTERVAL_SECS", "1")
+    };
     world.again_as(Signal::KILL, without(), async || {}).await;
     old.cut_off().await;
     old.resume(&world).await;

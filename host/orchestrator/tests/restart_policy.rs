@@ -245,11 +245,12 @@ async fn agents_of_a_killed_service_run_again_if_their_policy_wants_it() {
 
 #[tokio::test]
 async fn a_restart_that_the_end_of_the_service_made_necessary_does_not_count() {
-    let mut daemon = hasty(program()).start();
+    let ending = || hasty(program()).env("AGENTD_KEEPER", "off");
+    let mut daemon = ending().start();
     let more = json!({"command": ["cat"], "restart": "on-failure", "max_restarts": 1});
     let agent = create(&daemon, "demo", more).await;
     for restarts in 1..=3 {
-        daemon = killed(daemon, hasty(program())).await;
+        daemon = killed(daemon, ending()).await;
         until(&daemon, &agent.id, "the restart", |agent| {
             (agent.restarts, agent.status) == (restarts, AgentStatus::Running)
         })

@@ -193,10 +193,13 @@ impl<R> Life<R> {
         .await;
     }
 
-    /// Waits until the session has ended.
+    /// Waits until the session has ended, and the observer has been given that.
     pub async fn has_ended(&self) {
-        self.wait_for(|state| (state.record.state == State::Exited).then_some(()))
-            .await;
+        self.wait_for(|state| {
+            let ended = state.record.state == State::Exited;
+            (ended && !state.delivering).then_some(())
+        })
+        .await;
     }
 
     /// Waits until the session is no longer listed.
@@ -236,16 +239,17 @@ impl<R> Life<R> {
             let after = state.record.clone();
             state.changes.push_back(Change { before, after });
         }
+        let delivers = !state.changes.is_empty() && !state.delivering;
+        state.delivering |= delivers;
         drop(state);
         self.transitions.send_replace(());
-        self.deliver();
+        if delivers {
+            self.deliver();
+        }
         result
     }
 
     fn deliver(&self) {
-        if std::mem::replace(&mut self.lock().delivering, true) {
-            return;
-        }
         let mut delivery = Delivery {
             life: self,
             over: false,
@@ -300,5 +304,7 @@ impl<R> Drop for Delivery<'_, R> {
         if !self.over {
             self.life.lock().delivering = false;
         }
+        // For those who wait until it was given.
+        self.life.transitions.send_replace(());
     }
 }

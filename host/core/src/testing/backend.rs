@@ -44,7 +44,9 @@ impl TestBackend {
     /// The program, with the settings that the backend takes.
     pub fn configure(&self, program: TestProgram) -> TestProgram {
         match self {
-            TestBackend::Pty => program.env("AGENTD_BACKEND", "pty"),
+            TestBackend::Pty => program
+                .env("AGENTD_BACKEND", "pty")
+                .env("AGENTD_KEEPER", "off"),
             TestBackend::Kept => program
                 .env("AGENTD_BACKEND", "pty")
                 .env("AGENTD_KEEPER", "on"),

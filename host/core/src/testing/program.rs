@@ -7,18 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use super::server::collection;
-use super::{Certificate, TestClient, eventually, libraries};
+use super::{Certificate, TestClient, eventually, kill_all_of, libraries};
 
 /// A service as a program of its own, in an environment that holds nothing but what it is given.
 #[derive(Debug)]
 pub struct TestProgram {
     service: &'static str,
     command: Command,
-    directory: TempDir,
+    directory: Home,
     certificate: Option<Certificate>,
 }
 
@@ -47,7 +46,7 @@ impl TestProgram {
 
     /// The same with the libraries of a directory, as they were built.
     pub fn with_libraries(service: &'static str, executable: &Path, libraries: &Path) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Home(tempfile::tempdir().unwrap());
         fs::create_dir(directory.path().join("work")).unwrap();
         let mut command = Command::new(executable);
         command
@@ -220,7 +219,7 @@ impl TestProgram {
 pub struct SpawnedProgram {
     child: KilledOnDrop,
     log: PathBuf,
-    directory: TempDir,
+    directory: Home,
 }
 
 impl SpawnedProgram {
@@ -314,6 +313,23 @@ impl Deref for RunningProgram {
 
     fn deref(&self) -> &TestClient {
         &self.client
+    }
+}
+
+/// The directories of a program, and of those that follow it. Whatever they have left running ends
+/// with it: a keeper and its agents outlive a service that is killed.
+#[derive(Debug)]
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        kill_all_of(self.path());
     }
 }
 

@@ -50,6 +50,8 @@ impl TestServer {
             &format!("--backend={backend}"),
             &format!("--plugin-dir={plugin_dir}"),
             &format!("--state-dir={}", state_dir.display()),
+            // It would be this program, which is a test.
+            "--keeper=off",
         ];
         let arguments = fixed.iter().chain(flags).map(Into::into);
         let mut config = service::parse(service, arguments).unwrap();

@@ -233,3 +233,25 @@ fn an_observer_may_look_and_report() {
     life.started(Remote, None);
     assert_eq!(life.record().state, State::Exited);
 }
+
+#[tokio::test]
+async fn an_end_that_is_waited_for_was_given_to_the_observer() {
+    let (go_on, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let life = Arc::new(Life::<Remote>::new(move |change| {
+        if change.after.state == State::Exited {
+            gate.lock().unwrap().recv().unwrap();
+        }
+    }));
+    let ending = {
+        let life = life.clone();
+        thread::spawn(move || life.not_started("no program".to_owned()))
+    };
+    life.wait_for(|state| (state.record.state == State::Exited).then_some(()))
+        .await;
+    let mut ended = Box::pin(life.has_ended());
+    assert!(futures_util::poll!(&mut ended).is_pending());
+    go_on.send(()).unwrap();
+    ended.await;
+    ending.join().unwrap();
+}
