@@ -176,7 +176,10 @@ async fn an_end_reaches_the_other_machine() {
         .wait_for("the number", |terminal| terminal.text().contains('\n'))
         .await;
     let far: u32 = terminal.text().trim().parse().unwrap();
-    assert!(arguments(far).starts_with("sleep"));
+    eventually("the far program", async || {
+        arguments(far).starts_with("sleep").then_some(())
+    })
+    .await;
     session.delete().await;
     eventually("the far program's end", async || {
         let now = fs::read(format!("/proc/{far}/cmdline")).unwrap_or_default();
