@@ -1,8 +1,8 @@
 //! A persistent backend for the tests of the services. Its sessions run nothing: each is a file with
 //! its label in the folder `kept` of the state directory, and ends when a file `<id>.exit` with a
 //! code appears beside it. Other files there, which tests make and remove, say what fails:
-//! `unreachable` (its sessions cannot be listed), `refuses` and `hangs` (nothing can be started) and `stays`
-//! (nothing can be ended).
+//! `unreachable` (its sessions cannot be listed and taken over), `refuses` and `hangs` (nothing can be started),
+//! `resists` (nothing can be taken over) and `stays` (nothing can be ended).
 
 use std::fs;
 use std::path::PathBuf;
@@ -93,8 +93,14 @@ impl Backend for Kept {
     }
 
     async fn adopt(&self, id: String, events: SessionEvents) -> Result<KeptSession> {
+        if self.0.has("unreachable") {
+            return Err(Error::unavailable("it is out of reach"));
+        }
         if !self.0.has(&id) {
             return Err(Error::gone("there is no such session"));
+        }
+        if self.0.has("resists") {
+            return Err(Error::internal("it cannot be taken over now"));
         }
         Ok(self.session(id, events))
     }

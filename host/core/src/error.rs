@@ -8,6 +8,9 @@ use crate::text;
 /// The code of a call that the backend has not finished in time.
 const BACKEND_OVERDUE: &str = "backend-overdue";
 
+/// The backend does not have what it was asked about.
+const BACKEND_GONE: &str = "gone";
+
 /// What the domain's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -102,6 +105,11 @@ impl Error {
         self.code == BACKEND_OVERDUE
     }
 
+    /// Whether the backend does not have what it was asked about.
+    pub fn is_gone(&self) -> bool {
+        self.code == BACKEND_GONE
+    }
+
     /// Something that should not have happened.
     pub fn internal(message: impl Into<String>) -> Self {
         Error::new(ErrorKind::Internal, "internal", message)
@@ -136,7 +144,7 @@ impl From<BackendError> for Error {
                 (ErrorKind::Refused, "refused")
             }
             BackendErrorKind::Conflict => (ErrorKind::Conflict, "conflict"),
-            BackendErrorKind::Gone => (ErrorKind::NotFound, "gone"),
+            BackendErrorKind::Gone => (ErrorKind::NotFound, BACKEND_GONE),
             BackendErrorKind::Unsupported => (ErrorKind::Conflict, "unsupported"),
             BackendErrorKind::Unavailable => (ErrorKind::Unavailable, "backend-unavailable"),
             BackendErrorKind::Panicked => (ErrorKind::Internal, "backend-panicked"),

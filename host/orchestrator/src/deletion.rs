@@ -6,7 +6,7 @@ use agentd_host::session::finish;
 use agentd_host::{Error, Result};
 use tokio::time::timeout;
 
-use crate::agent::Wish;
+use crate::agent::{AgentRecord, Wish};
 use crate::agents::Agents;
 use crate::crash_point::CrashPoint;
 use crate::transaction::Transaction;
@@ -77,16 +77,34 @@ impl Agents {
         if let Some(record) = self.store.get(id).await?
             && record.is_out_of_reach()
         {
-            let name = record.name;
-            let message = format!("`{name}` may run where this service cannot reach it now");
-            return Err(Error::unavailable("backend-unavailable", message).hint(
-                "make its backend reachable and delete it then, or delete it with `force`: it is \
-                     ended when it is seen again",
-            ));
+            self.end_out_of_reach(&record).await?;
         }
         CrashPoint::DeleteEnded.reached();
         self.abandon_and_remove(id, true).await?;
         CrashPoint::DeleteRemoved.reached();
         Ok(())
+    }
+
+    /// Ends a session that could not be reached when the backend was looked at last. It may be reached now,
+    /// or be gone.
+    async fn end_out_of_reach(&self, record: &AgentRecord) -> Result<()> {
+        let name = &record.name;
+        let message = format!("`{name}` may run where this service cannot reach it now");
+        let out_of_reach = Error::unavailable("backend-unavailable", message).hint(
+            "make its backend reachable and delete it then, or delete it with `force`: it is ended when it \
+             is seen again",
+        );
+        let session = match &record.session_id {
+            Some(session) if record.is_of(self.sessions.backend().name()) => session,
+            _ => return Err(out_of_reach),
+        };
+        match self.sessions.end_unlisted(session).await {
+            Ok(()) => Ok(()),
+            Err(error) if error.is_gone() => Ok(()),
+            Err(error) => {
+                tracing::warn!(agent = name, %error, "its session cannot be ended");
+                Err(out_of_reach)
+            }
+        }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::fs;
 
-use agentd_api::Agent;
+use agentd_api::{Agent, AgentStatus, State};
 use agentd_host::testing::{RunningProgram, TestProgram, eventually};
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::program::program;
-use crate::reconcile::{create, fails, folder, kept, sessions};
+use crate::reconcile::{create, fails, folder, kept, sessions, shown};
 
 async fn killed(mut daemon: RunningProgram, next: TestProgram) -> RunningProgram {
     daemon.signal(Signal::KILL);
@@ -84,6 +85,33 @@ async fn an_agent_that_cannot_be_ended_is_deleted_by_force() {
     ends(&daemon).await;
     // Its name is free.
     create(&daemon, "demo").await;
+}
+
+#[tokio::test]
+async fn an_agent_that_could_not_be_taken_over_is_deleted_as_soon_as_it_can_be_ended_or_is_gone() {
+    let seldom = || kept().env("AGENTD_RECONCILE_INTERVAL_SECS", "86400");
+    for is_gone in [false, true] {
+        let daemon = seldom().start();
+        let mut body = daemon.new_session("demo", &["none"]);
+        body["restart"] = json!("always");
+        let agent: Agent = daemon.create(&body).await.expect(201).parse();
+        fails(&daemon, "resists", true);
+        let daemon = killed(daemon, seldom()).await;
+        let unknown = shown(&daemon, &agent.id).await;
+        assert_eq!(unknown.status, AgentStatus::Running);
+        assert_eq!(unknown.session.unwrap().state, State::Unknown);
+        assert_eq!((unknown.next_restart_at, unknown.history), (None, vec![]));
+        let path = format!("/agents/{}", agent.id);
+        let refused = daemon.delete(&path).await;
+        refused.problem(503, "backend-unavailable");
+        match is_gone {
+            true => fs::remove_file(folder(&daemon).join(sessions(&daemon).remove(0))).unwrap(),
+            false => fails(&daemon, "resists", false),
+        }
+        daemon.delete(&path).await.expect(204);
+        daemon.get(&path).await.expect(404);
+        assert_eq!(sessions(&daemon), [""; 0]);
+    }
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ mod viewers;
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -96,6 +97,8 @@ pub struct Session {
     pub terminal: Terminal,
     backend: Arc<Backend>,
     life: Life<RemoteSession>,
+    /// Whether it could not be taken over from an earlier daemon: that is no end of what the backend has.
+    left_alone: AtomicBool,
     viewers: viewers::Viewers,
     answers: Answers,
     keeping: Keeping,
@@ -132,6 +135,7 @@ impl Session {
                 label,
                 backend,
                 life: Life::new(changed),
+                left_alone: AtomicBool::new(false),
                 viewers: viewers::Viewers::default(),
                 answers: Answers::default(),
                 keeping: Keeping::default(),
@@ -469,7 +473,9 @@ impl Session {
         if change.after.state == State::Exited {
             self.terminal.log().end();
         }
-        observer.changed(self, change);
+        if !self.left_alone.load(Ordering::Acquire) {
+            observer.changed(self, change);
+        }
     }
 }
 

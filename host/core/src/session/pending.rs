@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use agentd_plugin_api::SessionSpec;
@@ -79,7 +80,10 @@ impl Pending {
         let adopted = self.sessions.backend().adopt(&self.spec.id, reports, phase);
         match adopted.await {
             Ok(remote) => self.started(remote),
-            Err(error) => return Err(self.failed(error)),
+            Err(error) => {
+                self.session.left_alone.store(true, Ordering::Release);
+                return Err(self.failed(error));
+            }
         }
         Ok(self.session.clone())
     }
