@@ -20,6 +20,11 @@ fn hasty(program: TestProgram) -> TestProgram {
     program.env("AGENTD_RESTART_BACKOFF_MS", "10")
 }
 
+/// The same, whose agents end with a service that is killed.
+fn ending() -> TestProgram {
+    hasty(program()).env("AGENTD_KEEPER", "off")
+}
+
 async fn create(daemon: &RunningProgram, name: &str, more: Value) -> Agent {
     let mut body = daemon.new_session(name, &["none"]);
     for (field, value) in more.as_object().unwrap() {
@@ -224,13 +229,13 @@ async fn a_restart_that_a_crash_cut_short_is_done() {
 
 #[tokio::test]
 async fn agents_of_a_killed_service_run_again_if_their_policy_wants_it() {
-    let daemon = hasty(program()).start();
+    let daemon = ending().start();
     let mut agents = Vec::new();
     for policy in ["never", "on-failure", "always"] {
         let more = json!({"command": ["cat"], "restart": policy});
         agents.push(create(&daemon, policy, more).await);
     }
-    let daemon = killed(daemon, hasty(program())).await;
+    let daemon = killed(daemon, ending()).await;
     for agent in &agents[1..] {
         let again = until(&daemon, &agent.id, "the restart", |agent| {
             (agent.restarts, agent.status) == (1, AgentStatus::Running)
@@ -245,7 +250,6 @@ async fn agents_of_a_killed_service_run_again_if_their_policy_wants_it() {
 
 #[tokio::test]
 async fn a_restart_that_the_end_of_the_service_made_necessary_does_not_count() {
-    let ending = || hasty(program()).env("AGENTD_KEEPER", "off");
     let mut daemon = ending().start();
     let more = json!({"command": ["cat"], "restart": "on-failure", "max_restarts": 1});
     let agent = create(&daemon, "demo", more).await;
