@@ -302,12 +302,24 @@ impl Bench {
             .await?;
         if self.backend.is_persistent() {
             for found in self.backend.list(Phase::Starting).await?.found {
-                let session = self
+                let adopted = self
                     .backend
                     .adopt(&found.id, Tape::new(), Phase::Starting)
-                    .await?;
-                self.within("a session that was left to end", session.terminate(GRACE))
-                    .await??;
+                    .await;
+                match adopted {
+                    Ok(session) => {
+                        let end = session.terminate(GRACE);
+                        self.within("a session that was left to end", end).await??;
+                    }
+                    Err(error) => {
+                        // One that has just ended may have been listed still.
+                        let gone = self.until("it to be listed no more", async || {
+                            let listed = self.backend.list(Phase::Starting).await?.found;
+                            Ok(listed.iter().all(|other| other.id != found.id))
+                        });
+                        gone.await.map_err(|_| error)?;
+                    }
+                }
             }
         }
         self.nothing_runs().await

@@ -81,27 +81,32 @@ impl Keeping {
 
     /// Leaves what `take` gives, to which the position of the last one is given. On a thread that nobody
     /// waits for.
-    pub async fn leave(&self, take: impl FnOnce(u64) -> Option<Checkpoint>) -> Result<()> {
+    pub async fn leave(
+        &self,
+        terminal: &Terminal,
+        take: impl FnOnce(u64) -> Option<Checkpoint>,
+    ) -> Result<()> {
         let Some(keep) = self.keep.get() else {
             return Ok(());
         };
         let _leaving = self.leaving.lock().await;
+        // What is taken is no older: while it is waited for, the reader makes no other one due.
+        self.taken.store(terminal.position(), Ordering::Relaxed);
         // What changes from here on makes another one due.
         self.due.store(false, Ordering::Release);
         let left = self.left.load(Ordering::Relaxed);
         let Some(checkpoint) = take(left) else {
+            self.taken.store(left, Ordering::Relaxed);
             return Ok(());
         };
         let seq = checkpoint.cursor.seq;
         self.taken.store(seq, Ordering::Relaxed);
-        match keep.leave(checkpoint).await {
+        let result = keep.leave(checkpoint).await;
+        match &result {
             Ok(()) => self.left.store(seq, Ordering::Relaxed),
-            Err(error) => {
-                self.taken.store(left, Ordering::Relaxed);
-                return Err(error);
-            }
+            Err(_) => self.taken.store(left, Ordering::Relaxed),
         }
-        Ok(())
+        result
     }
 }
 
@@ -148,7 +153,7 @@ mod tests {
 
     async fn leave(keeping: &Keeping, terminal: &Terminal) {
         let take = |left| terminal.checkpoint(left);
-        keeping.leave(take).await.unwrap();
+        keeping.leave(terminal, take).await.unwrap();
     }
 
     #[tokio::test]
@@ -212,6 +217,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_read_before_one_is_taken_makes_no_other_one_due() {
+        let (terminal, keeping) = (Terminal::new(SIZE, 1 << 20), Keeping::default());
+        keeping.begin(Arc::new(Kept::default()), &terminal);
+        print(&terminal, 1000);
+        assert!(keeping.becomes_due(&terminal));
+        let take = |left| {
+            print(&terminal, 10);
+            assert!(!keeping.becomes_due(&terminal));
+            terminal.checkpoint(left)
+        };
+        keeping.leave(&terminal, take).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn what_was_not_left_is_due_again() {
         let (terminal, keeping) = (Terminal::new(SIZE, 1 << 20), Keeping::default());
         let allowed = Arc::new(tokio::sync::Semaphore::new(0));
@@ -220,7 +239,7 @@ mod tests {
         print(&terminal, 1000);
         assert!(keeping.becomes_due(&terminal));
         let take = |left| terminal.checkpoint(left);
-        assert!(keeping.leave(take).await.is_err());
+        assert!(keeping.leave(&terminal, take).await.is_err());
         assert!(keeping.becomes_due(&terminal));
     }
 

@@ -324,7 +324,7 @@ impl Session {
                 (checkpoint.answered, checkpoint.unsent) = session.answers.state();
                 Some(checkpoint)
             };
-            session.keeping.leave(take).await
+            session.keeping.leave(&session.terminal, take).await
         };
         self.screens.run_task(leave).await
     }

@@ -100,7 +100,7 @@ impl Keeper {
                 Ok(Outcome::Later)
             }
             Request::Open { index } => {
-                let (answer, descriptors) = self.session(index)?.open();
+                let (answer, descriptors) = self.session(index)?.open()?;
                 Ok(Outcome::Answer(answer, descriptors))
             }
             Request::Checkpoint {

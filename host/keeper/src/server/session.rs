@@ -11,7 +11,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use crate::Keep;
 use crate::flood::{CHUNK, PAUSE, Recent, TURN, is_readable_within};
 use crate::protocol::{Answer, LARGEST_INLINE, Record, Start};
-use crate::ring::{Filled, Ring, sealed};
+use crate::ring::{Filled, Ring, sealed, unsealed};
 use crate::socket::ring;
 
 /// So much output before a checkpoint stays when the memory of a flood is given back, in bytes.
@@ -61,7 +61,32 @@ impl Label {
 struct Checkpoint {
     position: u64,
     size: Size,
-    snapshot: Arc<OwnedFd>,
+    snapshot: Snapshot,
+}
+
+/// A snapshot of at most so many bytes is kept here: memory of its own would take a page and an inode.
+const SMALL: usize = 2048;
+
+/// What a checkpoint holds, in sealed memory again whenever it is asked for.
+enum Snapshot {
+    Small(Box<[u8]>),
+    Apart(Arc<OwnedFd>),
+}
+
+impl Snapshot {
+    fn new(memory: OwnedFd) -> Self {
+        match unsealed(&memory, SMALL) {
+            Ok(bytes) => Snapshot::Small(bytes.into()),
+            Err(_) => Snapshot::Apart(Arc::new(memory)),
+        }
+    }
+
+    fn memory(&self) -> io::Result<Arc<OwnedFd>> {
+        match self {
+            Snapshot::Small(bytes) => Ok(Arc::new(sealed(bytes)?)),
+            Snapshot::Apart(memory) => Ok(memory.clone()),
+        }
+    }
 }
 
 /// What came of a turn of reading.
@@ -166,6 +191,7 @@ impl Session {
 
     /// Takes the state at a position. An older one is replaced by a newer one only.
     pub fn set_checkpoint(&self, position: u64, size: Size, snapshot: OwnedFd) {
+        let snapshot = Snapshot::new(snapshot);
         let mut checkpoint = lock(&self.checkpoint);
         let position = position.min(self.ring.head());
         if checkpoint
@@ -175,7 +201,7 @@ impl Session {
             *checkpoint = Some(Checkpoint {
                 position,
                 size,
-                snapshot: Arc::new(snapshot),
+                snapshot,
             });
             self.ring.take(position);
         }
@@ -194,7 +220,7 @@ impl Session {
 
     /// What a daemon needs for following it. From here on nothing is overwritten that was not taken,
     /// if the keeper is owned.
-    pub fn open(&self) -> (Answer, Vec<Arc<OwnedFd>>) {
+    pub fn open(&self) -> io::Result<(Answer, Vec<Arc<OwnedFd>>)> {
         // A turn that began before there was an owner has ended then.
         drop(lock(&self.reading));
         let mut descriptors = vec![
@@ -206,11 +232,11 @@ impl Session {
         let position = match &*checkpoint {
             None => None,
             Some(checkpoint) => {
-                descriptors.push(checkpoint.snapshot.clone());
+                descriptors.push(checkpoint.snapshot.memory()?);
                 Some((checkpoint.position, checkpoint.size))
             }
         };
-        (Answer::Open(position), descriptors)
+        Ok((Answer::Open(position), descriptors))
     }
 
     /// What is listed, with what does not fit into the frame.

@@ -67,7 +67,7 @@ impl Keeper {
         self.starting -= 1;
         let (verb, number) = (started.verb, started.number);
         let kept = started.result.map_err(lacking).and_then(|session| {
-            let (_, descriptors) = session.open();
+            let (_, descriptors) = session.open()?;
             let answer = Answer::Start {
                 index: session.index,
                 pid: session.child.pid(),
