@@ -35,11 +35,12 @@ async fn create(daemon: &RunningProgram, name: &str, script: &str) -> Agent {
 
 #[tokio::test]
 async fn an_agent_of_a_killed_service_is_lost_and_can_be_restarted() {
-    let daemon = program().start();
+    let ending = || program().env("AGENTD_KEEPER", "off");
+    let daemon = ending().start();
     let mut body = daemon.new_session("demo", &["sh", "-c", "echo hello $OWN; cat"]);
     body["env"] = json!({"OWN": "secret"});
     let created: Agent = daemon.create(&body).await.expect(201).parse();
-    let next = again(daemon, Signal::KILL, program()).await;
+    let next = again(daemon, Signal::KILL, ending()).await;
     let [lost] = &agents(&next).await[..] else {
         panic!("{:?}", agents(&next).await)
     };
