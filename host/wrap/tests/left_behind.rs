@@ -45,22 +45,24 @@ fn living(pids: &[i32]) -> usize {
 
 #[tokio::test]
 async fn what_a_killed_service_left_behind_ends_before_the_next_one_serves() {
-    let mut daemon = program().start();
+    // A keeper leaves its agents to the next service.
+    let ending = || program().env("AGENTD_KEEPER", "off");
+    let mut daemon = ending().start();
     let mut left = Vec::new();
     for number in 0..3 {
         left.extend(stubborn(&daemon, &format!("s{number}")).await);
     }
     // Another service, whose agents are its own, with a state directory of its own; and one that
     // shares the first's.
-    let other = program().start();
+    let other = ending().start();
     let others = stubborn(&other, "other").await;
-    let beside = program().start_in(&daemon.state_dir());
+    let beside = ending().start_in(&daemon.state_dir());
     let besides = stubborn(&beside, "beside").await;
 
     daemon.signal(Signal::KILL);
     daemon.ended().await;
     assert_eq!(living(&left), 9, "they are what this is about");
-    let _next = program().start_after(daemon);
+    let _next = ending().start_after(daemon);
     assert_eq!(living(&left), 0);
     assert_eq!((living(&others), living(&besides)), (3, 3));
 }

@@ -73,6 +73,8 @@ async fn a_viewer_that_vanished_is_noticed() {
     let daemon = program()
         .env("AGENTD_HOST", SERVICE)
         .env("AGENTD_ALLOWED_HOSTS", SERVICE)
+        .env("AGENTD_BEHIND_TLS_PROXY", "true")
+        .env("AGENTD_TRUSTED_PROXIES", format!("{SERVICE},{LAPTOP}"))
         .start();
     let session = daemon.start("demo", &["cat"]).await;
 
