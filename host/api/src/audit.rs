@@ -9,7 +9,7 @@ pub struct AuditEntry {
     pub id: u64,
     /// When it was answered (RFC 3339).
     pub at: String,
-    /// The name of the token, or what else let them in. None of somebody who was not let in.
+    /// The name of the token and its id in parentheses, or what else let them in. None of somebody who was not let in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub who: Option<String>,
     /// From where: an address, or `user` and a number on a Unix socket.
@@ -26,6 +26,9 @@ pub struct AuditEntry {
     /// have been done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// The id of the token or link that was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<String>,
 }
 
 /// The query of `GET /audit`.

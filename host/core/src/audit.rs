@@ -19,7 +19,7 @@ pub trait AuditTrail: Send + Sync {
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRecord {
-    /// The name of what let them in. None of somebody who was not let in.
+    /// The name of what let them in, and the id if it is a token with a scope. None of somebody who was not let in.
     pub who: Option<String>,
     /// From where.
     pub peer: String,
@@ -31,6 +31,18 @@ pub struct AuditRecord {
     pub mode: Option<Mode>,
     /// None if they had left before there was an answer.
     pub status: Option<u16>,
+    /// The id of the token or link that was made.
+    pub made: Option<String>,
+}
+
+impl AuditRecord {
+    /// Whether somebody was not let in, or what let them in does not allow it. Of these there may be any
+    /// number.
+    pub fn is_refused(&self) -> bool {
+        let refusals = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+        let is_refusal = |status| refusals.iter().any(|refusal| *refusal == status);
+        self.who.is_none() || self.status.is_some_and(is_refusal)
+    }
 }
 
 /// What an answer says of itself, which its request did not.
@@ -38,10 +50,12 @@ pub struct AuditRecord {
 pub struct Noted {
     /// What let them in.
     pub who: Option<String>,
-    /// What was made.
+    /// What it was about, such as an agent that was made.
     pub subject: Option<String>,
     /// Of a terminal that was opened.
     pub mode: Option<Mode>,
+    /// The id of the token or link that was made.
+    pub made: Option<String>,
 }
 
 /// A request that is being answered. It is on record when this is dropped, also when its client has left.
@@ -54,8 +68,22 @@ pub struct Asked {
 /// The first segments of paths at which something can be asked for that is of interest.
 const PLACES: [&str; 5] = ["agents", "sessions", "tokens", "login", "logout"];
 
-/// Longer ones are no ids.
+/// Longer ones are not of an agent or a session.
 const LONGEST_ID: usize = 64;
+
+/// Longer ones are neither a part of a route nor the id of a token: they may be a secret.
+const LONGEST_PART: usize = 16;
+
+/// Others, which may be of any length, are not shown.
+const METHODS: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::OPTIONS,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+];
 
 impl Asked {
     /// Somebody who was let in by `who` asks for something. None if that is nothing of interest.
@@ -63,7 +91,7 @@ impl Asked {
         trail: Option<&Arc<dyn AuditTrail>>,
         request: &Parts,
         peer: String,
-        who: Option<&str>,
+        who: Option<String>,
     ) -> Option<Self> {
         let path = request.uri.path();
         let changes = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(&request.method);
@@ -72,15 +100,22 @@ impl Asked {
             return None;
         }
         let (shape, subject) = shape(path)?;
+        let is_known = METHODS.contains(&request.method);
+        let method = if is_known {
+            request.method.as_str()
+        } else {
+            "?"
+        };
         Some(Asked {
             trail: trail.cloned(),
             record: AuditRecord {
-                who: who.map(str::to_owned),
+                who,
                 peer,
-                request: format!("{} {shape}", request.method),
+                request: format!("{method} {shape}"),
                 subject,
                 mode: None,
                 status: None,
+                made: None,
             },
             is_of_interest: true,
         })
@@ -94,6 +129,7 @@ impl Asked {
         record.who = noted.who.or(record.who.take());
         record.subject = noted.subject.or(record.subject.take());
         record.mode = noted.mode;
+        record.made = noted.made;
         record.status = Some(answer.status().as_u16());
         // Whoever asks too often could fill the trail with that.
         self.is_of_interest = answer.status() != StatusCode::TOO_MANY_REQUESTS;
@@ -112,6 +148,7 @@ impl Drop for Asked {
             subject,
             mode,
             status,
+            made,
         } = &self.record;
         let mode = mode.map(|mode| match mode {
             Mode::Rw => "rw",
@@ -125,6 +162,7 @@ impl Drop for Asked {
             subject,
             mode,
             status,
+            made,
             "{}",
             if status.is_some() { "answered" } else { "left before the answer" }
         );
@@ -142,10 +180,12 @@ fn shape(path: &str) -> Option<(String, Option<String>)> {
     let has_subject = ["agents", "sessions"].contains(&place);
     for (index, segment) in segments.take(4).enumerate() {
         let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-        let is_id = segment.len() <= LONGEST_ID && segment.bytes().all(is_fit);
+        let is_subject = has_subject && index == 0 && !segment.is_empty();
+        let longest = if is_subject { LONGEST_ID } else { LONGEST_PART };
+        let is_id = segment.len() <= longest && segment.bytes().all(is_fit);
         let shown = if is_id { segment } else { "?" };
         shape.push('/');
-        match has_subject && index == 0 && !segment.is_empty() {
+        match is_subject {
             true => {
                 shape.push_str("{id}");
                 subject = Some(shown.to_owned());
@@ -161,6 +201,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_method_that_is_not_known_is_not_shown() {
+        let asked = |method: &str| {
+            let request = warp::http::Request::builder().method(method).uri("/login");
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            let asked = Asked::new(None, &parts, "127.0.0.1".to_owned(), None);
+            asked.unwrap().record.request.clone()
+        };
+        assert_eq!(asked("PATCH"), "PATCH /login");
+        for other in ["TRACE", "SECRET", &"X".repeat(10_000)] {
+            assert_eq!(asked(other), "? /login");
+        }
+    }
+
+    #[test]
     fn a_path_is_shown_without_what_it_is_about() {
         let shaped =
             |path| shape(path).map(|(shape, subject)| (shape, subject.unwrap_or_default()));
@@ -172,8 +226,12 @@ mod tests {
         assert_eq!(shaped("/tokens/t"), of("/tokens/t", ""));
         assert_eq!(shaped("/login/codes"), of("/login/codes", ""));
         assert_eq!(shaped("/agents/%0a"), of("/agents/{id}", "?"));
-        let long = format!("/tokens/{}", "x".repeat(65));
+        let long = format!("/tokens/{}", "x".repeat(17));
         assert_eq!(shaped(&long), of("/tokens/?", ""));
+        let long = format!("/agents/a/links/{}", "x".repeat(17));
+        assert_eq!(shaped(&long), of("/agents/{id}/links/?", "a"));
+        let id = format!("/tokens/{}", "0".repeat(16));
+        assert_eq!(shaped(&id), of(&id, ""));
         assert_eq!(shaped("/secret"), None);
         assert_eq!(shaped("/"), None);
     }

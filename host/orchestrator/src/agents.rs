@@ -1,6 +1,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentd_api::{Agent, AgentPatch, NewAgent, Page, Reconciliation, State};
+use agentd_host::doors::Tokens;
 use agentd_host::session::{Record, Session, Sessions, finish};
 use agentd_host::{Error, IdempotencyKey, KeyedRequest, Result, Turns, now};
 use tokio::runtime::Handle;
@@ -28,19 +29,27 @@ pub struct Agents {
     pub(crate) outputs: Arc<Outputs>,
     pub(crate) sessions: Sessions,
     pub(crate) busy: Busy,
+    pub(crate) tokens: Arc<Tokens>,
     previews: Arc<Previews>,
     turns: Arc<Turns>,
     reconciled: Arc<Mutex<Option<Reconciliation>>>,
 }
 
 impl Agents {
-    /// The agents that `store` keeps, run by `sessions`, with what these leave in `outputs`.
-    pub fn new(store: Arc<Store>, outputs: Arc<Outputs>, sessions: Sessions) -> Self {
+    /// The agents that `store` keeps, run by `sessions`, with what these leave in `outputs`. Those of
+    /// `tokens` that are for one of them alone go with it.
+    pub fn new(
+        store: Arc<Store>,
+        outputs: Arc<Outputs>,
+        sessions: Sessions,
+        tokens: Arc<Tokens>,
+    ) -> Self {
         Agents {
             previews: Arc::new(Previews::new(sessions.clone(), store.clone())),
             store,
             outputs,
             sessions,
+            tokens,
             turns: Arc::default(),
             busy: Busy::default(),
             reconciled: Arc::default(),

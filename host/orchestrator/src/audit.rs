@@ -3,9 +3,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use agentd_api::{AuditEntry, AuditQuery, Page};
 use agentd_host::{AuditRecord, AuditTrail, Error, Result};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::audit_rows::{self, AuditPage};
+use crate::audit_rows::{self, AuditPage, SHARE_OF_REFUSED};
 use crate::events::Keep;
 use crate::records::now_millis;
 use crate::store::Store;
@@ -24,12 +24,15 @@ const LARGEST_LIMIT: u64 = 200;
 pub struct Audit {
     store: Arc<Store>,
     queue: mpsc::Sender<Note>,
+    /// What of the queue those may fill that were refused.
+    share_of_refused: Arc<Semaphore>,
     /// How many found no room in the queue since that was said.
     lost: Arc<AtomicUsize>,
 }
 
 enum Note {
-    Asked(i64, AuditRecord),
+    /// With its place in the share, if it was refused.
+    Asked(i64, AuditRecord, Option<OwnedSemaphorePermit>),
     /// Whoever waits until all before this is written.
     Waits(oneshot::Sender<()>),
 }
@@ -40,7 +43,12 @@ impl Audit {
         let (queue, notes) = mpsc::channel(WAITING);
         let lost = Arc::<AtomicUsize>::default();
         tokio::spawn(write(store.clone(), keep, notes, lost.clone()));
-        Audit { store, queue, lost }
+        Audit {
+            store,
+            queue,
+            share_of_refused: Arc::new(Semaphore::new(WAITING / SHARE_OF_REFUSED)),
+            lost,
+        }
     }
 
     /// Done when all that was asked for before is written.
@@ -76,8 +84,10 @@ impl Audit {
 
 impl AuditTrail for Audit {
     fn keep(&self, record: AuditRecord) {
-        let note = Note::Asked(now_millis(), record);
-        if self.queue.try_send(note).is_err() {
+        let place = record.is_refused().then(|| self.share_of_refused.clone());
+        let place = place.map(Semaphore::try_acquire_owned).transpose();
+        let note = place.map(|place| Note::Asked(now_millis(), record, place));
+        if !note.is_ok_and(|note| self.queue.try_send(note).is_ok()) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -94,7 +104,10 @@ async fn write(
         let (mut asked, mut waiting) = (Vec::new(), Vec::new());
         for note in batch.drain(..) {
             match note {
-                Note::Asked(at, record) => asked.push((at, record)),
+                Note::Asked(at, record, place) => {
+                    drop(place);
+                    asked.push((at, record));
+                }
                 Note::Waits(written) => waiting.push(written),
             }
         }
@@ -120,5 +133,58 @@ async fn write(
             // An error means that nobody waits any more.
             let _ = written.send(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::restart::Backoff;
+
+    fn record(who: Option<&str>) -> AuditRecord {
+        AuditRecord {
+            who: who.map(str::to_owned),
+            peer: "127.0.0.1".to_owned(),
+            request: "POST /login".to_owned(),
+            subject: None,
+            mode: None,
+            status: Some(401),
+            made: None,
+        }
+    }
+
+    // With one thread nothing is written before this waits.
+    #[tokio::test]
+    async fn who_is_refused_leaves_room_in_the_queue() {
+        let dir = tempfile::tempdir().unwrap();
+        let keep = Keep {
+            count: 100_000,
+            age: Duration::from_secs(3600),
+        };
+        let backoff = Backoff {
+            first: Duration::from_secs(1),
+            reset: Duration::from_secs(1),
+        };
+        let store = Store::open(dir.path(), keep, true, backoff).await.unwrap();
+        let audit = Audit::new(Arc::new(store), keep);
+        for _ in 0..WAITING {
+            audit.keep(record(None));
+            audit.keep(record(Some("a guest")));
+        }
+        let refused = WAITING / SHARE_OF_REFUSED;
+        assert_eq!(audit.queue.capacity(), WAITING - refused);
+        let mut allowed = record(Some("me"));
+        allowed.status = Some(201);
+        audit.keep(allowed);
+        audit.idle().await;
+        let list = async || audit.list(AuditQuery::default()).await.unwrap();
+        let page = list().await;
+        assert_eq!(page.items[0].who.as_deref(), Some("me"));
+        assert_eq!(page.total, refused as u64 + 1);
+        audit.keep(record(None));
+        audit.idle().await;
+        assert_eq!(list().await.total, refused as u64 + 2);
     }
 }

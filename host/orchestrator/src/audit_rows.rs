@@ -6,11 +6,17 @@ use rusqlite::{Connection, Row, params};
 
 use crate::events::Keep;
 
-/// What is beyond the bounds is removed at every so many, at most.
+/// What is beyond the bounds is removed at every so many, at most, unless many more are kept.
 const SWEEP: usize = 64;
 
-/// Of so many, one may be of somebody who was not let in: they must not push out the others.
-const SHARE_OF_STRANGERS: usize = 4;
+/// So many that are kept are looked at for each that is added, about.
+const LOOKS: usize = 1024;
+
+/// For so many, one that was refused is kept beside them: they must not push out the others.
+pub const SHARE_OF_REFUSED: usize = 4;
+
+/// Those that were refused, as their index has it.
+const REFUSED: &str = "(who IS NULL OR ifnull(status, 0) IN (401, 403))";
 
 /// Which of them are asked for, newest first.
 #[derive(Clone, Debug)]
@@ -30,8 +36,8 @@ pub fn insert(
     record: &AuditRecord,
     keep: Keep,
 ) -> rusqlite::Result<()> {
-    let insert = "INSERT INTO audit (at, who, peer, request, agent, mode, status)
-        VALUES (?, ?, ?, ?, ?, ?, ?)";
+    let insert = "INSERT INTO audit (at, who, peer, request, agent, mode, status, made)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
     let mut insert = connection.prepare_cached(insert)?;
     let id = insert.insert(params![
         at,
@@ -40,28 +46,37 @@ pub fn insert(
         record.request,
         record.subject,
         record.mode.map(word),
-        record.status
+        record.status,
+        record.made,
     ])?;
-    let every = i64::try_from((keep.count / 16).clamp(1, SWEEP)).unwrap_or(1);
-    if id % every == 0 {
-        sweep(connection, id, at, keep)?;
+    let every = (keep.count / 16).clamp(1, SWEEP).max(keep.count / LOOKS);
+    if id % i64::try_from(every).unwrap_or(1) == 0 {
+        sweep(connection, at, keep)?;
     }
     Ok(())
 }
 
-fn sweep(connection: &Connection, newest: i64, at: i64, keep: Keep) -> rusqlite::Result<()> {
-    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    let too_many = "DELETE FROM audit WHERE id <= ?";
-    let mut too_many = connection.prepare_cached(too_many)?;
-    too_many.execute([newest.saturating_sub(count(keep.count))])?;
+fn sweep(connection: &Connection, at: i64, keep: Keep) -> rusqlite::Result<()> {
     let too_old = "DELETE FROM audit WHERE at < ?";
     let mut too_old = connection.prepare_cached(too_old)?;
     too_old.execute([keep.oldest(at)])?;
-    let strangers = "DELETE FROM audit WHERE who IS NULL AND id <=
-        (SELECT id FROM audit WHERE who IS NULL ORDER BY id DESC LIMIT 1 OFFSET ?)";
-    let mut strangers = connection.prepare_cached(strangers)?;
-    strangers.execute([count(keep.count / SHARE_OF_STRANGERS)])?;
+    // Neither counts for the other: ids are of both.
+    for (of_them, count) in [
+        (format!("NOT {REFUSED}"), keep.count),
+        (REFUSED.to_owned(), keep.count / SHARE_OF_REFUSED),
+    ] {
+        let mut too_many = connection.prepare_cached(&too_many(&of_them))?;
+        too_many.execute([i64::try_from(count).unwrap_or(i64::MAX)])?;
+    }
     Ok(())
+}
+
+/// Removes all of them but the newest.
+fn too_many(of_them: &str) -> String {
+    format!(
+        "DELETE FROM audit WHERE {of_them} AND id <=
+            (SELECT id FROM audit WHERE {of_them} ORDER BY id DESC LIMIT 1 OFFSET ?)"
+    )
 }
 
 /// Reads a page.
@@ -74,7 +89,7 @@ pub fn page(connection: &Connection, page: &AuditPage) -> rusqlite::Result<Page<
     let mut count = connection.prepare_cached(&count)?;
     let total = count.query_row([&page.agent], |row| row.get(0))?;
     let query = format!(
-        "SELECT id, at, who, peer, request, agent, mode, status FROM audit
+        "SELECT id, at, who, peer, request, agent, mode, status, made FROM audit
          WHERE {filter} AND id < ?2 ORDER BY id DESC LIMIT ?3"
     );
     let mut query = connection.prepare_cached(&query)?;
@@ -116,6 +131,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
         agent: row.get(5)?,
         mode: mode.transpose()?,
         status: row.get(7)?,
+        made: row.get(8)?,
     })
 }
 
@@ -139,19 +155,27 @@ mod tests {
 
     fn database() -> Connection {
         let connection = Connection::open_in_memory().unwrap();
-        let schema = include_str!("migrations/7.sql");
-        connection.execute_batch(schema).unwrap();
+        let schema = [
+            include_str!("migrations/7.sql"),
+            include_str!("migrations/8.sql"),
+        ];
+        connection.execute_batch(&schema.concat()).unwrap();
         connection
     }
 
     fn add(connection: &Connection, at: i64, who: Option<&str>, agent: &str) {
+        add_with(connection, at, who, agent, 200);
+    }
+
+    fn add_with(connection: &Connection, at: i64, who: Option<&str>, agent: &str, status: u16) {
         let record = AuditRecord {
             who: who.map(str::to_owned),
             peer: "127.0.0.1".to_owned(),
             request: "POST /agents/{id}/stop".to_owned(),
             subject: Some(agent.to_owned()),
             mode: Some(Mode::Ro),
-            status: Some(200),
+            status: Some(status),
+            made: None,
         };
         insert(connection, at, &record, KEEP).unwrap();
     }
@@ -200,16 +224,40 @@ mod tests {
     }
 
     #[test]
-    fn strangers_push_out_nobody_else() {
+    fn who_is_refused_pushes_out_nobody_else() {
         let connection = database();
         for _ in 0..20 {
             add(&connection, 0, Some("me"), "a");
         }
-        for _ in 0..18 {
+        for _ in 0..500 {
             add(&connection, 0, None, "a");
+            add_with(&connection, 0, Some("a guest"), "a", 403);
         }
         let left = ids(&connection, None);
-        assert_eq!(left.len(), 20 + KEEP.count / SHARE_OF_STRANGERS, "{left:?}");
-        assert!(left.contains(&1));
+        assert_eq!(left.len(), 20 + KEEP.count / SHARE_OF_REFUSED, "{left:?}");
+        assert!((1..=20).all(|id| left.contains(&id)), "{left:?}");
+        for _ in 0..KEEP.count {
+            add(&connection, 0, Some("me"), "a");
+        }
+        let left = ids(&connection, None);
+        let both = KEEP.count + KEEP.count / SHARE_OF_REFUSED;
+        assert_eq!(left.len(), both, "{left:?}");
+    }
+
+    #[test]
+    fn what_is_too_much_is_found_by_an_index() {
+        let connection = database();
+        for (of_them, index) in [
+            (format!("NOT {REFUSED}"), "audit_of_allowed"),
+            (REFUSED.to_owned(), "audit_of_refused"),
+        ] {
+            let query = format!("EXPLAIN QUERY PLAN {}", too_many(&of_them));
+            let mut plan = connection.prepare(&query).unwrap();
+            let steps = plan.query_map([1], |row| row.get(3)).unwrap();
+            let steps: Vec<String> = steps.collect::<rusqlite::Result<_>>().unwrap();
+            let is_by_it = |step: &&String| step.contains(index);
+            assert!(steps.iter().filter(is_by_it).count() >= 1, "{steps:?}");
+            assert!(!steps.iter().any(|step| step == "SCAN audit"), "{steps:?}");
+        }
     }
 }

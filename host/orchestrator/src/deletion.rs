@@ -65,6 +65,7 @@ impl Agents {
             t.remove(&agent)
         };
         self.store.write(remove).await?;
+        self.tokens.remove_of(id);
         self.previews().forget(id);
         Ok(())
     }

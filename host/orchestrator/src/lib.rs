@@ -89,6 +89,7 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
         store.clone(),
         outputs.clone(),
         sessions.clone(),
+        prepared.tokens().clone(),
     ));
     let mut reconcile = Reconcile::new((*agents).clone(), &prepared);
     reconcile.begin().await?;

@@ -118,7 +118,7 @@ impl Outputs {
 
     /// What is kept of a session, or will be when there is room for it.
     pub async fn read(&self, agent: &str, session: &str) -> Result<Option<Remains>> {
-        match self.held.get(session) {
+        match self.held.get(agent, session) {
             Some(remains) => Ok(Some(remains)),
             None => self.store.output(agent, session).await,
         }

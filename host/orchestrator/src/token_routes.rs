@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use agentd_api::{CreatedLink, NewLink, NewToken};
-use agentd_host::Daemon;
 use agentd_host::http::{Response, body, created, respond, with};
+use agentd_host::{Daemon, Noted};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -35,9 +35,18 @@ fn create(desk: &Arc<TokenDesk>) -> BoxedFilter<(Response,)> {
         .and(body())
         .then(async |desk: Arc<TokenDesk>, new: NewToken| {
             let token = desk.create(new).await;
-            respond(token.map(|token| created(&token)))
+            respond(token.map(|token| noting(&token.about.id, created(&token))))
         })
         .boxed()
+}
+
+/// It is on record which one was made.
+fn noting(made: &str, mut reply: Response) -> Response {
+    reply.extensions_mut().insert(Noted {
+        made: Some(made.to_owned()),
+        ..Noted::default()
+    });
+    reply
 }
 
 /// GET /tokens
@@ -78,7 +87,8 @@ fn create_link(daemon: &Arc<Daemon>, desk: &Arc<TokenDesk>) -> BoxedFilter<(Resp
                     let (token, about) = desk.create_link(&id, new).await?;
                     // In the fragment, which browsers neither send nor log.
                     let url = format!("{page}#link={}", token.reveal());
-                    Ok(created(&CreatedLink { url, about }))
+                    let id = about.id.clone();
+                    Ok(noting(&id, created(&CreatedLink { url, about })))
                 };
                 respond(link.await)
             },

@@ -106,15 +106,6 @@ pub fn note_uses(connection: &Connection, uses: &[(String, i64)]) -> rusqlite::R
     Ok(())
 }
 
-/// Those of these agents that are not there any more.
-pub fn gone(connection: &Connection, agents: &[String]) -> rusqlite::Result<Vec<String>> {
-    let query = "SELECT value FROM json_each(?)
-        WHERE NOT EXISTS (SELECT 1 FROM agents WHERE id = value)";
-    let agents = serde_json::json!(agents).to_string();
-    let mut statement = connection.prepare_cached(query)?;
-    statement.query_map([agents], |row| row.get(0))?.collect()
-}
-
 fn row(row: &Row<'_>) -> rusqlite::Result<TokenRow> {
     let scope = match row.get_ref(2)?.as_str()? {
         "read" => Scope::Read,

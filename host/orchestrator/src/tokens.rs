@@ -21,8 +21,8 @@ const LONGEST: u64 = 10 * 365 * 24 * 3600;
 /// The tokens with a scope: those on the disk, and the same at the doors.
 ///
 /// One counts at the doors before it is on the disk, when nobody has it yet, and no longer before it is
-/// gone from there: so none counts that is not listed, but for those of an agent that was deleted, which
-/// reach nothing.
+/// gone from there: so none counts that is not listed, but for those of an agent in the moment in which it
+/// is deleted (`deletion.rs`), which reach nothing.
 #[derive(Clone)]
 pub struct TokenDesk {
     store: Arc<Store>,
@@ -43,6 +43,7 @@ impl TokenDesk {
     /// Makes a token.
     pub async fn create(&self, new: NewToken) -> Result<CreatedToken> {
         let name = SessionName::parse(&new.name)?;
+        check_name(name.as_str())?;
         let limit = limit(&new)?;
         let expires_at = new.expires_in.map(expiry).transpose()?;
         let grant = Grant {
@@ -132,7 +133,6 @@ impl TokenDesk {
         grant: Grant,
         expires_at: Option<i64>,
     ) -> Result<(ScopedToken, TokenRow)> {
-        self.forget_those_of_gone_agents().await?;
         let token = Tokens::generate();
         let row = TokenRow {
             known: KnownToken {
@@ -210,15 +210,6 @@ impl TokenDesk {
         rows.await
     }
 
-    async fn forget_those_of_gone_agents(&self) -> Result<()> {
-        let agents = self.doors.agents();
-        if !agents.is_empty() {
-            let gone = move |connection: &_| token_rows::gone(connection, &agents);
-            self.doors.remove_of(&self.store.read(gone).await?);
-        }
-        Ok(())
-    }
-
     fn describe(&self, token: &TokenRow) -> Token {
         let KnownToken {
             id,
@@ -256,6 +247,20 @@ impl TokenDesk {
     fn last_used_at(&self, token: &TokenRow) -> Option<String> {
         let newest = self.doors.last_used_at(&token.known.id);
         newest.or(token.known.last_used_at).map(to_rfc3339)
+    }
+}
+
+/// Refuses what is the name of something else that lets somebody in.
+fn check_name(name: &str) -> Result<()> {
+    let lower = name.to_ascii_lowercase();
+    let is_other = ["admin", "admin-token", "anybody", "sign-in"].contains(&lower.as_str());
+    match is_other || lower.starts_with("unix") || lower.starts_with("link-") {
+        false => Ok(()),
+        true => {
+            let message = format!("`{name}` cannot be the name of a token");
+            Err(Error::invalid("invalid-name", message)
+                .hint("name it after who is to have it; `audit` shows others by this name"))
+        }
     }
 }
 

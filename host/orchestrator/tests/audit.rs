@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::orchestrator;
 use crate::program::program;
+use crate::tokens::token;
 
 /// What must be in no trail and no log.
 const SECRETS: [&str; 3] = ["the-prompt", "the-value", "the-wrong-token-of-somebody"];
@@ -226,4 +227,32 @@ async fn a_request_whose_client_leaves_is_on_record() {
         (&stop["agent"], &stop["who"]),
         (&json!(id(&agent)), &json!("admin token"))
     );
+}
+
+#[tokio::test]
+async fn it_says_which_token_asked_and_which_was_made() {
+    let server = orchestrator("pty");
+    let agent = server.start("demo", &["cat"]).await;
+    let (first, admin) = token(&server, &json!({"name": "ci", "scope": "admin"})).await;
+    let (second, _) = token(&admin, &json!({"name": "ci-2", "scope": "read"})).await;
+    let links = format!("{}/links", agent.path);
+    let link = admin.post(&links, &json!({})).await.expect(201).json();
+    // A mistake of somebody who has the token at hand.
+    let path = format!("/tokens/{}", admin.token);
+    server.delete(&path).await.expect(404);
+    let items = trail_until(&server, "", "DELETE /tokens/?").await;
+    let of = |request: &str| -> Vec<&Value> {
+        let is_of = |item: &&Value| item["request"] == request;
+        items.iter().filter(is_of).collect()
+    };
+    let who = json!(format!("ci ({})", first["id"].as_str().unwrap()));
+    let made = of("POST /tokens");
+    assert_eq!(
+        (&made[0]["who"], &made[0]["made"]),
+        (&json!("admin token"), &first["id"])
+    );
+    assert_eq!((&made[1]["who"], &made[1]["made"]), (&who, &second["id"]));
+    let made = of("POST /agents/{id}/links")[0];
+    assert_eq!((&made["who"], &made["made"]), (&who, &link["id"]));
+    assert_eq!(made["agent"], id(&agent));
 }

@@ -5,6 +5,8 @@ use agentd_api::terminal::Mode;
 use agentd_host::testing::{DEADLINE, RunningProgram, TestClient, TestSession, eventually};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use warp::http::Method;
 
@@ -65,7 +67,11 @@ async fn a_token_allows_what_its_scope_does() {
     let server = orchestrator("pty");
     let agent = server.start("demo", &["cat"]).await;
     let scoped = async |scope: &str| {
-        let (_, client) = token(&server, &json!({"name": scope, "scope": scope})).await;
+        let (_, client) = token(
+            &server,
+            &json!({"name": format!("t-{scope}"), "scope": scope}),
+        )
+        .await;
         client
     };
     let (reader, writer) = (scoped("read").await, scoped("write").await);
@@ -143,7 +149,7 @@ async fn a_token_for_one_agent_shows_nothing_of_others() {
         assert_eq!(about["id"], id(&agent), "{events:?}");
     }
     assert!(!listener.has_shown(id(&other)));
-    limited.get(&agent.path).await.problem(404, "not-found");
+    limited.get(&agent.path).await.problem(401, "unauthorized");
 }
 
 #[tokio::test]
@@ -371,10 +377,98 @@ async fn tokens_of_an_agent_go_with_it() {
     let body = json!({"name": "t", "scope": "read", "agent": id(&agent)});
     let (_, limited) = token(&server, &body).await;
     agent.delete().await;
+    limited.get("/agents").await.problem(401, "unauthorized");
     let left = server.get("/tokens").await.expect(200).json();
     assert_eq!(left["total"], 0);
     token(&server, &json!({"name": "t", "scope": "read"})).await;
-    limited.get("/agents").await.problem(401, "unauthorized");
+}
+
+/// A request whose head is looked at, and whose body is still to come.
+struct HeldBack {
+    stream: TcpStream,
+    body: String,
+}
+
+impl HeldBack {
+    async fn new(client: &TestClient, path: &str, headers: &str, body: &Value) -> Self {
+        let body = body.to_string();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\n{headers}Content-Type: application/json\r\n\
+             Content-Length: {}\r\nConnection: close\r\nExpect: 100-continue\r\n\r\n",
+            client.address(),
+            body.len()
+        );
+        let mut stream = TcpStream::connect(client.address()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // It is sent when the route wants the body.
+        let expected = "HTTP/1.1 100 Continue\r\n\r\n";
+        let mut answer = vec![0; expected.len()];
+        let read = timeout(DEADLINE, stream.read_exact(&mut answer)).await;
+        read.expect("the body is wanted").unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), expected);
+        HeldBack { stream, body }
+    }
+
+    /// Sends the body; the status.
+    async fn goes_on(mut self) -> String {
+        self.stream.write_all(self.body.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let read = timeout(DEADLINE, self.stream.read_to_end(&mut answer)).await;
+        read.expect("there is an answer").unwrap();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
+    }
+}
+
+fn authorization(client: &TestClient) -> String {
+    format!("Authorization: {}\r\n", client.bearer())
+}
+
+#[tokio::test]
+async fn a_body_that_is_held_back_outlives_no_token() {
+    let server = orchestrator("pty");
+    let (made, admin) = token(&server, &json!({"name": "t", "scope": "admin"})).await;
+    let new = json!({"name": "another", "scope": "admin"});
+    let held = HeldBack::new(&server, "/tokens", &authorization(&admin), &new).await;
+    revoke(&server, &made).await;
+    assert_eq!(held.goes_on().await, "401");
+    let left = server.get("/tokens").await.expect(200).json();
+    assert_eq!(left["total"], 0, "{left}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_held_back_outlives_no_sign_in() {
+    let server = orchestrator("pty");
+    let login = server.post("/login", &json!({"token": server.token}));
+    let signed_in = login.without_token().await.expect(204);
+    let (cookie, key) = (
+        signed_in.header("set-cookie"),
+        signed_in.header("agentd-key"),
+    );
+    let cookie = cookie.split(';').next().unwrap();
+    let halves = format!("Cookie: {cookie}\r\nAgentd-Key: {key}\r\n");
+    let new = json!({"name": "another", "scope": "admin"});
+    let held = HeldBack::new(&server, "/tokens", &halves, &new).await;
+    let logout = server.post("/logout", &json!({})).without_token();
+    let logout = logout.header("cookie", cookie).header("agentd-key", key);
+    logout.await.expect(204);
+    assert_eq!(held.goes_on().await, "401");
+    let left = server.get("/tokens").await.expect(200).json();
+    assert_eq!(left["total"], 0, "{left}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_held_back_reaches_no_agent_without_the_label() {
+    let server = orchestrator("pty");
+    let agent = labelled(&server, "one", json!({"team": "a"})).await;
+    let body = json!({"name": "t", "scope": "write", "label": "team=a"});
+    let (_, limited) = token(&server, &body).await;
+    let path = format!("{}/input", agent.path);
+    let text = json!({"text": "too late"});
+    let held = HeldBack::new(&server, &path, &authorization(&limited), &text).await;
+    let patch = json!({"labels": {"team": "b"}});
+    server.patch(&agent.path, &patch).await.expect(200);
+    assert_eq!(held.goes_on().await, "403");
 }
 
 #[tokio::test]
@@ -393,6 +487,11 @@ async fn a_token_that_makes_no_sense_is_refused() {
     for (body, status, code) in [
         (name(""), 400, "invalid-name"),
         (name("a b"), 400, "invalid-name"),
+        (name("admin"), 400, "invalid-name"),
+        (name("Sign-In"), 400, "invalid-name"),
+        (name("anybody"), 400, "invalid-name"),
+        (name("unix-peer"), 400, "invalid-name"),
+        (name("link-1"), 400, "invalid-name"),
         (name("taken"), 409, "name-taken"),
         (with("scope", json!("all")), 400, "invalid-body"),
         (with("other", json!("x")), 400, "invalid-body"),

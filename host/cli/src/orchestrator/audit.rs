@@ -77,11 +77,13 @@ fn text(entries: &[AuditEntry]) -> String {
                 Mode::Rw => " (rw)",
                 Mode::Ro => " (ro)",
             });
+            let made = entry.made.as_ref();
+            let made = made.map_or_else(String::new, |made| format!(" (made {made})"));
             [
                 entry.at.clone(),
                 entry.who.clone().unwrap_or_else(dash),
                 entry.peer.clone(),
-                format!("{}{mode}", entry.request),
+                format!("{}{mode}{made}", entry.request),
                 entry.agent.clone().unwrap_or_else(dash),
                 entry
                     .status

@@ -175,7 +175,7 @@ impl Doors {
     pub fn check_credentials(&self, caller: &Caller) -> Result<Pass> {
         let Caller { headers, peer, .. } = caller;
         if let Some(pass) = self.scoped(caller) {
-            return pass.ok_or_else(|| unauthorized("the token is not valid, or no longer"));
+            return pass.ok_or_else(no_longer);
         }
         if peer.is_some_and(|peer| peer.is_trusted) {
             return Ok(Pass::full("unix peer"));
@@ -290,6 +290,11 @@ impl Prover {
 fn authorization<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let (scheme, given) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case(wanted).then_some(given.trim())
+}
+
+/// What let somebody in does not, or no longer.
+pub fn no_longer() -> Error {
+    unauthorized("the token is not valid, or no longer")
 }
 
 fn unauthorized(message: &str) -> Error {

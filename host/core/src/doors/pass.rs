@@ -103,6 +103,14 @@ impl Pass {
         &self.name
     }
 
+    /// The same for the audit: a name may be another token's later, an id is not.
+    pub fn who(&self) -> String {
+        match &self.token {
+            Some(id) => format!("{} ({id})", self.name),
+            None => self.name.to_string(),
+        }
+    }
+
     /// What it allows.
     pub fn scope(&self) -> Scope {
         self.grant.scope

@@ -1,8 +1,8 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use warp::http::HeaderMap;
 use warp::http::header::FORWARDED;
+use warp::http::{HeaderMap, HeaderName};
 
 use crate::{Error, Result};
 
@@ -89,8 +89,8 @@ impl Proxies {
     /// A proxy adds to one kind of headers and may pass the other kind on as a client has sent it. So
     /// where both are there, they have to say the same.
     pub fn read(&self, headers: &HeaderMap) -> Result<Forwarded> {
-        let standard = self.standard(headers);
-        let usual = self.usual(headers);
+        let standard = self.standard(headers)?;
+        let usual = self.usual(headers)?;
         match (standard, usual) {
             (Some(standard), Some(usual)) if standard != usual => Err(Error::invalid(
                 "invalid-request",
@@ -102,29 +102,25 @@ impl Proxies {
     }
 
     /// `X-Forwarded-For` and `X-Forwarded-Proto`.
-    fn usual(&self, headers: &HeaderMap) -> Option<Forwarded> {
-        let list = |name: &str| -> Option<Vec<String>> {
-            let values = headers.get_all(name).iter();
-            let values = values.flat_map(|value| elements(value.to_str().unwrap_or_default()));
-            let values: Vec<String> = values.collect();
-            (!values.is_empty()).then_some(values)
+    fn usual(&self, headers: &HeaderMap) -> Result<Option<Forwarded>> {
+        let list = |name: &'static str| -> Result<Option<Vec<String>>> {
+            let values = elements(headers, &HeaderName::from_static(name))?;
+            Ok((!values.is_empty()).then_some(values))
         };
-        let (hops, schemes) = (list("x-forwarded-for"), list("x-forwarded-proto"));
+        let (hops, schemes) = (list("x-forwarded-for")?, list("x-forwarded-proto")?);
         if hops.is_none() && schemes.is_none() {
-            return None;
+            return Ok(None);
         }
         let newest = schemes.as_ref().and_then(|schemes| schemes.last());
-        Some(Forwarded {
+        Ok(Some(Forwarded {
             from: self.sender(hops.unwrap_or_default()),
             is_secure: newest.map(|scheme| scheme.eq_ignore_ascii_case("https")),
-        })
+        }))
     }
 
     /// `Forwarded` (RFC 7239).
-    fn standard(&self, headers: &HeaderMap) -> Option<Forwarded> {
-        let values = headers.get_all(FORWARDED).iter();
-        let hops = values.flat_map(|value| elements(value.to_str().unwrap_or_default()));
-        let hops: Vec<String> = hops.collect();
+    fn standard(&self, headers: &HeaderMap) -> Result<Option<Forwarded>> {
+        let hops = elements(headers, &FORWARDED)?;
         let parameter = |hop: &str, wanted: &str| {
             hop.split(';').find_map(|pair| {
                 let (name, value) = pair.trim().split_once('=')?;
@@ -132,13 +128,15 @@ impl Proxies {
                 name.eq_ignore_ascii_case(wanted).then(|| value.to_owned())
             })
         };
-        let newest = hops.last()?;
+        let Some(newest) = hops.last() else {
+            return Ok(None);
+        };
         let scheme = parameter(newest, "proto");
         let senders = hops.iter().map(|hop| parameter(hop, "for"));
-        Some(Forwarded {
+        Ok(Some(Forwarded {
             from: self.sender(senders.map(Option::unwrap_or_default).collect()),
             is_secure: scheme.map(|scheme| scheme.eq_ignore_ascii_case("https")),
-        })
+        }))
     }
 
     /// The last one that is not a proxy itself: what comes before it may be anybody's invention.
@@ -155,9 +153,21 @@ impl Proxies {
     }
 }
 
-fn elements(value: &str) -> impl Iterator<Item = String> + use<> {
-    let elements: Vec<String> = value.split(',').map(|e| e.trim().to_owned()).collect();
-    elements.into_iter().filter(|element| !element.is_empty())
+/// What all lines of that name list. A line that cannot be read might be the one that a proxy has added,
+/// so without it another one would count that a client has sent.
+fn elements(headers: &HeaderMap, name: &HeaderName) -> Result<Vec<String>> {
+    let mut elements = Vec::new();
+    for value in headers.get_all(name) {
+        let value = value.to_str().map_err(|_| {
+            let message = format!("the header `{name}` has bytes that are not ASCII");
+            Error::invalid("invalid-request", message)
+                .hint("let the proxy remove what clients send in its name")
+        })?;
+        let listed = value.split(',').map(str::trim);
+        let listed = listed.filter(|element| !element.is_empty());
+        elements.extend(listed.map(str::to_owned));
+    }
+    Ok(elements)
 }
 
 /// An address as proxies write it: perhaps with a port, and of IPv6 then in brackets.
@@ -174,7 +184,7 @@ fn address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use warp::http::header::{HeaderName, HeaderValue};
+    use warp::http::header::HeaderValue;
 
     use super::*;
 
@@ -188,7 +198,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             let name: HeaderName = name.parse().unwrap();
-            headers.append(name, HeaderValue::from_str(value).unwrap());
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let read = proxies().read(&headers).ok()?;
         Some((read.from.map(|from| from.to_string()), read.is_secure))
@@ -262,6 +272,15 @@ mod tests {
             read(&standard),
             Some((Some("192.0.2.1".to_owned()), Some(false)))
         );
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_not_left_out() {
+        for name in ["x-forwarded-for", "x-forwarded-proto", "forwarded"] {
+            let lines = [(name, "192.0.2.1"), (name, "192.0.2.1, \u{e9}, 192.0.2.2")];
+            assert_eq!(read(&lines), None, "{name}");
+            assert!(read(&lines[..1]).is_some(), "{name}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use super::secret::Secret;
-use super::{Grant, Pass};
+use super::{Grant, Limit, Pass};
 
 /// The tokens with a scope that count now. A service that keeps them tells these doors of them; one that
 /// does not has none.
@@ -117,20 +117,15 @@ impl Tokens {
         self.lock().get(id)?.last_used_at
     }
 
-    /// The ids of the agents that are the only one of some token.
-    pub fn agents(&self) -> Vec<String> {
-        let entries = self.lock();
-        let agents = entries.values();
-        let agents = agents.filter_map(|entry| entry.grant.limit.agent());
-        agents.collect()
-    }
-
-    /// Those for these agents alone no longer count.
-    pub fn remove_of(&self, agents: &[String]) {
-        self.lock().retain(|_, entry| {
-            let agent = entry.grant.limit.agent();
-            agent.is_none_or(|agent| !agents.contains(&agent))
-        });
+    /// Those for this agent alone let nobody in any more, as if they had expired now. What is open with them
+    /// shows how the agent goes.
+    pub fn remove_of(&self, agent: &str) {
+        let now = now();
+        for entry in self.lock().values_mut() {
+            if matches!(&entry.grant.limit, Limit::Agent(only) if only == agent) {
+                entry.expires_at = Some(now);
+            }
+        }
     }
 
     /// Waits until one was used, if none was since this was waited for last.
@@ -189,7 +184,6 @@ fn now() -> i64 {
 mod tests {
     use agentd_api::{Proof, Scope};
 
-    use super::super::Limit;
     use super::*;
 
     fn known(token: &ScopedToken, expires_at: Option<i64>) -> KnownToken {
@@ -262,10 +256,9 @@ mod tests {
     fn those_of_an_agent_go_with_it() {
         let (tokens, token) = (Tokens::default(), Tokens::generate());
         tokens.add(known(&token, None));
-        assert_eq!(tokens.agents(), ["a"]);
-        tokens.remove_of(&["b".to_owned()]);
+        tokens.remove_of("b");
         assert!(tokens.pass(&token).is_some());
-        tokens.remove_of(&["a".to_owned()]);
+        tokens.remove_of("a");
         assert!(tokens.pass(&token).is_none());
     }
 }

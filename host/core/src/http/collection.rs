@@ -6,10 +6,11 @@ use std::sync::Arc;
 use agentd_api::{DeleteQuery, Input, LogQuery, NewSession, ScreenQuery};
 use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::http::StatusCode;
+use warp::http::{Method, StatusCode};
+use warp::path::FullPath;
 
 use super::logs::logs;
-use super::{Response, body, created, idempotency_key, pass, respond, with};
+use super::{Response, access, body, created, idempotency_key, pass, respond, with};
 use crate::audit::Noted;
 use crate::collection::Collection;
 use crate::daemon::Daemon;
@@ -111,11 +112,19 @@ fn input<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
         .and(warp::path!(String / "input"))
         .and(warp::post())
         .and(with(collection))
+        .and(pass())
+        .and(warp::path::full())
         .and(body())
-        .then(async |id: String, collection: Arc<C>, input: Input| {
-            let prompt = async { collection.session(&id).await?.prompt(input).await };
-            respond(prompt.await.map(|()| StatusCode::ACCEPTED))
-        })
+        .then(
+            async |id: String, collection: Arc<C>, pass: Pass, path: FullPath, input: Input| {
+                let prompt = async {
+                    // While the body came, a label may have been taken away.
+                    access::check(&*collection, &pass, &Method::POST, path.as_str()).await?;
+                    collection.session(&id).await?.prompt(input).await
+                };
+                respond(prompt.await.map(|()| StatusCode::ACCEPTED))
+            },
+        )
         .boxed()
 }
 

@@ -244,7 +244,7 @@ impl Visitor {
         let admitted = sender.and_then(|_| self.admission.admit(who, &parts, &caller));
         let pass = admitted.as_ref().ok();
         let pass = pass.and_then(|admitted| admitted.credentials.as_ref().ok());
-        let pass = pass.map(Pass::name);
+        let pass = pass.map(Pass::who);
         let asked = Asked::new(self.admission.trail.as_ref(), &parts, who.to_string(), pass);
         if is_secure {
             parts.extensions.insert(Secure);

@@ -30,7 +30,7 @@ use warp::{Filter, Rejection, Reply};
 
 use crate::collection::Collection;
 use crate::daemon::Daemon;
-use crate::doors::{Caller, Limit, Pass, Peer};
+use crate::doors::{Caller, Limit, Pass, Peer, no_longer};
 use crate::{Error, ErrorKind, IdempotencyKey, Result};
 
 pub use access::{Need, Reach};
@@ -89,8 +89,20 @@ pub fn pass() -> impl Filter<Extract = (Pass,), Error = Rejection> + Clone {
     credentials().and_then(async |pass: Result<Pass>| pass.map_err(reject))
 }
 
-/// A JSON body, whose size and depth are limited before it comes here.
+/// A JSON body, whose size and depth are limited before it comes here. Its client may take its time with
+/// it: what let it in has to be valid still when all has come.
 pub fn body<T: serde::de::DeserializeOwned + Send>()
+-> impl Filter<Extract = (T,), Error = Rejection> + Clone {
+    open_body()
+        .and(credentials())
+        .and_then(async |body, pass: Result<Pass>| match pass {
+            Ok(pass) if pass.is_withdrawn() => Err(reject(no_longer())),
+            _ => Ok(body),
+        })
+}
+
+/// The same of a request that needs no credentials.
+fn open_body<T: serde::de::DeserializeOwned + Send>()
 -> impl Filter<Extract = (T,), Error = Rejection> + Copy {
     warp::body::content_length_limit(LARGEST_BODY).and(warp::body::json())
 }

@@ -9,7 +9,7 @@ use warp::http::StatusCode;
 use warp::http::header::{HeaderValue, SET_COOKIE};
 use warp::{Filter, Reply};
 
-use super::{Response, body, caller, created, credentials, pass, respond, with};
+use super::{Response, caller, created, credentials, open_body, pass, respond, with};
 use crate::audit::Noted;
 use crate::collection::Collection;
 use crate::daemon::Daemon;
@@ -152,14 +152,14 @@ fn login(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
         .and(warp::post())
         .and(with(daemon))
         .and(caller())
-        .and(body())
+        .and(open_body())
         .then(async |daemon: Arc<Daemon>, caller: Caller, login: Login| {
             let (token, code) = (login.token.as_deref(), login.code.as_deref());
             let signed_in = async {
                 let (sign_in, pass) = daemon.doors.sign_in(&caller, token, code).await?;
                 let mut reply = with_cookies(&sign_in.set_cookies)?;
                 reply.extensions_mut().insert(Noted {
-                    who: Some(pass.name().to_owned()),
+                    who: Some(pass.who()),
                     ..Noted::default()
                 });
                 let key = header(sign_in.key.reveal())?;

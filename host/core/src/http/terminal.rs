@@ -121,9 +121,9 @@ fn upgrade(
         .max_frame_size(Some(limits.max_frame_bytes))
         .max_write_buffer_size(MAX_WRITE_BUFFER);
     let noted = Noted {
-        who: Some(pass.name().to_owned()),
-        subject: None,
+        who: Some(pass.who()),
         mode: Some(query.mode),
+        ..Noted::default()
     };
     let mut answer = handshake.agree(config, async move |socket| {
         match run {

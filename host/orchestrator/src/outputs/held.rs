@@ -65,11 +65,14 @@ impl Held {
         is_first
     }
 
-    /// Of that session.
-    pub fn get(&self, session: &str) -> Option<Remains> {
+    /// Of that session, if it was that agent's.
+    pub fn get(&self, agent: &str, session: &str) -> Option<Remains> {
         let queue = self.lock();
-        let mut all = queue.iter().map(|output| &output.remains);
-        all.find(|remains| remains.id == session).cloned()
+        let is_it = |output: &&Output| output.owner == agent && output.remains.id == session;
+        queue
+            .iter()
+            .find(is_it)
+            .map(|output| output.remains.clone())
     }
 
     /// Keeps them one after the other, as soon as there is room, until none is left.
@@ -131,8 +134,16 @@ mod tests {
         for number in 1..40 {
             assert!(!held.push(output(number, 1 << 20)));
         }
-        assert!(held.get("0").is_none());
-        assert!(held.get("39").is_some());
+        assert!(held.get("agent", "0").is_none());
+        assert!(held.get("agent", "39").is_some());
         assert_eq!(held.lock().len(), 16);
+    }
+
+    #[test]
+    fn what_is_held_is_shown_of_its_agent_alone() {
+        let held = Held::default();
+        held.push(output(0, 1));
+        assert!(held.get("agent", "0").is_some());
+        assert!(held.get("another", "0").is_none());
     }
 }
