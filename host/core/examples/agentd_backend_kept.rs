@@ -2,7 +2,8 @@
 //! its label in the folder `kept` of the state directory, and ends when a file `<id>.exit` with a
 //! code appears beside it. Other files there, which tests make and remove, say what fails:
 //! `unreachable` (its sessions cannot be listed and taken over), `refuses` and `hangs` (nothing can be started),
-//! `resists` (nothing can be taken over) and `stays` (nothing can be ended).
+//! `resists` (nothing can be taken over), `silent` (whoever takes something over gets no answer, and a
+//! file `asked` appears) and `stays` (nothing can be ended).
 
 use std::fs;
 use std::path::PathBuf;
@@ -101,6 +102,10 @@ impl Backend for Kept {
         }
         if self.0.has("resists") {
             return Err(Error::internal("it cannot be taken over now"));
+        }
+        while self.0.has("silent") {
+            fs::write(self.0.0.join("asked"), "")?;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
         Ok(self.session(id, events))
     }

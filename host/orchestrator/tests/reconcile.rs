@@ -324,3 +324,26 @@ async fn the_last_run_is_shown_and_its_agents_only_to_those_with_the_token() {
     let zero = kept().env(interval.0, "0").ends().await;
     assert_eq!(zero.code, Some(78), "{}", zero.stderr);
 }
+
+#[tokio::test]
+async fn a_session_has_not_ended_where_the_service_ends_while_it_takes_it_over() {
+    let daemon = kept().start();
+    let agent = create(&daemon, "demo").await;
+    fails(&daemon, "silent", true);
+    let mut starting = kept().spawn_after(killed(daemon).await);
+    let asked = starting.state_dir().join("kept/asked");
+    eventually("the call of the backend", async || {
+        asked.exists().then_some(())
+    })
+    .await;
+    starting.signal(Signal::TERM);
+    assert_eq!(starting.ended().await.code(), Some(0), "{}", starting.log());
+    fs::remove_file(starting.state_dir().join("kept/silent")).unwrap();
+    let daemon = kept().start_after(starting);
+    let adopted = shown(&daemon, &agent.id).await;
+    assert_eq!(
+        (adopted.status, adopted.history),
+        (AgentStatus::Running, vec![])
+    );
+    assert_eq!(adopted.session.unwrap().state, State::Running);
+}

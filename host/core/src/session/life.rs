@@ -2,6 +2,7 @@
 pub(super) mod tests;
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentd_api::State;
@@ -254,9 +255,7 @@ impl<R> Life<R> {
             life: self,
             over: false,
         };
-        while let Some(change) = delivery.next() {
-            (self.observer)(&change);
-        }
+        delivery.give_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, LifeState<R>> {
@@ -281,14 +280,20 @@ impl<R> LifeState<R> {
     }
 }
 
-/// The turn of the one who gives changes to the observer. An observer that panics ends the turn,
-/// and not those of later changes.
+/// The turn of the one who gives changes to the observer. An observer that panics loses the change
+/// that it was given: those after it are given before the panic goes on.
 struct Delivery<'a, R> {
     life: &'a Life<R>,
     over: bool,
 }
 
 impl<R> Delivery<'_, R> {
+    fn give_all(&mut self) {
+        while let Some(change) = self.next() {
+            (self.life.observer)(&change);
+        }
+    }
+
     fn next(&mut self) -> Option<Change> {
         let mut state = self.life.lock();
         let change = state.changes.pop_front();
@@ -301,8 +306,9 @@ impl<R> Delivery<'_, R> {
 
 impl<R> Drop for Delivery<'_, R> {
     fn drop(&mut self) {
-        if !self.over {
-            self.life.lock().delivering = false;
+        // A panic during a panic would abort.
+        while !self.over {
+            let _ = catch_unwind(AssertUnwindSafe(|| self.give_all()));
         }
         // For those who wait until it was given.
         self.life.transitions.send_replace(());

@@ -459,7 +459,10 @@ impl Session {
     async fn end(&self, asked: Asked, grace: Duration) -> Result<()> {
         self.life.ask(asked);
         let Some(remote) = self.life.call_over().await else {
-            return Ok(());
+            return match self.left_alone.load(Ordering::Acquire) {
+                true => Err(self.out_of_reach()),
+                false => Ok(()),
+            };
         };
         remote.terminate(grace).await?;
         if timeout(REPORT_PATIENCE, self.ended()).await.is_err() {
@@ -467,6 +470,11 @@ impl Session {
             self.life.report(Event::Lost { reason });
         }
         Ok(())
+    }
+
+    fn out_of_reach(&self) -> Error {
+        let message = format!("`{}` could not be taken over, and may run on", self.name);
+        Error::unavailable("backend-unavailable", message).hint("try it again in a moment")
     }
 
     fn changed(self: &Arc<Self>, change: &Change, observer: &dyn Observer) {

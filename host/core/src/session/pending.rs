@@ -14,7 +14,8 @@ use crate::{Error, Phase, Result};
 const UNDO_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A session that is listed and not started yet. When this is dropped before the start is over,
-/// the start is undone, and the session is forgotten after that.
+/// the start is undone, and the session is forgotten after that; one that was to be taken over is left
+/// as it is.
 #[must_use]
 pub struct Pending {
     sessions: Sessions,
@@ -24,6 +25,8 @@ pub struct Pending {
     replaced: Option<Arc<Session>>,
     /// Done when the backend has nothing of the session, unless its call has returned.
     released: Option<Released>,
+    /// Whether the backend has it from an earlier daemon.
+    adopts: bool,
     over: bool,
 }
 
@@ -40,6 +43,7 @@ impl Pending {
             spec,
             replaced,
             released: None,
+            adopts: false,
             over: false,
         }
     }
@@ -75,13 +79,14 @@ impl Pending {
     /// Takes over the session of an earlier daemon. An end that is asked for meanwhile comes after
     /// it.
     pub(super) async fn adopt(mut self, phase: Phase) -> Result<Arc<Session>> {
+        self.adopts = true;
         let (reports, released) = self.sessions.reports(&self.session);
         self.released = Some(released);
         let adopted = self.sessions.backend().adopt(&self.spec.id, reports, phase);
         match adopted.await {
             Ok(remote) => self.started(remote),
             Err(error) => {
-                self.session.left_alone.store(true, Ordering::Release);
+                self.leave_alone();
                 return Err(self.failed(error));
             }
         }
@@ -111,6 +116,10 @@ impl Pending {
         self.sessions.forget(&self.session);
         self.over = true;
         error
+    }
+
+    fn leave_alone(&self) {
+        self.session.left_alone.store(true, Ordering::Release);
     }
 
     /// Waits until the backend has undone the start that was dropped.
@@ -151,7 +160,10 @@ impl Drop for Pending {
         if self.over {
             return;
         }
-        self.session.life.ask(Asked::Delete);
+        match self.adopts {
+            true => self.leave_alone(),
+            false => self.session.life.ask(Asked::Delete),
+        }
         let (sessions, session) = (self.sessions.clone(), self.session.clone());
         let released = self.released.take();
         self.sessions.spawn(async move {

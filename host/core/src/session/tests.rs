@@ -15,6 +15,7 @@ use tokio::task::{JoinHandle, yield_now};
 use super::life::tests::{Input, Model, check_changes, event};
 use super::sessions::GRACE;
 use super::*;
+use crate::Phase;
 use staged::Staged;
 
 /// What happens to a session and those who use it.
@@ -203,6 +204,24 @@ impl Observer for Reporter {
     }
 }
 
+fn demo() -> agentd_api::NewSession {
+    let new = json!({"name": "demo", "working_dir": "/", "command": ["none"]});
+    serde_json::from_value(new).unwrap()
+}
+
+/// The sessions of a backend, and what changes about them.
+fn observed(backend: &Staged) -> (Sessions, Receiver<Change>) {
+    let (sender, changes) = channel();
+    let sessions = Sessions::new(
+        Arc::new(Backend::here(backend.clone())),
+        0,
+        Duration::from_secs(3600),
+        Arc::new(ScreenThreads::start().unwrap()),
+        Arc::new(Reporter(Mutex::new(sender))),
+    );
+    (sessions, changes)
+}
+
 /// A session, and those who use it.
 struct Play {
     backend: Staged,
@@ -216,16 +235,8 @@ struct Play {
 impl Play {
     async fn begin() -> Self {
         let backend = Staged::default();
-        let (sender, changes) = channel();
-        let sessions = Sessions::new(
-            Arc::new(Backend::here(backend.clone())),
-            0,
-            Duration::from_secs(3600),
-            Arc::new(ScreenThreads::start().unwrap()),
-            Arc::new(Reporter(Mutex::new(sender))),
-        );
-        let new = json!({"name": "demo", "working_dir": "/", "command": ["none"]});
-        let new = serde_json::from_value(new).unwrap();
+        let (sessions, changes) = observed(&backend);
+        let new = demo();
         let all = sessions.clone();
         let creating = tokio::spawn(async move { all.create(new, None).await });
         settle().await;
@@ -328,5 +339,35 @@ proptest! {
             }
             play.end(&expected).await;
         });
+    }
+}
+
+/// Nobody is notified of an end, and who asked for one is refused.
+#[tokio::test]
+async fn a_session_that_is_not_taken_over_has_not_ended() {
+    for gives_up in [false, true] {
+        let backend = Staged::default();
+        let (sessions, changes) = observed(&backend);
+        let request = sessions.check(demo(), None).unwrap();
+        let pending = sessions.list_as("left".to_owned(), request, None, None);
+        let adopting = tokio::spawn(pending.unwrap().adopt(Phase::Serving));
+        settle().await;
+        assert!(backend.is_starting());
+        let session = sessions.get("demo").unwrap();
+        let deleting = {
+            let (sessions, session) = (sessions.clone(), session.clone());
+            tokio::spawn(async move { sessions.delete(&session).await })
+        };
+        settle().await;
+        match gives_up {
+            true => adopting.abort(),
+            false => backend.return_start(Err(agentd_plugin_api::Error::internal("not now"))),
+        }
+        backend.let_go();
+        session.forgotten().await;
+        let refused = deleting.await.unwrap().unwrap_err();
+        assert_eq!(refused.code, "backend-unavailable");
+        assert_eq!(changes.try_iter().count(), 0);
+        assert!(sessions.list().is_empty());
     }
 }

@@ -121,10 +121,21 @@ impl TestProgram {
     }
 
     /// Starts it with the directories of one that has ended.
-    pub fn start_after(mut self, ended: RunningProgram) -> RunningProgram {
-        self.directory = ended.program.directory;
+    pub fn start_after(self, ended: impl Into<SpawnedProgram>) -> RunningProgram {
+        self.in_place_of(ended.into()).start()
+    }
+
+    /// The same, and does not wait until it serves.
+    pub fn spawn_after(self, ended: impl Into<SpawnedProgram>) -> SpawnedProgram {
+        let program = self.in_place_of(ended.into());
+        let state_dir = program.state_dir();
+        program.env("AGENTD_STATE_DIR", state_dir).spawn()
+    }
+
+    fn in_place_of(mut self, ended: SpawnedProgram) -> Self {
+        self.directory = ended.directory;
         self.command.env("HOME", self.directory.path());
-        self.start()
+        self
     }
 
     /// Starts it beside others in a state directory.
@@ -299,6 +310,12 @@ impl RunningProgram {
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
         self.program.ended().await
+    }
+}
+
+impl From<RunningProgram> for SpawnedProgram {
+    fn from(running: RunningProgram) -> Self {
+        running.program
     }
 }
 

@@ -219,6 +219,38 @@ fn a_panic_of_an_observer_loses_only_that_change() {
     assert_eq!(changes.try_iter().collect::<Vec<_>>(), [Some(2)]);
 }
 
+/// Changes that came while the observer was busy are not lost when it panics then: an end that is waited
+/// for is among them.
+#[tokio::test]
+async fn what_waits_while_an_observer_panics_is_given_to_it_afterwards() {
+    let (sender, changes) = mpsc::channel();
+    let life = Arc::new_cyclic(|life: &std::sync::Weak<Life<Remote>>| {
+        let life = life.clone();
+        Life::new(move |change: &Change| {
+            let (pid, state) = (change.after.pid, change.after.state);
+            if pid == Some(1) {
+                let life = life.upgrade().unwrap();
+                life.report(Event::Running { pid: Some(2) });
+                life.report(Event::Running { pid: Some(3) });
+                life.not_started("no program".to_owned());
+            }
+            let is_well = pid == Some(3) || state == State::Exited;
+            assert!(is_well, "the observer panics");
+            sender.send(change.after.clone()).unwrap();
+        })
+    });
+    let observed = life.clone();
+    let panicked = thread::spawn(move || observed.report(Event::Running { pid: Some(1) })).join();
+    assert!(panicked.is_err());
+    life.has_ended().await;
+    let given: Vec<Record> = changes.try_iter().collect();
+    let states: Vec<_> = given.iter().map(|record| record.state).collect();
+    assert_eq!(
+        (given[0].pid, states),
+        (Some(3), vec![State::Running, State::Exited])
+    );
+}
+
 #[test]
 fn an_observer_may_look_and_report() {
     let life = Arc::new_cyclic(|life: &std::sync::Weak<Life<Remote>>| {

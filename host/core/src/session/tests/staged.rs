@@ -22,7 +22,7 @@ struct Stage {
 type Call = oneshot::Sender<Result<()>>;
 
 impl Staged {
-    /// Whether `start` was called, and its caller waits for it.
+    /// Whether `start` or `adopt` was called, and its caller waits for it.
     pub fn is_starting(&self) -> bool {
         let stage = lock(&self.0);
         stage.start.as_ref().is_some_and(|call| !call.is_closed())
@@ -34,7 +34,7 @@ impl Staged {
         stage.ends.iter().filter(|call| !call.is_closed()).count()
     }
 
-    /// Has `start` return.
+    /// Has that call return.
     pub fn return_start(&self, result: Result<()>) {
         let call = lock(&self.0).start.take();
         // An error means that it was dropped.
@@ -71,6 +71,18 @@ impl Staged {
     }
 }
 
+impl Staged {
+    async fn begin(&self, events: SessionEvents) -> Result<StagedSession> {
+        let (call, returned) = oneshot::channel();
+        {
+            let mut stage = lock(&self.0);
+            (stage.reports, stage.start) = (Some(events), Some(call));
+        }
+        returned.await.map_err(gone)??;
+        Ok(StagedSession(self.clone()))
+    }
+}
+
 impl Backend for Staged {
     type Session = StagedSession;
 
@@ -82,14 +94,12 @@ impl Backend for Staged {
         Ok(Staged::default())
     }
 
+    async fn adopt(&self, _: String, events: SessionEvents) -> Result<StagedSession> {
+        self.begin(events).await
+    }
+
     async fn start(&self, _: SessionSpec, events: SessionEvents) -> Result<StagedSession> {
-        let (call, returned) = oneshot::channel();
-        {
-            let mut stage = lock(&self.0);
-            (stage.reports, stage.start) = (Some(events), Some(call));
-        }
-        returned.await.map_err(gone)??;
-        Ok(StagedSession(self.clone()))
+        self.begin(events).await
     }
 }
 
