@@ -368,6 +368,12 @@ impl Config {
         Duration::from_secs(self.backend_start_timeout_secs)
     }
 
+    /// Whether it is to speak TLS.
+    pub fn has_tls(&self) -> bool {
+        let is_set = |path: &PathBuf| !path.as_os_str().is_empty();
+        self.tls_cert.as_ref().is_some_and(is_set)
+    }
+
     /// Where the token and the backends' instances are. None when there is no home directory either.
     pub fn state_dir(&self) -> Option<PathBuf> {
         let home_state = || Some(PathBuf::from(variable("HOME")?).join(".local/state"));

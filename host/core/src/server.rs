@@ -110,10 +110,9 @@ impl Server {
             if timeout(SHUTDOWN_LIMIT, ends).await.is_err() {
                 tracing::warn!("some sessions did not end in time");
             }
-            if timeout(FORGETTING_LIMIT, terminals.forgotten())
-                .await
-                .is_err()
-            {
+            // What is not needed of the time for the sessions is there for the keepers.
+            let forgetting = deadline - CONNECTIONS_LIMIT - AT_END_LIMIT;
+            if timeout_at(forgetting, terminals.forgotten()).await.is_err() {
                 tracing::warn!("a keeper has something left that has ended");
             }
         }

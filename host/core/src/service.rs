@@ -33,7 +33,7 @@ struct CommandLine {
     config: Config,
 }
 
-/// Runs a service until SIGINT or SIGTERM, also while it starts: that is a clean end, with exit
+/// Runs a service until SIGINT or SIGTERM, or SIGHUP without TLS, also while it starts: that is a clean end, with exit
 /// code 0, as a service manager expects it. `server` gives the service its routes.
 pub fn main<F, R>(service: &'static Service, server: F) -> ExitCode
 where
@@ -99,7 +99,8 @@ where
     };
     // SAFETY: the process has just begun, and has opened nothing that it was started with.
     let activation = unsafe { Activation::take() }?;
-    let mut shutdown = shutdown_signal().map_err(|error| failed("listening for signals", error))?;
+    let mut shutdown = shutdown_signal(!config.has_tls())
+        .map_err(|error| failed("listening for signals", error))?;
     let runtime = threads::runtime(Builder::new_multi_thread().enable_all())
         .map_err(|error| failed("starting the runtime", error))?;
     descriptors::raise_limit();
@@ -134,6 +135,8 @@ fn log_to_stderr(filter: &str) {
         .with_env_filter(EnvFilter::new(filter))
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        // It would report that to the same place, and panic when the terminal there is gone.
+        .log_internal_errors(false)
         .init();
 }
 

@@ -270,7 +270,8 @@ impl Agents {
         Ok(agent)
     }
 
-    /// Ends the agent's session, where there is one, and starts a new one. When the client goes
+    /// Ends the agent's session, where there is one, and starts a new one; not while one may run that
+    /// cannot be ended. When the client goes
     /// away during the end, the agent is stopped; during the start, that is undone and has failed.
     pub async fn restart(&self, id: &str, key: Option<IdempotencyKey>) -> Result<Agent> {
         let Some(key) = key else {
@@ -286,12 +287,16 @@ impl Agents {
 
     async fn start_again(&self, id: &str, request: Option<KeyedRequest>) -> Result<Agent> {
         let doing = self.busy.begin(id);
-        let spec = self.record(id).await?.request()?;
-        let checked = self.sessions.check(spec, Some(id.to_owned()))?;
+        let record = self.record(id).await?;
+        let checked = self
+            .sessions
+            .check(record.request()?, Some(id.to_owned()))?;
         let old = self.newest(id);
         CrashPoint::RestartBegun.reached();
-        if let Some(old) = &old {
-            self.sessions.end_for_another(old).await?;
+        match &old {
+            Some(old) => self.sessions.end_for_another(old).await?,
+            None if record.is_out_of_reach() => self.end_out_of_reach(&record, "restart").await?,
+            None => {}
         }
         CrashPoint::RestartOldEnded.reached();
         let pending = self.sessions.register(checked, old)?;

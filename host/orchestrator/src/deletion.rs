@@ -32,7 +32,9 @@ impl Agents {
             if removed.is_err() {
                 // The client knows that it is still there, and may go on with it.
                 CrashPoint::DeleteFailed.reached();
-                agents.wish(&id, Wish::Stopped).await?;
+                let agent = id.clone();
+                let keep = move |t: &mut Transaction<'_>| t.set_wish(&agent, Wish::Stopped);
+                agents.store.write(keep).await?;
                 CrashPoint::DeleteKept.reached();
             }
             removed
@@ -78,7 +80,7 @@ impl Agents {
         if let Some(record) = self.store.get(id).await?
             && record.is_out_of_reach()
         {
-            self.end_out_of_reach(&record).await?;
+            self.end_out_of_reach(&record, "delete").await?;
         }
         CrashPoint::DeleteEnded.reached();
         self.abandon_and_remove(id, true).await?;
@@ -86,15 +88,15 @@ impl Agents {
         Ok(())
     }
 
-    /// Ends a session that could not be reached when the backend was looked at last. It may be reached now,
-    /// or be gone.
-    async fn end_out_of_reach(&self, record: &AgentRecord) -> Result<()> {
+    /// Ends a session that could not be reached when the backend was looked at last, for somebody who wants
+    /// to `act` on its agent. It may be reached now, or be gone.
+    pub(crate) async fn end_out_of_reach(&self, record: &AgentRecord, act: &str) -> Result<()> {
         let name = &record.name;
         let message = format!("`{name}` may run where this service cannot reach it now");
-        let out_of_reach = Error::unavailable("backend-unavailable", message).hint(
-            "make its backend reachable and delete it then, or delete it with `force`: it is ended when it \
-             is seen again",
-        );
+        let out_of_reach = Error::unavailable("backend-unavailable", message).hint(format!(
+            "make its backend reachable and {act} it then, or delete it with `force`: it is ended when it \
+             is seen again"
+        ));
         let session = match &record.session_id {
             Some(session) if record.is_of(self.sessions.backend().name()) => session,
             _ => return Err(out_of_reach),

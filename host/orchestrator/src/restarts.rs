@@ -162,7 +162,8 @@ async fn try_restart(agents: &Agents, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Removes what is left of the last session, and lists a new one. None while the last one runs.
+/// Removes what is left of the last session, and lists a new one. None while the last one runs, or may run
+/// where it cannot be reached: its end plans a restart when it is known.
 async fn prepare(agents: &Agents, record: &AgentRecord) -> Result<Option<Pending>> {
     let request = record.request()?;
     let checked = agents.sessions.check(request, Some(record.id.clone()))?;
@@ -172,6 +173,8 @@ async fn prepare(agents: &Agents, record: &AgentRecord) -> Result<Option<Pending
             return Ok(None);
         }
         agents.sessions.end_for_another(old).await?;
+    } else if record.is_out_of_reach() {
+        return Ok(None);
     }
     agents.sessions.register(checked, old).map(Some)
 }

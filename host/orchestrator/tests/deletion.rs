@@ -6,6 +6,7 @@ use agentd_api::{Agent, AgentStatus, State};
 use agentd_host::testing::{RunningProgram, TestProgram, eventually};
 use rustix::process::Signal;
 use serde_json::json;
+use warp::http::Method;
 
 use crate::program::program;
 use crate::reconcile::{create, fails, folder, kept, sessions, shown};
@@ -111,6 +112,32 @@ async fn an_agent_that_could_not_be_taken_over_is_deleted_as_soon_as_it_can_be_e
         daemon.delete(&path).await.expect(204);
         daemon.get(&path).await.expect(404);
         assert_eq!(sessions(&daemon), [""; 0]);
+    }
+}
+
+/// Two of an agent never run side by side.
+#[tokio::test]
+async fn an_agent_that_could_not_be_taken_over_is_restarted_once_it_can_be_ended_or_is_gone() {
+    let seldom = || kept().env("AGENTD_RECONCILE_INTERVAL_SECS", "86400");
+    for is_gone in [false, true] {
+        let daemon = seldom().start();
+        let agent = create(&daemon, "demo").await;
+        let first = sessions(&daemon).remove(0);
+        fails(&daemon, "resists", true);
+        let daemon = killed(daemon, seldom()).await;
+        let path = format!("/agents/{}/restart", agent.id);
+        let refused = daemon.request(Method::POST, &path).await;
+        refused.problem(503, "backend-unavailable");
+        assert_eq!(sessions(&daemon), [first.clone()]);
+        match is_gone {
+            true => fs::remove_file(folder(&daemon).join(&first)).unwrap(),
+            false => fails(&daemon, "resists", false),
+        }
+        let restarted = daemon.request(Method::POST, &path).await;
+        let restarted: Agent = restarted.expect(200).parse();
+        assert_eq!(restarted.session.unwrap().state, State::Running);
+        let all = sessions(&daemon);
+        assert!(all.len() == 1 && all[0] != first, "{all:?}");
     }
 }
 

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use warp::http::Method;
 
 use crate::program::crashing_program;
+use crate::reconcile::{create, fails, on};
 
 /// A small disk that only this thread, and what it starts, sees.
 struct Disk {
@@ -466,6 +467,19 @@ async fn what_is_asked_for_waits_for_a_slow_disk() {
         expected.sort_unstable();
         assert!(are(&found, &expected), "{found:?}");
     }
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_refused_waits_for_a_slow_disk() {
+    let daemon = on(crashing_program(), "kept")
+        .env("FAILPOINTS", "DatabaseSynced=sleep(200)")
+        .start();
+    let agent = create(&daemon, "demo").await;
+    fails(&daemon, "stays", true);
+    let begun = Instant::now();
+    let refused = daemon.delete(&format!("/agents/{}", agent.id)).await;
+    assert_eq!(refused.status, 500);
+    assert!(begun.elapsed() >= SLOW, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

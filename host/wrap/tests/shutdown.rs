@@ -1,4 +1,10 @@
-use agentd_host::testing::{DEADLINE, RunningProgram, TestSession, eventually, is_alive};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use agentd_host::testing::{
+    DEADLINE, RunningProgram, TestProgram, TestSession, eventually, is_alive,
+};
 use rustix::process::Signal;
 use tokio::time::timeout;
 
@@ -27,8 +33,8 @@ async fn ends_well(daemon: &mut RunningProgram, signal: Signal) {
 }
 
 #[tokio::test]
-async fn both_signals_end_a_service_without_sessions() {
-    for signal in [Signal::TERM, Signal::INT] {
+async fn each_signal_ends_a_service_without_sessions() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut daemon = program().start();
         daemon.get("/info").await.expect(200);
         ends_well(&mut daemon, signal).await;
@@ -37,7 +43,7 @@ async fn both_signals_end_a_service_without_sessions() {
 
 #[tokio::test]
 async fn agents_end_with_the_service() {
-    for signal in [Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut daemon = program().start();
         let script = "setsid sleep 1000 & echo $!; nohup sleep 1000 >/dev/null 2>&1 </dev/null & echo $!; \
                       echo $$; cat";
@@ -50,6 +56,41 @@ async fn agents_end_with_the_service() {
         all.retain(|pid| is_alive(*pid));
         assert_eq!(all, [0; 0]);
     }
+}
+
+/// The service, which a script in `folder` begins with `first`.
+fn after(first: &str, folder: &Path) -> TestProgram {
+    let service = env!("CARGO_BIN_EXE_agentd-wrap");
+    let script = folder.join("script");
+    fs::write(
+        &script,
+        format!("#!/bin/sh\n{first}\nexec {service} \"$@\"\n"),
+    )
+    .unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    TestProgram::new("agentd-wrap", script)
+}
+
+/// As when the terminal is closed that it was started in.
+#[tokio::test]
+async fn a_service_that_cannot_log_serves_and_ends_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut daemon = after("exec 2>/dev/full", folder.path()).start();
+    let session = daemon.script("demo", "echo $$; cat").await;
+    let pid = pids(&session, 1).await[0];
+    ends_well(&mut daemon, Signal::HUP).await;
+    assert!(!is_alive(pid));
+}
+
+#[tokio::test]
+async fn a_service_that_is_started_with_nohup_ignores_that_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut daemon = after("trap '' HUP", folder.path()).start();
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = u64::from_str_radix(line.unwrap().trim(), 16).unwrap();
+    assert_eq!(ignored & 1, 1, "{status}");
+    ends_well(&mut daemon, Signal::TERM).await;
 }
 
 #[tokio::test]

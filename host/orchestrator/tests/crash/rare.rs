@@ -1,8 +1,9 @@
 //! Killed at the points that only a failure of the backend leads to, or an end beside what is asked for.
 
 use std::collections::BTreeMap;
+use std::fs;
 
-use agentd_api::{Agent, AgentStatus};
+use agentd_api::{Agent, AgentStatus, State};
 use agentd_host::testing::{RunningProgram, TestProgram, TestRequest, eventually};
 use agentd_orchestrator::CrashPoint;
 use serde_json::json;
@@ -11,7 +12,7 @@ use warp::http::Method;
 use super::points::{armed, assert_killed};
 use super::world::{Answered, World, kill};
 use crate::program::crashing_program;
-use crate::reconcile::{create, fails, kept, on, sessions, until};
+use crate::reconcile::{create, fails, folder, kept, on, sessions, shown, until};
 
 /// Stops an agent, kills the service while it keeps what that has left, and looks whether all of it is
 /// there, or nothing.
@@ -91,6 +92,30 @@ async fn killed_during_a_deletion_that_fails() {
         }
         nothing_is_left(&daemon).await;
     }
+}
+
+/// The agent that was started again as planned may run on: it is not started once more beside that.
+#[tokio::test]
+async fn killed_after_a_planned_restart_which_cannot_be_taken_over() {
+    let point = CrashPoint::PolicyStarted;
+    let daemon = killed_at(point).start();
+    let mut body = daemon.new_session("demo", &["none"]);
+    body["restart"] = json!("always");
+    let agent: Agent = daemon.create(&body).await.expect(201).parse();
+    let first = sessions(&daemon).remove(0);
+    fs::write(folder(&daemon).join(format!("{first}.exit")), "1").unwrap();
+    let resists = |daemon: &RunningProgram| fails(daemon, "resists", true);
+    let daemon = goes_on(daemon, None, point, resists).await;
+    let unknown = shown(&daemon, &agent.id).await;
+    assert_eq!(unknown.session.unwrap().state, State::Unknown);
+    let started = sessions(&daemon);
+    fails(&daemon, "resists", false);
+    until(&daemon, &agent.id, "that it is taken over", |agent| {
+        let session = agent.session.as_ref();
+        session.is_some_and(|session| session.state == State::Running)
+    })
+    .await;
+    assert_eq!((started.len(), started), (1, sessions(&daemon)));
 }
 
 #[tokio::test]
