@@ -53,7 +53,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Whether programs on terminals run in a keeper, as `AGENTD_KEEPER` says.
+    /// Whether programs on terminals run in a keeper: only where `AGENTD_KEEPER` says so, unlike in a service,
+    /// since whoever tests without it need not know of keepers.
     pub(crate) fn has_keeper(&self) -> bool {
         let keeper = self.settings.get("AGENTD_KEEPER");
         keeper.is_some_and(|keeper| keeper == "on")

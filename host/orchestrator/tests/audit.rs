@@ -36,9 +36,9 @@ async fn trail_until(client: &TestClient, query: &str, request: &str) -> Vec<Val
 }
 
 /// Request, agent, mode and status of each.
-fn told(items: &[Value]) -> Vec<(String, bool, String, Value)> {
+fn summaries(items: &[Value]) -> Vec<(String, bool, String, Value)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let told = items.iter().map(|item| {
+    let summaries = items.iter().map(|item| {
         let has_agent = item.get("agent").is_some();
         (
             text(&item["request"]),
@@ -47,7 +47,7 @@ fn told(items: &[Value]) -> Vec<(String, bool, String, Value)> {
             item["status"].clone(),
         )
     });
-    told.collect()
+    summaries.collect()
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn what_changes_something_is_on_record_and_nothing_that_is_secret() {
         row("POST /agents/{id}/stop", true, "", 404),
         row("DELETE /agents/{id}", true, "", 204),
     ];
-    assert_eq!(told(&items), expected);
+    assert_eq!(summaries(&items), expected);
     for item in &items {
         assert_eq!(item["peer"], "127.0.0.1");
         assert_eq!(item.get("who").is_none(), item["status"] == 401, "{item}");

@@ -203,7 +203,7 @@ async fn all_pty_agents_end_at_the_same_time() {
 #[tokio::test]
 async fn all_tmux_agents_end_at_the_same_time() {
     if let Some(tmux) = there(TestBackend::tmux()) {
-        all_end_at_the_same_time(&tmux, 40).await;
+        all_end_at_the_same_time(&tmux, 12).await;
     }
 }
 

@@ -1,4 +1,4 @@
-// The service's types, as the contract writes them (contract.md, sections 3 and 4).
+// The service's types, as host/API.md describes them.
 
 export type Capability = 'terminal' | 'interactive' | 'health-check' | 'logs' | 'attach-tmux';
 

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use agentd_host::testing::kill_all_of;
 use tempfile::TempDir;
 
 use super::{Agent, target_dir, wait_for};
@@ -97,6 +98,8 @@ impl Drop for Service {
         let pid = rustix::process::Pid::from_child(&self.child);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let _ = self.child.wait();
+        // A keeper outlives a service that had to be killed.
+        kill_all_of(self.state.path());
     }
 }
 
