@@ -245,7 +245,7 @@ fn questions_to_the_terminal_are_answered_once_and_not_again_when_attaching() {
             assert_eq!(screen.matches(answer).count(), 1, "{answer} in\n{screen}");
         }
         outer.keys(&["C-p", "C-q"]);
-        outer.wait_for("detached");
+        outer.wait_until_detached();
     }
 }
 
@@ -266,7 +266,7 @@ fn an_agent_neither_sets_the_clipboard_nor_asks_the_terminal_anything() {
         service.agent(&["send", "demo", word]).run().succeeded();
         outer.wait_for(&format!("shown {word}"));
         outer.keys(&["C-p", "C-q"]);
-        outer.wait_for("detached");
+        outer.wait_until_detached();
         assert_eq!(outer.clipboard(), "the person's");
     }
 }

@@ -21,7 +21,7 @@ fn a_beginning_that_goes_on_otherwise_arrives() {
     outer.wait_for("^P^[[A^P");
     // What comes before the keys is not lost, be it their own beginning.
     outer.keys(&["y", "C-p", "C-p", "C-q"]);
-    outer.wait_for("detached");
+    outer.wait_until_detached();
     outer.enter("agent wrap attach demo");
     outer.wait_until("all keys", |screen| screen.ends_with("^P^[[A^Py^P"));
 }

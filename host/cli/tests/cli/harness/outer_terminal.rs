@@ -112,6 +112,14 @@ impl OuterTerminal {
         })
     }
 
+    /// Waits until `agent` has detached and the shell takes input again: what is typed before that is
+    /// lost with the terminal's raw mode.
+    pub fn wait_until_detached(&self) {
+        self.wait_until("the shell's prompt", |screen| {
+            screen.contains("detached") && screen.trim_end().ends_with("outer>")
+        });
+    }
+
     /// A variable of tmux's formats, which have the terminal's modes.
     pub fn state(&self, format: &str) -> String {
         self.tmux(&["display-message", "-p", format])
