@@ -39,6 +39,16 @@ pub enum Mode {
     Ro,
 }
 
+impl Mode {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Rw => "rw",
+            Mode::Ro => "ro",
+        }
+    }
+}
+
 /// The query of the WebSocket's URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TerminalQuery {

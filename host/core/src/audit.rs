@@ -150,10 +150,7 @@ impl Drop for Asked {
             status,
             made,
         } = &self.record;
-        let mode = mode.map(|mode| match mode {
-            Mode::Rw => "rw",
-            Mode::Ro => "ro",
-        });
+        let mode = mode.map(Mode::as_str);
         tracing::info!(
             target: "audit",
             who,

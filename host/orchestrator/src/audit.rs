@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use crate::audit_rows::{self, AuditPage, SHARE_OF_REFUSED};
 use crate::events::Keep;
 use crate::records::now_millis;
+use crate::selection::page_limit;
 use crate::store::Store;
 
 /// So many wait at most until they are written.
@@ -15,9 +16,6 @@ const WAITING: usize = 4096;
 
 /// So many are written at a time.
 const BATCH: usize = 256;
-
-const DEFAULT_LIMIT: u64 = 50;
-const LARGEST_LIMIT: u64 = 200;
 
 /// What clients asked for, kept in the database: written after it is answered, so that nobody waits for
 /// it, and in few transactions, however many ask.
@@ -61,12 +59,7 @@ impl Audit {
 
     /// A page of it.
     pub async fn list(&self, query: AuditQuery) -> Result<Page<AuditEntry>> {
-        let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=LARGEST_LIMIT).contains(&limit) {
-            let message = format!("`limit` cannot be {limit}");
-            return Err(Error::invalid("invalid-query", message)
-                .hint(format!("it is 1 to {LARGEST_LIMIT}")));
-        }
+        let limit = page_limit(query.limit, "records")?;
         let cursor = query.cursor.map(|cursor| cursor.parse::<i64>());
         let before = cursor.transpose().map_err(|_| {
             Error::invalid("invalid-query", "`cursor` is not one of this list")

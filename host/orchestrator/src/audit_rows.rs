@@ -45,7 +45,7 @@ pub fn insert(
         record.peer,
         record.request,
         record.subject,
-        record.mode.map(word),
+        record.mode.map(Mode::as_str),
         record.status,
         record.made,
     ])?;
@@ -133,13 +133,6 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
         status: row.get(7)?,
         made: row.get(8)?,
     })
-}
-
-fn word(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Rw => "rw",
-        Mode::Ro => "ro",
-    }
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use rusqlite::{Connection, ToSql};
 use crate::agent::AgentRecord;
 use crate::records::{self, COLUMNS};
 
-/// Agents on a page when the request does not say.
+/// Entries on a page when the request does not say.
 const DEFAULT_LIMIT: i64 = 50;
-/// Agents on a page at most.
+/// Entries on a page at most.
 const MAX_LIMIT: i64 = 200;
 
 /// Which agents a list has, and in which order.
@@ -50,12 +50,7 @@ pub struct Selected {
 impl Selection {
     /// What a client asks for.
     pub fn parse(query: AgentQuery) -> Result<Self> {
-        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let limit = query.limit.map_or(DEFAULT_LIMIT, whole);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(invalid(format!("`limit` cannot be {limit}"))
-                .hint(format!("a page has 1 to {MAX_LIMIT} agents")));
-        }
+        let limit = page_limit(query.limit, "agents")?;
         if query.cursor.is_some() && query.offset.is_some() {
             return Err(
                 invalid("`cursor` and `offset` exclude each other".to_owned())
@@ -224,6 +219,20 @@ impl Place {
 /// What a cursor in such an order begins with.
 fn beginning(sort: AgentSort, order: Order) -> String {
     format!("{}.{}.", sort.as_str(), order.as_str())
+}
+
+/// How many `entries` a client wants on a page.
+pub fn page_limit(limit: Option<u64>, entries: &str) -> Result<i64> {
+    let limit = limit.map_or(DEFAULT_LIMIT, whole);
+    match (1..=MAX_LIMIT).contains(&limit) {
+        true => Ok(limit),
+        false => Err(invalid(format!("`limit` cannot be {limit}"))
+            .hint(format!("a page has 1 to {MAX_LIMIT} {entries}"))),
+    }
+}
+
+fn whole(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn invalid(message: String) -> Error {

@@ -100,11 +100,7 @@ async fn three_thousand_who_wait_and_two_hundred_who_are_slow_keep_nobody_waitin
     }))
     .await;
 
-    let session = daemon.script("demo", "cat").await;
-    let mut terminal = session.terminal("").await;
-    terminal.hello().await;
-    terminal.type_keys("hello\r").await;
-    terminal.shows("hello").await;
+    let (session, _terminal) = daemon.use_normally().await;
     session.delete().await;
     assert!(
         own_answer(&daemon, "GET /sessions")

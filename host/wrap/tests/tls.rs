@@ -141,11 +141,7 @@ async fn everything_goes_by_tls() {
         daemon.log().contains(&listens).then_some(())
     })
     .await;
-    let session = daemon.script("demo", "cat").await;
-    let mut terminal = session.terminal("").await;
-    terminal.hello().await;
-    terminal.type_keys("hello\r").await;
-    terminal.shows("hello").await;
+    let (session, mut terminal) = daemon.use_normally().await;
 
     let sign_in = daemon.post("/login", &json!({"token": daemon.token}));
     let sign_in = sign_in
@@ -244,11 +240,7 @@ async fn five_hundred_who_begin_with_tls_keep_nobody_waiting() {
         stream
     }))
     .await;
-    let session = daemon.script("demo", "cat").await;
-    let mut terminal = session.terminal("").await;
-    terminal.hello().await;
-    terminal.type_keys("hello\r").await;
-    terminal.shows("hello").await;
+    let (_session, _terminal) = daemon.use_normally().await;
     for stream in &begun {
         let read = stream.try_read(&mut [0]);
         let waits = read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);

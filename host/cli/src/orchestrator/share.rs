@@ -67,10 +67,7 @@ fn text(links: &[Link]) -> String {
             let used = link.last_used_at.as_deref();
             [
                 link.id.clone(),
-                match link.mode {
-                    Mode::Rw => "rw".to_owned(),
-                    Mode::Ro => "ro".to_owned(),
-                },
+                link.mode.as_str().to_owned(),
                 until(&link.expires_at, now),
                 used.map_or_else(
                     || "never".to_owned(),

@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use warp::http::header::FORWARDED;
 use warp::http::{HeaderMap, HeaderName};
 
@@ -8,47 +9,24 @@ use crate::{Error, Result};
 
 /// Addresses with a common beginning, such as `10.0.0.0/8` or one address alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    first: IpAddr,
-    bits: u32,
-}
+pub struct Network(IpNet);
 
 impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refused = || format!("`{text}` is not an address or a network such as `10.0.0.0/8`");
-        let (address, bits) = match text.split_once('/') {
-            None => (text, None),
-            Some((address, bits)) => (address, Some(bits)),
-        };
-        let first: IpAddr = address.parse().map_err(|_| refused())?;
-        let most = if first.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Ok(most), |bits| bits.parse().map_err(|_| refused()))?;
-        let network = Network { first, bits };
-        match bits <= most {
-            true => Ok(network),
-            false => Err(refused()),
-        }
+        let alone = |_| text.parse::<IpAddr>().map(IpNet::from);
+        let network = text
+            .parse()
+            .or_else(alone)
+            .map_err(|_| format!("`{text}` is not an address or a network such as `10.0.0.0/8`"))?;
+        Ok(Network(network))
     }
 }
 
 impl Network {
     fn has(self, address: IpAddr) -> bool {
-        // The beginning of both, as far as it counts.
-        let same = |a: u128, b: u128, width: u32| {
-            let rest = width - self.bits;
-            rest == 128 || a >> rest == b >> rest
-        };
-        match (self.first, address.to_canonical()) {
-            (IpAddr::V4(first), IpAddr::V4(address)) => {
-                same(first.to_bits().into(), address.to_bits().into(), 32)
-            }
-            (IpAddr::V6(first), IpAddr::V6(address)) => {
-                same(first.to_bits(), address.to_bits(), 128)
-            }
-            _ => false,
-        }
+        self.0.contains(&address.to_canonical())
     }
 }
 

@@ -9,8 +9,8 @@ use tokio::sync::{Notify, watch};
 use super::secret::Secret;
 use super::{Grant, Limit, Pass};
 
-/// The tokens with a scope that count now. A service that keeps them tells these doors of them; one that
-/// does not has none.
+/// The tokens with a scope that count now. A service that keeps them adds them here; one that does not
+/// has none.
 #[derive(Debug, Default)]
 pub struct Tokens {
     entries: Mutex<HashMap<String, Entry>>,

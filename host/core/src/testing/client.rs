@@ -140,6 +140,16 @@ impl TestClient {
         self.start(name, &["/bin/sh", "-c", script]).await
     }
 
+    /// Is a user like any other, who starts an agent, types something and is shown it.
+    pub async fn use_normally(&self) -> (TestSession, TestTerminal) {
+        let session = self.script("demo", "cat").await;
+        let mut terminal = session.terminal("").await;
+        terminal.hello().await;
+        terminal.type_keys("hello\r").await;
+        terminal.shows("hello").await;
+        (session, terminal)
+    }
+
     /// Starts what the body asks for.
     pub async fn start_with(&self, body: &Value) -> TestSession {
         let created = self.create(body).await.expect(201).json();
