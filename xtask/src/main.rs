@@ -7,11 +7,13 @@ mod cargo;
 mod contents;
 mod dist;
 mod repeat;
+mod report;
 mod run;
 mod soak;
 mod test;
 mod tidy;
 mod tool;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

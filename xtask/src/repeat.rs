@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::hint::spin_loop;
-use std::io::{BufRead, BufReader, pipe};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
 use crate::Result;
-use crate::tool::{root, say, say_raw, show};
+use crate::tool::{say, show};
+use crate::watch::{Outcome, watch};
 
 /// Threads that take a processor each from the tests, with `--busy`.
 const BURNERS: usize = 2;
@@ -73,33 +73,13 @@ impl Drop for SetOnDrop<'_> {
 
 /// Runs a test program, shows what it prints, and gives the names of the tests that failed; of a
 /// program that failed otherwise, its own.
-fn failed_tests(mut command: Command) -> Result<BTreeSet<String>> {
+fn failed_tests(command: Command) -> Result<BTreeSet<String>> {
     let shown = show(&command);
-    let cannot = |error| format!("`{shown}` cannot be started: {error}");
-    // One pipe for both, so that the lines keep their order.
-    let (reader, writer) = pipe().map_err(cannot)?;
-    if command.get_current_dir().is_none() {
-        command.current_dir(root());
-    }
-    command.stdout(writer.try_clone().map_err(cannot)?);
-    command.stderr(writer);
-    let mut child = command.spawn().map_err(cannot)?;
-    // It has the writing ends, and while they are open the reader does not come to the end.
-    drop(command);
-
     let mut failed = BTreeSet::new();
-    let mut lines = BufReader::new(reader);
-    let mut line = Vec::new();
-    while lines
-        .read_until(b'\n', &mut line)
-        .is_ok_and(|count| count > 0)
-    {
-        let text = String::from_utf8_lossy(&line);
-        say_raw(&text);
-        failed.extend(failed_test(&text).map(str::to_owned));
-        line.clear();
-    }
-    let status = child.wait().map_err(cannot)?;
+    let status = watch(command, |line| {
+        let outcome = Outcome::read(line).filter(|outcome| !outcome.passed);
+        failed.extend(outcome.map(|outcome| outcome.test));
+    })?;
     if !status.success() && failed.is_empty() {
         failed.insert(format!("`{shown}`: {status}"));
     }
@@ -113,70 +93,12 @@ fn failed_tests(mut command: Command) -> Result<BTreeSet<String>> {
     Ok(failed)
 }
 
-/// The test that this line of nextest, libtest or vitest says has failed.
-fn failed_test(line: &str) -> Option<&str> {
-    let line = line.trim();
-    if let Some(rest) = line.strip_prefix("test ") {
-        return rest.strip_suffix(" ... FAILED");
-    }
-    if let Some(rest) = line.strip_prefix("FAIL  ") {
-        return Some(rest);
-    }
-    let (status, rest) = line.split_once(" [")?;
-    let is_failure =
-        ["FAIL", "TIMEOUT", "ABORT", "LEAK-FAIL"].contains(&status) || status.starts_with("SIG");
-    let (_time, name) = rest.split_once("s] ").filter(|_| is_failure)?;
-    // "(12/345) name"
-    let name = name.trim_start();
-    match name.strip_prefix('(') {
-        Some(numbered) => Some(numbered.split_once(") ")?.1),
-        None => Some(name),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_test_is_named() {
-        for (line, name) in [
-            (
-                "test loader::tests::finds ... FAILED\n",
-                Some("loader::tests::finds"),
-            ),
-            ("test loader::tests::finds ... ok\n", None),
-            (
-                "        FAIL [   0.012s] (  3/410) agentd-wrap::service terminal::echo\n",
-                Some("agentd-wrap::service terminal::echo"),
-            ),
-            (
-                "     TIMEOUT [ 300.000s] agentd-wrap::service terminal::echo\n",
-                Some("agentd-wrap::service terminal::echo"),
-            ),
-            (
-                "     SIGABRT [   0.100s] (1/2) agentd-host tests::aborts\n",
-                Some("agentd-host tests::aborts"),
-            ),
-            (
-                "        PASS [   0.012s] (  3/410) agentd-wrap::service a\n",
-                None,
-            ),
-            (
-                "     Summary [   0.012s] 3 tests run: 2 passed, 1 failed\n",
-                None,
-            ),
-            (
-                " FAIL  tests/e2e/agents.test.ts > pty > opens\n",
-                Some("tests/e2e/agents.test.ts > pty > opens"),
-            ),
-        ] {
-            assert_eq!(failed_test(line), name, "{line}");
-        }
-    }
-
-    #[test]
-    fn both_streams_are_read_to_the_end() {
+    fn a_failed_test_is_named_once() {
         let mut command = Command::new("sh");
         let script = "echo 'test a ... FAILED'; echo 'FAIL [ 1.0s] (1/1) x a' >&2; exit 1";
         command.args(["-c", script]);

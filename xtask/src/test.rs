@@ -1,8 +1,10 @@
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::{Args, ValueEnum};
 
 use crate::repeat::{beside_burners, repeat};
+use crate::report::Report;
 use crate::tool::{find, in_ci, say};
 use crate::{Result, build_ui, soak, tidy, tool};
 
@@ -49,6 +51,10 @@ pub struct Options {
     /// Keep the processors busy beside it
     #[arg(long, requires = "only")]
     busy: bool,
+    /// Print a table of what was attacked and broken and what came of it; write it to a file, too
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true,
+          conflicts_with_all = ["repeat", "busy"])]
+    report: Option<Option<PathBuf>>,
     /// What to run of the part, as its runner takes it, such as `-p agentd-wrap terminal`
     #[arg(last = true, requires = "only")]
     filter: Vec<String>,
@@ -57,22 +63,33 @@ pub struct Options {
 /// Runs one part, or all.
 pub fn run(options: &Options) -> Result {
     name_missing_tools()?;
+    let Some(file) = &options.report else {
+        return run_parts(options, &mut |mut command| tool::run(&mut command));
+    };
+    let mut report = Report::begin()?;
+    let ran = run_parts(options, &mut |command| report.run(command));
+    report.end(file.as_deref())?;
+    ran
+}
+
+/// Runs them with `run`, until one fails.
+fn run_parts(options: &Options, run: &mut dyn FnMut(Command) -> Result) -> Result {
     for part in Part::value_variants() {
         if options.only.is_none_or(|only| only == *part) {
             say(&format!("--- {part:?}"));
-            run_part(*part, options)?;
+            run_part(*part, options, run)?;
         }
     }
     Ok(())
 }
 
-fn run_part(part: Part, options: &Options) -> Result {
+fn run_part(part: Part, options: &Options, run: &mut dyn FnMut(Command) -> Result) -> Result {
     if !prepare(part)? {
         return Ok(());
     }
     let commands = || commands(part, &options.filter);
     let test = || match options.repeat {
-        1 => commands().iter_mut().try_for_each(tool::run),
+        1 => commands().into_iter().try_for_each(run),
         count => repeat(count, commands),
     };
     match options.busy {
@@ -103,8 +120,8 @@ fn name_missing_tools() -> Result {
 }
 
 /// Also where daemons are, which is not on everybody's `PATH`.
-fn find_tool(tool: &str) -> Option<std::path::PathBuf> {
-    let daemon = std::path::Path::new("/usr/sbin").join(tool);
+fn find_tool(tool: &str) -> Option<PathBuf> {
+    let daemon = Path::new("/usr/sbin").join(tool);
     find(tool).or_else(|| daemon.is_file().then_some(daemon))
 }
 

@@ -1,12 +1,13 @@
 //! The invariants of `host/ARCHITECTURE.md` that a program can check.
 
-mod files;
+pub mod files;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::Result;
 use crate::build_plugins::PLUGINS;
+use crate::report::marks;
 use crate::tool::root;
 
 /// A crate, the only crates of ours that it may use, and what it must never use.
@@ -154,6 +155,7 @@ pub fn run() -> Result {
     check_top(&mut wrong)?;
     check_bundled(&mut wrong)?;
     files::check(root(), &mut wrong)?;
+    wrong.extend(marks(root()).err());
     if wrong.is_empty() {
         Ok(())
     } else {

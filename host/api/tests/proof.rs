@@ -95,6 +95,8 @@ async fn check_refused(
     assert!(requests.try_recv().is_err(), "nothing else was sent");
 }
 
+/// Attack: another program listens at the service's port, while that is down or at `::1`, and waits for
+/// the token. Then: it gets none.
 #[tokio::test]
 async fn a_stranger_gets_nothing() {
     check_refused(Client::new, |_, _| "{}".to_owned()).await;
@@ -109,6 +111,8 @@ async fn a_stranger_gets_nothing() {
     .await;
 }
 
+/// Attack: a stranger passes the command's question on to the service, and shows its proof. Then: it
+/// gets nothing that is good anywhere.
 #[tokio::test]
 async fn one_who_passes_the_question_on_to_the_service_gets_nothing() {
     let service = |nonce: &str, _| proof("secret", nonce, "127.0.0.1:17005");

@@ -34,6 +34,7 @@ mod tests {
 
     use super::*;
 
+    /// Attack: the runtime directory is another user's, or open to others. Then: it is not used.
     #[test]
     fn only_a_private_directory_of_this_user_is_used() {
         let runtime = tempfile::tempdir().unwrap();

@@ -22,6 +22,8 @@ mod table;
 mod terminal;
 mod tmux_server;
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -63,6 +65,26 @@ pub fn leave_out(missing: &str) {
     let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
     assert!(!in_ci, "left out, and this is CI: {missing}");
     eprintln!("left out: {missing}");
+    // A test that is left out has not shown anything, see `xtask/src/report/`.
+    if let Some(file) = std::env::var_os("AGENTD_TESTS_LEFT_OUT") {
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(file)
+            .unwrap();
+        let test = std::thread::current();
+        writeln!(file, "{}", test.name().unwrap_or_default()).unwrap();
+    }
+}
+
+/// Whether this is root, as others than the user who runs the tests are needed. Says what is left out
+/// if not; in CI that is a failure.
+pub fn may_be_others() -> bool {
+    let may = rustix::process::geteuid().is_root();
+    if !may {
+        leave_out("this test acts as several users, which takes root");
+    }
+    may
 }
 
 /// Whether a test may make namespaces, which takes root, and `ip` and `unshare`. Says what is left

@@ -92,6 +92,7 @@ fn an_unknown_name_lists_what_there_is() {
     }
 }
 
+/// Attack: a backend's name that is a path. Then: refused as unknown.
 #[test]
 fn an_ill_formed_name_is_an_unknown_one_with_the_rule() {
     let plugins = Plugins::new();
@@ -368,6 +369,7 @@ fn another_framework_is_refused() {
     );
 }
 
+/// Attack: a library under the name of another one. Then: refused.
 #[test]
 fn a_library_under_another_name_is_refused() {
     let plugins = Plugins::new();

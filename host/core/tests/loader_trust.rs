@@ -55,6 +55,7 @@ fn is_root() -> bool {
     root
 }
 
+/// Attack: a library, or its directory, that everybody can write to. Then: refused with the file's name.
 #[test]
 fn what_everybody_can_change_is_refused() {
     let plugins = Plugins::new();
@@ -76,6 +77,7 @@ fn what_everybody_can_change_is_refused() {
     plugins.load("echo").unwrap();
 }
 
+/// Attack: a directory further up that everybody can write to. Then: refused with its name.
 #[test]
 fn a_directory_further_up_counts_too() {
     let plugins = Plugins::new();
@@ -100,6 +102,7 @@ fn a_directory_further_up_counts_too() {
     assert_eq!(distrust(error, &below), Distrust::Sticky);
 }
 
+/// Attack: a link to a library in an open directory. Then: refused.
 #[test]
 fn the_place_a_link_leads_to_counts() {
     let (good, bad) = (Plugins::new(), Plugins::new());
@@ -118,6 +121,7 @@ fn strangers_library() -> (Plugins, PathBuf) {
     (plugins, file)
 }
 
+/// Attack: a library, or its directory, of another user. Then: refused.
 #[test]
 fn another_users_library_is_refused() {
     if !is_root() {
@@ -167,6 +171,7 @@ fn let_user_write(path: &Path, user: u32) {
     rustix::fs::setxattr(path, name, &list, rustix::fs::XattrFlags::empty()).unwrap();
 }
 
+/// Attack: an access control list that lets another user write to a library. Then: refused.
 #[test]
 fn a_list_that_lets_another_user_write_is_refused() {
     let plugins = Plugins::new();
@@ -197,6 +202,7 @@ fn only_the_owners_private_group_may_write() {
     assert_eq!(distrust(error, &file), Distrust::GroupWritable(STRANGER));
 }
 
+/// Attack: a library of which one bit was flipped. Then: refused.
 #[test]
 fn a_library_is_the_one_that_its_checksum_was_made_of() {
     let plugins = Plugins::new();

@@ -50,6 +50,8 @@ fn summaries(items: &[Value]) -> Vec<(String, bool, String, Value)> {
     summaries.collect()
 }
 
+/// Attack: the audit trail and its log are searched for tokens, prompts and values of variables. Then:
+/// they are in neither.
 #[tokio::test]
 async fn what_changes_something_is_on_record_and_nothing_that_is_secret() {
     let daemon = program().start();

@@ -3,6 +3,8 @@ use warp::http::Method;
 
 use crate::orchestrator;
 
+/// Attack: each of the orchestrator's routes without the token, by a foreign name, or from a foreign
+/// page. Then: 401 or 403.
 #[tokio::test]
 async fn without_the_token_only_open_routes_answer() {
     let server = orchestrator("pty");
@@ -49,6 +51,8 @@ async fn without_the_token_only_open_routes_answer() {
     assert_eq!(server.terminal(&terminal, &[]).await.unwrap_err(), 401);
 }
 
+/// Attack: the page is framed, reached by a foreign name, or asked for a file outside. Then: its headers
+/// forbid it, 403, 404.
 #[tokio::test]
 async fn the_ui_is_for_everybody_and_its_pages_are_not_framed() {
     let server = orchestrator("echo");
@@ -112,6 +116,7 @@ async fn a_browser_sees_agents_with_both_halves_of_its_sign_in() {
     terminal.shows("from the page").await;
 }
 
+/// Attack: events go on after the browser has signed out. Then: they end.
 #[tokio::test]
 async fn a_browser_hears_no_events_after_it_has_signed_out() {
     let server = orchestrator("pty");

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use crate::orchestrator;
 use crate::tokens::{agent_of, ends, id, with_token};
 
+/// Attack: the link to an agent is used for another agent, to type, or after it was taken back. Then:
+/// 403 or 401.
 #[tokio::test]
 async fn a_link_opens_one_agent_to_look_for_an_hour() {
     let server = orchestrator("pty");

@@ -62,6 +62,8 @@ pub async fn ends(mut answer: reqwest::Response) {
     timeout(DEADLINE, end).await.expect("the answer ends");
 }
 
+/// Attack: a token to read types, resizes, prompts; one to write stops an agent. Then: 403, and nothing
+/// is typed.
 #[tokio::test]
 async fn a_token_allows_what_its_scope_does() {
     let server = orchestrator("pty");
@@ -108,6 +110,8 @@ async fn a_token_allows_what_its_scope_does() {
     admin.request(Method::POST, &stop).await.expect(200);
 }
 
+/// Attack: a token for one agent is used to see, name, steer or hear of others, or to widen itself.
+/// Then: 403, the same whether they are there or not.
 #[tokio::test]
 async fn a_token_for_one_agent_shows_nothing_of_others() {
     let server = orchestrator("pty");
@@ -152,6 +156,8 @@ async fn a_token_for_one_agent_shows_nothing_of_others() {
     limited.get(&agent.path).await.problem(401, "unauthorized");
 }
 
+/// Attack: a token for a label is used when its agent has lost that. Then: 403, and what was open ends
+/// with 4003.
 #[tokio::test]
 async fn a_token_for_a_label_reaches_an_agent_as_long_as_that_has_it() {
     let server = orchestrator("pty");
@@ -200,6 +206,8 @@ async fn a_token_for_a_label_reaches_an_agent_as_long_as_that_has_it() {
     terminal.shows("still open").await;
 }
 
+/// Attack: terminals, logs, events, sign-ins, codes and tickets outlive the token that they came by.
+/// Then: they end, and the rest is good for nothing.
 #[tokio::test]
 async fn what_is_open_with_a_token_ends_when_that_is_revoked() {
     let server = orchestrator("pty");
@@ -262,6 +270,7 @@ async fn what_is_open_with_a_token_ends_when_that_is_revoked() {
     agent.show().await;
 }
 
+/// Attack: a terminal and events outlive the time of their token. Then: they end.
 #[tokio::test]
 async fn what_is_open_with_a_token_ends_when_that_expires() {
     let server = orchestrator("pty");
@@ -310,6 +319,8 @@ fn files_with(directory: &Path, text: &str) -> Vec<String> {
     found
 }
 
+/// Attack: the database, the state directory and the log at `trace` are searched for tokens. Then: they
+/// are in none.
 #[tokio::test]
 async fn tokens_outlive_the_service_and_their_secrets_are_nowhere() {
     let mut daemon: RunningProgram = program().env("RUST_LOG", "trace").start();
@@ -424,6 +435,7 @@ fn authorization(client: &TestClient) -> String {
     format!("Authorization: {}\r\n", client.bearer())
 }
 
+/// Attack: a request holds its body back until its token is revoked. Then: 401.
 #[tokio::test]
 async fn a_body_that_is_held_back_outlives_no_token() {
     let server = orchestrator("pty");
@@ -436,6 +448,7 @@ async fn a_body_that_is_held_back_outlives_no_token() {
     assert_eq!(left["total"], 0, "{left}");
 }
 
+/// Attack: a request holds its body back until its browser has signed out. Then: 401.
 #[tokio::test]
 async fn a_body_that_is_held_back_outlives_no_sign_in() {
     let server = orchestrator("pty");
@@ -457,6 +470,7 @@ async fn a_body_that_is_held_back_outlives_no_sign_in() {
     assert_eq!(left["total"], 0, "{left}");
 }
 
+/// Attack: a request holds its body back until the agent has lost the label. Then: 403.
 #[tokio::test]
 async fn a_body_that_is_held_back_reaches_no_agent_without_the_label() {
     let server = orchestrator("pty");
@@ -519,6 +533,8 @@ async fn a_token_that_makes_no_sense_is_refused() {
     }
 }
 
+/// Attack: many things begin at the moment in which their token is revoked. Then: none goes on after
+/// that.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_begins_while_a_token_is_revoked_goes_on_after_that() {
     let server = orchestrator("pty");

@@ -200,6 +200,7 @@ mod tests {
         assert_eq!(shown.screen_text(), emulator.screen_text());
     }
 
+    /// Attack: combining marks without end in each cell. Then: they are cut.
     #[test]
     fn marks_in_each_cell_are_bounded() {
         let mut emulator = Emulator::new(size(1000, 1000), 0);
@@ -210,6 +211,7 @@ mod tests {
         assert!(after(emulator.size(), &snapshot).screen_text()[999].starts_with("eee"));
     }
 
+    /// Attack: hyperlinks of any length and number. Then: they take no more than their share.
     #[test]
     fn links_are_bounded_in_length_and_in_sum() {
         let link = |n: usize, length: usize| format!("\x1b]8;;{n}{}\x07x", "a".repeat(length));

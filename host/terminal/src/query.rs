@@ -222,6 +222,8 @@ mod tests {
         );
     }
 
+    /// Attack: a program has its own text typed to it as an answer. Then: no answer has text of the
+    /// program in it.
     #[test]
     fn answers_contain_no_text_of_the_program_and_are_bounded() {
         check(

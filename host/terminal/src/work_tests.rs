@@ -33,6 +33,8 @@ fn sizes() -> Vec<Size> {
         .to_vec()
 }
 
+/// Attack: cursor numbers and repetitions of 2^31, open sequences, marks. Then: a byte costs no more
+/// than the screen.
 #[test]
 fn hostile_output_costs_no_more_than_the_screen_for_each_byte() {
     for input in hostile::inputs() {

@@ -76,6 +76,8 @@ fn raise_limit() -> u64 {
     maximum.map_or(u64::MAX, |most| (most / 2).saturating_sub(300))
 }
 
+/// Attack: 3,000 connections that say nothing and 200 that are slow. Then: a user beside them is served
+/// as before.
 #[tokio::test]
 async fn three_thousand_who_wait_and_two_hundred_who_are_slow_keep_nobody_waiting() {
     let most = raise_limit();
@@ -112,6 +114,7 @@ async fn three_thousand_who_wait_and_two_hundred_who_are_slow_keep_nobody_waitin
     drop(slow);
 }
 
+/// Attack: all connections are held by strangers. Then: the oldest of them makes room.
 #[tokio::test]
 async fn who_only_holds_connections_makes_room() {
     let daemon = program()
@@ -181,6 +184,7 @@ async fn who_finds_no_room_is_told_so_and_the_services_own_user_always_finds_som
     .await;
 }
 
+/// Attack: a flood of requests. Then: 429 for who floods, answers for the others.
 #[tokio::test]
 async fn too_many_requests_are_refused_and_those_of_others_are_not() {
     let daemon = program().env("AGENTD_MAX_REQUESTS_PER_SECOND", "1").start();
@@ -208,6 +212,7 @@ async fn too_many_requests_are_refused_and_those_of_others_are_not() {
     }
 }
 
+/// Attack: tokens are guessed. Then: 429 after a few, and whoever has the token is served.
 #[tokio::test]
 async fn wrong_credentials_are_soon_refused_unlooked_at() {
     let daemon = program().env("AGENTD_MAX_FAILED_SIGN_INS", "3").start();
@@ -241,6 +246,7 @@ async fn right_sign_ins_count_for_nothing() {
     }
 }
 
+/// Attack: a body, a head, or a depth beyond the limits. Then: 413 or 431.
 #[tokio::test]
 async fn a_request_that_is_too_large_or_too_deep_is_refused() {
     let daemon = program()
@@ -332,6 +338,7 @@ fn is_held(daemon: &RunningProgram, client: u16) -> bool {
     })
 }
 
+/// Attack: somebody asks on and on and reads no answer. Then: the connection is closed.
 #[tokio::test]
 async fn who_takes_nothing_of_an_answer_is_cut_off() {
     let daemon = program().env("AGENTD_WRITE_TIMEOUT_MS", "200").start();
@@ -352,6 +359,7 @@ async fn who_takes_nothing_of_an_answer_is_cut_off() {
     daemon.get("/sessions").await.expect(200);
 }
 
+/// Attack: a viewer never reads. Then: its terminal is closed.
 #[tokio::test]
 async fn a_viewer_who_never_reads_is_cut_off() {
     let daemon = program().env("AGENTD_WRITE_TIMEOUT_MS", "100").start();

@@ -34,6 +34,7 @@ async fn refused(fields: Value, status: u16, code: &str) -> agentd_api::Problem 
     problem
 }
 
+/// Attack: names with slashes, dots, blanks, zero bytes, a leading dash, 300 letters. Then: 400.
 #[tokio::test]
 async fn names_that_some_backend_could_not_use() {
     let server = wrap("pty");
@@ -49,6 +50,7 @@ async fn names_that_some_backend_could_not_use() {
     unharmed(&server, &bystander).await;
 }
 
+/// Attack: encoded slashes, zero bytes and parent directories where a name belongs. Then: 404.
 #[tokio::test]
 async fn names_in_paths_are_not_file_paths() {
     let server = wrap("pty");
@@ -311,6 +313,7 @@ async fn invalid_text_frames() {
     unharmed(&server, &bystander).await;
 }
 
+/// Attack: a frame of text that is none. Then: the session beside it goes on.
 #[tokio::test]
 async fn a_text_frame_that_is_not_utf8() {
     let server = wrap("pty");
@@ -329,6 +332,7 @@ async fn a_text_frame_that_is_not_utf8() {
     unharmed(&server, &bystander).await;
 }
 
+/// Attack: a frame of 100 MiB. Then: closed with 1009, and the session beside it goes on.
 #[tokio::test]
 async fn a_frame_of_a_hundred_mebibytes() {
     let server = wrap("pty");
@@ -341,6 +345,7 @@ async fn a_frame_of_a_hundred_mebibytes() {
     unharmed(&server, &bystander).await;
 }
 
+/// Attack: a message of ten thousand fragments that never ends. Then: the session beside it goes on.
 #[tokio::test]
 async fn a_message_of_many_fragments_that_never_ends() {
     let server = wrap("pty");
@@ -369,6 +374,7 @@ async fn a_message_of_many_fragments_that_never_ends() {
     unharmed(&server, &bystander).await;
 }
 
+/// Attack: a hundred requests of which the end never comes. Then: others are served.
 #[tokio::test]
 async fn a_handshake_that_never_ends_holds_nobody_up() {
     use tokio::io::AsyncWriteExt;

@@ -108,6 +108,8 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     assert_quiet(&daemon);
 }
 
+/// Attack: TLS, HTTP/2, nonsense and an endless header on the port. Then: the connection ends, and the
+/// log has no line about it.
 #[tokio::test]
 async fn malformed_requests_are_not_errors_of_the_service() {
     let daemon = program().start();

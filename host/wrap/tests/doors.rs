@@ -25,6 +25,8 @@ fn method(name: &str) -> Method {
     name.parse().unwrap()
 }
 
+/// Attack: requests without the token, with a part of it, or with one that is longer. Then: 401 on every
+/// route that is not open.
 #[tokio::test]
 async fn without_the_token_only_open_routes_answer() {
     let server = wrap("pty");
@@ -57,6 +59,8 @@ async fn without_the_token_only_open_routes_answer() {
     demo.show().await;
 }
 
+/// Attack: somebody without the token finds out which sessions there are. Then: 401 for those that are
+/// there and for those that are not.
 #[tokio::test]
 async fn without_the_token_unknown_paths_look_like_known_ones() {
     let server = wrap("pty");
@@ -66,6 +70,7 @@ async fn without_the_token_unknown_paths_look_like_known_ones() {
     terminal.without_token().await.problem(401, "unauthorized");
 }
 
+/// Attack: the token in an address, where logs and histories keep it. Then: 401.
 #[tokio::test]
 async fn a_token_in_the_query_is_refused() {
     let server = wrap("pty");
@@ -80,6 +85,7 @@ async fn a_token_in_the_query_is_refused() {
     }
 }
 
+/// Attack: the token under another scheme than its own. Then: 401.
 #[tokio::test]
 async fn other_schemes_than_bearer_are_refused() {
     let server = wrap("pty");
@@ -106,6 +112,8 @@ async fn other_schemes_than_bearer_are_refused() {
     answer.expect(200);
 }
 
+/// Attack: a WebSocket without the token, which many servers forget to look at. Then: 401 before the
+/// upgrade.
 #[tokio::test]
 async fn a_terminal_wants_the_token() {
     let server = wrap("pty");
@@ -119,6 +127,8 @@ async fn a_terminal_wants_the_token() {
     assert_eq!(demo.show().await.viewers, 0);
 }
 
+/// Attack: a page reaches the service by a name of its own (DNS rebinding), with the token. Then: 403 on
+/// every route, the open ones and the terminal included.
 #[tokio::test]
 async fn foreign_hosts_are_refused_everywhere() {
     let server = wrap("pty");
@@ -152,6 +162,7 @@ async fn foreign_hosts_are_refused_everywhere() {
     }
 }
 
+/// Attack: a request without `Host`, with two, or with another one in its target. Then: 400 or 403.
 #[tokio::test]
 async fn a_request_without_a_host_or_with_two_is_refused() {
     let server = wrap("pty");
@@ -172,6 +183,8 @@ async fn a_request_without_a_host_or_with_two_is_refused() {
     assert!(matches!(ask(absolute, &own).await.as_str(), "400" | "403"));
 }
 
+/// Attack: a page of another site, of another port, of another scheme, of `null` or of an empty origin
+/// asks, or opens a terminal, with the token. Then: 403 on every route.
 #[tokio::test]
 async fn foreign_pages_are_refused_everywhere() {
     let server = wrap("pty");
@@ -242,6 +255,8 @@ async fn hosts_and_pages_can_be_added() {
     server.get("/info").await.expect(200);
 }
 
+/// Attack: the lists of hosts and origins are set and empty, and a request has an empty `Host` or
+/// `Origin`. Then: 403, or 400.
 #[tokio::test]
 async fn empty_names_and_pages_add_none() {
     let flags = ["--allowed-hosts=, ,", "--allowed-origins="];
@@ -260,6 +275,8 @@ async fn empty_names_and_pages_add_none() {
     server.get("/info").await.expect(200);
 }
 
+/// Attack: an answer is kept by a browser or a proxy, or taken for a page. Then: every answer has
+/// `no-store` and `nosniff`.
 #[tokio::test]
 async fn no_answer_is_kept_or_taken_for_what_it_is_not() {
     let server = wrap("pty");
@@ -284,6 +301,8 @@ async fn no_answer_is_kept_or_taken_for_what_it_is_not() {
     assert_eq!(foreign.header("cache-control"), "no-store");
 }
 
+/// Attack: a page of another site asks whether it may read answers. Then: no answer allows it, and the
+/// question is answered with 403.
 #[tokio::test]
 async fn no_page_of_another_origin_may_read_an_answer() {
     let server = wrap("pty");
@@ -361,6 +380,8 @@ async fn a_browser_signs_in_with_the_token() {
     }
 }
 
+/// Attack: the cookie of a sign-in without its key, the key without the cookie, or halves of two
+/// sign-ins, as another port's page can set or read a cookie. Then: 401.
 #[tokio::test]
 async fn one_half_of_a_sign_in_is_refused() {
     let server = wrap("pty");
@@ -390,6 +411,7 @@ async fn one_half_of_a_sign_in_is_refused() {
     assert_eq!(opened.unwrap_err(), 401);
 }
 
+/// Attack: a sign-in at one service is used at another one on the same machine. Then: 401.
 #[tokio::test]
 async fn a_sign_in_is_for_one_service() {
     let (server, other) = (wrap("pty"), wrap("pty"));
@@ -413,6 +435,8 @@ async fn a_browser_signs_out() {
     assert_eq!(other.status(&server, "/sessions").await, 200);
 }
 
+/// Attack: a terminal, a log and a ticket of a browser outlive its sign-out. Then: they end with 4003,
+/// and the ticket opens nothing.
 #[tokio::test]
 async fn what_a_browser_has_open_ends_when_it_signs_out() {
     let server = wrap("pty");
@@ -445,6 +469,8 @@ async fn what_a_browser_has_open_ends_when_it_signs_out() {
     stays.shows("still here").await;
 }
 
+/// Attack: a sign-in that was ended is used after the service was killed and started again; the file of
+/// sign-ins is read. Then: 401, and nothing in the file lets anybody in.
 #[tokio::test]
 async fn a_sign_in_survives_a_restart_and_a_sign_out_too() {
     let free = |listener: TcpListener| listener.local_addr().unwrap().port();
@@ -471,6 +497,7 @@ async fn a_sign_in_survives_a_restart_and_a_sign_out_too() {
     assert_eq!(leaves.status(&daemon, "/sessions").await, 401);
 }
 
+/// Attack: a one-time code is used again, or as a token. Then: 401.
 #[tokio::test]
 async fn a_one_time_code_signs_in_once() {
     let server = wrap("pty");
@@ -498,6 +525,7 @@ async fn a_one_time_code_signs_in_once() {
         .problem(401, "unauthorized");
 }
 
+/// Attack: a ticket is used again. Then: 401.
 #[tokio::test]
 async fn a_ticket_opens_one_terminal_once() {
     let server = wrap("pty");
@@ -518,6 +546,7 @@ async fn a_ticket_opens_one_terminal_once() {
     terminal.shows("still in").await;
 }
 
+/// Attack: a ticket is used as a token, a code, or for another route. Then: 401.
 #[tokio::test]
 async fn a_ticket_is_accepted_only_by_terminals() {
     let server = wrap("pty");
@@ -544,6 +573,8 @@ async fn a_ticket_is_accepted_only_by_terminals() {
     login.problem(401, "unauthorized");
 }
 
+/// Attack: what was derived from the token for one service is shown to another one, or made without the
+/// token. Then: 401.
 #[tokio::test]
 async fn the_service_proves_itself_and_takes_what_is_derived_from_the_token() {
     let (server, other) = (wrap("pty"), wrap("pty"));
@@ -579,6 +610,7 @@ async fn the_service_proves_itself_and_takes_what_is_derived_from_the_token() {
     }
 }
 
+/// Attack: a page of another site reaches a service without authentication. Then: 403.
 #[tokio::test]
 async fn without_authentication_hosts_and_pages_are_still_checked() {
     let server = wrap_with("pty", &["--auth=off"]);

@@ -2,6 +2,7 @@ use serde_json::json;
 
 use crate::program;
 
+/// Attack: an agent reads the service's token and sockets in its variables. Then: they are not there.
 #[tokio::test]
 async fn an_agent_gets_the_daemons_environment_without_what_is_the_daemons_own() {
     let daemon = program()
@@ -57,6 +58,8 @@ async fn the_requests_own_variables_win() {
     }
 }
 
+/// Attack: answers, errors and the log at `trace` are searched for values of variables and for the
+/// token. Then: they are in none.
 #[tokio::test]
 async fn secrets_are_never_shown() {
     let daemon = program().env("RUST_LOG", "trace").start();

@@ -61,6 +61,8 @@ async fn a_screen_of_colors_can_be_watched() {
     is_shown(&session, "end").await;
 }
 
+/// Attack: ten thousand hyperlinks of 4,000 letters. Then: the snapshot fits the socket, and the screen
+/// is right.
 #[tokio::test]
 async fn a_screen_of_long_links_can_be_watched() {
     let server = wrap("pty");
@@ -106,6 +108,8 @@ async fn echo(session: &TestSession, mark: &str) -> Duration {
     shortest
 }
 
+/// Attack: output that costs a terminal as much as it can (REP of 2^31, open OSC and DCS of any length,
+/// marks, margins), for ever. Then: the echo of another session comes all the same.
 #[tokio::test]
 async fn hostile_output_does_not_delay_other_sessions() {
     let server = wrap("pty");
@@ -167,6 +171,8 @@ async fn a_program_that_asks_behind_a_paste_goes_on() {
 }
 
 /// A program that asks for ever and reads nothing goes on, too.
+///
+/// Attack: a program asks the terminal for ever and reads no answer. Then: it and its viewers go on.
 #[tokio::test]
 async fn a_program_that_only_asks_goes_on() {
     let server = wrap("pty");
@@ -175,6 +181,7 @@ async fn a_program_that_only_asks_goes_on() {
     is_shown(&session, "end").await;
 }
 
+/// Attack: frames that are none. Then: 1002 or 1007.
 #[tokio::test]
 async fn a_viewer_that_breaks_the_protocol_gets_the_close_code() {
     let server = wrap("pty");

@@ -63,6 +63,7 @@ async fn an_invalid_manifest_is_refused_with_the_reason() {
     }
 }
 
+/// Attack: a library reports errors and lines with control characters. Then: they are escaped.
 #[tokio::test]
 async fn control_characters_in_errors_and_logs_of_a_library_are_escaped() {
     let ended = start_with(&manifest("liar", "1.0.0", vec![])).await;

@@ -129,6 +129,7 @@ async fn deleting_a_session_leaves_nothing_of_it() {
     assert!(!pids.iter().any(|pid| is_alive(*pid)), "{pids:?}");
 }
 
+/// Attack: an agent's variables are in a process of somebody else. Then: that is not ended.
 #[tokio::test]
 async fn processes_of_others_are_not_ended() {
     let server = wrap("pty");
@@ -140,6 +141,7 @@ async fn processes_of_others_are_not_ended() {
     assert_eq!(other.show().await.pid, Some(pid));
 }
 
+/// Attack: an agent looks for descriptors of the service. Then: it has three, of its terminal.
 #[tokio::test]
 async fn no_descriptor_of_the_daemon_reaches_an_agent() {
     let daemon = program().start();

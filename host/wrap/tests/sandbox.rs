@@ -31,6 +31,7 @@ async fn inside(daemon: &RunningProgram, options: Value, script: &str) -> Vec<St
     lines
 }
 
+/// Attack: an agent in a sandbox looks for other processes. Then: it sees its own.
 #[tokio::test]
 async fn an_agent_sees_no_other_process() {
     let Some(program) = sandbox() else { return };
@@ -46,6 +47,7 @@ async fn an_agent_sees_no_other_process() {
     assert!(!reached.contains(&"reached".to_owned()), "{reached:?}");
 }
 
+/// Attack: an agent in a sandbox writes elsewhere than in its directory. Then: it cannot.
 #[tokio::test]
 async fn only_the_working_directory_can_be_written() {
     let Some(program) = sandbox() else { return };
@@ -78,6 +80,7 @@ async fn only_the_working_directory_can_be_written() {
     assert!(!outside.path().join("f").exists());
 }
 
+/// Attack: an agent in a sandbox reaches the network. Then: there is none.
 #[tokio::test]
 async fn there_is_no_network_unless_it_is_asked_for() {
     let Some(program) = sandbox() else { return };
@@ -92,6 +95,8 @@ async fn there_is_no_network_unless_it_is_asked_for() {
     assert!(with_it.contains(&"reached".to_owned()), "{with_it:?}");
 }
 
+/// Attack: an agent in a sandbox reads the state directory or the home directory. Then: they are not
+/// there.
 #[tokio::test]
 async fn what_is_the_daemons_or_the_persons_is_not_there() {
     let Some(program) = sandbox() else { return };
@@ -131,6 +136,7 @@ async fn limits_are_those_of_every_process() {
     assert_eq!(lines, ["77", "524288", "3072", "9", "0"]);
 }
 
+/// Attack: options of a sandbox that would show what is hidden. Then: refused.
 #[tokio::test]
 async fn what_would_show_what_is_hidden_is_refused() {
     let Some(program) = sandbox() else { return };

@@ -80,6 +80,7 @@ async fn the_working_directory_is_used() {
     assert_eq!(session.logs("").await, [directory, directory]);
 }
 
+/// Attack: arguments that a shell would obey. Then: they arrive as they are.
 #[tokio::test]
 async fn arguments_arrive_as_they_are() {
     let server = wrap("pty");
@@ -194,6 +195,7 @@ async fn input_is_typed_with_enter_or_without() {
     terminal.shows("half a line\r\nhalf a line\r\n").await;
 }
 
+/// Attack: a prompt with the end of a paste in it. Then: it is removed, and the rest is pasted.
 #[tokio::test]
 async fn input_cannot_break_out_of_a_paste() {
     let server = wrap("pty");

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 
-use agentd_host::testing::eventually;
+use agentd_host::testing::{eventually, may_be_others};
 use rustix::process::{Signal, Uid};
 
 use crate::program;
@@ -28,6 +28,8 @@ pub fn status(path: &Path, request: &str, lines: &str) -> String {
     answer.split(' ').nth(1).unwrap().to_owned()
 }
 
+/// Attack: a request that a page has got to the Unix socket. Then: 403, and the socket is for its user
+/// alone.
 #[tokio::test]
 async fn the_services_own_user_needs_no_token_on_its_socket() {
     let mut daemon = program().start();
@@ -69,9 +71,11 @@ async fn a_token_can_be_asked_for_on_the_socket_too() {
     assert_eq!(status(&path, "GET /sessions", &token), "200");
 }
 
+/// Attack: another user connects to the Unix socket, also where its mode lets everybody. Then: the
+/// kernel refuses it, or 401.
 #[tokio::test]
 async fn another_user_needs_the_token_even_where_the_file_lets_them_in() {
-    if !rustix::process::geteuid().is_root() {
+    if !may_be_others() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -138,6 +142,8 @@ async fn a_place_that_cannot_be_is_refused() {
     }
 }
 
+/// Attack: another user listens at the same port of the other loopback address. Then: the service does
+/// not start.
 #[tokio::test]
 async fn both_loopback_families_are_the_services_or_it_does_not_start() {
     let Ok(other) = TcpListener::bind("[::1]:0") else {

@@ -49,6 +49,7 @@ async fn refused(settings: &[(&str, &str)]) -> String {
     error.to_owned()
 }
 
+/// Attack: a service is started for other machines without TLS. Then: it does not start.
 #[tokio::test]
 async fn other_machines_reach_no_service_without_tls() {
     for host in ["0.0.0.0", "::"] {
@@ -209,6 +210,7 @@ async fn a_new_certificate_is_shown_after_sighup_and_what_is_open_stays() {
     terminal.shows("still here").await;
 }
 
+/// Attack: a connection of TLS that never comes about. Then: it is closed.
 #[tokio::test]
 async fn who_does_not_take_part_in_tls_is_cut_off() {
     let daemon = program()
@@ -227,6 +229,7 @@ async fn who_does_not_take_part_in_tls_is_cut_off() {
     is_quiet(&daemon);
 }
 
+/// Attack: five hundred begin with TLS and say no more. Then: a user beside them is served.
 #[tokio::test]
 async fn five_hundred_who_begin_with_tls_keep_nobody_waiting() {
     let daemon = program()
@@ -291,6 +294,7 @@ async fn a_proxy_that_is_trusted_says_for_whom_it_asks() {
     both.await.problem(400, "invalid-request");
 }
 
+/// Attack: somebody who is no proxy says for whom they ask. Then: they are not believed.
 #[tokio::test]
 async fn others_are_not_believed() {
     let daemon = program()

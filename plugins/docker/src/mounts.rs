@@ -134,6 +134,8 @@ mod tests {
         (directory, root, guarded)
     }
 
+    /// Attack: mounts of `/`, the Docker socket or the state directory, by links, parents, `/proc`, or
+    /// from inside. Then: refused.
     #[test]
     fn mounts_that_contain_a_guarded_path_are_refused() {
         let (_directory, root, guarded) = machine();
@@ -188,6 +190,7 @@ mod tests {
         assert!(guarded.check("mounts", &root.join("work/deep")).is_ok());
     }
 
+    /// Attack: mounts over `/`, the workspace, or what is the kernel's. Then: refused.
     #[test]
     fn targets() {
         for target in [

@@ -69,6 +69,7 @@ mod tests {
 
     use super::*;
 
+    /// Attack: the launcher in memory is written to. Then: the kernel refuses it.
     #[test]
     fn the_launcher_in_memory_runs_and_is_sealed() {
         let mut executable = Executable::new().unwrap();

@@ -38,6 +38,8 @@ set-hook -g window-linked 'rename-window linked'
 set-hook -g pane-died 'respawn-pane'
 ";
 
+/// Attack: the user's configuration of tmux has hooks, aliases and defaults that would catch an agent.
+/// Then: nothing changes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_configuration_changes_nothing() {
     let Some(scene) = Scene::configured(HOSTILE).await else {

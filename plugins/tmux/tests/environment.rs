@@ -150,6 +150,7 @@ async fn the_servers_own_variables_do_not_leak_in() {
     );
 }
 
+/// Attack: arguments and tmux are searched for values of variables. Then: they are in none.
 #[tokio::test(flavor = "multi_thread")]
 async fn values_are_in_no_argument_and_not_in_tmux() {
     let Some(scene) = Scene::plain().await else {

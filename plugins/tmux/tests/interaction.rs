@@ -20,6 +20,7 @@ const RAW: &str = "stty raw -echo opost onlcr; printf \"$1\"; printf 'ready\\r\\
     dd bs=4096 count=1 2>/dev/null | od -An -v -tx1 -w60; \
     dd bs=4096 count=1 2>/dev/null | od -An -v -tx1 -w60; printf 'done\\r\\n'; sleep 1000";
 
+/// Attack: a prompt in tmux with the end of a paste and line ends in it. Then: it is one paste.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prompt_is_one_paste_and_enter_a_key_of_its_own() {
     let Some(scene) = Scene::plain().await else {
@@ -102,6 +103,8 @@ async fn a_long_prompt_arrives_whole() {
 }
 
 /// Pasting into a dead pane crashes tmux 3.3a, with all that runs in it.
+///
+/// Attack: a prompt at the moment in which its session ends. Then: it reaches no other session.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prompt_at_the_moment_of_the_end_reaches_no_other_session() {
     let Some(scene) = Scene::plain().await else {

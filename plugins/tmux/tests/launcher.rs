@@ -124,6 +124,7 @@ async fn a_script_without_a_first_line_is_run_by_the_shell() {
     assert_eq!(said, "I am ./script\n");
 }
 
+/// Attack: another process asks the library what to run. Then: it gets nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_is_not_the_launcher_gets_nothing() {
     let Some(scene) = Scene::plain().await else {
@@ -182,6 +183,7 @@ async fn a_pane_that_is_respawned_says_that_it_will_not_start_again() {
     );
 }
 
+/// Attack: the launcher is asked to run something by another program than the library. Then: it refuses.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_without_the_key_is_refused() {
     let Some(scene) = Scene::plain().await else {

@@ -182,6 +182,7 @@ async fn arguments_arrive_as_they_are() {
     assert!(!scene.path("oops").exists());
 }
 
+/// Attack: a directory that tmux would expand as a format. Then: it is that directory.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_is_not_expanded_as_a_format() {
     let Some(scene) = Scene::plain().await else {
@@ -252,6 +253,7 @@ async fn a_name_that_is_taken_is_a_conflict() {
     assert!(scene.ask(&["show-options", "-t", "=theirs:"]).is_empty());
 }
 
+/// Attack: a session whose name begins like another's is asked for. Then: it is not taken for the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prefix_of_a_name_is_not_the_name() {
     let Some(scene) = Scene::plain().await else {

@@ -50,7 +50,7 @@ pub fn check(repository: &Path, wrong: &mut Vec<String>) -> Result {
 }
 
 /// The paths below `repository`.
-fn files(repository: &Path) -> Result<Vec<PathBuf>> {
+pub fn files(repository: &Path) -> Result<Vec<PathBuf>> {
     let output = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others"])
         .arg("--exclude-standard")

@@ -153,6 +153,8 @@ mod tests {
         }
     }
 
+    /// Attack: another socket takes the place of the service's between the look and the connection.
+    /// Then: nothing is sent there.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_stranger_that_comes_later_is_sent_nothing() {
         if !geteuid().is_root() {

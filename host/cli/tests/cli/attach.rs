@@ -249,6 +249,8 @@ fn questions_to_the_terminal_are_answered_once_and_not_again_when_attaching() {
     }
 }
 
+/// Attack: an agent sets the clipboard and asks the terminal of a person who is attached. Then: the
+/// clipboard stays, and nothing is typed for the person.
 #[test]
 fn an_agent_neither_sets_the_clipboard_nor_asks_the_terminal_anything() {
     let service = Service::wrap("pty");

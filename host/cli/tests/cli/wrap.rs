@@ -329,6 +329,7 @@ fn another_program_at_the_address_is_reported() {
     assert!(run.stderr.ends_with(hint), "{run:?}");
 }
 
+/// Attack: a service answers the command with control characters. Then: they are escaped.
 #[test]
 fn control_characters_from_a_service_are_escaped() {
     let lies = Canned::open(

@@ -252,6 +252,8 @@ mod tests {
         );
     }
 
+    /// Attack: a client sends a forwarding header that cannot be read, to hide the proxy's. Then:
+    /// nothing of it is believed.
     #[test]
     fn a_line_that_cannot_be_read_is_not_left_out() {
         for name in ["x-forwarded-for", "x-forwarded-proto", "forwarded"] {
@@ -261,6 +263,8 @@ mod tests {
         }
     }
 
+    /// Attack: a client sends the kind of forwarding header that the proxy does not set. Then: nothing
+    /// of it is believed.
     #[test]
     fn both_kinds_say_the_same_or_nothing_is_believed() {
         let usual = [

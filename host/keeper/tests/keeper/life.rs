@@ -118,6 +118,7 @@ async fn a_start_that_is_given_up_leaves_nothing() {
     }
 }
 
+/// Attack: an agent looks for descriptors of the keeper. Then: it has three, of its terminal.
 #[tokio::test]
 async fn a_program_inherits_nothing_from_the_keeper() {
     let daemon = Daemon::with_process();

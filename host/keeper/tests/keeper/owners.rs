@@ -26,6 +26,7 @@ async fn who_only_asks_takes_nothing() {
     tape.printed("<hello>");
 }
 
+/// Attack: a second program takes a keeper over while its daemon lives. Then: it is refused.
 #[tokio::test]
 async fn a_second_daemon_is_refused_while_the_first_lives() {
     let daemon = Daemon::with_process();
@@ -64,6 +65,9 @@ async fn a_state_directory_may_be_deep() {
 }
 
 /// Even where the modes of the files would let it in.
+///
+/// Attack: another user connects to a keeper where the modes let everybody. Then: the connection is
+/// closed.
 #[test]
 fn another_user_is_refused() {
     if !rustix::process::geteuid().is_root() {
@@ -114,6 +118,9 @@ fn ask(path: &Path, frame: &[u8]) -> Vec<u8> {
 }
 
 /// A frame that is none, and a verb that is not known.
+///
+/// Attack: frames that are none, of a verb that is not known, or of one who has not the keeper. Then:
+/// the connection ends, or an error, and nothing else.
 #[test]
 fn nonsense_ends_a_connection_and_nothing_else() {
     let daemon = Daemon::with_process();

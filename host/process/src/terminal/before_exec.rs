@@ -127,6 +127,8 @@ mod tests {
         command.spawn().unwrap().wait().unwrap()
     }
 
+    /// Attack: a copy of the service dies on its way to become an agent, and leaves its memory in a
+    /// file. Then: there is no file.
     #[test]
     fn a_child_that_dies_before_its_exec_leaves_no_core_file() {
         let status = dies_before_exec(before_exec);

@@ -77,6 +77,8 @@ const UNWANTED: &[&str] = &[
     "\x1bktitle\x1b\\",
 ];
 
+/// Attack: a program sets the person's clipboard or title, asks their terminal, or has it print, type or
+/// run something. Then: what does so is left out on the way to it.
 #[test]
 fn what_a_terminal_would_answer_or_do_is_left_out() {
     for unwanted in UNWANTED {
@@ -118,6 +120,7 @@ fn a_control_in_the_middle_of_a_sequence_hides_nothing() {
     check("\x1bPtmux;\x1b\x1b[21t\x1b\\a", "\x1b\\a");
 }
 
+/// Attack: sequences without an end. Then: they take no memory.
 #[test]
 fn what_has_no_end_is_not_kept() {
     let long = "x".repeat(LONGEST_STRING);
@@ -163,6 +166,9 @@ proptest! {
     }
 
     /// No terminal that reads as our emulator does has anything to say to it.
+    ///
+    /// Attack: random output is shown to a terminal that answers questions. Then: it answers nothing, so
+    /// nothing is typed for the person.
     #[test]
     fn a_terminal_never_answers_to_what_passes(output in output()) {
         let passed = OutputFilter::new().filter(output.as_bytes()).into_owned();

@@ -31,6 +31,7 @@ async function sees(page: Page, name: string): Promise<void> {
   }
 }
 
+/** Attack: the link to one agent is used for another one, or after it was taken back, and searched for in the browser. Then: refused, and it is kept nowhere. */
 test('a link opens one agent and nothing else, until it is taken back', async () => {
   const agent = await create(ran);
   const other = await create(ran);

@@ -36,6 +36,7 @@ test('log lines are shown and followed, and can be searched, copied and saved', 
   expect(await readFile(await download.path(), 'utf8')).toMatch(/line 2\n$/);
 });
 
+/** Attack: log lines with control sequences in the page. Then: they are not shown. */
 test('control sequences in lines are not shown', async () => {
   const made = await create({ command: ['sh', '-c', String.raw`printf '\033[31mred\033[0m and \033]8;;http://x\033\\link\033]8;;\033\\\n'; read line`] });
   page = await signedIn(browser, `#/agents/${made.id}/logs`);

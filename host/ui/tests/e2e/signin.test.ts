@@ -28,6 +28,7 @@ test('a person without a link sees one field, and the token is in no address', a
   await page.context().close();
 });
 
+/** Attack: a sign-in link is used again, or found in the address. Then: it signs nobody in, and is not there. */
 test('a link with a one-time code signs in, once, and leaves no trace', async () => {
   const once = await code();
   const page = await open(browser, `#code=${once}`);
@@ -74,6 +75,7 @@ test('an expired link is reported as such, also in a browser whose sign-in has e
   await page.context().close();
 });
 
+/** Attack: one half of the browser's sign-in. Then: 401. */
 test('the cookie alone, or the key alone, opens nothing', async () => {
   const page = await signedIn(browser);
   const status = (header: Record<string, string>) =>
@@ -96,6 +98,7 @@ test('signing out ends it', async () => {
   await page.context().close();
 });
 
+/** Attack: another tab goes on after a sign-out. Then: it is signed out. */
 test('signing out in one tab ends another one, too', async () => {
   const page = await signedIn(browser);
   const other = await page.context().newPage();

@@ -217,6 +217,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     await page.getByText(/has been deleted|No such agent/).first().waitFor();
   });
 
+  /** Attack: a program asks the terminal in the page. Then: the page answers nothing, so nothing is typed for the person. */
   test('questions of the program are not answered by the page', async () => {
     // Without a daemon that answers, nothing at all may come back from two pages.
     const { id } = await create(SHELL);
@@ -229,6 +230,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     expect((text.match(/\[\?[\d;]+c/g) ?? []).length).toBeLessThanOrEqual(3);
   });
 
+  /** Attack: text that is pasted in the page has the end of a paste in it. Then: it is removed. */
   test('pasting is bracketed where the program asked for it, and cannot be broken out of', async () => {
     const page = await terminal((await create(SHELL)).id);
     await focus(page);
@@ -260,6 +262,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     await untilCopied(page, 'row 17 of');
   });
 
+  /** Attack: a program reads the clipboard of the browser. Then: it gets nothing. */
   test('a program offers text for the clipboard and never reads it', async () => {
     const page = await terminal((await create(SHELL)).id);
     await page.evaluate(() => navigator.clipboard.writeText('private'));
@@ -272,6 +275,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     expect((await bufferOf(page)).join('\n')).not.toContain(Buffer.from('private').toString('base64'));
   });
 
+  /** Attack: a program shows hyperlinks with `javascript:`, `file:` and other schemes. Then: they do not open. */
   test('links open elsewhere, and only those of the web', async () => {
     const page = await terminal((await create(SHELL)).id);
     await page.context().route(/example\.test/, (route) => route.fulfill({ body: 'ok' }));
@@ -360,6 +364,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     await page.locator('.xterm-rows').getByText('drawn').first().waitFor();
   });
 
+  /** Attack: a page of another port of the machine, in a browser that is signed in, fetches, posts blindly, and opens a terminal with a stolen ticket. Then: refused, and nothing is typed. */
   test('a page of another origin can open nothing', async () => {
     const { id } = await create(SHELL);
     const page = await terminal(id);

@@ -3,6 +3,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['tests/e2e/**/*.test.ts'],
+    // A line for each test, which `cargo xtask test --report` reads.
+    reporters: ['verbose'],
     // One browser at a time: the machine is small and some tests measure.
     fileParallelism: false,
     // A deadline, with room for a machine that others use as well.
