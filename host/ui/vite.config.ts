@@ -25,8 +25,22 @@ const fontLicenses: Plugin = {
   },
 };
 
+/** The tab's icon with how many agents wait: the page may show no picture that is made while it runs. */
+const countedIcons: Plugin = {
+  name: 'counted-icons',
+  generateBundle() {
+    const icon = readFileSync(new URL('public/favicon.svg', import.meta.url), 'utf8');
+    for (let count = 1; count <= 9; count += 1) {
+      const badge =
+        '<circle cx="22" cy="10" r="10" fill="#f0b64c"/>' +
+        `<text x="22" y="15.5" font-family="sans-serif" font-size="16" font-weight="700" text-anchor="middle" fill="#1c2329">${count}</text>`;
+      this.emitFile({ type: 'asset', fileName: `favicon-${count}.svg`, source: icon.replace('</svg>', `${badge}</svg>`) });
+    }
+  },
+};
+
 export default defineConfig({
-  plugins: [fontLicenses],
+  plugins: [fontLicenses, countedIcons],
   build: {
     target: 'es2022',
     // Nothing inline: the Content-Security-Policy allows files of this origin only.
@@ -38,7 +52,7 @@ export default defineConfig({
   },
   server: {
     proxy: Object.fromEntries(
-      ['/agents', '/backend', '/events', '/health', '/info', '/login', '/logout', '/tickets'].map((path) => [
+      ['/agents', '/backend', '/events', '/health', '/info', '/login', '/logout', '/tickets', '/whoami'].map((path) => [
         path,
         // The service allows its own origin only, so the development server speaks as that one.
         { target: service, changeOrigin: true, ws: true, headers: { origin: service } },

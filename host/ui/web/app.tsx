@@ -1,18 +1,22 @@
 import { useEffect, useState } from 'preact/hooks';
-import { can, info, me } from './live.ts';
+import { info, me } from './live.ts';
+import { notifyOfWaiting, showCount } from './notify.ts';
 import { AgentPage } from './pages/agent.tsx';
 import { AgentsPage } from './pages/agents.tsx';
 import { GridPage } from './pages/grid.tsx';
 import { SignInPage } from './pages/signin.tsx';
 import { Asked } from './parts/actions.tsx';
-import { Button } from './parts/button.tsx';
+import { Creating } from './parts/create.tsx';
+import { Help } from './parts/help.tsx';
+import { Palette } from './parts/palette.tsx';
 import { Toasts } from './parts/toast.tsx';
-import { type Theme, theme } from './prefs.ts';
-import { agentLink, agentsLink, gridLink, type Pass, route } from './router.ts';
-import { agentById, keepLive, loaded, stale } from './service/agents.ts';
+import { Top } from './parts/top.tsx';
+import { agentsLink, type Pass, route } from './router.ts';
+import { agentById, agents, keepLive, loaded, stale } from './service/agents.ts';
 import { api, signedIn } from './service/api.ts';
-import { key } from './service/key.ts';
 import { Problem } from './service/problem.ts';
+import { listenForKeys } from './shortcuts.ts';
+import { waiting } from './text/doing.ts';
 
 /** The whole page: who you are first, then where you want to be. */
 export function App({ pass }: { pass: Pass | null }) {
@@ -27,21 +31,25 @@ export function App({ pass }: { pass: Pass | null }) {
     if (!known) return;
     const stop = new AbortController();
     keepLive(stop.signal);
+    listenForKeys(stop.signal);
+    notifyOfWaiting(stop.signal);
     return () => stop.abort();
   }, [known]);
 
   const at = route.value;
   const { page } = at;
   const name = at.page === 'agent' ? agentById(at.id)?.name : undefined;
+  const waits = known ? waiting(agents.value).length : 0;
   useEffect(() => {
     const titles = { agents: 'Agents', agent: name ?? 'Agent', grid: 'Grid', lost: 'Nothing here' };
-    document.title = `${known === false ? 'Sign in' : titles[page]} · agentd`;
-  }, [page, name, known]);
+    document.title = `${waits > 0 ? `(${waits}) ` : ''}${known === false ? 'Sign in' : titles[page]} · agentd`;
+    showCount(waits);
+  }, [page, name, known, waits]);
 
   if (known === false) {
     return (
       <>
-        <Header signedIn={false} />
+        <Top signedIn={false} />
         <SignInPage failed={failed} />
         <Toasts />
       </>
@@ -52,7 +60,7 @@ export function App({ pass }: { pass: Pass | null }) {
       <a class="skip" href="#main" onClick={skip}>
         To the content
       </a>
-      <Header signedIn={known === true} />
+      <Top signedIn={known === true} />
       {loaded.value && stale.value && (
         <div class="strip" role="status">
           {stale.value.message} What you see may be old; trying again…
@@ -65,7 +73,10 @@ export function App({ pass }: { pass: Pass | null }) {
       ) : (
         <Page />
       )}
+      <Creating />
       <Asked />
+      <Palette />
+      <Help />
       <Toasts />
     </>
   );
@@ -78,7 +89,7 @@ function Page() {
   if (only && !(at.page === 'agent' && at.id === only)) return <AgentPage key={only} id={only} tab={null} />;
   switch (at.page) {
     case 'agents':
-      return <AgentsPage />;
+      return <AgentsPage list={at.list} />;
     case 'agent':
       return <AgentPage key={at.id} id={at.id} tab={at.tab} />;
     case 'grid':
@@ -138,52 +149,4 @@ async function recognise(pass: Pass | null, setFailed: (problem: Problem | null)
   setFailed(isOld ? old : null);
   // With an old link, a browser that is signed in stays so. A 401 shows the sign-in page.
   if (pass === null || (isOld && !isOfAgent)) await api.recognise().catch(refused);
-}
-
-const THEMES: { value: Theme; label: string }[] = [
-  { value: 'system', label: 'System' },
-  { value: 'light', label: 'Light' },
-  { value: 'dark', label: 'Dark' },
-];
-
-function Header({ signedIn: known }: { signedIn: boolean }) {
-  const at = route.value.page;
-  const only = me.value?.agent;
-  return (
-    <header class="top">
-      <a class="brand" href={only ? agentLink(only) : agentsLink}>
-        <img src="/favicon.svg" alt="agentd" width="22" height="22" />
-        <span aria-hidden="true">agentd</span>
-      </a>
-      {known && !only && (
-        <nav aria-label="Pages">
-          <a href={agentsLink} {...(at === 'agents' ? { 'aria-current': 'page' } : {})}>
-            Agents
-          </a>
-          {can('terminal') && (
-            <a href={gridLink} {...(at === 'grid' ? { 'aria-current': 'page' } : {})}>
-              Grid
-            </a>
-          )}
-        </nav>
-      )}
-      <span class="gap" />
-      {info.value && (
-        <span class="backend" title={`Version ${info.value.version}. Capabilities: ${info.value.capabilities.join(', ') || 'none'}`}>
-          {info.value.backend_type}
-        </span>
-      )}
-      <label>
-        <span class="sr">Theme</span>
-        <select value={theme.value} onChange={(event) => (theme.value = event.currentTarget.value as Theme)}>
-          {THEMES.map(({ value, label }) => (
-            <option key={value} value={value}>
-              {label}
-            </option>
-          ))}
-        </select>
-      </label>
-      {known && key() !== null && <Button onClick={() => void api.signOut()}>Sign out</Button>}
-    </header>
-  );
 }

@@ -1,20 +1,21 @@
-import { signal } from '@preact/signals';
+import { effect, signal } from '@preact/signals';
+import { EVERYTHING, type List, listQuery, parseList } from './text/list.ts';
 
 /**
  * Where in the UI we are. It lives in the fragment, as the paths belong to
  * the service: `/agents/x` is its answer about an agent, not our page.
  */
 export type Route =
-  | { page: 'agents' }
+  | { page: 'agents'; list: List }
   | { page: 'agent'; id: string; tab: string | null }
   | { page: 'grid' }
   | { page: 'lost' };
 
 export function parseRoute(fragment: string): Route {
-  const [first, ...rest] = fragment.replace(/^#?\/?/, '').split('/').filter(Boolean).map(decode);
-  if (first === undefined) return { page: 'agents' };
+  const [path = '', query = ''] = fragment.replace(/^#?\/?/, '').split('?', 2);
+  const [first, ...rest] = path.split('/').filter(Boolean).map(decode);
   if (first === 'agents' && rest[0]) return { page: 'agent', id: rest[0], tab: rest[1] ?? null };
-  if (first === 'agents') return { page: 'agents' };
+  if (first === undefined || first === 'agents') return { page: 'agents', list: parseList(query) };
   if (first === 'grid') return { page: 'grid' };
   return { page: 'lost' };
 }
@@ -28,11 +29,19 @@ function decode(part: string): string {
 }
 
 export const agentsLink = '#/';
+export const listLink = (list: List): string => `${agentsLink}${listQuery(list)}`;
 export const gridLink = '#/grid';
 export const agentLink = (id: string, tab?: string): string =>
   `#/agents/${encodeURIComponent(id)}${tab ? `/${tab}` : ''}`;
 
 export const route = signal<Route>(parseRoute(location.hash));
+
+/** The list as it was looked at last, to go back to. */
+export const lastList = signal<List>(EVERYTHING);
+
+effect(() => {
+  if (route.value.page === 'agents') lastList.value = route.value.list;
+});
 
 addEventListener('hashchange', () => {
   route.value = parseRoute(location.hash);

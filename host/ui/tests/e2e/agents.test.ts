@@ -1,6 +1,6 @@
 import type { Browser, Page, Route } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { complaintsOf, launch, signedIn, untilCopied, untilLive } from './browser.ts';
+import { complaintsOf, launch, RUNS, signedIn, untilCopied, untilLive } from './browser.ts';
 import { about, agent, call, create, DIRECTORY, info, remove, removeAll, until, URL_BASE } from './service.ts';
 
 let browser: Browser;
@@ -23,13 +23,15 @@ afterAll(async () => {
   await browser.close();
 });
 
-const row = (name: string) => page.getByRole('row').filter({ has: page.getByRole('link', { name, exact: true }) });
+const row = (name: string) => page.locator('li.agent').filter({ has: page.getByRole('link', { name, exact: true }) });
 
 test('agents come, change and go by themselves', async () => {
   const made = await create({ command: ['sh', '-c', 'echo ready to work; read line'] });
-  await row(made.name).getByText('Running').waitFor();
+  await row(made.name).getByText(RUNS).waitFor();
   await row(made.name).getByText('ready to work').waitFor();
-  expect(await row(made.name).innerText()).toContain(backend);
+  // What is the same for all is said once.
+  expect(await page.getByRole('banner').innerText()).toContain(backend);
+  expect(await row(made.name).innerText()).not.toContain(backend);
   await call('POST', `/agents/${made.id}/stop`);
   await row(made.name).getByText('Stopped', { exact: true }).waitFor();
   await remove(made.id);
@@ -57,7 +59,7 @@ test('an end with an error is shown', async () => {
 
 test('stop, restart and delete, each with the right question', async () => {
   const made = await create({ command: ['sh', '-c', 'read line'] });
-  await row(made.name).getByText('Running').waitFor();
+  await row(made.name).getByText(RUNS).waitFor();
 
   await page.getByRole('button', { name: `Stop ${made.name}` }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
@@ -69,7 +71,7 @@ test('stop, restart and delete, each with the right question', async () => {
   await row(made.name).getByText('stopped on request').waitFor();
 
   await page.getByRole('button', { name: `Restart ${made.name}` }).click();
-  await row(made.name).getByText('Running').waitFor();
+  await row(made.name).getByText(RUNS).waitFor();
   expect((await agent(made.id)).restarts).toBe(1);
 
   await page.getByRole('button', { name: `Delete ${made.name}` }).click();
@@ -137,7 +139,7 @@ test('an agent is made in the dialog', async () => {
   expect(await page.locator('main').innerText()).not.toContain('hush');
 
   // The same name again is refused, in the service's own words.
-  await page.getByRole('link', { name: 'Agents' }).click();
+  await page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: 'Agents' }).click();
   await page.getByRole('button', { name: 'New agent' }).click();
   await dialog.getByLabel('Name').fill(name);
   await dialog.getByLabel('Runs').selectOption('general');
@@ -224,26 +226,45 @@ test('closing the dialog cancels a creation that takes long', async () => {
   expect(await page.getByRole('heading', { name: 'Agents', exact: true }).count()).toBe(1);
 });
 
-test('the list is filtered by name and status', async () => {
+test('the list is filtered, and is as it was on going back to it', async () => {
   const one = await create({ command: ['sh', '-c', 'read line'] });
   const two = await create({ command: ['sh', '-c', 'exit 4'] });
   await row(two.name).getByText('Failed').waitFor();
-  await page.getByRole('searchbox', { name: 'Filter by name' }).fill(one.name);
+  const find = page.getByRole('searchbox', { name: 'Find' });
+  await find.fill(one.name);
   await row(two.name).waitFor({ state: 'detached' });
   await row(one.name).waitFor();
-  await page.getByRole('searchbox', { name: 'Filter by name' }).fill('');
-  await page.getByRole('combobox', { name: 'Status' }).selectOption('failed');
+  await find.fill('');
+  const failed = page.getByRole('group', { name: 'Show' }).getByRole('button', { name: /^Failed/ });
+  await failed.click();
   await row(one.name).waitFor({ state: 'detached' });
-  await row(two.name).waitFor();
-  await page.getByRole('combobox', { name: 'Status' }).selectOption('');
+  await find.fill(two.name);
+  // The whole row leads to the agent.
+  await row(two.name).click();
+  await page.getByRole('heading', { name: two.name }).waitFor();
+  const isAsItWas = async () => {
+    await row(two.name).waitFor();
+    expect(await find.inputValue()).toBe(two.name);
+    expect(await failed.getAttribute('aria-pressed')).toBe('true');
+    expect(await row(one.name).count()).toBe(0);
+  };
+  await page.goBack();
+  await isAsItWas();
+  await page.goForward();
+  await page.getByRole('heading', { name: two.name }).waitFor();
+  await page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: 'Agents' }).click();
+  await isAsItWas();
 });
 
 test('labels are given, changed and found by', async () => {
   const one = await create({ command: ['sh', '-c', 'read line'], labels: { team: 'a', urgent: '' } });
   const two = await create({ command: ['sh', '-c', 'read line'], labels: { team: 'b' } });
   await row(one.name).getByText('team=a', { exact: true }).waitFor();
-  await row(two.name).getByText('team=b', { exact: true }).waitFor();
-  await page.getByRole('searchbox', { name: 'Filter by label' }).fill('team=b');
+  await row(two.name).getByRole('button', { name: 'Only with team=b' }).click();
+  await row(one.name).waitFor({ state: 'detached' });
+  await page.getByRole('button', { name: 'Also without team=b' }).click();
+  await row(one.name).waitFor();
+  await page.getByRole('searchbox', { name: 'Find' }).fill('team=b');
   await row(one.name).waitFor({ state: 'detached' });
   await row(two.name).getByRole('link').click();
 
@@ -287,6 +308,61 @@ test('when an agent is started again is shown and changed', async () => {
   // What another changes is seen at once.
   await call('PATCH', `/agents/${made.id}`, { restart: 'on-failure', max_restarts: 7 });
   await until('the other policy', async () => (await again.inputValue()) === 'on-failure' && (await most.inputValue()) === '7');
+});
+
+test('what is typed for a new agent is kept until there is one, or it is cancelled', async () => {
+  const name = `ui-kept-${process.pid}`;
+  const dialog = page.getByRole('dialog', { name: 'New agent' });
+  await page.getByRole('button', { name: 'New agent' }).click();
+  await dialog.getByLabel('Name').fill(name);
+  await dialog.getByLabel('Runs').selectOption('command');
+  await dialog.getByLabel('Command').fill('sh -c "read line"');
+  await dialog.getByLabel('Directory').fill('/nowhere/at/all');
+  await dialog.getByRole('button', { name: 'Create' }).click();
+  await dialog.getByRole('alert').waitFor();
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'detached' });
+  await page.getByRole('button', { name: 'New agent' }).click();
+  expect(await dialog.getByLabel('Name').inputValue()).toBe(name);
+  expect(await dialog.getByLabel('Command').inputValue()).toBe('sh -c "read line"');
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+  await page.getByRole('button', { name: 'New agent' }).click();
+  expect(await dialog.getByLabel('Name').inputValue()).toBe('');
+  await page.keyboard.press('Escape');
+});
+
+test('another one like it is made, in a directory that is remembered', async () => {
+  const made = await create({ command: ['sh', '-c', 'echo "a b"; read line'], labels: { team: 'a', note: 'two words' }, restart: 'on-failure', max_restarts: 4, env: { SOME: 'x' } });
+  await page.getByRole('button', { name: `Duplicate ${made.name}` }).click();
+  const dialog = page.getByRole('dialog', { name: 'New agent' });
+  await dialog.locator('form[aria-busy=false]').waitFor();
+  expect(await dialog.getByLabel('Value of SOME').inputValue()).toBe('');
+  const name = await dialog.getByLabel('Name').inputValue();
+  expect(name).not.toBe(made.name);
+  expect(await page.locator(`datalist option[value="${DIRECTORY}"]`).count()).toBe(1);
+  await dialog.getByRole('button', { name: 'Create' }).click();
+  await page.getByRole('heading', { name, exact: true }).waitFor();
+  const id = page.url().split('/agents/')[1]?.split('/')[0] ?? '';
+  const { labels, restart, max_restarts, session } = await agent(id);
+  expect({ labels, restart, max_restarts }).toEqual({ labels: made.labels, restart: 'on-failure', max_restarts: 4 });
+  expect(session?.command).toEqual(made.session?.command);
+  await remove(id);
+});
+
+test('several are chosen, and stopped and deleted together', async () => {
+  const some = [await create({ command: ['sh', '-c', 'read line'] }), await create({ command: ['sh', '-c', 'read line'] })];
+  const other = await create({ command: ['sh', '-c', 'read line'] });
+  for (const { name } of some) await page.getByRole('checkbox', { name: `Choose ${name}`, exact: true }).check();
+  const bar = page.getByRole('region', { name: 'Chosen agents' });
+  await bar.getByText('2 chosen').waitFor();
+  await bar.getByRole('button', { name: 'Stop' }).click();
+  await page.getByRole('dialog', { name: 'Stop 2 agents?' }).getByRole('button', { name: 'Stop' }).click();
+  for (const { name } of some) await row(name).getByText('Stopped', { exact: true }).waitFor();
+  await bar.getByRole('button', { name: 'Delete' }).click();
+  await page.getByRole('dialog', { name: 'Delete 2 agents?' }).getByRole('button', { name: 'Delete' }).click();
+  for (const { name } of some) await row(name).waitFor({ state: 'detached' });
+  await bar.waitFor({ state: 'detached' });
+  expect((await agent(other.id)).status).toBe('running');
 });
 
 test('the tabs are those of the backend', async () => {

@@ -1,6 +1,7 @@
 import axe from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { does, pretendActivities } from './activity.ts';
 import { launch, open, signedIn, untilLive } from './browser.ts';
 import { create, info, removeAll } from './service.ts';
 
@@ -34,14 +35,16 @@ describe.each(['light', 'dark'] as const)('in the %s theme', (colorScheme) => {
     await out.context().close();
 
     const none = await signedIn(browser, '', look);
-    await none.getByText('No agents yet').or(none.locator('table')).first().waitFor();
+    await none.getByText('No agents yet').or(none.locator('.rows')).first().waitFor();
     expect(await violations(none), 'no agents').toEqual([]);
     await none.context().close();
 
     const running = await create({ labels: { team: 'a', note: 'two words' }, command: ['sh', '-c', 'echo hello; read line'], env: { A: 'b' } });
     const failed = await create({ command: ['sh', '-c', 'exit 3'] });
-    const page = await signedIn(browser, '', look);
-    await page.getByRole('row').filter({ hasText: failed.name }).getByText('Failed').waitFor();
+    const page = await signedIn(browser, '', { ...look, prepare: pretendActivities });
+    await does(page, running, 'waiting', { reason: 'asks a question', seconds: 90 });
+    await page.getByRole('group', { name: `Keys for ${running.name}` }).waitFor();
+    await page.locator('li.agent').filter({ hasText: failed.name }).getByText('Failed').waitFor();
     expect(await violations(page), 'agents').toEqual([]);
 
     await page.getByRole('button', { name: 'New agent' }).click();
@@ -57,6 +60,20 @@ describe.each(['light', 'dark'] as const)('in the %s theme', (colorScheme) => {
     await page.setViewportSize(look.viewport);
     await page.keyboard.press('Escape');
 
+    await page.getByRole('checkbox', { name: `Choose ${running.name}`, exact: true }).check();
+    await page.getByRole('region', { name: 'Chosen agents' }).waitFor();
+    expect(await violations(page), 'chosen').toEqual([]);
+    await page.getByRole('button', { name: 'Choose none' }).click();
+    await page.getByRole('button', { name: 'Go to…' }).click();
+    await dialog.getByRole('option', { name: failed.name }).waitFor();
+    expect(await violations(page), 'palette').toEqual([]);
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('?');
+    await dialog.getByRole('heading', { name: 'Keys' }).waitFor();
+    expect(await violations(page), 'keys').toEqual([]);
+    await page.keyboard.press('Escape');
+
+    await page.evaluate((to) => (location.hash = to), `#/agents/${failed.id}/details`);
     await page.getByRole('button', { name: `Delete ${failed.name}` }).click();
     await dialog.getByRole('heading', { name: 'Delete' }).waitFor();
     expect(await violations(page), 'question').toEqual([]);

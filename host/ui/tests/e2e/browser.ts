@@ -12,11 +12,20 @@ export function launch(more: string[] = []): Promise<Browser> {
 /** What a page complained about: nothing, if all is well. */
 const complaints = new WeakMap<Page, string[]>();
 
-export async function open(browser: Browser, path = '', options: BrowserContextOptions = {}): Promise<Page> {
+/** What a running agent may be said to do. */
+export const RUNS = /^(Running|Working|Waiting|Idle)$/;
+
+interface Options extends BrowserContextOptions {
+  /** Before the page is opened. */
+  prepare?(page: Page): Promise<unknown>;
+}
+
+export async function open(browser: Browser, path = '', { prepare = async () => {}, ...options }: Options = {}): Promise<Page> {
   // A test's certificate is known to nobody.
   const context = await browser.newContext({ permissions: ['clipboard-read', 'clipboard-write'], ignoreHTTPSErrors: true, ...options });
   context.setDefaultTimeout(20_000);
   const page = await context.newPage();
+  await prepare(page);
   const list: string[] = [];
   complaints.set(page, list);
   page.on('pageerror', (error) => list.push(`page error: ${error.message}`));
@@ -32,7 +41,7 @@ export async function open(browser: Browser, path = '', options: BrowserContextO
 }
 
 /** A page of somebody who has signed in. */
-export async function signedIn(browser: Browser, path = '', options: BrowserContextOptions = {}): Promise<Page> {
+export async function signedIn(browser: Browser, path = '', options: Options = {}): Promise<Page> {
   const page = await open(browser, path, options);
   await page.getByLabel('Token').fill(TOKEN);
   await page.getByRole('button', { name: 'Sign in' }).click();

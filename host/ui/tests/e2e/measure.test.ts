@@ -109,7 +109,10 @@ describe.runIf(capabilities.includes('terminal'))('measured', () => {
     const flood = { command: ['nice', '-n', '19', 'sh', '-c', 'i=0; while :; do i=$((i+1)); echo "line $i of a flood that does not end"; done'] };
     const quiet = await create(SHELL);
     for (let index = 0; index < 15; index += 1) await create(flood);
-    const page = await signedIn(browser, '#/grid', { viewport: { width: 1600, height: 1000 } });
+    const page = await signedIn(browser, '#/grid', {
+      viewport: { width: 1600, height: 1000 },
+      prepare: (made) => made.addInitScript(() => localStorage.setItem('agentd-grid-page', '16')),
+    });
     await until('sixteen terminals', async () => (await page.locator('.tile .xterm-rows, .tile canvas').count()) >= 16);
     const tiles = page.locator('.grid li');
     const names = await tiles.evaluateAll((items) => items.map((item) => item.getAttribute('aria-label')));

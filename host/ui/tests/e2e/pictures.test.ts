@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, test } from 'vitest';
+import { does, pretendActivities } from './activity.ts';
 import { launch, open, signedIn, type, untilLive, untilShows } from './browser.ts';
 import { agent, create, info, removeAll, until } from './service.ts';
 
@@ -35,32 +36,42 @@ describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
     await out.context().close();
 
     await removeAll();
-    const page = await signedIn(browser, '', look);
-    await page.getByText('No agents yet').or(page.locator('table')).first().waitFor();
+    const page = await signedIn(browser, '', { ...look, prepare: pretendActivities });
+    await page.getByText('No agents yet').or(page.locator('.rows')).first().waitFor();
     await picture(page, 'empty');
 
-    const shell = await create({ command: ['bash', '--norc', '--noprofile'], env: { API_KEY: 'hidden' } });
-    const worker = await create({ command: ['sh', '-c', 'i=0; while sleep 0.3; do i=$((i+1)); echo "step $i of the build"; done'] });
-    const failed = await create({ command: ['sh', '-c', 'echo "error: no such file" >&2; exit 3'] });
-    const stopped = await create({ command: ['sh', '-c', 'echo all done'] });
+    const shell = await create({ name: 'shell', command: ['bash', '--norc', '--noprofile'], env: { API_KEY: 'hidden' } });
+    const worker = await create({ name: 'builder', labels: { team: 'search' }, command: ['sh', '-c', 'i=0; while sleep 0.3; do i=$((i+1)); echo "step $i of the build"; done'] });
+    const asks = await create({ name: 'reviewer', labels: { team: 'search', urgent: '' }, command: ['sh', '-c', 'echo "Do you want to make this edit to index.ts?"; echo "1. Yes  2. No, and tell it what to do differently"; read line'] });
+    const failed = await create({ name: 'migration', command: ['sh', '-c', 'echo "error: no such file" >&2; exit 3'] });
+    const stopped = await create({ name: 'changelog', command: ['sh', '-c', 'echo all done'] });
     await until('the ends', async () => (await agent(failed.id)).status === 'failed' && (await agent(stopped.id)).status === 'stopped');
     await page.getByText('step 3').or(page.getByText(/step \d+ of/)).first().waitFor();
     await page.getByText('no such file').first().waitFor();
+    const act = async () => {
+      await does(page, asks, 'waiting', { reason: 'asks for permission to edit', seconds: 200 });
+      await does(page, worker, 'working', { title: 'Build the index', seconds: 75 });
+      await does(page, shell, 'idle', { seconds: 4000 });
+    };
+    await act();
     await picture(page, 'agents');
+    await page.getByRole('checkbox', { name: 'Choose builder' }).check();
+    await page.getByRole('checkbox', { name: 'Choose reviewer' }).check();
+    await picture(page, 'chosen');
+    await page.getByRole('button', { name: 'Choose none' }).click();
+    await page.getByRole('button', { name: 'Go to…' }).click();
+    await picture(page, 'palette');
+    await page.keyboard.press('Escape');
 
     await page.getByRole('button', { name: 'New agent' }).click();
     const dialog = page.getByRole('dialog');
-    await dialog.getByLabel('Name').fill('reviewer');
+    await dialog.getByLabel('Name').fill('writer');
     await dialog.getByLabel('Directory').fill('/home/you/project');
     await dialog.getByRole('button', { name: 'Add a variable' }).click();
     await dialog.locator('form[aria-busy=false]').waitFor();
     for (const options of await dialog.locator('summary').all()) await options.click();
     await picture(page, 'create');
     await page.keyboard.press('Escape');
-    await page.getByRole('button', { name: `Delete ${worker.name}` }).click();
-    await picture(page, 'question');
-    await page.keyboard.press('Escape');
-
     const show = (path: string) => page.evaluate((to) => (location.hash = to), path);
     if (terminals) {
       await show(`#/agents/${shell.id}`);
@@ -77,9 +88,15 @@ describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
       await page.locator('.exit-bar').waitFor();
       await picture(page, 'exit');
       await show('#/grid');
-      await untilShows(page, /step \d+ of/, 1);
+      await page.getByText(/step \d+ of/).first().waitFor();
       await picture(page, 'grid');
     }
+    await show(`#/agents/${asks.id}`);
+    await page.getByRole('button', { name: `Delete ${asks.name}` }).click();
+    await picture(page, 'question');
+    await page.keyboard.press('Escape');
+    await page.getByRole('textbox', { name: 'Prompt for' }).fill('Fix the test.\nThen say what was wrong with it.');
+    await picture(page, 'prompt');
     await show(`#/agents/${worker.id}/logs`);
     await page.locator('.line').nth(2).waitFor();
     await picture(page, 'logs');

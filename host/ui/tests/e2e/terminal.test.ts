@@ -176,7 +176,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     await phone.locator('.screen').tap();
     await keys.getByRole('button', { name: 'Esc' }).tap();
     await keys.getByRole('button', { name: 'Up', exact: true }).tap();
-    await keys.getByRole('button', { name: 'Tab' }).tap();
+    await keys.getByRole('button', { name: 'Tab', exact: true }).tap();
     await phone.keyboard.type('x');
     await phone.keyboard.press('Enter');
     await untilShows(desk, /\^\[\^\[\[A\s+x/);

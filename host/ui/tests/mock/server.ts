@@ -133,7 +133,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     return;
   }
   const file = url.pathname === '/' ? 'index.html' : url.pathname.slice(1);
-  if (method === 'GET' && /^(index\.html|favicon\.svg|assets\/[\w.-]+)$/.test(file) && existsSync(dist + file)) {
+  if (method === 'GET' && /^(index\.html|favicon(-\d)?\.svg|assets\/[\w.-]+)$/.test(file) && existsSync(dist + file)) {
     const types: Record<string, string> = { html: 'text/html', js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml' };
     response.writeHead(200, { 'Content-Type': types[file.split('.').pop() ?? ''] ?? '', 'Content-Security-Policy': csp ?? '' });
     response.end(readFileSync(dist + file));

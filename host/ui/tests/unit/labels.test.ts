@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { hasLabels, labelText, parseLabels } from '../../web/text/labels.ts';
+import { labelsLine, labelText, parseLabels } from '../../web/text/labels.ts';
 
 test('labels are read as they are typed', () => {
   expect(parseLabels(' team=a  urgent url=x=y ').labels).toEqual({ team: 'a', urgent: '', url: 'x=y' });
@@ -14,12 +14,10 @@ test('an invalid label is refused', () => {
   expect(parseLabels('a="b').complaint).toContain('quote');
 });
 
-test('labels are shown and found', () => {
+test('labels are shown, and written as they are read', () => {
   expect(labelText('team', 'a')).toBe('team=a');
   expect(labelText('urgent', '')).toBe('urgent');
-  const labels = { team: 'Alpha', urgent: '' };
-  expect(hasLabels(labels, 'team=al urg')).toBe(true);
-  expect(hasLabels(labels, 'beta')).toBe(false);
-  expect(hasLabels(labels, '')).toBe(true);
-  expect(hasLabels(undefined, 'team')).toBe(false);
+  const labels = { team: 'a', note: 'two words', urgent: '' };
+  expect(parseLabels(labelsLine(labels)).labels).toEqual(labels);
+  expect(labelsLine()).toBe('');
 });

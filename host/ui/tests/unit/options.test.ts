@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { collect, type DraftGroup, emptyDraft, fieldsOf } from '../../web/service/options.ts';
+import { collect, type DraftGroup, draftOf, emptyDraft, fieldsOf } from '../../web/service/options.ts';
 import type { Schema } from '../../web/service/wire.ts';
 
 const docker: Schema = {
@@ -119,4 +119,10 @@ test('an untouched group is left out with its required fields', () => {
 test('a schema that refers to itself does not hang', () => {
   const loop: Schema = { type: 'object', properties: { a: { $ref: '#/$defs/A' } }, $defs: { A: { $ref: '#/$defs/A' } } };
   expect(fieldsOf(loop)[0]?.shape.kind).toBe('json');
+});
+
+test('options become the draft that gives them', () => {
+  const all = { image: 'x', cpu_limit: 0.5, memory_limit_mb: 64, network_policy: 'isolated', mounts: [{ host_path: '/a', container_path: '/b', read_only: true }], tty: false, dns: ['1.1.1.1'], labels: { a: 1 } };
+  expect(collect(fields, draftOf(fields, all))).toEqual({ options: all, complaints: {} });
+  expect(draftOf(fields, {})).toEqual(emptyDraft(fields));
 });

@@ -1,4 +1,5 @@
 import { beforeAll, expect, test } from 'vitest';
+import { EVERYTHING } from '../../web/text/list.ts';
 
 type Router = typeof import('../../web/router.ts');
 let router: Router;
@@ -16,8 +17,9 @@ beforeAll(async () => {
 });
 
 test.each([
-  ['', { page: 'agents' }],
-  ['#/', { page: 'agents' }],
+  ['', { page: 'agents', list: EVERYTHING }],
+  ['#/', { page: 'agents', list: EVERYTHING }],
+  ['#/?find=a%20b&label=x&doing=failed&page=3', { page: 'agents', list: { text: 'a b', labels: ['x'], doing: 'failed', page: 2 } }],
   ['#/agents/x%2Fy', { page: 'agent', id: 'x/y', tab: null }],
   ['#/agents/x/logs', { page: 'agent', id: 'x', tab: 'logs' }],
   ['#/grid', { page: 'grid' }],
@@ -29,6 +31,12 @@ test.each([
 
 test('a link leads back to its page', () => {
   expect(router.parseRoute(router.agentLink('a/b', 'details'))).toEqual({ page: 'agent', id: 'a/b', tab: 'details' });
+});
+
+test('a link to a list leads back to it', () => {
+  const list = { text: 'a & b', labels: ['team=a', 'urgent'], doing: 'waiting' as const, page: 1 };
+  expect(router.parseRoute(router.listLink(list))).toEqual({ page: 'agents', list });
+  expect(router.listLink(EVERYTHING)).toBe(router.agentsLink);
 });
 
 test.each([

@@ -1,11 +1,15 @@
 import { useEffect, useState } from 'preact/hooks';
-import { can, me } from '../live.ts';
-import { AgentActions } from '../parts/actions.tsx';
-import { HealthBadge, StatusBadge } from '../parts/badge.tsx';
+import { can, may, me } from '../live.ts';
+import { AgentActions, isActive } from '../parts/actions.tsx';
+import { HealthBadge, Since, StatusBadge } from '../parts/badge.tsx';
+import { Tool } from '../parts/button.tsx';
+import { Composer } from '../parts/composer.tsx';
 import { Details } from '../parts/details.tsx';
 import { Logs } from '../parts/logs.tsx';
-import { type Tab, Tabs } from '../parts/tabs.tsx';
-import { agentLink, agentsLink, go, settle } from '../router.ts';
+import { Side } from '../parts/side.tsx';
+import { Panel, type Tab, Tabs } from '../parts/tabs.tsx';
+import { sidebar } from '../prefs.ts';
+import { agentLink, go, lastList, listLink, settle } from '../router.ts';
 import { agentById, loaded, put } from '../service/agents.ts';
 import { api } from '../service/api.ts';
 import { Problem } from '../service/problem.ts';
@@ -25,6 +29,7 @@ function tabsOf(): Tab[] {
 export function AgentPage({ id, tab }: { id: string; tab: string | null }) {
   const agent = agentById(id);
   const [missing, setMissing] = useState<Problem | null>(null);
+  const only = me.value?.agent !== undefined;
 
   // A link may come before the list, or lead to an agent that the list does not reach.
   const known = agent !== undefined;
@@ -46,9 +51,9 @@ export function AgentPage({ id, tab }: { id: string; tab: string | null }) {
       <main class="page" id="main">
         <h1>No such agent</h1>
         <p>{missing.status === 404 ? 'It may have been deleted.' : missing.message}</p>
-        {!me.value?.agent && (
+        {!only && (
           <p>
-            <a href={agentsLink}>All agents</a>
+            <a href={listLink(lastList.value)}>All agents</a>
           </p>
         )}
       </main>
@@ -58,22 +63,29 @@ export function AgentPage({ id, tab }: { id: string; tab: string | null }) {
   const tabs = tabsOf();
   const chosen = tabs.find((one) => one.id === tab) ?? tabs[0];
   if (!chosen) return null;
+  const { session } = agent;
   return (
-    <main class="page agent-page" id="main">
-      <div class="page-head">
-        <h1>{agent.name}</h1>
-        <StatusBadge agent={agent} />
-        {agent.session && agent.session.health !== 'unknown' && <HealthBadge health={agent.session.health} />}
-        {agent.session?.progress && <span class="faint">{agent.session.progress}</span>}
-        <span class="gap" />
-        <AgentActions agent={agent} onRemoved={() => go(agentsLink)} />
-      </div>
-      <Tabs label={`Views of ${agent.name}`} tabs={tabs} chosen={chosen.id} onChoose={(to) => settle(agentLink(id, to))}>
-        {chosen.id === 'terminal' && agent.session && <TerminalView key={id} agent={agent} />}
-        {chosen.id === 'terminal' && !agent.session && <p class="faint">Nothing has run yet.</p>}
-        {chosen.id === 'logs' && <Logs agent={agent} />}
-        {chosen.id === 'details' && <Details agent={agent} />}
-      </Tabs>
-    </main>
+    <div class="beside">
+      {!only && sidebar.value && <Side id={id} tab={tab} />}
+      <main class="page agent-page" id="main">
+        <div class="agent-head">
+          {!only && <Tool icon="side" label="Other agents beside this one" pressed={sidebar.value} onClick={() => (sidebar.value = !sidebar.value)} />}
+          <h1 title={session?.activity?.title ?? agent.name}>{agent.name}</h1>
+          <StatusBadge agent={agent} />
+          <Since agent={agent} />
+          {session && session.health !== 'unknown' && <HealthBadge health={session.health} />}
+          {session?.progress && <span class="faint progress">{session.progress}</span>}
+          <Tabs label={`Views of ${agent.name}`} tabs={tabs} chosen={chosen.id} onChoose={(to) => settle(agentLink(id, to))} />
+        </div>
+        <AgentActions agent={agent} onRemoved={() => go(listLink(lastList.value))} />
+        <Panel chosen={chosen.id}>
+          {chosen.id === 'terminal' && session && <TerminalView key={id} agent={agent} />}
+          {chosen.id === 'terminal' && !session && <p class="faint">Nothing has run yet.</p>}
+          {chosen.id === 'logs' && <Logs agent={agent} />}
+          {chosen.id === 'details' && <Details agent={agent} />}
+        </Panel>
+        {chosen.id !== 'details' && may('write') && isActive(agent) && <Composer agents={[agent]} />}
+      </main>
+    </div>
   );
 }

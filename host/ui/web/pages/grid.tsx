@@ -1,19 +1,32 @@
+import { useState } from 'preact/hooks';
 import { can } from '../live.ts';
 import { isActive } from '../parts/actions.tsx';
-import { StatusBadge } from '../parts/badge.tsx';
-import { gridColumns } from '../prefs.ts';
+import { Since, StatusBadge } from '../parts/badge.tsx';
+import { Button, Tool } from '../parts/button.tsx';
+import { gridChosen, gridColumns, gridPage, type GridShow, gridShow } from '../prefs.ts';
 import { agentLink } from '../router.ts';
 import { agents, loaded } from '../service/agents.ts';
+import type { Agent } from '../service/wire.ts';
+import { sorted, waiting } from '../text/doing.ts';
 import { TerminalView } from '../terminal/view.tsx';
 
-/** As many as a page can show live and stay quick. */
-const MOST = 16;
+const SHOWS: Record<GridShow, string> = { running: 'All that run', waiting: 'Those that wait', chosen: 'Those I chose' };
+const NONE: Record<GridShow, string> = {
+  running: 'No agent is running.',
+  waiting: 'No agent waits.',
+  chosen: 'None is chosen: tick some in the list of agents, then “Grid”.',
+};
+
+function wanted(show: GridShow): Agent[] {
+  if (show === 'waiting') return waiting(agents.value);
+  const byName = sorted(agents.value, 'name');
+  if (show === 'running') return byName.filter(isActive);
+  return byName.filter(({ id, session }) => session && gridChosen.value.includes(id));
+}
 
 /** Several terminals at once, each live, none of them resized by being looked at here. */
 export function GridPage() {
-  const running = agents.value.filter(isActive).sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
-  const shown = running.slice(0, MOST);
-  const columns = gridColumns.value;
+  const [page, setPage] = useState(0);
   if (!can('terminal')) {
     return (
       <main class="page" id="main">
@@ -22,34 +35,77 @@ export function GridPage() {
       </main>
     );
   }
+  const show = gridShow.value;
+  const all = wanted(show);
+  const pages = Math.max(1, Math.ceil(all.length / gridPage.value));
+  const at = Math.min(page, pages - 1);
+  const shown = all.slice(at * gridPage.value, (at + 1) * gridPage.value);
   return (
     <main class="page grid-page" id="main">
       <div class="page-head">
         <h1>Grid</h1>
-        <span class="faint">
-          {running.length > MOST && `the first ${MOST} of `}
-          {running.length === 1 ? '1 running agent' : `${running.length} running agents`}
-        </span>
+        <span class="faint">{all.length === 1 ? '1 agent' : `${all.length} agents`}</span>
+        {pages > 1 && (
+          <nav class="pages" aria-label="Pages of the grid">
+            <Button disabled={at === 0} onClick={() => setPage(at - 1)}>
+              Back
+            </Button>
+            <span>
+              {at + 1} of {pages}
+            </span>
+            <Button disabled={at >= pages - 1} onClick={() => setPage(at + 1)}>
+              On
+            </Button>
+          </nav>
+        )}
         <span class="gap" />
         <label>
-          Columns{' '}
-          <select value={columns} onChange={(event) => (gridColumns.value = Number(event.currentTarget.value))}>
-            <option value={0}>as many as fit</option>
+          <span class="sr">Show</span>
+          <select value={show} onChange={(event) => (gridShow.value = event.currentTarget.value as GridShow)}>
+            {Object.entries(SHOWS).map(([value, label]) => (
+              <option key={value} value={value}>
+                {label}
+              </option>
+            ))}
+          </select>
+        </label>
+        <label>
+          <span class="sr">On a page</span>
+          <select value={gridPage.value} onChange={(event) => (gridPage.value = Number(event.currentTarget.value))}>
+            {[4, 9, 16].map((count) => (
+              <option key={count} value={count}>
+                {count} on a page
+              </option>
+            ))}
+          </select>
+        </label>
+        <label>
+          <span class="sr">Columns</span>
+          <select value={gridColumns.value} onChange={(event) => (gridColumns.value = Number(event.currentTarget.value))}>
+            <option value={0}>Columns as they fit</option>
             {[1, 2, 3, 4].map((count) => (
               <option key={count} value={count}>
-                {count}
+                {count === 1 ? '1 column' : `${count} columns`}
               </option>
             ))}
           </select>
         </label>
       </div>
-      {loaded.value && shown.length === 0 && <p class="faint">No agent is running.</p>}
-      <ul class={`grid columns-${columns}`}>
+      {loaded.value && shown.length === 0 && <p class="faint">{NONE[show]}</p>}
+      <ul class={`grid columns-${gridColumns.value}`}>
         {shown.map((agent) => (
           <li key={agent.id} aria-label={agent.name}>
             <div class="tile-head">
               <a href={agentLink(agent.id)}>{agent.name}</a>
               <StatusBadge agent={agent} />
+              <Since agent={agent} />
+              {show === 'chosen' && (
+                <Tool
+                  icon="close"
+                  label={`Take ${agent.name} out of the grid`}
+                  onClick={() => (gridChosen.value = gridChosen.value.filter((id) => id !== agent.id))}
+                />
+              )}
             </div>
             <TerminalView agent={agent} tile />
           </li>

@@ -1,10 +1,12 @@
 import { signal } from '@preact/signals';
-import { may } from '../live.ts';
+import { may, mayAll } from '../live.ts';
+import { agentById } from '../service/agents.ts';
 import { api } from '../service/api.ts';
 import { Problem } from '../service/problem.ts';
 import type { Agent } from '../service/wire.ts';
 import { Tool } from './button.tsx';
 import { Confirm, type Question } from './confirm.tsx';
+import { askNew } from './create.tsx';
 import { say } from './toast.tsx';
 
 const asked = signal<Question | null>(null);
@@ -25,47 +27,66 @@ export function Asked() {
 
 export const isActive = (agent: Agent): boolean => agent.status === 'running' || agent.status === 'pending';
 
-export function askStop(agent: Agent): void {
+/** What several are called in a question. */
+const named = (agents: Agent[]): string => (agents.length === 1 && agents[0] ? agents[0].name : `${agents.length} agents`);
+
+/** One after the other has its turn; who failed is named, and the others are done all the same. */
+async function each(agents: Agent[], act: (agent: Agent) => Promise<unknown>): Promise<void> {
+  const failed: [Agent, Problem][] = [];
+  for (const agent of agents) await act(agent).catch((error: unknown) => failed.push([agent, Problem.of(error)]));
+  const [first] = failed;
+  if (!first) return;
+  const [agent, problem] = first;
+  if (agents.length === 1) throw problem;
+  const others = failed.length > 1 ? ` It was the same or similar with ${failed.length - 1} more.` : '';
+  throw new Problem(problem.status, problem.code, `${agent.name}: ${problem.message}${others}`, problem.hint);
+}
+
+export function askStop(...agents: Agent[]): void {
   asked.value = {
-    title: `Stop ${agent.name}?`,
-    text: 'Its process and everything it started are ended. The agent stays in the list and can be restarted.',
+    title: `Stop ${named(agents)}?`,
+    text:
+      agents.length === 1
+        ? 'Its process and everything it started are ended. The agent stays in the list and can be restarted.'
+        : 'Their processes and everything these started are ended. The agents stay in the list and can be restarted.',
     yes: 'Stop',
-    act: () => api.stop(agent.id),
+    act: () => each(agents, ({ id }) => api.stop(id)),
   };
 }
 
-export function askRemove(agent: Agent, after?: () => void): void {
+export function askRemove(agents: Agent[], after?: () => void): void {
   const remove = async (force: boolean) => {
-    await api.remove(agent.id, force);
-    say(`${agent.name} is deleted.`);
+    // Those that a first try has deleted already are not there any more.
+    await each(agents.filter(({ id }) => agentById(id)), ({ id }) => api.remove(id, force));
+    say(agents.length === 1 ? `${named(agents)} is deleted.` : `${named(agents)} are deleted.`);
     after?.();
   };
+  const [whose, run] = agents.length === 1 ? ['The agent and its output', 'It is'] : ['The agents and their output', 'Some are'];
   asked.value = {
-    title: `Delete ${agent.name}?`,
-    text: isActive(agent)
-      ? 'It is still running: everything it started is ended, and the agent and its output are forgotten.'
-      : 'The agent and its output are forgotten.',
+    title: `Delete ${named(agents)}?`,
+    text: agents.some(isActive) ? `${run} still running: everything that was started is ended. ${whose} are forgotten.` : `${whose} are forgotten.`,
     yes: 'Delete',
     act: () => remove(false),
     anyway: {
-      text: 'It may run where the service cannot reach it. If it is seen again, it is ended then.',
+      text: 'What runs where the service cannot reach it is ended when it is seen again.',
       yes: 'Delete anyway',
       act: () => remove(true),
     },
   };
 }
 
-export function restart(agent: Agent): void {
-  if (isActive(agent)) {
+export function restart(...agents: Agent[]): void {
+  const act = () => each(agents, ({ id }) => api.restart(id));
+  if (agents.some(isActive)) {
     asked.value = {
-      title: `Restart ${agent.name}?`,
-      text: 'Its process and everything it started are ended, then it starts anew.',
+      title: `Restart ${named(agents)}?`,
+      text: agents.length === 1 ? 'Its process and everything it started are ended, then it starts anew.' : 'What runs is ended, then each starts anew.',
       yes: 'Restart',
-      act: () => api.restart(agent.id),
+      act,
     };
     return;
   }
-  api.restart(agent.id).catch((error: unknown) => say(Problem.of(error).message, { bad: true }));
+  act().catch((error: unknown) => say(Problem.of(error).message, { bad: true }));
 }
 
 /** What can be done with an agent, as buttons. */
@@ -75,7 +96,8 @@ export function AgentActions({ agent, onRemoved }: { agent: Agent; onRemoved?: (
     <div class="actions">
       <Tool icon="stop" label={`Stop ${agent.name}`} disabled={!isActive(agent)} onClick={() => askStop(agent)} />
       <Tool icon="restart" label={`Restart ${agent.name}`} onClick={() => restart(agent)} />
-      <Tool icon="trash" label={`Delete ${agent.name}`} onClick={() => askRemove(agent, onRemoved)} />
+      {mayAll() && <Tool icon="duplicate" label={`Duplicate ${agent.name}`} onClick={() => askNew(agent)} />}
+      <Tool icon="trash" label={`Delete ${agent.name}`} onClick={() => askRemove([agent], onRemoved)} />
     </div>
   );
 }

@@ -1,21 +1,28 @@
+import { now } from '../live.ts';
 import type { Agent, Health } from '../service/wire.ts';
+import { doing, DOINGS, since } from '../text/doing.ts';
+import { duration } from '../text/time.ts';
 
-const WORDS: Record<Agent['status'], string> = {
-  pending: 'Pending',
-  running: 'Running',
-  stopped: 'Stopped',
-  failed: 'Failed',
-  lost: 'Lost',
-};
-
-/** An agent's status as a word with a mark whose shape, not only its colour, shows it. */
+/** What an agent does as a word with a mark whose shape, not only its colour, shows it. */
 export function StatusBadge({ agent }: { agent: Agent }) {
+  const what = doing(agent);
   const unknown = agent.session?.state === 'unknown';
   return (
-    <span class={`badge status-${agent.status}`}>
+    <span class={`badge status-${what}`} title={agent.session?.activity?.reason}>
       <span class="mark" aria-hidden="true" />
-      {WORDS[agent.status] ?? agent.status}
+      {DOINGS[what] ?? what}
       {unknown && <span class="faint"> (not sure)</span>}
+    </span>
+  );
+}
+
+/** How long it has been doing that. */
+export function Since({ agent }: { agent: Agent }) {
+  const from = since(agent);
+  if (from === null) return null;
+  return (
+    <span class="since" title={`since ${new Date(from).toLocaleString()}`}>
+      {duration(now.value - from)}
     </span>
   );
 }

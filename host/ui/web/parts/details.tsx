@@ -4,7 +4,7 @@ import { mayAll, now, uptime } from '../live.ts';
 import { put } from '../service/agents.ts';
 import { api } from '../service/api.ts';
 import type { Agent } from '../service/wire.ts';
-import { exitText } from '../text/exit.ts';
+import { endText, exitText } from '../text/exit.ts';
 import { KEEPS } from '../text/keep.ts';
 import { duration, moment } from '../text/time.ts';
 import { line } from '../text/words.ts';
@@ -32,8 +32,10 @@ export function Details({ agent }: { agent: Agent }) {
           <HealthBadge health={session?.health} />
         </Fact>
         {session?.progress && <Fact name="Doing">{session.progress}</Fact>}
+        {session?.activity?.title && <Fact name="Title">{session.activity.title}</Fact>}
+        {session?.activity?.reason && <Fact name="Says">{session.activity.reason}</Fact>}
         {up !== null && <Fact name="Up for">{duration(up)}</Fact>}
-        {session?.exit && <Fact name="Last exit">{exitText(session.exit)}</Fact>}
+        {session?.exit && <Fact name="Last exit">{endText(agent, session.exit)}</Fact>}
         <Fact name="Restarts">{agent.restarts}</Fact>
         {agent.next_restart_at && (
           <Fact name="Next start">

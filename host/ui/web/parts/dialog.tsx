@@ -7,10 +7,12 @@ interface Props {
   onClose(): void;
   children: ComponentChildren;
   wide?: boolean;
+  /** On top of the window, with its heading for screen readers alone. */
+  palette?: boolean;
 }
 
 /** A modal dialog: the browser's own, which keeps the focus inside, gives it back, and closes on Escape. */
-export function Dialog({ title, onClose, children, wide = false }: Props) {
+export function Dialog({ title, onClose, children, wide = false, palette = false }: Props) {
   const element = useRef<HTMLDialogElement>(null);
   const heading = useId();
   // Not after the paint: until it is modal, Escape and what is typed go to the page behind.
@@ -26,7 +28,7 @@ export function Dialog({ title, onClose, children, wide = false }: Props) {
   return (
     <dialog
       ref={element}
-      class={wide ? 'dialog wide' : 'dialog'}
+      class={['dialog', wide ? 'wide' : '', palette ? 'palette' : ''].join(' ').trim()}
       aria-labelledby={heading}
       onCancel={(event) => {
         event.preventDefault();

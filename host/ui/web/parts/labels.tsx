@@ -7,15 +7,27 @@ import { labelText, parseLabels } from '../text/labels.ts';
 import { Button, Tool } from './button.tsx';
 import { Field, Input } from './field.tsx';
 
+interface Props {
+  agent: Agent;
+  /** A label was chosen, as it is shown. */
+  onChoose?(label: string): void;
+}
+
 /** An agent's labels, in a line or a few. */
-export function Labels({ agent }: { agent: Agent }) {
+export function Labels({ agent, onChoose }: Props) {
   const labels = Object.entries(agent.labels ?? {});
   if (labels.length === 0) return null;
   return (
     <ul class="labels" aria-label={`Labels of ${agent.name}`}>
       {labels.map(([key, value]) => (
         <li key={key} title={labelText(key, value)}>
-          {labelText(key, value)}
+          {onChoose ? (
+            <button type="button" aria-label={`Only with ${labelText(key, value)}`} onClick={() => onChoose(labelText(key, value))}>
+              {labelText(key, value)}
+            </button>
+          ) : (
+            labelText(key, value)
+          )}
         </li>
       ))}
     </ul>

@@ -99,7 +99,7 @@ export function Logs({ agent }: { agent: Agent }) {
   const text = () => shown.value.map((row) => [row.ts, row.stream, row.line].filter((part) => part !== null).join(' ')).join('\n');
   return (
     <div class="logs">
-      <div class="bar">
+      <div class="tools bar">
         <label class="search">
           <span class="sr">Search the lines</span>
           <input type="search" placeholder="Search" value={search.value} onInput={(event) => (search.value = event.currentTarget.value)} />

@@ -11,11 +11,10 @@ interface Props {
   tabs: Tab[];
   chosen: string;
   onChoose(id: string): void;
-  children: ComponentChildren;
 }
 
-/** Tabs as ARIA describes them: arrow keys move and choose, Tab goes on into the panel. */
-export function Tabs({ label, tabs, chosen, onChoose, children }: Props) {
+/** Tabs as ARIA describes them: arrow keys move and choose, Tab goes on. */
+export function Tabs({ label, tabs, chosen, onChoose }: Props) {
   const list = useRef<HTMLDivElement>(null);
   const move = (event: KeyboardEvent) => {
     const at = tabs.findIndex((tab) => tab.id === chosen);
@@ -28,26 +27,30 @@ export function Tabs({ label, tabs, chosen, onChoose, children }: Props) {
     list.current?.querySelector<HTMLElement>(`#tab-${next.id}`)?.focus();
   };
   return (
-    <>
-      <div ref={list} class="tabs" role="tablist" aria-label={label} onKeyDown={move}>
-        {tabs.map((tab) => (
-          <button
-            key={tab.id}
-            type="button"
-            role="tab"
-            id={`tab-${tab.id}`}
-            aria-selected={tab.id === chosen}
-            aria-controls={`panel-${tab.id}`}
-            tabIndex={tab.id === chosen ? 0 : -1}
-            onClick={() => onChoose(tab.id)}
-          >
-            {tab.label}
-          </button>
-        ))}
-      </div>
-      <div class="panel" role="tabpanel" id={`panel-${chosen}`} aria-labelledby={`tab-${chosen}`}>
-        {children}
-      </div>
-    </>
+    <div ref={list} class="tabs" role="tablist" aria-label={label} onKeyDown={move}>
+      {tabs.map((tab) => (
+        <button
+          key={tab.id}
+          type="button"
+          role="tab"
+          id={`tab-${tab.id}`}
+          aria-selected={tab.id === chosen}
+          aria-controls={`panel-${tab.id}`}
+          tabIndex={tab.id === chosen ? 0 : -1}
+          onClick={() => onChoose(tab.id)}
+        >
+          {tab.label}
+        </button>
+      ))}
+    </div>
+  );
+}
+
+/** What the chosen tab shows. */
+export function Panel({ chosen, children }: { chosen: string; children: ComponentChildren }) {
+  return (
+    <div class="panel" role="tabpanel" id={`panel-${chosen}`} aria-labelledby={`tab-${chosen}`}>
+      {children}
+    </div>
   );
 }

@@ -64,8 +64,14 @@ function apply(change: Change): void {
 }
 
 function store(change: Change): void {
-  if (change.type === 'deleted') drop(change.id);
-  else put(change.agent);
+  if (change.type === 'deleted') {
+    drop(change.id);
+  } else if (change.type === 'activity') {
+    const agent = agentById(change.id);
+    if (agent?.session) put({ ...agent, session: { ...agent.session, activity: change.activity } });
+  } else {
+    put(change.agent);
+  }
 }
 
 function drop(id: string): void {

@@ -65,6 +65,8 @@ export const api = {
   edit: (id: string, patch: AgentPatch) => json<Agent>(agentPath(id), { method: 'PATCH', body: patch }),
   stop: (id: string) => request(agentPath(id, '/stop'), { method: 'POST' }),
   restart: (id: string) => request(agentPath(id, '/restart'), { method: 'POST' }),
+  /** Type a text, and Enter unless `submit` is false. */
+  input: (id: string, text: string, submit = true) => request(agentPath(id, '/input'), { method: 'POST', body: { text, submit } }),
   /** By force also if its session cannot be ended now. */
   remove: (id: string, force = false) => request(agentPath(id), { method: 'DELETE', query: force ? { force } : {} }),
 

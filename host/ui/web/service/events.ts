@@ -2,7 +2,7 @@ import { chunks, request, signedIn } from './api.ts';
 import { backoff } from './backoff.ts';
 import { Problem } from './problem.ts';
 import { type ServerEvent, SseParser } from './sse.ts';
-import type { Agent, Change, Output } from './wire.ts';
+import type { Activity, Agent, Change, Output } from './wire.ts';
 
 export interface EventsListener {
   /** Connected, or some changes were missed: `change` is called for what happens from now on. */
@@ -63,7 +63,7 @@ export function parseChange(event: ServerEvent): Change | null {
   } catch {
     return null;
   }
-  const body = (data ?? {}) as { agent?: Agent; id?: string; name?: string };
+  const body = (data ?? {}) as { agent?: Agent; id?: string; name?: string; activity?: Activity };
   switch (event.event) {
     case 'created':
     case 'started':
@@ -75,6 +75,8 @@ export function parseChange(event: ServerEvent): Change | null {
     case 'health':
     case 'progress':
       return body.agent?.id ? { type: event.event, agent: body.agent } : null;
+    case 'activity':
+      return body.id && body.activity ? { type: 'activity', id: body.id, name: body.name ?? '', activity: body.activity } : null;
     case 'deleted':
       return body.id ? { type: 'deleted', id: body.id, name: body.name ?? '' } : null;
     default:

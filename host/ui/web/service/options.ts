@@ -131,6 +131,27 @@ function emptyOf(shape: Shape): Draft {
   return shape.kind === 'group' ? emptyDraft(shape.fields) : '';
 }
 
+/** The draft with which `collect` gives these options. */
+export function draftOf(fields: Field[], options: Record<string, unknown>): DraftGroup {
+  return Object.fromEntries(fields.map(({ name, shape }) => [name, draftOfField(shape, options[name])]));
+}
+
+function draftOfField(shape: Shape, value: unknown): Draft {
+  if (value === undefined || value === null) return emptyOf(shape);
+  switch (shape.kind) {
+    case 'group':
+      return draftOf(shape.fields, value as Record<string, unknown>);
+    case 'groups':
+      return (value as Record<string, unknown>[]).map((row) => draftOf(shape.fields, row));
+    case 'texts':
+      return (value as unknown[]).map(String);
+    case 'json':
+      return JSON.stringify(value);
+    default:
+      return asText(value);
+  }
+}
+
 /** The options as the service takes them: only what was filled in, and what is wrong with it. */
 export function collect(fields: Field[], draft: DraftGroup): { options: Record<string, unknown>; complaints: Complaints } {
   const complaints: Complaints = {};

@@ -60,6 +60,14 @@ export interface Exit {
   reason?: string | null;
 }
 
+/** What an agent does, by what its terminal says. */
+export interface Activity {
+  state: 'working' | 'waiting' | 'idle' | 'unknown';
+  title?: string;
+  since: string;
+  reason?: string;
+}
+
 export type Health = 'healthy' | 'unhealthy' | 'starting' | 'unknown';
 
 export interface Session {
@@ -79,6 +87,7 @@ export interface Session {
   keep?: Keep;
   size: Size;
   viewers: number;
+  activity?: Activity;
   created_at: string;
   attach_command?: string[];
 }
@@ -157,6 +166,7 @@ export interface LogLine {
 
 export type Change =
   | { type: 'created' | 'started' | 'adopted' | 'exited' | 'restart_scheduled' | 'restarted' | 'edited' | 'health' | 'progress'; agent: Agent }
+  | { type: 'activity'; id: string; name: string; activity: Activity }
   | { type: 'deleted'; id: string; name: string };
 
 /** What an agent's screen shows last; the event `output`. */

@@ -14,6 +14,9 @@ const cursor = (label: string, name: string, final: string): Key => ({
 
 export const KEYS: Key[] = [
   plain('Esc', 'Esc', '\x1b'),
+  plain('⏎', 'Enter', '\r'),
+  plain('⇧Tab', 'Shift Tab', '\x1b[Z'),
+  plain('^C', 'Control C', '\x03'),
   plain('Tab', 'Tab', '\t'),
   cursor('←', 'Left', 'D'),
   cursor('↓', 'Down', 'B'),

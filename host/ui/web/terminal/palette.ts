@@ -2,10 +2,10 @@ import type { ITheme } from '@xterm/xterm';
 
 /** The terminal's colours; text on its background is at least 4.5 : 1 for all sixteen but black (dark) and white (light). */
 export const DARK: ITheme = {
-  background: '#12161b',
+  background: '#0b0f13',
   foreground: '#dbe2ea',
   cursor: '#7cc4ff',
-  cursorAccent: '#12161b',
+  cursorAccent: '#0b0f13',
   selectionBackground: '#2f5d8a99',
   scrollbarSliderBackground: '#8fa1b340',
   scrollbarSliderHoverBackground: '#8fa1b370',

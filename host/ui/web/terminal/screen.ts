@@ -46,12 +46,16 @@ export interface ScreenLook {
 export interface ScreenKind {
   /** A session larger than the box is shown in smaller letters, down to this size. */
   smallestFont: number;
+  /** Letters are no larger than this, whatever is chosen. */
+  largestFont: number;
+  /** What does not fit is cut off: on the right, and above the last line that has something on it. */
+  crops: boolean;
   /** Lines kept above the screen; with none, a line that scrolls away costs next to nothing. */
   scrollback: number;
 }
 
-export const PAGE: ScreenKind = { smallestFont: 8, scrollback: 5000 };
-export const TILE: ScreenKind = { smallestFont: 4, scrollback: 0 };
+export const PAGE: ScreenKind = { smallestFont: 8, largestFont: 32, crops: false, scrollback: 5000 };
+export const TILE: ScreenKind = { smallestFont: 12, largestFont: 12, crops: true, scrollback: 0 };
 
 /** The terminal in the page: xterm.js, its addons and how it fits its box. */
 export class TerminalScreen implements Screen {
@@ -69,12 +73,12 @@ export class TerminalScreen implements Screen {
     drawing: Drawing,
   ) {
     installStyles();
-    this.look = look;
+    this.look = { ...look, font: Math.min(look.font, kind.largestFont) };
     const terminal = new Terminal({
       allowProposedApi: true, // unicode versions and search marks
       cursorBlink: false,
       fontFamily: FONT,
-      fontSize: look.font,
+      fontSize: this.look.font,
       macOptionIsMeta: true,
       minimumContrastRatio: look.dark ? 1 : 4.5,
       rightClickSelectsWord: true,
@@ -114,6 +118,7 @@ export class TerminalScreen implements Screen {
     terminal.textarea?.setAttribute('aria-label', 'Terminal. Control Shift Up leaves it.');
     // The page has its own way of pasting; this catches the browser's.
     box.addEventListener('paste', this.pasted, { capture: true });
+    if (kind.crops) terminal.onRender(() => this.crop());
     void draw(terminal, drawing);
   }
 
@@ -144,14 +149,28 @@ export class TerminalScreen implements Screen {
     const scale = Math.min(1, room.cols / cols, room.rows / rows);
     const font = Math.min(this.look.font, Math.max(this.kind.smallestFont, Math.floor(this.look.font * scale * 2) / 2));
     if (font !== this.font) this.terminal.options.fontSize = font;
+    if (this.kind.crops) this.crop();
+  }
+
+  /** Move what is written last into the box. */
+  private crop(): void {
+    const { element, rows, buffer } = this.terminal;
+    const screen = element?.querySelector<HTMLElement>('.xterm-screen');
+    if (!element || !screen || screen.offsetHeight === 0) return;
+    const { active } = buffer;
+    let last = rows - 1;
+    while (last > active.cursorY && (active.getLine(active.baseY + last)?.translateToString(true) ?? '') === '') last -= 1;
+    const height = screen.offsetHeight / rows;
+    const above = Math.max(0, last + 1 - Math.floor(this.box.clientHeight / height));
+    element.style.transform = above > 0 ? `translateY(${-above * height}px)` : '';
   }
 
   change(look: Partial<ScreenLook>): void {
-    this.look = { ...this.look, ...look };
+    this.look = { ...this.look, ...look, font: Math.min(look.font ?? this.look.font, this.kind.largestFont) };
     this.terminal.options.theme = this.look.dark ? DARK : LIGHT;
     this.terminal.options.minimumContrastRatio = this.look.dark ? 1 : 4.5;
     this.terminal.options.screenReaderMode = this.look.reader;
-    if (look.font !== undefined) this.terminal.options.fontSize = look.font;
+    if (look.font !== undefined) this.terminal.options.fontSize = this.look.font;
     this.settle();
   }
 

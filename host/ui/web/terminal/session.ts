@@ -20,6 +20,8 @@ export interface ViewOptions {
   drawing: Drawing;
 }
 
+const SETTLED_MS = 1000;
+
 /**
  * One terminal in the page: link, feed and screen put together, and what the
  * controls around it show, as signals.
@@ -29,6 +31,8 @@ export class TerminalSession {
   readonly title = signal('');
   readonly address = signal<string | null>(null);
   readonly size = signal<Size | null>(null);
+  /** Whether another window has set a size that is not this one's, and for more than a moment. */
+  readonly sizedElsewhere = signal(false);
   readonly exit = signal<Exit | null>(null);
   readonly matches = signal<{ index: number; count: number } | null>(null);
   /** Something was typed while nothing could be sent. */
@@ -41,6 +45,7 @@ export class TerminalSession {
   private readonly ignoreFont: () => void;
   private sizing: ViewOptions['sizing'];
   private resizeTimer = 0;
+  private compareTimer = 0;
   private lastBeat = Date.now();
   private readonly heart: number;
 
@@ -88,6 +93,7 @@ export class TerminalSession {
         size: (size) =>
           this.feed.size(size, () => {
             this.size.value = size;
+            this.compareSizes();
           }),
         snapshot: (bytes, seq) => this.feed.snapshot(bytes, seq),
         output: (bytes, seq) => this.feed.output(bytes, seq),
@@ -143,6 +149,7 @@ export class TerminalSession {
     this.sizing = sizing;
     if (sizing === 'fit') this.askForSize();
     else this.link.leaveSize();
+    this.compareSizes();
   }
 
   look(look: Partial<ScreenLook>): void {
@@ -169,6 +176,7 @@ export class TerminalSession {
   close(): void {
     clearInterval(this.heart);
     clearTimeout(this.resizeTimer);
+    clearTimeout(this.compareTimer);
     removeEventListener('online', this.back);
     document.removeEventListener('visibilitychange', this.back);
     this.watch.disconnect();
@@ -221,6 +229,19 @@ export class TerminalSession {
   private askForSize(): void {
     const room = this.sizing === 'fit' ? this.screen.roomFor() : null;
     if (room) this.link.resize(room);
+    this.compareSizes();
+  }
+
+  /** The service answers a wish in its own time, so that a difference counts when it stays. */
+  private compareSizes(): void {
+    clearTimeout(this.compareTimer);
+    const differs = () => {
+      const size = this.size.value;
+      const room = this.sizing === 'fit' && this.writable ? this.screen.roomFor() : null;
+      return size !== null && room !== null && (size.cols !== room.cols || size.rows !== room.rows);
+    };
+    if (!differs()) this.sizedElsewhere.value = false;
+    else this.compareTimer = window.setTimeout(() => (this.sizedElsewhere.value = differs()), SETTLED_MS);
   }
 
   /** The network is back, or the person is: no need to wait for the next try. */

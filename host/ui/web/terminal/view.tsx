@@ -76,8 +76,8 @@ export function TerminalView({ agent, tile = false }: Props) {
       forget = onChange((change) => {
         const { kind } = made.state.peek();
         // An earlier run has ended for good.
-        if (chosen !== '' || change.type === 'deleted' || change.agent.id !== agent.id || kind === 'live') return;
-        if (change.type === 'restarted' || change.type === 'started') made.restarted();
+        if (chosen !== '' || kind === 'live') return;
+        if ((change.type === 'restarted' || change.type === 'started') && change.agent.id === agent.id) made.restarted();
       });
       setSession(made);
       // The person may have gone elsewhere with the keyboard while this was loaded.
@@ -112,7 +112,7 @@ export function TerminalView({ agent, tile = false }: Props) {
   return (
     <div ref={frame} class={tile ? 'terminal tile' : 'terminal'} data-dark={dark}>
       {!tile && (
-        <div class="bar" role="toolbar" aria-label="Terminal">
+        <div class="tools bar" role="toolbar" aria-label="Terminal">
           <LinkChip session={session} />
           <span class="title" title="Set by the program">
             {session?.title.value}
@@ -162,6 +162,7 @@ export function TerminalView({ agent, tile = false }: Props) {
         {finding && session && <Find session={session} onClose={() => setFinding(false)} />}
         {session?.address.value && <div class="address">{session.address.value}</div>}
         {session && <Cover session={session} agent={agent} />}
+        {!tile && session?.sizedElsewhere.value && <Elsewhere session={session} />}
       </div>
       {session && chosen === '' && <ExitBar session={session} agent={agent} />}
       {!tile && interactive && !readOnly.value && session && (
@@ -241,6 +242,21 @@ function Cover({ session, agent }: { session: TerminalSession; agent: Agent }) {
     );
   }
   return null;
+}
+
+/** Why the terminal is not as large as this window. */
+function Elsewhere({ session }: { session: TerminalSession }) {
+  const [closed, setClosed] = useState(false);
+  const size = session.size.value;
+  if (closed || !size) return null;
+  return (
+    <div class="elsewhere" role="status">
+      <span>
+        {size.cols} × {size.rows}, as another window has it. Typing here fits it to this one.
+      </span>
+      <Tool icon="close" label="Close this message" onClick={() => setClosed(true)} />
+    </div>
+  );
 }
 
 /** How the program ended, with the way to start it again. */

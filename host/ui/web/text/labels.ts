@@ -1,9 +1,12 @@
-import { words } from './words.ts';
+import { line, words } from './words.ts';
 
 const KEY = /^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/;
 
 /** A label as it is shown. */
 export const labelText = (key: string, value: string): string => (value === '' ? key : `${key}=${value}`);
+
+/** Labels as `parseLabels` reads them. */
+export const labelsLine = (labels: Record<string, string> = {}): string => line(Object.entries(labels).map(([key, value]) => labelText(key, value)));
 
 /** Labels as a person types them: `key=value` or `key`, with spaces between them and quotes around a value that has some. */
 export function parseLabels(text: string): { labels: Record<string, string>; complaint: string | null } {
@@ -19,11 +22,4 @@ export function parseLabels(text: string): { labels: Record<string, string>; com
     labels[key] = at < 0 ? '' : part.slice(at + 1);
   }
   return { labels, complaint: null };
-}
-
-/** Whether each of the words is somewhere in a label. */
-export function hasLabels(labels: Record<string, string> | undefined, search: string): boolean {
-  const texts = Object.entries(labels ?? {}).map(([key, value]) => `${key}=${value}`.toLowerCase());
-  const wanted = search.toLowerCase().split(/\s+/).filter(Boolean);
-  return wanted.every((word) => texts.some((text) => text.includes(word)));
 }

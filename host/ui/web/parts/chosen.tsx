@@ -1,0 +1,60 @@
+import { may } from '../live.ts';
+import { gridChosen, gridShow } from '../prefs.ts';
+import { go, gridLink } from '../router.ts';
+import { agents } from '../service/agents.ts';
+import { can } from '../live.ts';
+import { askRemove, askStop, isActive, restart } from './actions.tsx';
+import { Button, Tool } from './button.tsx';
+import { Composer } from './composer.tsx';
+import { chosen } from './rows.tsx';
+
+const none = () => {
+  chosen.value = new Set();
+};
+
+/** What can be done with the chosen agents together. */
+export function ChosenBar() {
+  const all = agents.value.filter(({ id }) => chosen.value.has(id));
+  if (all.length === 0) return null;
+  const active = all.filter(isActive);
+  return (
+    <section class="chosen" aria-label="Chosen agents">
+      <div class="bar">
+        <strong role="status">{all.length} chosen</strong>
+        <span class="gap" />
+        {can('terminal') && (
+          <Button
+            onClick={() => {
+              gridChosen.value = all.map(({ id }) => id);
+              gridShow.value = 'chosen';
+              go(gridLink);
+            }}
+          >
+            Grid
+          </Button>
+        )}
+        {may('admin') && (
+          <>
+            <Button disabled={active.length === 0} onClick={() => askStop(...active)}>
+              Stop
+            </Button>
+            <Button onClick={() => restart(...all)}>Restart</Button>
+            <Button kind="danger" onClick={() => askRemove(all, none)}>
+              Delete
+            </Button>
+          </>
+        )}
+        <Tool icon="close" label="Choose none" onClick={none} />
+      </div>
+      {active.length > 0 && (
+        <Composer
+          agents={active}
+          onSent={(missed) => {
+            // Another try is for those alone that the first did not reach.
+            if (missed.length > 0) chosen.value = new Set(missed.map(({ id }) => id));
+          }}
+        />
+      )}
+    </section>
+  );
+}
