@@ -54,7 +54,7 @@ mod manifest;
 mod spec;
 mod terminal;
 
-pub use agentd_process::{Error, ErrorKind, Result, SHORTAGE_HINT, is_shortage};
+pub use agentd_process::{Error, ErrorKind, Limits, Result, SHORTAGE_HINT, is_shortage};
 pub use agentd_process::{descriptor, environment, process_tree, program, threads};
 pub use backend::{Backend, Session};
 pub use event::{Event, ExitStatus, Health, LogLine, LogQuery, LogStream};
@@ -68,8 +68,8 @@ pub use terminal::{Program, Terminal};
 pub mod prelude {
     pub use crate::{
         Backend, Capability, Config, Error, ErrorKind, Event, ExitStatus, Found, Health, Host,
-        LogLine, LogQuery, LogSink, LogStream, Manifest, Program, Result, Session, SessionEvents,
-        SessionSpec, Size, Terminal, export_backend,
+        Limits, LogLine, LogQuery, LogSink, LogStream, Manifest, Program, Result, Session,
+        SessionEvents, SessionSpec, Size, Terminal, export_backend,
     };
     pub use std::time::Duration;
 }

@@ -143,4 +143,13 @@ impl Manifest {
         self.on_terminals = true;
         self
     }
+
+    /// Declares that agents run on terminals of the daemon with [limits](crate::Program::limits): a
+    /// daemon that cannot set them refuses the library when it starts.
+    #[must_use]
+    pub fn with_limits(mut self) -> Self {
+        self = self.on_terminals();
+        self.needs_api = Some("1.2.0".to_owned());
+        self
+    }
 }

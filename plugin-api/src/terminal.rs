@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::host::RunningProgram;
-use crate::{Result, Session, SessionSpec, Size};
+use crate::{Limits, Result, Session, SessionSpec, Size};
 
 /// What to run on a terminal of the daemon; see [`Host::run`](crate::Host::run). Crosses the boundary
 /// as JSON.
@@ -34,6 +34,14 @@ pub struct Program {
     /// ended: like a shell, which makes the exit code 128 + n of a death by the signal n.
     #[serde(default)]
     pub stands_in: bool,
+    /// For all of its processes together. What the daemon cannot limit is [`Error::refused`].
+    ///
+    /// Since 1.2; declare it with [`Manifest::with_limits`](crate::Manifest::with_limits), as an older
+    /// daemon would ignore it.
+    ///
+    /// [`Error::refused`]: crate::Error::refused
+    #[serde(default)]
+    pub limits: Limits,
     /// Names it in the daemon's log.
     #[serde(default)]
     pub title: String,
@@ -57,6 +65,7 @@ impl Program {
             working_dir: spec.working_dir.clone(),
             size: spec.size,
             stands_in: false,
+            limits: Limits::default(),
             title: spec.name.clone(),
             instance: String::new(),
             label: String::new(),

@@ -27,13 +27,14 @@ pub enum Part {
 }
 
 /// Tools without which something is left out, and how to get them.
-const TOOLS: [(&str, &str); 8] = [
+const TOOLS: [(&str, &str); 9] = [
     ("cargo-deny", "cargo install cargo-deny --locked"),
     ("bwrap", "apt-get install bubblewrap"),
     ("sshd", "apt-get install openssh-server openssh-client"),
     ("tmux", "apt-get install tmux"),
     ("dockerd", "apt-get install docker.io"),
     ("docker-registry", "apt-get install docker-registry"),
+    ("linux.uml", "apt-get install user-mode-linux"),
     ("npm", "install Node.js 20 or later"),
     ("chromium", "apt-get install chromium"),
 ];

@@ -50,6 +50,7 @@ fn program(script: &str) -> Program {
         env: Default::default(),
         directory: "/".into(),
         size: Size { cols: 80, rows: 24 },
+        limits: Default::default(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use agentd_process::terminal::{Ended, Launch, Size};
-use agentd_process::{Error, ErrorKind};
+use agentd_process::{Error, ErrorKind, Limits};
 
 use crate::Keep;
 
@@ -372,6 +372,7 @@ impl Start {
             environment,
             directory,
             size,
+            limits,
         } = &self.launch;
         out.bytes(self.session.as_bytes());
         out.bytes(self.label.as_bytes());
@@ -384,6 +385,11 @@ impl Start {
         for (name, value) in environment {
             out.bytes(name.as_encoded_bytes());
             out.bytes(value.as_encoded_bytes());
+        }
+        if !limits.is_empty() {
+            for limit in [limits.memory, limits.cpu, limits.pids] {
+                out.u64(limit.unwrap_or(0));
+            }
         }
         out.0
     }
@@ -403,6 +409,12 @@ impl Start {
             let name = OsString::from_vec(body.bytes()?);
             environment.insert(name, OsString::from_vec(body.bytes()?));
         }
+        let mut limits = Limits::default();
+        if !body.0.is_empty() {
+            for limit in [&mut limits.memory, &mut limits.cpu, &mut limits.pids] {
+                *limit = Some(body.u64()?).filter(|limit| *limit > 0);
+            }
+        }
         (!command.is_empty()).then_some(Start {
             session,
             label,
@@ -411,6 +423,7 @@ impl Start {
                 environment,
                 directory,
                 size,
+                limits,
             },
         })
     }

@@ -13,6 +13,8 @@ pub mod terminal;
 pub mod threads;
 
 mod error;
+mod limits;
 mod processes;
 
 pub use error::{Error, ErrorKind, Result, SHORTAGE_HINT, is_shortage};
+pub use limits::Limits;

@@ -6,6 +6,7 @@
 mod activation;
 mod admission;
 mod bad_input;
+mod cgroups;
 mod connections;
 mod doors;
 mod engine;

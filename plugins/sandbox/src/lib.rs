@@ -40,7 +40,7 @@ impl Backend for Sandbox {
         Manifest::new("sandbox", env!("CARGO_PKG_VERSION"))
             .capabilities([Capability::Terminal, Capability::Interactive])
             .options_schema(Options::schema())
-            .on_terminals()
+            .with_limits()
     }
 
     async fn connect(host: Host, config: Config) -> Result<Self> {
@@ -107,12 +107,11 @@ fn sandboxed(spec: &SessionSpec, state_dir: &str) -> Result<Program> {
     // Names are looked up with it, and it may lead into what is hidden.
     let resolver = resolved(Path::new("/etc/resolv.conf"));
 
-    let limits = options.limits.iter();
-    let limits: Vec<String> = limits.map(|(limit, most)| limit.argument(*most)).collect();
+    let of_each = options.of_each()?;
     let ignore = format!("--ignore-signal={SIGNALS}");
     let default = format!("--default-signal={SIGNALS}");
     let mut words = vec!["prlimit", "--core=0"];
-    words.extend(limits.iter().map(String::as_str));
+    words.extend(of_each.iter().map(String::as_str));
     words.extend(["env", &ignore]);
     words.extend(BWRAP.split(' '));
     if options.network == Network::Host {
@@ -134,6 +133,7 @@ fn sandboxed(spec: &SessionSpec, state_dir: &str) -> Result<Program> {
     let mut program = Program::of(spec);
     program.command = words.into_iter().map(str::to_owned).collect();
     program.stands_in = true;
+    program.limits = options.of_all()?;
     program.inherits = false;
     let passed_on = PASSED_ON.map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
     program.env = passed_on.into_iter().flatten().collect();

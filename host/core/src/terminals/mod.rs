@@ -192,6 +192,7 @@ impl Terminals {
                 env: program.env,
                 directory: program.working_dir,
                 size: size(program.size),
+                limits: program.limits,
             };
             let keepers = self.keepers.as_ref().filter(|_| !self.starts_here);
             let Some(keepers) = keepers else {

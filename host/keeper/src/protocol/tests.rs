@@ -146,7 +146,7 @@ fn a_failure_is_that_of_the_document() {
 
 #[test]
 fn a_program_is_that_of_the_document() {
-    let start = Start {
+    let mut start = Start {
         session: "one".to_owned(),
         label: "label".to_owned(),
         launch: Launch {
@@ -154,12 +154,20 @@ fn a_program_is_that_of_the_document() {
             environment: BTreeMap::from([("A".into(), "b".into())]),
             directory: PathBuf::from("/tmp"),
             size: SIZE,
+            limits: Limits::default(),
         },
     };
-    check_bytes("A program", &start.encode());
-    let bytes = recorded("A program");
-    assert_eq!(Start::decode(&bytes).unwrap(), start);
-    for length in 0..bytes.len() {
+    let check = |name: &str, start: &Start| {
+        check_bytes(name, &start.encode());
+        assert_eq!(Start::decode(&recorded(name)).as_ref(), Some(start));
+    };
+    check("A program", &start);
+    let without = recorded("A program").len();
+    start.launch.limits.memory = Some(64 << 20);
+    start.launch.limits.pids = Some(20);
+    check("A program with limits", &start);
+    let bytes = recorded("A program with limits");
+    for length in (0..bytes.len()).filter(|length| *length != without) {
         assert_eq!(Start::decode(&bytes[..length]), None);
     }
 }

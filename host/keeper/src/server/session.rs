@@ -181,6 +181,7 @@ impl Session {
     /// Notes the end of the process.
     pub fn exited(&self) {
         self.ring.set_exited(&self.child.status());
+        self.child.ended();
         self.notify();
     }
 

@@ -130,6 +130,7 @@ pub fn program(script: &str) -> Program {
         env: Default::default(),
         directory: std::env::temp_dir(),
         size: Size { cols: 80, rows: 24 },
+        limits: Default::default(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the forked child does before it becomes the program.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 use rustix::process::{DumpableBehavior, ioctl_tiocsctty, set_dumpable_behavior, setsid};
@@ -35,6 +35,15 @@ pub fn before_exec() -> io::Result<()> {
     // SAFETY: standard input is open until the end of the process.
     ioctl_tiocsctty(unsafe { BorrowedFd::borrow_raw(0) })?;
     close_on_exec()
+}
+
+/// Enters a cgroup through its `cgroup.procs`.
+///
+/// For `pre_exec`: async-signal-safe.
+pub fn join(entrance: RawFd) -> io::Result<()> {
+    // SAFETY: whoever starts the program has it open until that is done.
+    rustix::io::write(unsafe { BorrowedFd::borrow_raw(entrance) }, b"0")?;
+    Ok(())
 }
 
 /// Marks all descriptors, also those of others that forgot to. The one for the exec's failure stays

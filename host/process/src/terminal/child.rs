@@ -1,6 +1,7 @@
 //! Starting a program on a terminal of its own, and waiting for its end.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -14,8 +15,10 @@ use rustix::process::{
 };
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 
-use super::before_exec::before_exec;
+use super::before_exec::{before_exec, join};
+use super::cgroup::Cgroup;
 use super::{Ended, Launch, Reaper, Size};
+use crate::environment::{INSTANCE_MARKER, SESSION_MARKER};
 use crate::program as find;
 use crate::{Error, Result};
 
@@ -26,6 +29,7 @@ pub struct Child {
     pidfd: OwnedFd,
     /// Non-blocking.
     master: Option<OwnedFd>,
+    cgroup: Option<Cgroup>,
 }
 
 impl Child {
@@ -37,7 +41,14 @@ impl Child {
             .stdin(Stdio::from(slave.try_clone()?))
             .stdout(Stdio::from(slave.try_clone()?))
             .stderr(Stdio::from(slave));
-        // SAFETY: `before_exec` makes system calls and nothing else: it takes no lock and no memory.
+        let cgroup = cgroup(launch)?;
+        let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose()?;
+        let enter = entrance.as_ref().map(File::as_raw_fd);
+        let before_exec = move || {
+            enter.map_or(Ok(()), join)?;
+            before_exec()
+        };
+        // SAFETY: they make system calls and nothing else: they take no lock and no memory.
         unsafe { command.pre_exec(before_exec) };
 
         let mut held = Held::new(reaper);
@@ -50,6 +61,7 @@ impl Child {
                 pid: child.id(),
                 pidfd,
                 master: Some(master),
+                cgroup,
             }),
             Err(error) => {
                 let _ = child.kill();
@@ -78,6 +90,13 @@ impl Child {
                 (None, Some(signal)) => Ended::Signal(signal),
                 (None, None) => Ended::Unknown("the process has no exit status".to_owned()),
             },
+        }
+    }
+
+    /// It has ended: its cgroup is removed when everything in it has.
+    pub fn ended(&self) {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.remove();
         }
     }
 
@@ -179,6 +198,19 @@ fn open_pty(size: Size) -> Result<(OwnedFd, OwnedFd)> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let slave = ioctl_tiocgptpeer(&master, flags).map_err(io::Error::from)?;
     Ok((master, slave))
+}
+
+/// The cgroup that the program is to begin in, if it needs one of its own.
+fn cgroup(launch: &Launch) -> Result<Option<Cgroup>> {
+    if launch.limits.is_empty() {
+        return Ok(None);
+    }
+    let mark = |name| {
+        let mark = launch.environment.get(OsStr::new(name));
+        mark.and_then(|mark| mark.to_str()).unwrap_or_default()
+    };
+    let (instance, session) = (mark(INSTANCE_MARKER), mark(SESSION_MARKER));
+    Cgroup::make(instance, session, &launch.limits).map(Some)
 }
 
 fn command(launch: &Launch) -> Result<Command> {

@@ -1,6 +1,7 @@
 //! Programs on terminals.
 
 mod before_exec;
+mod cgroup;
 mod child;
 mod input;
 mod spawner;
@@ -12,9 +13,9 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::Error;
 use crate::environment::{self, INSTANCE_MARKER, SESSION_MARKER};
 use crate::process_tree::ProcessTree;
+use crate::{Error, Limits, threads};
 
 pub use child::{Child, set_size};
 pub use input::Input;
@@ -43,6 +44,8 @@ pub struct Program {
     pub directory: PathBuf,
     /// The size of its terminal.
     pub size: Size,
+    /// For all of its processes together.
+    pub limits: Limits,
 }
 
 impl Program {
@@ -65,6 +68,7 @@ impl Program {
             environment: all,
             directory: self.directory.clone(),
             size: self.size,
+            limits: self.limits,
         }
     }
 }
@@ -80,6 +84,8 @@ pub struct Launch {
     pub directory: PathBuf,
     /// The size of its terminal.
     pub size: Size,
+    /// For all of its processes together; the marks among the variables name their cgroup.
+    pub limits: Limits,
 }
 
 /// Columns and rows.
@@ -154,4 +160,7 @@ pub async fn end_leftovers(instance: &str, keepers: &[u32]) {
     if let Err(error) = end.await {
         tracing::warn!(%error, "what an earlier run left behind");
     }
+    let instance = instance.to_owned();
+    // No thread for it: the next start tries again.
+    let _ = threads::blocking(move || cgroup::remove_leftovers(&instance)).await;
 }
