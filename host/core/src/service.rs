@@ -131,8 +131,14 @@ where
 }
 
 fn log_to_stderr(filter: &str) {
+    let filter = EnvFilter::new(filter);
+    // They write what was sent and is not as it should be: a token in a path, the value of a variable.
+    let filter = match "warp::filters=off".parse() {
+        Ok(off) => filter.add_directive(off),
+        Err(_) => filter,
+    };
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
+        .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         // It would report that to the same place, and panic when the terminal there is gone.

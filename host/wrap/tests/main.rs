@@ -5,6 +5,7 @@
 
 mod activation;
 mod admission;
+mod attacks;
 mod bad_input;
 mod cgroups;
 mod connections;

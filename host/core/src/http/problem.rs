@@ -77,7 +77,8 @@ fn error(rejection: &Rejection) -> Error {
     }
     if let Some(error) = rejection.find::<warp::body::BodyDeserializeError>() {
         let cause = std::error::Error::source(error).map(ToString::to_string);
-        return Error::invalid("invalid-body", cause.unwrap_or_else(|| error.to_string()));
+        let cause = cause.unwrap_or_else(|| error.to_string());
+        return Error::invalid("invalid-body", without_text(cause));
     }
     if rejection.find::<UnsupportedMediaType>().is_some() {
         return Error::invalid("invalid-body", "the body is not declared as JSON")
@@ -106,4 +107,42 @@ fn error(rejection: &Rejection) -> Error {
     }
     tracing::debug!(?rejection, "a request that no route took");
     Error::invalid("invalid-request", "the request cannot be read")
+}
+
+/// What is wrong with a body, without the text in it that is: it may be a secret, and errors are kept.
+fn without_text(cause: String) -> String {
+    let parts = cause.split_once(": string \"");
+    let parts = parts.and_then(|(before, rest)| Some((before, rest.rsplit_once("\", expected ")?)));
+    match parts {
+        Some((before, (_, expected))) => format!("{before}: a text, expected {expected}"),
+        None => cause,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn an_error_says_nothing_of_what_was_sent() {
+        type Variables = BTreeMap<String, u8>;
+        for body in [
+            r#"{"A": "the secret"}"#,
+            r#""the \", expected secret""#,
+            r#"{"A": "the secret", "A": "#,
+        ] {
+            let cause = serde_json::from_str::<Variables>(body).unwrap_err();
+            let said = without_text(cause.to_string());
+            assert!(!said.contains("secret"), "{said}");
+            assert!(said.contains("a text, expected"), "{said}");
+        }
+        let cause = serde_json::from_str::<Variables>("[1]").unwrap_err();
+        let said = without_text(cause.to_string());
+        assert!(
+            said.starts_with("invalid type: sequence, expected"),
+            "{said}"
+        );
+    }
 }

@@ -2,7 +2,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -255,7 +255,9 @@ fn execute(program: &Path, directory: &Path) -> Result<PathBuf> {
     let executed = (|| {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         listen(&socket, BACKLOG)?;
-        let log = File::create(path.with_extension("log"))?;
+        let mut log = File::options();
+        log.write(true).create(true).truncate(true).mode(0o600);
+        let log = log.open(path.with_extension("log"))?;
         let marks = [SESSION_MARKER, INSTANCE_MARKER];
         let marks = marks.map(|mark| Some((mark, std::env::var_os(mark)?)));
         // It ends at once, when its child goes on.
