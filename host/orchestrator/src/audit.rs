@@ -1,9 +1,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use agentd_api::{AuditEntry, AuditQuery, Page};
 use agentd_host::{AuditRecord, AuditTrail, Error, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::audit_rows::{self, AuditPage, SHARE_OF_REFUSED};
 use crate::events::Keep;
@@ -16,6 +18,10 @@ const WAITING: usize = 4096;
 
 /// So many are written at a time.
 const BATCH: usize = 256;
+
+/// How long the first of them waits at most for the others, so that the calls that follow do not wait
+/// for a transaction of its own. A kill of the service loses what waits; it is in the log.
+const GATHERED: Duration = Duration::from_millis(20);
 
 /// What clients asked for, kept in the database: written after it is answered, so that nobody waits for
 /// it, and in few transactions, however many ask.
@@ -94,6 +100,8 @@ async fn write(
 ) {
     let mut batch = Vec::new();
     while notes.recv_many(&mut batch, BATCH).await > 0 {
+        // An error means that the time is over.
+        let _ = timeout(GATHERED, gather(&mut notes, &mut batch)).await;
         let (mut asked, mut waiting) = (Vec::new(), Vec::new());
         for note in batch.drain(..) {
             match note {
@@ -129,10 +137,19 @@ async fn write(
     }
 }
 
+/// Takes what comes, until the batch is full or somebody waits for it.
+async fn gather(notes: &mut mpsc::Receiver<Note>, batch: &mut Vec<Note>) {
+    let is_awaited = |batch: &[Note]| batch.iter().any(|note| matches!(note, Note::Waits(_)));
+    while batch.len() < BATCH && !is_awaited(batch) {
+        match notes.recv().await {
+            Some(note) => batch.push(note),
+            None => break,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::restart::Backoff;
 

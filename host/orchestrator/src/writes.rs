@@ -177,14 +177,21 @@ mod tests {
 
     /// The same, of which this file's log is waited for.
     fn database_logged_in(file: &'static str) -> (Sender<Job>, Receiver<String>, Sender<String>) {
+        database_in(tempfile::tempdir().unwrap(), file)
+    }
+
+    fn database_in(
+        directory: impl AsRef<Path> + Send + 'static,
+        file: &'static str,
+    ) -> (Sender<Job>, Receiver<String>, Sender<String>) {
         let (jobs, queue) = channel();
         thread::spawn(move || {
-            let directory = tempfile::tempdir().unwrap();
-            let connection = Connection::open(directory.path().join("words.db")).unwrap();
+            let directory = directory.as_ref();
+            let connection = Connection::open(directory.join("words.db")).unwrap();
             let table = "PRAGMA journal_mode = WAL;
                 CREATE TABLE words (word TEXT NOT NULL UNIQUE) STRICT";
             connection.execute_batch(table).unwrap();
-            Writer::new(&connection, &directory.path().join(file)).run(&queue);
+            Writer::new(&connection, &directory.join(file)).run(&queue);
         });
         let (publish, published) = channel();
         (jobs, published, publish)
@@ -237,6 +244,32 @@ mod tests {
         jobs.send(once(When::OnDisk, "second", &publish)).unwrap();
         let said = [published.recv(), published.recv()];
         assert_eq!(said.map(Result::unwrap), ["second", "second answered"]);
+    }
+
+    #[test]
+    fn the_log_does_not_grow_with_what_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let (jobs, published, publish) = database_in(directory.path().to_owned(), "words.db");
+        let log = directory.path().join("words.db-wal");
+        let mut sizes = ["first", "second", "third"].map(|word| {
+            jobs.send(once(When::OnDisk, word, &publish)).unwrap();
+            published.recv().unwrap();
+            assert_eq!(published.recv().unwrap(), format!("{word} answered"));
+            std::fs::metadata(&log).unwrap().len()
+        });
+        sizes.sort_unstable();
+        assert_eq!(sizes[0], sizes[2]);
+        assert!(sizes[0] > 1000 * 4096);
+        // As after a kill: the log is read anew.
+        let copy = directory.path().join("copy.db");
+        for end in ["", "-wal"] {
+            let file = directory.path().join(format!("words.db{end}"));
+            std::fs::copy(file, format!("{}{end}", copy.display())).unwrap();
+        }
+        let copy = Connection::open(copy).unwrap();
+        let count = "SELECT count(*) FROM words";
+        let count: i64 = copy.query_row(count, [], |row| row.get(0)).unwrap();
+        assert_eq!(count, 3);
     }
 
     #[test]

@@ -18,7 +18,8 @@ use warp::http::Method;
 use crate::program::crashing_program;
 use crate::reconcile::{create, fails, on};
 
-/// A small disk that only this thread, and what it starts, sees.
+/// A small disk that only this thread, and what it starts, sees: the database's log has no room ahead
+/// on it.
 struct Disk {
     directory: TempDir,
 }
@@ -33,7 +34,7 @@ impl Disk {
             directory: tempfile::tempdir().unwrap(),
         };
         fs::create_dir(disk.state_dir()).unwrap();
-        disk.mount(&["-t", "tmpfs", "-o", "size=8m,mode=700", "disk"]);
+        disk.mount(&["-t", "tmpfs", "-o", "size=3m,mode=700", "disk"]);
         disk
     }
 

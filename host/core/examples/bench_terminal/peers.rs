@@ -93,7 +93,7 @@ impl Peers {
             ours_median >= theirs_median,
         );
 
-        let mut p50 = Vec::new();
+        let mut beside_floods = Vec::new();
         for (is_ours, echoes) in [(true, &ours), (false, &theirs)] {
             let mut flooding = Vec::new();
             for number in 0..FLOODING {
@@ -110,7 +110,7 @@ impl Peers {
                 drain.args(["--n", "1000000000000", "--send", "g", "--timeout-s", "600"]);
                 flooding.push(drain.stdout(Stdio::null()).spawn()?);
             }
-            p50.push(self.echo(echoes).await?.0);
+            beside_floods.push(self.echo(echoes).await?);
             for mut drain in flooding {
                 drain.kill().await?;
             }
@@ -120,12 +120,15 @@ impl Peers {
                 }
             }
         }
-        table.row(
-            "echo p50 while ten others flood, beside ttyd",
-            format!("{:.2} ms of {:.2}", p50[0] / 1e3, p50[1] / 1e3),
-            "≤ ttyd's",
-            p50[0] <= p50[1],
-        );
+        let (ours, theirs) = (beside_floods[0], beside_floods[1]);
+        for (what, ours, theirs) in [("p50", ours.0, theirs.0), ("p99", ours.1, theirs.1)] {
+            table.row(
+                format!("echo {what} while ten others flood, beside ttyd"),
+                format!("{:.2} ms of {:.2}", ours / 1e3, theirs / 1e3),
+                "≤ ttyd's",
+                ours <= theirs,
+            );
+        }
         Ok(())
     }
 
