@@ -6,5 +6,6 @@ mod crash;
 mod harness;
 mod life;
 mod owners;
+mod pitfalls;
 mod process;
 mod takeover;

@@ -150,30 +150,6 @@ async fn an_idle_keeper_sleeps() {
     }
 }
 
-/// As many descriptors on their way as the kernel allows, and more.
-#[tokio::test]
-async fn many_are_taken_over_at_once() {
-    let mut daemon = Daemon::with_process();
-    for _ in 0..200 {
-        drop(daemon.run("read a", BLOCK).await);
-    }
-    daemon = daemon.next();
-    let begun = Instant::now();
-    let listed = daemon.keeper.list().await.unwrap();
-    assert_eq!(listed.len(), 200);
-    let open = listed.iter().cycle().take(400);
-    let tasks: Vec<_> = open
-        .map(|listed| {
-            let (keeper, listed) = (daemon.keeper.clone(), listed.clone());
-            tokio::spawn(async move { keeper.open(&listed).await.map(|kept| kept.head()) })
-        })
-        .collect();
-    for task in tasks {
-        assert_eq!(task.await.unwrap().unwrap(), 0);
-    }
-    eprintln!("listed 200 and opened 400 in {:?}", begun.elapsed());
-}
-
 /// Whatever it lacks first.
 #[tokio::test]
 async fn a_keeper_that_lacks_descriptors_refuses_starts_and_nobody_else_notices() {
