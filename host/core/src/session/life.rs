@@ -13,18 +13,21 @@ use super::Record;
 
 /// The life of one session, behind one lock. `R` is the backend's side of the session.
 ///
-/// | stage \ input | shutdown, stop or delete | the call returned | the call failed or was undone | forget |
-/// |---|---|---|---|---|
-/// | `Starting` | `Cancelling` | `Held` | `NotStarted` | – |
-/// | `Cancelling` | `Cancelling` | `Held` | `NotStarted` | – |
-/// | `Held` | `Held` | – | – | `Forgotten` |
-/// | `NotStarted` | `NotStarted` | – | – | `Forgotten` |
-/// | `Forgotten` | `Forgotten` | – | – | `Forgotten` |
+/// | stage \ input | shutdown, stop or delete | the call returned | it failed or was undone | it is given up | forget |
+/// |---|---|---|---|---|---|
+/// | `Starting` | `Cancelling` | `Held` | `NotStarted` | `LeftAlone` | – |
+/// | `Cancelling` | `Cancelling` | `Held` | `NotStarted` | `LeftAlone` | – |
+/// | `Held` | `Held` | – | – | – | `Forgotten` |
+/// | `NotStarted` | `NotStarted` | – | – | – | `Forgotten` |
+/// | `LeftAlone` | `LeftAlone` | – | – | – | `Forgotten` |
+/// | `Forgotten` | `Forgotten` | – | – | – | `Forgotten` |
 ///
 /// "The call" is the backend's `start` or `adopt`; – cannot happen, and changes nothing if it does.
 /// What was asked for only grows, from nothing over a shutdown and a stop to a deletion. What the
 /// backend reports changes the record in every stage until the record says that the session has ended; in
-/// `NotStarted` and `Forgotten` it always does.
+/// `NotStarted`, `LeftAlone` and `Forgotten` it always does. What cannot be taken over has not ended all the
+/// same: the change to `LeftAlone` is not given to the observer, and a session that was left alone stays out
+/// of reach when it is forgotten.
 ///
 /// Each change of the record is given to `observer` once and in order: it is queued under the lock,
 /// and whoever finds nobody giving out what is queued does so, without the lock.
@@ -66,8 +69,10 @@ enum Stage<R> {
     Held(Held<R>),
     /// The backend has nothing, and the session is still listed.
     NotStarted,
-    /// The backend has nothing, and the session is no longer listed.
-    Forgotten,
+    /// It could not be taken over from an earlier daemon, and the backend may have it all the same.
+    LeftAlone,
+    /// The session is no longer listed. The backend has nothing, unless it was left alone.
+    Forgotten { left_alone: bool },
 }
 
 struct Held<R> {
@@ -172,6 +177,21 @@ impl<R> Life<R> {
         });
     }
 
+    /// It cannot be taken over.
+    pub fn leave_alone(&self, reason: String) {
+        self.transition(|state| {
+            if state.is_starting() {
+                state.stage = Stage::LeftAlone;
+                state.lose(reason);
+            }
+        });
+    }
+
+    /// Whether it could not be taken over.
+    pub fn is_left_alone(&self) -> bool {
+        self.lock().is_left_alone()
+    }
+
     /// The session is no longer listed, and nothing of it is left.
     pub fn forget(&self) {
         let forgotten = self.transition(|state| {
@@ -179,7 +199,9 @@ impl<R> Life<R> {
                 return None;
             }
             state.lose("it was deleted".to_owned());
-            Some(std::mem::replace(&mut state.stage, Stage::Forgotten))
+            let left_alone = state.is_left_alone();
+            let forgotten = Stage::Forgotten { left_alone };
+            Some(std::mem::replace(&mut state.stage, forgotten))
         });
         // The backend's own code, which runs without our lock.
         drop(forgotten);
@@ -205,7 +227,7 @@ impl<R> Life<R> {
 
     /// Waits until the session is no longer listed.
     pub async fn is_forgotten(&self) {
-        self.wait_for(|state| matches!(state.stage, Stage::Forgotten).then_some(()))
+        self.wait_for(|state| matches!(state.stage, Stage::Forgotten { .. }).then_some(()))
             .await;
     }
 
@@ -236,7 +258,7 @@ impl<R> Life<R> {
         let mut state = self.lock();
         let before = state.record.clone();
         let result = change(&mut state);
-        if state.record != before {
+        if state.record != before && !state.is_left_alone() {
             let after = state.record.clone();
             state.changes.push_back(Change { before, after });
         }
@@ -266,6 +288,13 @@ impl<R> Life<R> {
 impl<R> LifeState<R> {
     fn is_starting(&self) -> bool {
         matches!(self.stage, Stage::Starting | Stage::Cancelling)
+    }
+
+    fn is_left_alone(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::LeftAlone | Stage::Forgotten { left_alone: true }
+        )
     }
 
     fn remote(&self) -> Option<Arc<R>> {

@@ -29,7 +29,6 @@ mod viewers;
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -97,8 +96,6 @@ pub struct Session {
     pub terminal: Terminal,
     backend: Arc<Backend>,
     life: Life<RemoteSession>,
-    /// Whether it could not be taken over from an earlier daemon: that is no end of what the backend has.
-    left_alone: AtomicBool,
     viewers: viewers::Viewers,
     answers: Answers,
     keeping: Keeping,
@@ -135,7 +132,6 @@ impl Session {
                 label,
                 backend,
                 life: Life::new(changed),
-                left_alone: AtomicBool::new(false),
                 viewers: viewers::Viewers::default(),
                 answers: Answers::default(),
                 keeping: Keeping::default(),
@@ -459,7 +455,7 @@ impl Session {
     async fn end(&self, asked: Asked, grace: Duration) -> Result<()> {
         self.life.ask(asked);
         let Some(remote) = self.life.call_over().await else {
-            return match self.left_alone.load(Ordering::Acquire) {
+            return match self.life.is_left_alone() {
                 true => Err(self.out_of_reach()),
                 false => Ok(()),
             };
@@ -472,6 +468,12 @@ impl Session {
         Ok(())
     }
 
+    /// It cannot be taken over from an earlier daemon, which is not an end of what the backend has.
+    fn leave_alone(&self, reason: String) {
+        self.life.leave_alone(reason);
+        self.terminal.log().end();
+    }
+
     fn out_of_reach(&self) -> Error {
         let message = format!("`{}` could not be taken over, and may run on", self.name);
         Error::unavailable("backend-unavailable", message).hint("try it again in a moment")
@@ -481,9 +483,7 @@ impl Session {
         if change.after.state == State::Exited {
             self.terminal.log().end();
         }
-        if !self.left_alone.load(Ordering::Acquire) {
-            observer.changed(self, change);
-        }
+        observer.changed(self, change);
     }
 }
 

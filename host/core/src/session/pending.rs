@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use agentd_plugin_api::SessionSpec;
@@ -86,7 +85,7 @@ impl Pending {
         match adopted.await {
             Ok(remote) => self.started(remote),
             Err(error) => {
-                self.leave_alone();
+                self.session.leave_alone(error.to_string());
                 return Err(self.failed(error));
             }
         }
@@ -116,10 +115,6 @@ impl Pending {
         self.sessions.forget(&self.session);
         self.over = true;
         error
-    }
-
-    fn leave_alone(&self) {
-        self.session.left_alone.store(true, Ordering::Release);
     }
 
     /// Waits until the backend has undone the start that was dropped.
@@ -160,8 +155,9 @@ impl Drop for Pending {
         if self.over {
             return;
         }
+        let reason = "its start was given up".to_owned();
         match self.adopts {
-            true => self.leave_alone(),
+            true => self.session.leave_alone(reason.clone()),
             false => self.session.life.ask(Asked::Delete),
         }
         let (sessions, session) = (self.sessions.clone(), self.session.clone());
@@ -170,7 +166,6 @@ impl Drop for Pending {
             if let Some(mut released) = released {
                 undone(&session, &mut released).await;
             }
-            let reason = "its start was given up".to_owned();
             session.life.not_started(reason);
             sessions.forget(&session);
         });

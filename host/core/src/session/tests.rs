@@ -99,7 +99,7 @@ impl Expected {
 
     fn input(&mut self, input: &Input) {
         self.life = self.life.next(input);
-        self.has_ended |= matches!(self.life, Model::NotStarted | Model::Forgotten);
+        self.has_ended |= matches!(self.life, Model::NotStarted | Model::FORGOTTEN);
     }
 
     fn ask(&mut self, asked: Asked, input: &Input) {
@@ -140,7 +140,7 @@ impl Expected {
             }
             Step::Shutdown => {
                 self.closed = true;
-                if self.life != Model::Forgotten {
+                if self.life != Model::FORGOTTEN {
                     self.ask(Asked::Shutdown, &Input::Shutdown);
                     self.ends.push((Waits::Start, false));
                 }
@@ -294,7 +294,7 @@ impl Play {
         assert_eq!(Model::of(life), expected.life, "{after:?}");
         assert_eq!(life.asked(), expected.asked, "{after:?}");
         let is_listed = self.sessions.get("demo").is_ok();
-        assert_eq!(is_listed, expected.life != Model::Forgotten, "{after:?}");
+        assert_eq!(is_listed, expected.life != Model::FORGOTTEN, "{after:?}");
         let has_ended = life.record().state == State::Exited;
         assert_eq!(has_ended, expected.has_ended, "{after:?}");
         let is_starting = expected.life == Model::Starting;
