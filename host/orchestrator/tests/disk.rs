@@ -84,7 +84,7 @@ impl Drop for Disk {
 
 /// A program with which its agents end, whatever ends it.
 fn ending_program() -> TestProgram {
-    crashing_program().env("AGENTD_KEEPER", "off")
+    crashing_program().without_keeper()
 }
 
 fn run(program: &str, arguments: &[&str]) {

@@ -35,7 +35,7 @@ async fn create(daemon: &RunningProgram, name: &str, script: &str) -> Agent {
 
 #[tokio::test]
 async fn an_agent_of_a_killed_service_is_lost_and_can_be_restarted() {
-    let ending = || program().env("AGENTD_KEEPER", "off");
+    let ending = || program().without_keeper();
     let daemon = ending().start();
     let mut body = daemon.new_session("demo", &["sh", "-c", "echo hello $OWN; cat"]);
     body["env"] = json!({"OWN": "secret"});

@@ -507,7 +507,7 @@ async fn a_service_without_a_keeper_goes_on_with_what_one_has() {
     let mut old = Follower::start(&world, "old", &["cat"]).await;
     let without = || {
         program()
-            .env("AGENTD_KEEPER", "off")
+            .without_keeper()
             .env("AGENTD_RECONCILE_INTERVAL_SECS", "1")
     };
     world.again_as(Signal::KILL, without(), async || {}).await;

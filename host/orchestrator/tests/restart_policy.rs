@@ -22,7 +22,7 @@ fn hasty(program: TestProgram) -> TestProgram {
 
 /// The same, whose agents end with a service that is killed.
 fn ending() -> TestProgram {
-    hasty(program()).env("AGENTD_KEEPER", "off")
+    hasty(program()).without_keeper()
 }
 
 async fn create(daemon: &RunningProgram, name: &str, more: Value) -> Agent {

@@ -46,7 +46,7 @@ fn living(pids: &[i32]) -> usize {
 #[tokio::test]
 async fn what_a_killed_service_left_behind_ends_before_the_next_one_serves() {
     // A keeper leaves its agents to the next service.
-    let ending = || program().env("AGENTD_KEEPER", "off");
+    let ending = || program().without_keeper();
     let mut daemon = ending().start();
     let mut left = Vec::new();
     for number in 0..3 {

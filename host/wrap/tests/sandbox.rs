@@ -188,7 +188,7 @@ async fn the_keys_of_an_interrupt_are_for_the_agent() {
 #[tokio::test]
 async fn a_sandbox_without_a_keeper_ends_with_its_daemon() {
     let Some(program) = sandbox() else { return };
-    let mut daemon = program.env("AGENTD_KEEPER", "off").start();
+    let mut daemon = program.without_keeper().start();
     let script = "trap '' HUP TERM; echo ready; while :; do sleep 1; done";
     let session = daemon.script("demo", script).await;
     // Before that it would be the next daemon that ends it.

@@ -44,9 +44,7 @@ impl TestBackend {
     /// The program, with the settings that the backend takes.
     pub fn configure(&self, program: TestProgram) -> TestProgram {
         match self {
-            TestBackend::Pty => program
-                .env("AGENTD_BACKEND", "pty")
-                .env("AGENTD_KEEPER", "off"),
+            TestBackend::Pty => program.env("AGENTD_BACKEND", "pty").without_keeper(),
             TestBackend::Kept => program
                 .env("AGENTD_BACKEND", "pty")
                 .env("AGENTD_KEEPER", "on"),

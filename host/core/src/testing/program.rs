@@ -83,6 +83,11 @@ impl TestProgram {
         self
     }
 
+    /// Its agents on terminals end with it.
+    pub fn without_keeper(self) -> Self {
+        self.env("AGENTD_KEEPER", "off")
+    }
+
     /// Has it speak TLS with this certificate, from files in [`RunningProgram::directory`].
     pub fn tls(self, certificate: &Certificate) -> Self {
         let (cert, key) = certificate.save(self.directory.path());
