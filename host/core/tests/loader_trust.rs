@@ -11,8 +11,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use agentd_host::loader::{BackendName, Distrust, LoadError, Trust, load};
+use agentd_host::loader::{BackendName, Distrust, LoadError, SearchPath, Trust, load};
 use fixtures::FIXTURES;
 use install::Plugins;
 
@@ -149,6 +150,63 @@ fn nobody_is_asked_to_take_over_what_another_user_has_made() {
         !text.contains("chown") && text.contains("from a source that you trust"),
         "{text}"
     );
+}
+
+/// Attack: another user swaps a link above the library between the checks and the load, back and forth as
+/// fast as they can: it leads to a good one, and to one of theirs. Then: the good one is loaded, or none.
+#[test]
+fn what_was_checked_is_what_is_loaded() {
+    if !is_root() {
+        return;
+    }
+    let (good, bad) = (Plugins::new(), Plugins::new());
+    good.install("echo", &FIXTURES.echo());
+    // One of another name, which is said when it is asked: its code runs by then.
+    let theirs = bad.install("echo", &FIXTURES.third());
+    for path in [theirs.as_path(), bad.path()] {
+        chown(path, Some(STRANGER), None).unwrap();
+    }
+    let shared = tempfile::tempdir().unwrap();
+    set_mode(shared.path(), 0o1777);
+    let (link, next) = (shared.path().join("plugins"), shared.path().join("next"));
+    symlink(good.path(), &link).unwrap();
+    let done = AtomicBool::new(false);
+    let search = SearchPath::new(Some(link.as_os_str()), None, None).unwrap();
+    let name = BackendName::parse("echo".as_ref()).unwrap();
+    let (mut loaded, mut refused) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let places = [bad.path(), good.path()];
+            for place in places.iter().cycle() {
+                symlink(place, &next).unwrap();
+                fs::rename(&next, &link).unwrap();
+                if done.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for _ in 0..500 {
+                match load(&name, &search, Trust::Strict) {
+                    Ok(library) => {
+                        assert!(
+                            library
+                                .path
+                                .starts_with(good.path().canonicalize().unwrap())
+                        );
+                        loaded += 1;
+                    }
+                    Err(LoadError::Untrusted { .. }) => refused += 1,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }));
+        done.store(true, Ordering::Relaxed);
+        if let Err(panic) = end {
+            std::panic::resume_unwind(panic);
+        }
+    });
+    assert_eq!(loaded + refused, 500);
 }
 
 /// An access control list with a right for one more user.

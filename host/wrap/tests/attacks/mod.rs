@@ -8,3 +8,4 @@ mod output;
 mod races;
 mod secrets;
 mod smuggling;
+mod tmux;
