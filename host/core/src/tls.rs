@@ -12,7 +12,7 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
-use crate::access::{Accounts, Entry};
+use crate::access::{Accounts, Distrust, Entry};
 use crate::config::Config;
 use crate::start_error::StartError;
 
@@ -171,9 +171,29 @@ fn refuse_exposed(path: &Path) -> Result<(), TlsError> {
         reason,
         remedy,
     };
+    let accounts = Accounts::read();
     let entry = Entry::read(path).map_err(unreadable)?;
-    if let Some(reason) = entry.distrust(&Accounts::read()) {
+    if let Some(reason) = entry.distrust(&accounts) {
         return Err(exposed(reason.to_string(), reason.remedy(path)));
+    }
+    // Whoever can change a directory above can put another key there; a link is one in its directory, too.
+    let named = std::path::absolute(path).map_err(unreadable)?;
+    let named = named.parent().unwrap_or(&named).canonicalize();
+    let named = named.map_err(unreadable)?;
+    let file = path.canonicalize().map_err(unreadable)?;
+    let above = named.ancestors().chain(file.ancestors().skip(1));
+    for directory in above {
+        let entry = Entry::read(directory).map_err(unreadable)?;
+        let is_own = [Some(named.as_path()), file.parent()].contains(&Some(directory));
+        match entry.distrust(&accounts) {
+            // Nobody but its owner removes or renames an entry of it.
+            Some(Distrust::Sticky) if !is_own => {}
+            Some(reason) => {
+                let why = format!("is below `{}`, which {reason}", directory.display());
+                return Err(exposed(why, reason.remedy(directory)));
+            }
+            None => {}
+        }
     }
     let metadata = path.metadata().map_err(unreadable)?;
     let readers = match metadata.uid() {

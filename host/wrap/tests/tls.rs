@@ -83,6 +83,8 @@ async fn other_machines_reach_no_service_without_tls() {
     daemon.get("/sessions").await.expect(200);
 }
 
+/// Attack: others can read or change the key of a certificate, or a directory above it. Then: the service
+/// does not start, and says what mends it.
 #[tokio::test]
 async fn a_certificate_that_cannot_be_used_ends_the_start() {
     let directory = tempfile::tempdir().unwrap();
@@ -117,6 +119,18 @@ async fn a_certificate_that_cannot_be_used_ends_the_start() {
             .contains("holds no private key in PEM")
     );
     assert!(start(&cert, &other_key).await.contains("cannot be used: "));
+    for mode in [0o777, 0o1777] {
+        let (own, open) = (
+            fs::Permissions::from_mode(0o700),
+            fs::Permissions::from_mode(mode),
+        );
+        fs::set_permissions(directory.path(), open).unwrap();
+        let exposed = start(&cert, &key).await;
+        fs::set_permissions(directory.path(), own).unwrap();
+        let said = format!("the key `{key}` is not used because it is below `");
+        assert!(exposed.starts_with(&said), "{mode:o}: {exposed}");
+        assert!(exposed.contains("\nhint: "), "{exposed}");
+    }
     for mode in [0o604, 0o644, 0o602] {
         fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
         let exposed = start(&cert, &key).await;

@@ -120,6 +120,12 @@ impl Doors {
         if proxies.has(from) {
             let forwarded = proxies.read(headers)?;
             let from = forwarded.from.unwrap_or(from);
+            if *needs_proxy && forwarded.is_secure == Some(false) {
+                let message = "this service is reached by TLS, and the proxy was asked without";
+                return Err(Error::invalid("tls-required", message).hint(
+                    "ask with `https://`; let the proxy send those there who ask with `http://`",
+                ));
+            }
             return Ok((from, forwarded.is_secure.unwrap_or(is_secure)));
         }
         if *needs_proxy && !is_secure && !from.to_canonical().is_loopback() {
@@ -308,6 +314,8 @@ fn unauthorized(message: &str) -> Error {
 mod tests {
     use super::*;
 
+    /// Attack: another machine goes around the proxy that does TLS, or asks the proxy without TLS. Then: 403
+    /// or 400.
     #[test]
     fn a_service_behind_a_proxy_takes_nothing_else_from_other_machines() {
         let token = Token::parse("a-secret-that-is-long").unwrap();
@@ -337,5 +345,12 @@ mod tests {
             sender("192.0.2.2", false).unwrap_err().code,
             "proxy-required"
         );
+        headers.insert("x-forwarded-proto", "http".parse().unwrap());
+        let plain = doors.sender("192.0.2.1".parse().unwrap(), false, &headers);
+        assert_eq!(plain.unwrap_err().code, "tls-required");
+        // One that does not say by what it was asked is believed to do TLS.
+        headers.remove("x-forwarded-proto");
+        let plain = doors.sender("192.0.2.1".parse().unwrap(), false, &headers);
+        assert!(plain.is_ok());
     }
 }

@@ -1,10 +1,10 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use agentd_api::{Scope, Whoami};
 use futures_util::future::select_all;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::{Grant, Limit};
 use crate::to_rfc3339;
@@ -27,19 +27,56 @@ pub struct Pass {
 struct End {
     /// The sender is dropped with what the pass is of.
     ended: watch::Receiver<()>,
-    until: Option<Instant>,
+    until: Option<Until>,
+}
+
+/// When a pass is over: by the clock that nobody sets, or by the time of day, which goes on while the
+/// machine is suspended. Whichever comes first.
+#[derive(Clone, Copy, Debug)]
+struct Until {
+    clock: Instant,
+    day: SystemTime,
+}
+
+/// How long the time of day is not looked at.
+const LOOK: Duration = Duration::from_secs(60);
+
+impl Until {
+    /// After so long. The end of time is none.
+    fn after(lifetime: Duration, clock: Instant, day: SystemTime) -> Option<Self> {
+        Some(Until {
+            clock: clock.checked_add(lifetime)?,
+            day: day.checked_add(lifetime)?,
+        })
+    }
+
+    /// How long it is until then; nothing when it has come.
+    fn left(self, clock: Instant, day: SystemTime) -> Duration {
+        let left = self.clock.saturating_duration_since(clock);
+        left.min(self.day.duration_since(day).unwrap_or_default())
+    }
+
+    fn left_now(self) -> Duration {
+        self.left(Instant::now(), SystemTime::now())
+    }
 }
 
 impl End {
     fn has_come(&self) -> bool {
-        self.ended.has_changed().is_err() || self.until.is_some_and(|until| until <= Instant::now())
+        self.ended.has_changed().is_err()
+            || self.until.is_some_and(|until| until.left_now().is_zero())
     }
 
     async fn comes(mut self) {
         let expiry = async {
-            match self.until {
-                Some(until) => sleep_until(until).await,
-                None => std::future::pending().await,
+            let Some(until) = self.until else {
+                return std::future::pending().await;
+            };
+            loop {
+                match until.left_now() {
+                    Duration::ZERO => return,
+                    left => sleep(left.min(LOOK)).await,
+                }
             }
         };
         tokio::select! {
@@ -83,7 +120,8 @@ impl Pass {
 
     /// It ends with what has the other end of `ended`.
     pub fn end_with(&mut self, ended: watch::Receiver<()>, lifetime: Option<Duration>) {
-        let until = lifetime.map(|lifetime| Instant::now() + lifetime);
+        let now = (Instant::now(), SystemTime::now());
+        let until = lifetime.and_then(|lifetime| Until::after(lifetime, now.0, now.1));
         self.ends.push(End { ended, until });
     }
 
@@ -159,5 +197,27 @@ impl Pass {
             label: self.limit().label(),
             expires_at: self.expires_at.map(to_rfc3339),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Attack: what is open with a token outlives it by as long as the machine was suspended. Then: it ends
+    /// by the time of day.
+    #[test]
+    fn a_machine_that_was_suspended_lengthens_nothing() {
+        let (clock, day) = (Instant::now(), SystemTime::now());
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        let until = Until::after(minutes(60), clock, day).unwrap();
+        assert_eq!(until.left(clock, day), minutes(60));
+        assert_eq!(
+            until.left(clock + minutes(1), day + minutes(1)),
+            minutes(59)
+        );
+        assert!(until.left(clock + minutes(1), day + minutes(60)).is_zero());
+        // Nor does somebody who sets the time back.
+        assert!(until.left(clock + minutes(60), day - minutes(60)).is_zero());
     }
 }
