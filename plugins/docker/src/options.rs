@@ -80,7 +80,7 @@ impl Options {
 
     fn check(&self) -> Result<()> {
         if let Some(image) = &self.image
-            && (image.is_empty() || image.contains(|c: char| c.is_whitespace() || c.is_control()))
+            && !is_image(image)
         {
             return Err(refused("image", "this is not a name of an image"));
         }
@@ -116,6 +116,17 @@ fn within(option: &str, value: Option<i64>, least: i64, most: i64) -> Result<()>
         )),
         _ => Ok(()),
     }
+}
+
+/// Whether it has only what names of images are made of. The engine is asked for it by a path, in which a
+/// name with a `?` or with `..` would be another question.
+fn is_image(image: &str) -> bool {
+    let is_fit = |c: char| c.is_ascii_alphanumeric() || "._-/:@[]".contains(c);
+    image.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
+        && image.chars().all(is_fit)
+        && image
+            .split('/')
+            .all(|part| !["", ".", ".."].contains(&part))
 }
 
 fn is_user(user: &str) -> bool {
@@ -239,6 +250,64 @@ mod tests {
                 "{options}: {}",
                 error.message
             );
+        }
+    }
+
+    /// Attack: names of images, users, networks and mounts that are meant as options, paths or commands: a
+    /// leading dash, `;`, `$()`, `?`, `..`, line ends. Then: refused.
+    #[test]
+    fn options_are_no_commands() {
+        let texts = [
+            "",
+            "-",
+            "--privileged",
+            "-v/:/host",
+            "a;b",
+            "$(id)",
+            "`id`",
+            "#{a}",
+            "a b",
+            "a\nb",
+            "a\0b",
+            "../containers/json?",
+            "a/../../containers/json",
+            "./a",
+            "a//b",
+            "/a",
+            "a?b=c",
+            "a#b",
+            "a&b",
+            "a%2e",
+            "=a",
+            "a\\b",
+            "\u{e4}",
+        ];
+        for text in texts {
+            for options in [
+                json!({"image": text}),
+                json!({"user": text}),
+                json!({"network_policy": text}),
+                json!({"pull": text}),
+                json!({"mounts": text}),
+                json!({"mounts": [{"host_path": "/a", "container_path": "/b", text: "c"}]}),
+                json!({text: text}),
+            ] {
+                parse(options.clone()).expect_err(&options.to_string());
+            }
+        }
+        for text in ["host", "container:a", "none", "bridge", "isolated,internet"] {
+            parse(json!({"network_policy": text})).expect_err(text);
+        }
+        for image in [
+            "busybox",
+            "busybox:1.36",
+            "ghcr.io/geoffjay/agentd-agent:latest",
+            "localhost:5000/a/b_c-d.e:tag",
+            "[::1]:5000/a",
+            "a@sha256:0123456789abcdef",
+            "0123456789ab",
+        ] {
+            parse(json!({"image": image})).expect(image);
         }
     }
 
