@@ -270,6 +270,74 @@ async fn what_is_open_with_a_token_ends_when_that_is_revoked() {
     agent.show().await;
 }
 
+/// Attack: somebody with a token for one agent spells the path to another one otherwise: parents, doubled and
+/// encoded slashes, other cases, a method in a header. Then: none of it is allowed or there.
+#[tokio::test]
+async fn no_spelling_of_a_path_reaches_another_agent() {
+    let server = orchestrator("pty");
+    let own = server.start("own", &["cat"]).await;
+    let other = server.start("other", &["cat"]).await;
+    let body = json!({"name": "t", "scope": "admin", "agent": id(&own)});
+    let (_, limited) = token(&server, &body).await;
+    let (own_id, other_id) = (id(&own), id(&other));
+    for path in [
+        format!("/agents/{other_id}"),
+        format!("/agents/{other_id}/"),
+        format!("/agents/{other_id}//"),
+        format!("//agents/{other_id}"),
+        format!("/agents//{other_id}"),
+        format!("/agents/./{other_id}"),
+        format!("/agents/{own_id}/../{other_id}"),
+        format!("/agents/{own_id}/../../agents/{other_id}"),
+        format!("/agents/{own_id}%2f..%2f{other_id}"),
+        format!("/agents/{own_id}/%2e%2e/{other_id}"),
+        format!("/agents/{own_id};/../{other_id}"),
+        format!("/agents/%20{other_id}"),
+        format!("/agents/{other_id}%00"),
+        format!("/agents/{other_id}?id={own_id}&agent={own_id}"),
+        format!("/agents/{own_id},{other_id}"),
+        format!("/agents/{}", other_id.to_uppercase()),
+        "/agents/other".to_owned(),
+        format!("/AGENTS/{other_id}"),
+        format!("/x/../agents/{other_id}"),
+    ] {
+        for (method, rest) in [
+            ("GET", ""),
+            ("GET", "/logs"),
+            ("GET", "/screen"),
+            ("DELETE", ""),
+            ("POST", "/stop"),
+            ("POST", "/input"),
+            ("POST", "/links"),
+        ] {
+            let request = format!(
+                "{method} {path}{rest} HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\n\
+                 Content-Type: application/json\r\nContent-Length: 17\r\n\
+                 Connection: close\r\n\r\n{{\"text\":\"forged\"}}",
+                server.address,
+                limited.bearer()
+            );
+            let answer = server.raw(request.as_bytes()).await;
+            let is_refused = ["HTTP/1.1 403 ", "HTTP/1.1 404 ", "HTTP/1.1 400 "];
+            let is_refused = is_refused.iter().any(|status| answer.starts_with(status));
+            assert!(is_refused, "{method} {path}{rest}: {answer}");
+        }
+    }
+    let overridden = limited
+        .get(&own.path)
+        .header("x-http-method-override", "DELETE")
+        .header("x-original-url", &other.path)
+        .header("x-rewrite-url", &other.path);
+    assert_eq!(overridden.await.expect(200).json()["name"], "own");
+    for agent in [&own, &other] {
+        agent.show().await;
+    }
+    other.prompt("from its own").await.expect(202);
+    let mut terminal = other.terminal("").await;
+    terminal.shows("from its own").await;
+    assert!(!terminal.text().contains("forged"));
+}
+
 /// Attack: a terminal and events outlive the time of their token. Then: they end.
 #[tokio::test]
 async fn what_is_open_with_a_token_ends_when_that_expires() {

@@ -101,6 +101,8 @@ mod tests {
         assert!(since("yesterday", now).is_err());
     }
 
+    /// Attack: a program writes control sequences into its log, which a person reads in a terminal. Then: they
+    /// are left out.
     #[test]
     fn a_terminal_gets_no_control_characters() {
         let line = LogLine {
