@@ -50,6 +50,15 @@ pub(crate) struct Attach {
 }
 
 impl Attach {
+    /// As without options.
+    pub(crate) fn to(name: String) -> Self {
+        Attach {
+            name,
+            read_only: false,
+            detach_keys: DetachKeys::default(),
+        }
+    }
+
     /// Of the session that is named, or the newest one.
     pub(crate) async fn run(self, session: Option<String>, connection: &Connection) -> Outcome {
         let info = connection

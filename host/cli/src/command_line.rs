@@ -25,10 +25,13 @@ pub(crate) struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Noun {
+    /// What is meant mostly needs no noun.
+    #[command(flatten)]
+    Agents(OrchestratorVerb),
     /// Sessions by name (agentd-wrap)
     #[command(subcommand)]
     Wrap(WrapVerb),
-    /// Agents (agentd-orchestrator)
+    /// Agents (agentd-orchestrator), as without this word
     #[command(subcommand)]
     Orchestrator(OrchestratorVerb),
     /// Backend libraries on this machine
@@ -71,7 +74,9 @@ impl CommandLine {
         let mut output = Output::new(self.global.json);
         match self.noun {
             Noun::Wrap(verb) => verb.run(&self.global, &mut output).await,
-            Noun::Orchestrator(verb) => verb.run(&self.global, &mut output).await,
+            Noun::Agents(verb) | Noun::Orchestrator(verb) => {
+                verb.run(&self.global, &mut output).await
+            }
             Noun::Backend(verb) => verb.run(&mut output),
             Noun::Token(verb) => verb.run(&self.global, &mut output).await,
             Noun::Ui(ui) => ui.run(&self.global, &mut output).await,

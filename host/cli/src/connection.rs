@@ -2,13 +2,16 @@ use std::env;
 use std::path::Path;
 
 use agentd_api::client::Console;
-use agentd_api::{Agent, Client, ClientError};
+use agentd_api::{Agent, AgentQuery, Client, ClientError};
 
 use crate::failure::Failure;
 use crate::global::Global;
 use crate::service::Service;
 use crate::socket;
 use crate::token::Token;
+
+/// So much of an id is taken for one: less could as well be a name that is gone.
+const PREFIX: usize = 6;
 
 /// The service that a verb talks to.
 pub(crate) struct Connection {
@@ -73,7 +76,7 @@ impl Connection {
         }
     }
 
-    /// The agent with this id or, failing that, of this name.
+    /// The agent with this id or, failing that, of this name or with the only id that begins so.
     pub(crate) async fn agent(&self, name_or_id: &str) -> Result<Agent, Failure> {
         if looks_like_id(name_or_id) {
             match self.client.agent(name_or_id).await {
@@ -81,14 +84,31 @@ impl Connection {
                 found => return found.map_err(|error| self.explain(error)),
             }
         }
-        self.client
-            .agent_named(name_or_id)
-            .await
-            .map_err(|error| self.explain(error))?
-            .ok_or_else(|| {
-                Failure::new(format!("there is no agent `{name_or_id}`"))
-                    .hint("`agent orchestrator list` shows what there is")
-            })
+        let named = self.client.agent_named(name_or_id).await;
+        if let Some(agent) = named.map_err(|error| self.explain(error))? {
+            return Ok(agent);
+        }
+        let begin_so = self.agents_by_prefix(name_or_id).await;
+        let mut begin_so = begin_so.map_err(|error| self.explain(error))?;
+        match begin_so.len() {
+            1 => Ok(begin_so.remove(0)),
+            0 => Err(Failure::new(format!("there is no agent `{name_or_id}`"))
+                .hint("`agent orchestrator list` shows what there is")),
+            many => Err(Failure::new(format!(
+                "the ids of {many} agents begin with `{name_or_id}`"
+            ))
+            .hint("give more of it")),
+        }
+    }
+
+    /// Those whose ids begin so, where that is enough of one.
+    async fn agents_by_prefix(&self, word: &str) -> Result<Vec<Agent>, ClientError> {
+        if word.len() < PREFIX || !is_of_id(word) {
+            return Ok(Vec::new());
+        }
+        let mut agents = self.client.all_agents(&AgentQuery::default()).await?;
+        agents.retain(|agent| agent.id.starts_with(word));
+        Ok(agents)
     }
 
     /// The id of the agent of this name, and an id as it is, which may be that of one that was deleted.
@@ -110,8 +130,11 @@ impl Connection {
 
 /// Whether a word has the form of a UUID (which a name may have, too).
 fn looks_like_id(word: &str) -> bool {
-    word.len() == 36
-        && word
-            .bytes()
-            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+    word.len() == 36 && is_of_id(word)
+}
+
+/// Whether a word has the form of a piece of one.
+fn is_of_id(word: &str) -> bool {
+    word.bytes()
+        .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }

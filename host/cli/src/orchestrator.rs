@@ -22,6 +22,7 @@ mod create;
 mod label;
 mod list;
 mod policy;
+mod run;
 mod sessions;
 mod share;
 
@@ -30,6 +31,7 @@ use create::Create;
 use label::Label;
 use list::List;
 use policy::Policy;
+use run::Run;
 use sessions::Sessions;
 use share::Share;
 
@@ -40,9 +42,12 @@ pub(crate) enum OrchestratorVerb {
     /// Show whether the service is well
     Health,
     /// List the agents
+    #[command(visible_alias = "ls")]
     List(List),
     /// Create an agent and start it
     Create(Create),
+    /// Create an agent here, start it and show it in this terminal
+    Run(Run),
     /// Show all about an agent
     Show(Show),
     /// Print and change an agent's labels
@@ -66,6 +71,7 @@ pub(crate) enum OrchestratorVerb {
     /// End agents and start them again
     Restart(Agents),
     /// End agents and forget them
+    #[command(visible_alias = "rm")]
     Delete(Delete),
     /// Print who asked for what, and what came of it
     Audit(Audit),
@@ -116,6 +122,7 @@ impl OrchestratorVerb {
             OrchestratorVerb::Health => info::health(connection, output).await,
             OrchestratorVerb::List(list) => list.run(connection, output).await,
             OrchestratorVerb::Create(create) => create.run(connection, output).await,
+            OrchestratorVerb::Run(run) => run.run(connection, output).await,
             OrchestratorVerb::Show(show) => {
                 let agent = connection.agent(&show.name).await?;
                 output.show(&agent, details)?;

@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use agentd_api::RestartPolicy;
+use agentd_api::{Agent, ClientError, NewAgent, RestartPolicy};
 use clap::Args;
 
 use crate::connection::Connection;
@@ -12,6 +12,13 @@ use crate::verb::launch::Launch;
 pub(crate) struct Create {
     #[command(flatten)]
     launch: Launch,
+    #[command(flatten)]
+    record: Record,
+}
+
+/// What is kept of an agent beside its session.
+#[derive(Debug, Args)]
+pub(super) struct Record {
     /// A label for it, to find it by. Repeatable
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
     labels: Vec<(String, String)>,
@@ -25,17 +32,25 @@ pub(crate) struct Create {
 
 impl Create {
     pub(crate) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
-        let mut new = self.launch.into_request()?;
-        new.labels.extend(self.labels);
-        new.restart = self.restart;
-        new.max_restarts = self.max_restarts;
-        let agent = connection
-            .client
-            .create_agent(&new)
-            .await
-            .map_err(|error| connection.explain(error))?;
+        let new = self.launch.into_request()?;
+        let agent = self.record.create(new, connection).await;
+        let agent = agent.map_err(|error| connection.explain(error))?;
         output.show(&agent, |agent| agent.id.clone())?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Record {
+    /// Creates an agent that has this.
+    pub(super) async fn create(
+        &self,
+        mut new: NewAgent,
+        connection: &Connection,
+    ) -> Result<Agent, ClientError> {
+        new.labels.extend(self.labels.iter().cloned());
+        new.restart = self.restart;
+        new.max_restarts = self.max_restarts;
+        connection.client.create_agent(&new).await
     }
 }
 

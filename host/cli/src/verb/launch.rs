@@ -18,6 +18,13 @@ pub(crate) struct Launch {
     /// The program: claude-code, codex, opencode, gemini, crush or general (a shell)
     #[arg(long, value_name = "KIND")]
     agent: Option<String>,
+    #[command(flatten)]
+    manner: Manner,
+}
+
+/// How it is to be run.
+#[derive(Debug, Args)]
+pub(crate) struct Manner {
     /// The directory it works in
     #[arg(long, value_name = "DIR", default_value = ".")]
     working_dir: PathBuf,
@@ -48,6 +55,17 @@ pub(crate) struct Launch {
 impl Launch {
     /// The body of the request.
     pub(crate) fn into_request(self) -> Result<NewSession, Failure> {
+        self.manner.into_request(self.name, self.agent)
+    }
+}
+
+impl Manner {
+    /// The body of the request for something of this name.
+    pub(crate) fn into_request(
+        self,
+        name: String,
+        agent: Option<String>,
+    ) -> Result<NewSession, Failure> {
         let working_dir = std::path::absolute(&self.working_dir)
             .map(|dir| tidy(&dir))
             .map_err(|error| {
@@ -61,9 +79,9 @@ impl Launch {
             .into_string()
             .map_err(|dir| Failure::new(format!("`{}` is not UTF-8", dir.display())))?;
         Ok(NewSession {
-            name: self.name,
+            name,
             working_dir,
-            agent: self.agent,
+            agent,
             command: (!self.command.is_empty()).then_some(self.command),
             provider: self.provider,
             model: self.model,

@@ -438,3 +438,49 @@ fn who_asked_for_what_is_printed() {
         (&json!(3), &json!("3"))
     );
 }
+
+#[test]
+fn what_is_meant_mostly_needs_no_noun_and_an_id_no_more_than_its_beginning() {
+    let service = Service::orchestrator("pty");
+    let run = ["run", "--detach", "--working-dir", "/", "--", "cat"];
+    let name = service.anywhere(&run).run().succeeded().trim().to_owned();
+    assert!(name.starts_with("general-"), "{name}");
+    let listed = service.anywhere(&["ls"]).run().succeeded();
+    assert!(listed.contains(&name), "{listed}");
+
+    let id = show(&service, &name)["id"].as_str().unwrap().to_owned();
+    let begins = &id[..8];
+    let shown = service.anywhere(&["show", begins, "--json"]).run().json();
+    assert_eq!(shown["id"], id.as_str());
+    // Less of it could be a name.
+    let short = &id[..5];
+    let missing = |word: &str| {
+        format!(
+            "error: there is no agent `{word}`\n\nhint: `agent orchestrator list` shows what there is"
+        )
+    };
+    service
+        .anywhere(&["rm", short])
+        .run()
+        .failed(1, &missing(short));
+    service.anywhere(&["rm", begins]).run().succeeded();
+    service
+        .anywhere(&["show", &name])
+        .run()
+        .failed(1, &missing(&name));
+}
+
+#[test]
+fn run_shows_a_new_agent_of_this_directory_here() {
+    let service = Service::orchestrator("pty");
+    let Some(outer) = OuterTerminal::open(&service) else {
+        return;
+    };
+    outer.enter("cd /; clear; agent run --name demo -- sh -c 'echo in $PWD; cat'");
+    outer.wait_until("what it prints", |screen| {
+        screen.lines().any(|line| line == "in /")
+    });
+    outer.keys(&["C-p", "C-q"]);
+    outer.wait_for("outer>");
+    assert_eq!(show(&service, "demo")["status"], "running");
+}

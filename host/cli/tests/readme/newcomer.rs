@@ -69,21 +69,16 @@ impl Newcomer {
                 let info = self.run(command);
                 assert!(info.contains(r#""backend_type":"pty""#), "{info}");
             }
-            ["agent", "orchestrator", "list"] => {
+            ["agent", "ls"] => {
                 let list = self.run(command);
                 assert!(list.contains("demo") && list.contains("running"), "{list}");
             }
             // The shell needs less time than a person between two commands, but it needs some.
-            ["agent", "orchestrator", "logs", ..] => {
+            ["agent", "logs", ..] => {
                 let hello = format!("hello from {}", self.root.display());
                 wait_for(&hello, PATIENCE, || self.run(command));
             }
-            [
-                "agent",
-                "orchestrator",
-                "create" | "send" | "stop" | "delete",
-                ..,
-            ] => {
+            ["agent", "create" | "send" | "stop" | "rm", ..] => {
                 self.run(command);
             }
             _ => panic!("the README has a new command, which this test does not know: {command}"),
