@@ -6,6 +6,7 @@ mod build_ui;
 mod cargo;
 mod contents;
 mod dist;
+mod fuzz;
 mod repeat;
 mod report;
 mod run;
@@ -62,6 +63,11 @@ enum Command {
         #[command(flatten)]
         options: soak::Options,
     },
+    /// Sends what reads bytes of others inputs that libFuzzer chooses, and counts them
+    Fuzz {
+        #[command(flatten)]
+        options: fuzz::Options,
+    },
     /// Measures, beside a reference in the same run
     Bench {
         #[command(flatten)]
@@ -94,6 +100,7 @@ fn main() -> ExitCode {
         } => run::run(service, release, &flags),
         Command::Test { options } => test::run(&options),
         Command::Soak { options } => soak::run(&options),
+        Command::Fuzz { options } => fuzz::run(&options),
         Command::Bench { options } => bench::run(&options),
         Command::Dist { dest, check } => match check {
             true => dist::check(&dest),

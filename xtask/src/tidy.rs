@@ -91,6 +91,17 @@ const RULES: &[Rule] = &[
         never: &["abi_stable", "libloading"],
     },
     Rule {
+        manifest: "host/fuzz",
+        may_use: &[
+            "agentd-api",
+            "agentd-host",
+            "agentd-keeper",
+            "agentd-terminal",
+            "agentd-wrap",
+        ],
+        never: &["abi_stable", "libloading"],
+    },
+    Rule {
         manifest: "host/wrap",
         may_use: &["agentd-host", "agentd-api"],
         never: &["abi_stable", "libloading"],

@@ -2,6 +2,8 @@
 //! by name. See `ARCHITECTURE.md` one folder up.
 
 pub mod doors;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
 pub mod http;
 pub mod loader;
 pub mod service;

@@ -9,6 +9,8 @@
 
 mod client;
 mod flood;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
 mod protocol;
 mod ring;
 mod server;

@@ -54,7 +54,7 @@ impl Emulator {
         &self.terminal
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn parser(&self) -> &Parser {
         &self.parser
     }

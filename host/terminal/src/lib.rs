@@ -39,6 +39,8 @@ mod csi;
 mod emulator;
 mod extra;
 #[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
+#[cfg(any(test, feature = "testing"))]
 pub mod hostile;
 mod intern;
 mod look;
@@ -53,6 +55,8 @@ mod put_away;
 mod query;
 mod resize;
 mod row;
+#[cfg(any(test, feature = "testing"))]
+mod same;
 mod sgr;
 mod size;
 mod snapshot;

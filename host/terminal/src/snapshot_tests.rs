@@ -2,130 +2,9 @@
 
 use proptest::prelude::*;
 
-use crate::cell::{Cell, Style};
 use crate::emulator::Emulator;
-use crate::extra::Extra;
+use crate::same::{assert_same, restores};
 use crate::size::Size;
-
-/// A cell with what its numbers stand for. An empty cell with a look that erasing cannot give
-/// counts as a space: it looks the same, and only a space can be restored.
-fn resolved(emulator: &Emulator, cell: Cell) -> (String, usize, Style, Extra) {
-    let terminal = emulator.terminal();
-    let mut text = terminal.cell_text(cell);
-    let mut extra = terminal.extra(cell.style);
-    let style = Style {
-        extra: 0,
-        ..cell.style
-    };
-    if terminal.is_erased(cell) {
-        extra = Extra::default();
-    } else if text.is_empty() && !cell.is_spacer() {
-        text.push(' ');
-    }
-    (text, cell.width(), style, extra)
-}
-
-/// Everything about an emulator, as text that a failed test can show.
-fn state(emulator: &Emulator) -> String {
-    let terminal = emulator.terminal();
-    let mut text = String::new();
-    let mut line = |name: &str, value: &dyn std::fmt::Debug| {
-        text.push_str(&format!("{name}: {value:?}\n"));
-    };
-    for (name, buffer) in [
-        ("primary", &terminal.primary),
-        ("alternate", &terminal.alternate),
-    ] {
-        let shown = terminal.on_alternate == (name == "alternate");
-        for (index, row) in buffer.rows.iter().enumerate() {
-            let mut cells: Vec<_> = row
-                .cells()
-                .iter()
-                .map(|cell| resolved(emulator, *cell))
-                .collect();
-            if shown && wraps_after_nothing(emulator) && index == buffer.base() + buffer.y {
-                cells.resize(buffer.cols, resolved(emulator, Cell::BLANK));
-                if let Some((text, ..)) = cells.last_mut() {
-                    text.replace_range(.., " ");
-                }
-            }
-            let blank = resolved(emulator, Cell::BLANK);
-            while cells.last() == Some(&blank) {
-                cells.pop();
-            }
-            line(&format!("{name} {index}"), &(row.wrapped, cells));
-        }
-        let saved = buffer.saved;
-        line(
-            "saved",
-            &(
-                saved.x,
-                saved.y,
-                saved.charset,
-                resolved(emulator, Cell::ascii(b'x', saved.style)),
-            ),
-        );
-        line("region", &(buffer.top, buffer.bottom));
-        line(
-            "tabs",
-            &(0..buffer.cols)
-                .filter(|&x| buffer.tabs.is_stop(x))
-                .collect::<Vec<_>>(),
-        );
-        if shown {
-            line("cursor", &(buffer.x, buffer.y));
-        }
-    }
-    line("alternate", &terminal.on_alternate);
-    line("pen", &resolved(emulator, Cell::ascii(b'x', terminal.pen)));
-    line("charsets", &terminal.charsets);
-    line("modes", &terminal.modes);
-    line("keyboard", &terminal.keyboard);
-    line("titles", &terminal.titles);
-    line("palette", &terminal.palette);
-    line("joins", &terminal.joins);
-    line("unfinished", &emulator.parser().unfinished());
-    text
-}
-
-/// A wrap is pending on a line with an empty end, since that line was scrolled under the cursor.
-/// Only a character leaves a wrap pending, so a space is left at that end.
-fn wraps_after_nothing(emulator: &Emulator) -> bool {
-    let buffer = emulator.terminal().active();
-    let last = buffer.row(buffer.y).get(buffer.cols - 1);
-    buffer.x == buffer.cols && !last.has_text() && !last.is_spacer()
-}
-
-#[track_caller]
-fn check(size: Size, before: &[u8], after: &[u8]) {
-    let mut first = Emulator::new(size, 50);
-    first.advance(before);
-    // In a terminal that was used for something else.
-    let mut second = Emulator::new(size, 50);
-    second.advance(b"\x1b[?1049h\x1b[4h\x1b[2;4r\x1b[?6h\x1b[41mother\x1b(0\x0e\x1b]2;x");
-    second.advance(&first.snapshot());
-    assert_same(&first, &second, "the snapshot");
-    if wraps_after_nothing(&first) {
-        return;
-    }
-    first.advance(after);
-    second.advance(after);
-    assert_same(&first, &second, "what follows");
-}
-
-#[track_caller]
-fn assert_same(first: &Emulator, second: &Emulator, what: &str) {
-    let (one, two) = (state(first), state(second));
-    for (a, b) in one.lines().zip(two.lines()) {
-        assert_eq!(
-            a,
-            b,
-            "in {what}, snapshot {:?}",
-            String::from_utf8_lossy(&first.snapshot())
-        );
-    }
-    assert_eq!(one.lines().count(), two.lines().count());
-}
 
 fn small() -> Size {
     Size::new(10, 4).unwrap()
@@ -268,7 +147,7 @@ proptest! {
     #[test]
     fn any_state_is_restored(bytes in stream(), cut in 0.0..=1.0_f64) {
         let cut = (bytes.len() as f64 * cut) as usize;
-        check(small(), &bytes[..cut], &bytes[cut..]);
+        restores(small(), &bytes[..cut], &bytes[cut..], assert_same);
     }
 
     #[test]
@@ -277,7 +156,7 @@ proptest! {
         cut in 0..400_usize,
     ) {
         let cut = cut.min(bytes.len());
-        check(small(), &bytes[..cut], &bytes[cut..]);
+        restores(small(), &bytes[..cut], &bytes[cut..], assert_same);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use object::Endianness;
 use object::elf::{
     EM_386, EM_AARCH64, EM_ARM, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64, ET_DYN, Machine,
 };
-use object::read::ReadCache;
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
+use object::read::{ReadCache, ReadRef};
 use rustix::fs::OFlags;
 
 use super::LoadError;
@@ -40,8 +40,18 @@ pub(super) fn check(path: &Path) -> Result<String, LoadError> {
         .take(size_of::<Header>() as u64)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
-    let machine = Platform::read(&bytes);
-    if !bytes.starts_with(MAGIC) {
+    judge(path, &bytes, length, &ReadCache::new(file))
+}
+
+/// The same of a file that begins with these bytes.
+fn judge<'d>(
+    path: &Path,
+    head: &[u8],
+    length: u64,
+    file: impl ReadRef<'d>,
+) -> Result<String, LoadError> {
+    let machine = Platform::read(head);
+    if !head.starts_with(MAGIC) {
         return Err(not_a_library(
             path,
             if length == 0 {
@@ -51,12 +61,13 @@ pub(super) fn check(path: &Path) -> Result<String, LoadError> {
             },
         ));
     }
-    if bytes.len() < size_of::<Header>() {
-        return Err(LoadError::Truncated {
-            path: path.to_owned(),
-            needs: size_of::<Header>() as u64,
-            has: length,
-        });
+    let truncated = |needs| LoadError::Truncated {
+        path: path.to_owned(),
+        needs,
+        has: length,
+    };
+    if head.len() < size_of::<Header>() {
+        return Err(truncated(size_of::<Header>() as u64));
     }
     let own = own_platform()?;
     if machine != own {
@@ -66,16 +77,11 @@ pub(super) fn check(path: &Path) -> Result<String, LoadError> {
             wanted: own.to_string(),
         });
     }
-    let cache = ReadCache::new(file);
-    let needs = extent::<Header>(&cache).map_err(|Defect(what)| not_a_library(path, what))?;
-    if needs > length {
-        return Err(LoadError::Truncated {
-            path: path.to_owned(),
-            needs,
-            has: length,
-        });
+    let needs = extent::<Header>(file).map_err(|Defect(what)| not_a_library(path, what))?;
+    match needs > length {
+        true => Err(truncated(needs)),
+        false => Ok(own.to_string()),
     }
-    Ok(own.to_string())
 }
 
 const MAGIC: &[u8] = b"\x7fELF";
@@ -112,7 +118,7 @@ struct Defect(&'static str);
 /// How long the file has to be: the end of whatever its headers place furthest. With debug
 /// information the segments end in the first tenth of a file, so the sections count too; their
 /// table is usually the very end.
-fn extent<H: FileHeader<Endian = Endianness>>(file: &ReadCache<File>) -> Result<u64, Defect> {
+fn extent<'d, H: FileHeader<Endian = Endianness>>(file: impl ReadRef<'d>) -> Result<u64, Defect> {
     let header = H::parse(file).map_err(|_| Defect("has a broken ELF header"))?;
     let endian = header
         .endian()
@@ -134,7 +140,7 @@ fn extent<H: FileHeader<Endian = Endianness>>(file: &ReadCache<File>) -> Result<
         header.e_shentsize(endian),
         header.e_shnum(endian).into(),
     ));
-    let length = object::ReadRef::len(file).map_err(|()| Defect("has no known length"))?;
+    let length = file.len().map_err(|()| Defect("has no known length"))?;
     if end > length {
         return Ok(end);
     }
@@ -221,5 +227,32 @@ impl std::fmt::Display for Platform {
             Machine(other) => return write!(f, "{bits}{order}machine {other}"),
         };
         write!(f, "{bits}{order}{machine}")
+    }
+}
+
+/// Whatever a file has, it is judged; one that is taken is refused when the last byte that its headers
+/// speak of is missing.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn any_bytes(file: &[u8]) {
+    let path = Path::new("fuzzed");
+    let judged = |file: &[u8]| {
+        let head = &file[..file.len().min(size_of::<Header>())];
+        judge(path, head, file.len() as u64, file)
+    };
+    match judged(file) {
+        Ok(_) => {
+            let needs = extent::<Header>(file).map_err(|Defect(what)| what);
+            let needs = usize::try_from(needs.unwrap_or_else(|what| panic!("{what}")));
+            let shorter = &file[..needs.unwrap_or(usize::MAX).min(file.len()) - 1];
+            let refused = judged(shorter);
+            assert!(
+                matches!(refused, Err(LoadError::Truncated { .. })),
+                "{refused:?}"
+            );
+        }
+        Err(error) => {
+            let text = error.to_string();
+            assert!(!text.contains(char::is_control), "{text:?}");
+        }
     }
 }

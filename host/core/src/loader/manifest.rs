@@ -83,6 +83,30 @@ fn is_capability(word: &str) -> bool {
             .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
+/// Whatever JSON a library gives, it is taken or refused with a sentence that can be shown.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn any_json(json: &[u8]) {
+    let Ok(manifest) = serde_json::from_slice::<Manifest>(json) else {
+        return;
+    };
+    match check(&manifest) {
+        Err(reason) => {
+            assert!(!reason.contains(char::is_control), "{reason:?}");
+            assert!(reason.len() < 400, "{reason}");
+        }
+        Ok(()) => {
+            let shown = [&manifest.version].into_iter();
+            let words = manifest.capabilities.iter().map(Capability::as_str);
+            for text in shown.map(String::as_str).chain(words) {
+                assert!(!text.contains(char::is_control), "{text:?}");
+            }
+            let again = serde_json::to_vec(&manifest)
+                .and_then(|json| serde_json::from_slice::<Manifest>(&json));
+            assert!(again.is_ok_and(|again| again == manifest), "{manifest:?}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -7,10 +7,10 @@
 //! The only module that names `libloading`.
 
 mod checksum;
-mod elf;
+pub(crate) mod elf;
 mod error;
 mod library;
-mod manifest;
+pub(crate) mod manifest;
 mod name;
 mod search;
 mod stage;

@@ -7,8 +7,14 @@ use std::sync::OnceLock;
 /// each test builds what it uses, also where somebody runs it alone.
 const BUILT: &str = "AGENTD_TESTS_BUILT";
 
+/// Set by `cargo xtask fuzz`, whose programs are elsewhere than what they load.
+const ELSEWHERE: &str = "AGENTD_TESTS_LIBRARIES";
+
 /// Where the built backends are, among them `pty` and `echo` as the sources are now.
 pub fn libraries() -> PathBuf {
+    if let Some(elsewhere) = std::env::var_os(ELSEWHERE) {
+        return elsewhere.into();
+    }
     static ONCE: OnceLock<()> = OnceLock::new();
     ONCE.get_or_init(|| {
         once_a_run(|| {
@@ -24,6 +30,7 @@ pub fn libraries() -> PathBuf {
                 "--example=agentd_backend_liar",
                 "--example=agentd_backend_slow",
                 "--example=agentd_backend_stuck",
+                "--example=agentd_test_clock",
             ]);
         });
     });

@@ -1,6 +1,8 @@
 //! The keeper: one loop over its socket, its programs and their terminals.
 
 mod connection;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
 mod leftovers;
 pub mod process;
 pub mod reading;
