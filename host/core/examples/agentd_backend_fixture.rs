@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentd_plugin_api::prelude::*;
-use agentd_plugin_api::{serde_json::json, tokio};
+use agentd_plugin_api::{serde_json::json, tokio, tracing};
 
 /// The file in the working directory that stands for what a start makes. A session that ends
 /// removes it.
@@ -16,9 +16,13 @@ const MADE: &str = "made";
 /// How long it takes to undo a start.
 const UNDOING: Duration = Duration::from_millis(500);
 
+/// Lines of a log that nobody can read.
+const FLOOD: u32 = 100_000;
+
 struct Fixture;
 
 struct FixtureSession {
+    name: String,
     command: String,
     working_dir: PathBuf,
     events: SessionEvents,
@@ -84,10 +88,18 @@ impl Backend for Fixture {
             "unhealthy" => events.health(Health::Unhealthy),
             "lose" => events.lost("the fixture lost it"),
             "forget" => events.unknown("the fixture cannot see it"),
+            "block" | "spin" => hold_up(&spec.working_dir, &spec.name, &command)?,
+            "flood-log" => {
+                for number in 0..FLOOD {
+                    tracing::info!("line {number} of a flood");
+                }
+            }
+            "garbage" => report_garbage(&events),
             "end" => events.exited(ExitStatus::code(3)),
             _ => {}
         }
         Ok(FixtureSession {
+            name: spec.name,
             command,
             working_dir: spec.working_dir,
             events,
@@ -95,6 +107,39 @@ impl Backend for Fixture {
             lock: Arc::default(),
         })
     }
+}
+
+/// Does not give the thread back until there is the file `go`, and leaves a file when it begins.
+fn hold_up(working_dir: &Path, name: &str, how: &str) -> Result<()> {
+    fs::write(working_dir.join(format!("held-up-{name}")), "")?;
+    while !working_dir.join("go").exists() {
+        match how {
+            "spin" => std::hint::spin_loop(),
+            _ => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    Ok(())
+}
+
+/// Everything that there is to report, in no sensible order, with what nothing can be.
+fn report_garbage(events: &SessionEvents) {
+    let text = "\u{1b}[2J\0\n".repeat(100_000);
+    events.running(Some(0));
+    events.running(Some(u32::MAX));
+    events.output(&[0xff; 100_000]);
+    for health in [Health::Healthy, Health::Unhealthy, Health::Starting] {
+        events.health(health);
+    }
+    events.starting(&text);
+    events.unknown(&text);
+    events.exited(ExitStatus {
+        code: Some(i32::MIN),
+        signal: Some(i32::MAX),
+        reason: Some(text.clone()),
+    });
+    events.running(Some(1));
+    events.lost(&text);
+    events.exited(ExitStatus::code(0));
 }
 
 /// Undoes a start that is dropped, slowly and in the background, as backends do.
@@ -132,6 +177,15 @@ impl FixtureSession {
 
 impl Session for FixtureSession {
     async fn logs(&self, query: LogQuery, sink: LogSink) -> Result<()> {
+        if self.command == "garbage" {
+            let line = LogLine {
+                ts: Some("\u{1b}[2J never".to_owned()),
+                stream: None,
+                line: "\u{1b}[2J\0\n".repeat(100_000),
+            };
+            sink.line(&line).await;
+            return Err(Error::internal("\u{1b}[2J".repeat(100_000)));
+        }
         let tail = query.tail.unwrap_or(u64::MAX);
         for number in (1..=5_u64).filter(|number| 5 - number < tail) {
             let line = LogLine {
@@ -168,6 +222,9 @@ impl Session for FixtureSession {
 
     async fn terminate(&self, _grace: Duration) -> Result<()> {
         let _ = fs::remove_file(&self.made);
+        if self.command == "block-at-the-end" {
+            hold_up(&self.working_dir, &self.name, "block")?;
+        }
         if self.command == "panic-at-the-end" {
             panic!("the fixture panics at the end");
         }

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use agentd_plugin_api::host::{Call, HostServices, RunningProgram};
 use agentd_plugin_api::{Program, SessionEvents};
@@ -9,10 +10,33 @@ use crate::children::Children;
 use crate::terminals::Terminals;
 use crate::text::{line, quoted};
 
+/// Lines of a library's log in a second, at most; nobody reads more, and they fill a disk.
+const MOST_LINES: u32 = 1000;
+
 /// What the daemon offers to its backend.
 #[derive(Debug, Default)]
 pub struct Services {
     terminals: Arc<Terminals>,
+    lines: Mutex<Lines>,
+}
+
+/// The lines of this second.
+#[derive(Debug, Default)]
+struct Lines {
+    since: Option<Instant>,
+    count: u32,
+}
+
+impl Lines {
+    /// Counts one more.
+    fn count(&mut self) -> u32 {
+        let is_of_this = |since: Instant| since.elapsed() < Duration::from_secs(1);
+        if !self.since.is_some_and(is_of_this) {
+            (self.since, self.count) = (Some(Instant::now()), 0);
+        }
+        self.count = self.count.saturating_add(1);
+        self.count
+    }
 }
 
 /// `tracing` wants level and target at compile time, so a backend's own target becomes a field.
@@ -50,6 +74,7 @@ impl Services {
     pub(crate) fn on(terminals: Terminals) -> Services {
         Services {
             terminals: Arc::new(terminals),
+            lines: Mutex::default(),
         }
     }
 
@@ -70,6 +95,19 @@ impl HostServices for Services {
     }
 
     fn log(&self, level: u8, target: &str, message: &str) {
+        let count = self
+            .lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .count();
+        if count == MOST_LINES {
+            tracing::warn!(
+                "the backend's log is left out for the rest of this second: {count} lines"
+            );
+        }
+        if count >= MOST_LINES {
+            return;
+        }
         at_level!(level, event, from = quoted(target), "{}", line(message));
     }
 

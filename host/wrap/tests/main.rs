@@ -13,6 +13,7 @@ mod doors;
 mod engine;
 mod environment;
 mod execution;
+mod faults;
 mod hostile;
 mod idempotency;
 mod info;

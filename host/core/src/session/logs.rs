@@ -285,7 +285,8 @@ impl Receiver for ToLines {
                     agentd_plugin_api::LogStream::Stderr => LogStream::Stderr,
                 });
                 let line = LogLine {
-                    ts: line.ts,
+                    // None rather than one that no client can read.
+                    ts: line.ts.filter(|ts| parse_time(ts).is_ok()),
                     stream,
                     line: line.line,
                 };

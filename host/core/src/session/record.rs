@@ -82,10 +82,11 @@ impl Record {
     }
 }
 
+/// Without what is no exit code or signal, whatever the backend says.
 fn wire_exit(status: ExitStatus) -> Exit {
     Exit {
-        code: status.code,
-        signal: status.signal,
+        code: status.code.filter(|code| (0..=255).contains(code)),
+        signal: status.signal.filter(|signal| (1..=64).contains(signal)),
         reason: status.reason.as_deref().map(line),
     }
 }
