@@ -67,14 +67,26 @@ pub fn unplanned(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     statement.query_map([], |row| row.get(0))?.collect()
 }
 
-/// The next restarts, the first one first: ids of agents, and times in milliseconds since 1970.
-pub fn planned(connection: &Connection, count: usize) -> rusqlite::Result<Vec<(String, i64)>> {
-    let query = "SELECT id, next_restart_at FROM agents WHERE next_restart_at IS NOT NULL
-        ORDER BY next_restart_at LIMIT ?";
-    let mut statement = connection.prepare_cached(query)?;
+/// The next restarts, the first one first: ids of agents, and times in milliseconds since 1970. None is
+/// after `latest` when it is planned, so where one is, the clock was set back since: it comes first, as of 0.
+pub fn planned(
+    connection: &Connection,
+    latest: i64,
+    count: usize,
+) -> rusqlite::Result<Vec<(String, i64)>> {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     let restart = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    statement.query_map([count], restart)?.collect()
+    let overlooked = "SELECT id, 0 FROM agents WHERE next_restart_at > ? LIMIT ?";
+    let mut statement = connection.prepare_cached(overlooked)?;
+    let overlooked = statement.query_map([latest, count], restart)?;
+    let mut planned = overlooked.collect::<rusqlite::Result<Vec<_>>>()?;
+    let next = "SELECT id, next_restart_at FROM agents WHERE next_restart_at <= ?
+        ORDER BY next_restart_at LIMIT ?";
+    let mut statement = connection.prepare_cached(next)?;
+    for restart in statement.query_map([latest, count], restart)? {
+        planned.push(restart?);
+    }
+    Ok(planned)
 }
 
 /// Adds to the agents the sessions that have ended.

@@ -89,10 +89,15 @@ impl Restart {
 }
 
 impl Backoff {
+    /// No wait takes longer.
+    pub fn longest(&self) -> Duration {
+        self.first * LONGEST
+    }
+
     /// Before the restart that comes after so many others. `random`, from 0 to 1, keeps agents
     /// apart that ended together.
     fn wait(&self, attempts: u32, random: f64) -> Duration {
-        let longest = self.first * LONGEST;
+        let longest = self.longest();
         let doubled = 1_u32.checked_shl(attempts).unwrap_or(LONGEST);
         let wait = self.first * doubled.min(LONGEST);
         let spread = (wait / 4).mul_f64(random);

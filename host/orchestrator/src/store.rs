@@ -60,7 +60,9 @@ impl Store {
 
     /// The next restarts.
     pub async fn planned_restarts(&self, count: usize) -> Result<Vec<(String, i64)>> {
-        let look = move |connection: &Connection| records::planned(connection, count);
+        let longest = i64::try_from(self.backoff.longest().as_millis()).unwrap_or(i64::MAX);
+        let latest = records::now_millis().saturating_add(longest);
+        let look = move |connection: &Connection| records::planned(connection, latest, count);
         self.database.read(look).await
     }
 

@@ -6,6 +6,7 @@
 
 mod agents;
 mod audit;
+mod clock;
 mod crash;
 mod deletion;
 mod disk;
