@@ -460,7 +460,9 @@ async fn a_stopped_keeper_stops_nobody_else() {
     }
 }
 
-/// The service in another build.
+/// The service in another build: the same program in a file that is a byte longer. It has a keeper of its
+/// own beside that of the other build, whose protocol is the same. One of another version, either way, is in
+/// `host/keeper/tests/keeper/versions.rs`.
 fn another_build(world: &World) -> impl Fn() -> TestProgram + use<> {
     let copy = world.directory.join("agentd-orchestrator");
     let mut program = fs::read(env!("CARGO_BIN_EXE_agentd-orchestrator")).unwrap();

@@ -1,10 +1,11 @@
 //! Sessions on terminals that outlive the service.
 
 use std::fs;
+use std::time::Duration;
 
 use agentd_api::{Page, Session, State};
 use agentd_host::testing::{
-    RunningProgram, TestProgram, build_library, eventually, kill_all_of, processes_of,
+    RunningProgram, TestProgram, build_library, eventually, is_alive, kill_all_of, processes_of,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -101,6 +102,56 @@ async fn a_shutdown_leaves_nothing_in_a_keeper() {
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.ended().await.code(), Some(0));
     // It ends by itself when it has nothing to keep.
+    eventually("the end of the keeper", async || {
+        kept.keepers().is_empty().then_some(())
+    })
+    .await;
+}
+
+/// It is asked to forget what has ended, and the service does not end before it has.
+#[tokio::test]
+async fn a_shutdown_waits_for_a_keeper_that_is_slow_to_forget() {
+    let mut kept = Kept::start(crate::program());
+    let demo = kept.daemon().start("demo", &["true"]).await;
+    demo.ended().await;
+    let [keeper] = kept.keepers()[..] else {
+        panic!("not one keeper")
+    };
+    kill_process(keeper, Signal::STOP).unwrap();
+    let mut daemon = kept.daemon.take().unwrap();
+    daemon.signal(Signal::TERM);
+    eventually("it shuts down", async || {
+        daemon.log().contains("shutting down").then_some(())
+    })
+    .await;
+    // Longer than anything else in that takes, with nobody there.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let pid = daemon.pid().cast_signed();
+    assert!(is_alive(pid), "it did not wait\n{}", daemon.log());
+    kill_process(keeper, Signal::CONT).unwrap();
+    assert_eq!(daemon.ended().await.code(), Some(0));
+    let log = daemon.log();
+    assert!(!log.contains("has something left"), "{log}");
+    eventually("the end of the keeper", async || {
+        kept.keepers().is_empty().then_some(())
+    })
+    .await;
+}
+
+/// Nobody waits for one that is stopped for longer than a shutdown may take.
+#[tokio::test]
+async fn a_shutdown_ends_without_a_keeper_that_does_not_answer() {
+    let mut kept = Kept::start(crate::program());
+    kept.daemon().start("demo", &["true"]).await.ended().await;
+    let [keeper] = kept.keepers()[..] else {
+        panic!("not one keeper")
+    };
+    kill_process(keeper, Signal::STOP).unwrap();
+    let mut daemon = kept.daemon.take().unwrap();
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.ended().await.code(), Some(0));
+    kill_process(keeper, Signal::CONT).unwrap();
+    // It was asked all the same.
     eventually("the end of the keeper", async || {
         kept.keepers().is_empty().then_some(())
     })

@@ -18,6 +18,7 @@ use crate::visible::visible;
 
 mod database;
 mod holder;
+mod keepers;
 mod unit;
 
 /// One thing that was looked at.
@@ -57,6 +58,7 @@ pub(crate) async fn doctor(connection: &Connection, output: &mut Output) -> Outc
     if let Some(dir) = state_dir() {
         checks.extend(database::database(&dir));
         checks.extend(holder::holder(&dir));
+        checks.extend(keepers::keepers(&dir));
     }
     checks.extend(service(connection).await);
     checks.push(plugin_directories());

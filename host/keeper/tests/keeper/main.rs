@@ -9,3 +9,4 @@ mod owners;
 mod pitfalls;
 mod process;
 mod takeover;
+mod versions;

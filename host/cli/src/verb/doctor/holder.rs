@@ -22,9 +22,7 @@ pub(super) fn holder(state_dir: &Path) -> Option<Check> {
     let Ok(locks) = fs::read_to_string("/proc/locks") else {
         return Some(check(WHAT, Verdict::Skipped, "/proc/locks cannot be read"));
     };
-    let process = locks
-        .lines()
-        .find_map(|line| of(line, metadata.dev(), metadata.ino()));
+    let process = has(&locks, &metadata);
     let found = match process {
         Some(process) => {
             let program = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
@@ -33,6 +31,12 @@ pub(super) fn holder(state_dir: &Path) -> Option<Check> {
         None => "no orchestrator".to_owned(),
     };
     Some(check(WHAT, Verdict::Ok, found))
+}
+
+/// The process that holds the flock of that file, by the kernel's list.
+pub(super) fn has(locks: &str, file: &fs::Metadata) -> Option<u32> {
+    let mut lines = locks.lines();
+    lines.find_map(|line| of(line, file.dev(), file.ino()))
 }
 
 /// The process of a line of /proc/locks (proc(5)), if it holds the flock of that file.
