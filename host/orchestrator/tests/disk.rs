@@ -134,6 +134,8 @@ async fn refuses_changes(daemon: &RunningProgram, new: &serde_json::Value, kept:
     }
 }
 
+/// Fault: the disk of the records is full. Then: changes are refused with a hint, nothing is half done, and
+/// they succeed when there is room.
 #[tokio::test]
 async fn nothing_is_half_done_while_the_disk_is_full_and_it_goes_on_when_there_is_room() {
     if !may_make_namespaces() {
@@ -168,6 +170,7 @@ async fn nothing_is_half_done_while_the_disk_is_full_and_it_goes_on_when_there_i
     assert!(are(&found, &expected), "{found:?}");
 }
 
+/// Fault: an agent ends while the disk is full. Then: its exit is on record once there is room.
 #[tokio::test]
 async fn an_exit_that_comes_while_the_disk_is_full_is_kept_when_there_is_room() {
     if !may_make_namespaces() {
@@ -217,6 +220,7 @@ async fn an_exit_that_comes_while_the_disk_is_full_is_kept_when_there_is_room() 
     }
 }
 
+/// Fault: the service starts on a full disk. Then: it says so, and the next one works.
 #[tokio::test]
 async fn a_start_without_room_is_refused_and_changes_nothing() {
     if !may_make_namespaces() {
@@ -235,6 +239,7 @@ async fn a_start_without_room_is_refused_and_changes_nothing() {
         .expect(201);
 }
 
+/// Fault: the state directory is read-only. Then: the start says so, and the next one has all agents.
 #[tokio::test]
 async fn a_read_only_state_directory_is_refused_and_its_agents_are_there_afterwards() {
     if !may_make_namespaces() {
@@ -337,6 +342,8 @@ impl Drop for Blocks {
     }
 }
 
+/// Fault: the disk fails below a running service. Then: changes are refused, the rest is read, and the next
+/// service has what was answered.
 #[tokio::test]
 async fn a_disk_that_fails_below_a_service_leaves_what_was_answered_and_is_read() {
     if !may_make_namespaces() {
@@ -399,6 +406,8 @@ impl Drop for Frozen<'_> {
     }
 }
 
+/// Fault: the disk becomes read-only below a running service. Then: it goes on to answer, and changes succeed
+/// when it can be written.
 #[tokio::test]
 async fn a_state_directory_that_becomes_read_only_is_read_and_changed_again_afterwards() {
     if !may_make_namespaces() {
@@ -443,6 +452,7 @@ async fn a_state_directory_that_becomes_read_only_is_read_and_changed_again_afte
 /// How long each commit takes, or each wait for the disk.
 const SLOW: Duration = Duration::from_millis(200);
 
+/// Fault: the disk is slow. Then: what is asked for waits for it, and nothing is answered before.
 #[tokio::test]
 async fn what_is_asked_for_waits_for_a_slow_disk() {
     // The agent is written before its start, and the start is on the disk before the answer.
@@ -483,6 +493,7 @@ async fn a_deletion_that_is_refused_waits_for_a_slow_disk() {
     assert!(begun.elapsed() >= SLOW, "{:?}", begun.elapsed());
 }
 
+/// Fault: the disk does not answer. Then: what is there can be looked at.
 #[tokio::test]
 async fn a_disk_that_does_not_answer_keeps_nobody_from_what_there_is() {
     let daemon = crashing_program()

@@ -33,6 +33,8 @@ async fn create(daemon: &RunningProgram, name: &str, script: &str) -> Agent {
     daemon.create(&body).await.expect(201).parse()
 }
 
+/// Fault: the service is killed with an agent that cannot outlive it. Then: the agent is lost, and can be
+/// started again.
 #[tokio::test]
 async fn an_agent_of_a_killed_service_is_lost_and_can_be_restarted() {
     let ending = || program().without_keeper();
@@ -221,6 +223,7 @@ async fn no_other_process_can_open_its_database_whatever_became_of_the_lock() {
     assert_eq!(found[0].status, AgentStatus::Stopped);
 }
 
+/// Fault: the database is damaged. Then: the start is refused, with what to do.
 #[tokio::test]
 async fn a_damaged_database_is_refused_with_the_way_on() {
     let state = tempfile::tempdir().unwrap();

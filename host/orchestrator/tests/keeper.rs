@@ -390,6 +390,7 @@ fn keepers(world: &World) -> Vec<Pid> {
     keepers
 }
 
+/// Fault: the keeper is killed. Then: its agents are lost, and others start in a new one.
 #[tokio::test]
 async fn agents_of_a_killed_keeper_are_lost_and_others_have_a_new_one() {
     let world = World::new();
@@ -419,6 +420,7 @@ async fn agents_of_a_killed_keeper_are_lost_and_others_have_a_new_one() {
     assert_eq!(other.ended().await.code, Some(0));
 }
 
+/// Fault: the keeper is stopped. Then: nobody else waits.
 #[tokio::test]
 async fn a_stopped_keeper_stops_nobody_else() {
     let mut world = World::new();
@@ -652,6 +654,7 @@ async fn keep_is_refused_where_agents_are_not_on_terminals_of_the_service() {
     assert_eq!(refused.json()["code"], "no-keep");
 }
 
+/// Fault: a library aborts the service. Then: agents on terminals run on, and the next service has them.
 #[tokio::test]
 async fn a_library_that_aborts_the_service_ends_no_agent() {
     let aborts = || {

@@ -195,6 +195,7 @@ async fn agents_of_a_state_that_was_lost_are_agents_again() {
     );
 }
 
+/// Fault: somebody else removes a session. Then: its agent is lost.
 #[tokio::test]
 async fn a_session_that_somebody_else_has_removed_is_lost() {
     let daemon = kept().start();
@@ -227,6 +228,7 @@ async fn what_ended_while_the_service_was_away_has_its_exit() {
     assert_eq!(failed.session.unwrap().exit.unwrap().code, Some(7));
 }
 
+/// Fault: the backend cannot be reached. Then: no agent is ended or called lost.
 #[tokio::test]
 async fn nothing_is_ended_or_lost_while_the_backend_cannot_be_reached() {
     let daemon = kept().start();

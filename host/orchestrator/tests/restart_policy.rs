@@ -312,6 +312,7 @@ async fn few_agents_are_started_again_at_a_time() {
     assert_eq!(sessions(&daemon).len(), 12);
 }
 
+/// Fault: the backend cannot be reached when a restart is due. Then: it is done when the backend is back.
 #[tokio::test]
 async fn nothing_is_started_again_while_the_backend_cannot_be_reached() {
     let daemon = hasty(kept()).start();

@@ -166,6 +166,7 @@ async fn single_bytes_are_sent_together() {
     );
 }
 
+/// Fault: a viewer does not read. Then: nobody is held up, and it ends with the right screen.
 #[tokio::test]
 async fn a_viewer_that_does_not_read_holds_nobody_up_and_ends_with_the_right_screen() {
     let server = wrap("pty");

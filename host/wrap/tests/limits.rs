@@ -38,6 +38,8 @@ async fn runs_out(program: TestProgram) -> (u32, String) {
     (started, refusal.expect(503).body)
 }
 
+/// Fault: the machine has no more PTYs. Then: a start is refused with what to raise, and succeeds when one is
+/// free.
 #[tokio::test]
 async fn no_more_terminals() {
     if !may_make_namespaces() {
@@ -52,6 +54,8 @@ async fn no_more_terminals() {
     assert!(refusal.contains("kernel.pty.max"), "{refusal}");
 }
 
+/// Fault: the service has no more descriptors. Then: a start is refused with what to raise, and succeeds when
+/// some are free.
 #[tokio::test]
 async fn no_more_descriptors() {
     let script = r#"ulimit -n 80 && exec "$0""#;
@@ -60,6 +64,7 @@ async fn no_more_descriptors() {
     assert!(refusal.contains("ulimit -n"), "{refusal}");
 }
 
+/// Fault: the disk is full at the first start. Then: it says so and leaves nothing that stops the next one.
 #[tokio::test]
 async fn a_full_disk_leaves_nothing_that_stops_the_next_start() {
     if !may_make_namespaces() {
@@ -82,6 +87,7 @@ async fn a_full_disk_leaves_nothing_that_stops_the_next_start() {
     assert!(stderr.contains("hint: "), "{stderr}");
 }
 
+/// Fault: no thread can be made at the start. Then: the service ends with a sentence.
 #[tokio::test]
 async fn no_threads_at_all() {
     let ended = program().env("RUST_MIN_STACK", NO_STACK).ends().await;
@@ -94,6 +100,7 @@ async fn no_threads_at_all() {
 
 /// The service runs, the library gets no thread: each has a standard library of its own, which
 /// reads the variable when it makes its first thread.
+/// Fault: no thread can be made for the library. Then: the start ends with a sentence.
 #[tokio::test]
 #[expect(
     clippy::disallowed_methods,

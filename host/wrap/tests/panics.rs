@@ -1,5 +1,6 @@
 use crate::wrap;
 
+/// Fault: a library panics in a start. Then: 500 with its words; others are served.
 #[tokio::test]
 async fn a_backend_that_panics_is_an_error_and_the_service_goes_on() {
     let server = wrap("fixture");
@@ -12,6 +13,7 @@ async fn a_backend_that_panics_is_an_error_and_the_service_goes_on() {
     server.start("demo", &["run"]).await;
 }
 
+/// Fault: a library panics while it ends a session. Then: 500, and the session is still listed.
 #[tokio::test]
 async fn a_session_whose_end_panics_is_still_there() {
     let server = wrap("fixture");

@@ -27,6 +27,8 @@ const START: [(&str, bool); 7] = [
     ("adopt", true),
 ];
 
+/// Fault: a library never returns from a call at the start, waiting or blocking. Then: the start ends with 69
+/// and names it.
 #[tokio::test]
 async fn each_call_at_the_start_has_a_deadline() {
     let starts = START.map(async |(call, blocks)| {
@@ -54,6 +56,7 @@ async fn each_call_at_the_start_has_a_deadline() {
     }
 }
 
+/// Fault: a library ends its process while it is loaded. Then: the service refuses it with 78.
 #[tokio::test]
 async fn a_library_that_ends_the_process_is_refused_with_a_sentence() {
     for (dies, end) in [("abort", "(signal 6)"), ("exit", "(exit code 127)")] {
@@ -73,6 +76,7 @@ async fn a_library_that_ends_the_process_is_refused_with_a_sentence() {
     }
 }
 
+/// Fault: a start that is stuck in a library is ended by a signal. Then: it ends with 0.
 #[tokio::test]
 async fn signals_end_a_start_that_is_stuck() {
     for signal in [Signal::TERM, Signal::INT] {
@@ -92,6 +96,7 @@ async fn signals_end_a_start_that_is_stuck() {
     }
 }
 
+/// Fault: a library blocks at the shutdown. Then: the service ends in time.
 #[tokio::test]
 async fn a_library_that_blocks_at_the_end_does_not_keep_the_service() {
     let mut daemon = stuck_in("terminate", true).start();
@@ -120,6 +125,7 @@ async fn a_library_that_blocks_the_services_threads_does_not_keep_it() {
     delete.abort();
 }
 
+/// Fault: a library blocks the dynamic linker. Then: a signal ends the service and the trial.
 #[tokio::test]
 async fn a_library_that_blocks_the_dynamic_linker_does_not_keep_the_service() {
     let mut program = stuck_in("load", true).spawn();

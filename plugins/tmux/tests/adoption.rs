@@ -128,6 +128,7 @@ async fn a_machine_where_tmux_never_ran_has_no_sessions() {
     assert_eq!(scene.backend.list().await.unwrap(), []);
 }
 
+/// Fault: the tmux server is killed. Then: its agents are lost and ended, and new ones start.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_is_noticed() {
     let Some(scene) = Scene::plain().await else {
@@ -173,6 +174,7 @@ async fn a_server_that_is_killed_is_noticed() {
     again.session.terminate(GRACE).await.unwrap();
 }
 
+/// Fault: `tmux kill-server`. Then: the agent is lost, with that reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_ended_is_noticed() {
     let Some(scene) = Scene::plain().await else {
@@ -183,6 +185,7 @@ async fn a_server_that_is_ended_is_noticed() {
     assert_eq!(lost(&agent).await, "the tmux server ended");
 }
 
+/// Fault: somebody closes an agent's tmux session. Then: it can be ended, and is lost with that reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_somebody_closes_is_lost() {
     let Some(scene) = Scene::plain().await else {
@@ -202,6 +205,7 @@ async fn a_session_that_somebody_closes_is_lost() {
     assert!(!runs(agent.pid()));
 }
 
+/// Fault: somebody starts another program in the agent's pane. Then: the agent is lost, with that reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pane_with_another_program_is_not_the_agent() {
     let Some(scene) = Scene::plain().await else {

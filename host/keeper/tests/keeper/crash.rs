@@ -82,6 +82,7 @@ impl Drop for Killed {
     }
 }
 
+/// Fault: a service is killed at any moment of a flood. Then: the next one loses no byte and has none twice.
 #[tokio::test]
 async fn a_daemon_that_is_killed_at_any_moment_loses_no_byte() {
     let directory = tempfile::tempdir().unwrap();

@@ -9,6 +9,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::harness::*;
 
+/// Fault: a keeper is killed. Then: its programs are lost, and nobody hangs.
 #[tokio::test]
 async fn a_killed_keeper_loses_its_programs_and_nobody_hangs() {
     let daemon = Daemon::with_process();
@@ -36,6 +37,7 @@ async fn a_killed_keeper_loses_its_programs_and_nobody_hangs() {
     assert!(daemon.found().is_empty());
 }
 
+/// Fault: a keeper is stopped. Then: calls fail with a sentence, and it goes on later.
 #[tokio::test]
 async fn a_stopped_keeper_fails_calls_and_goes_on_later() {
     let daemon = Daemon::with_process();
@@ -151,6 +153,7 @@ async fn an_idle_keeper_sleeps() {
 }
 
 /// Whatever it lacks first.
+/// Fault: a keeper has no more descriptors. Then: starts are refused, and nobody else notices.
 #[tokio::test]
 async fn a_keeper_that_lacks_descriptors_refuses_starts_and_nobody_else_notices() {
     let daemon = Daemon::with_process();

@@ -135,6 +135,7 @@ async fn terminate_the_whole_tree() {
     assert_eq!(members(), 0);
 }
 
+/// Fault: a container is paused. Then: its agent can be ended.
 async fn terminate_a_paused_agent() {
     let world = World::shared().await;
     let agent = world.start(&["sleep", "600"], json!({})).await;
@@ -149,6 +150,7 @@ async fn terminate_a_paused_agent() {
     assert_eq!(world.containers(&agent.id).await, [] as [&str; 0]);
 }
 
+/// Fault: a container is removed by somebody else. Then: its agent has ended, by that signal.
 async fn removed_by_somebody_else() {
     let world = World::shared().await;
     let agent = world.start(&["sleep", "600"], json!({})).await;
@@ -160,6 +162,7 @@ async fn removed_by_somebody_else() {
     agent.terminate().await;
 }
 
+/// Fault: a container is killed for its memory. Then: its agent has ended, with that reason.
 async fn out_of_memory() {
     let world = World::shared().await;
     let agent = world

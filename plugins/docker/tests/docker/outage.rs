@@ -78,12 +78,15 @@ fn engine_stopped_status(status: ExitStatus) -> ExitStatus {
 
 /// It reports on its open connections that its containers ended with 143: they did not end by
 /// themselves.
+/// Fault: the Docker engine is stopped and started again. Then: agents are unknown meanwhile, calls say that it
+/// is not there, and their ends are exact.
 async fn engine_stopped() {
     let (engine, world) = own_engine(&[]).await;
     stop_and_begin(&engine, &world, &engine.docker_host()).await;
 }
 
 /// The same over TCP.
+/// Fault: an engine over TCP is stopped and started again. Then: as over its socket.
 async fn engine_stopped_over_tcp() {
     let engine = blocking(|| Engine::start_with(&["--host", TCP, "--tls=false"])).await;
     image::build(&engine).await;
@@ -147,6 +150,7 @@ async fn stop_and_begin(engine: &Arc<Engine>, world: &World, address: &str) {
 }
 
 /// Its containers outlive it, until it comes back and ends them.
+/// Fault: the engine is killed. Then: its agents are unknown until it is back, and then ended by it.
 async fn engine_killed() {
     let (engine, world) = own_engine(&[]).await;
     let agent = world.start(&["sleep", "600"], json!({})).await;
@@ -162,6 +166,8 @@ async fn engine_killed() {
     agent.terminate().await;
 }
 
+/// Fault: the engine is stopped, or killed, with live-restore, as for its upgrade. Then: agents run on, and
+/// what ended meanwhile has its exit.
 async fn live_restore() {
     let (engine, world) = own_engine(&["--live-restore"]).await;
     let stays = world.start(&["cat"], json!({})).await;
@@ -193,6 +199,8 @@ async fn live_restore() {
     ends.terminate().await;
 }
 
+/// Fault: the engine does not answer. Then: agents are unknown and calls end with a sentence; all go on when it
+/// does.
 async fn engine_hangs() {
     let (engine, world) = own_engine(&[]).await;
     let agent = world.start(&["sleep", "600"], json!({})).await;
@@ -207,6 +215,7 @@ async fn engine_hangs() {
 }
 
 /// Engine and daemon are both restarted, as by a reboot: adoption works from the labels.
+/// Fault: engine and service are both restarted. Then: agents are taken over by their labels, with their ends.
 async fn daemon_starts_later() {
     let (engine, mut world) = own_engine(&[]).await;
     let agent = world.start(&["sleep", "600"], json!({})).await;
@@ -231,6 +240,7 @@ async fn daemon_starts_later() {
 }
 
 /// A start that the engine's end interrupts leaves nothing once the engine is back.
+/// Fault: the engine dies among twenty starts. Then: what was not answered is removed when it is back.
 async fn left_behind() {
     let (engine, world) = own_engine(&["--live-restore"]).await;
     let workspace = Workspace::new();
