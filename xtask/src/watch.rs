@@ -69,6 +69,16 @@ fn without_time(name: &str) -> &str {
     }
 }
 
+/// A line without the sequences that colour it; vitest writes them in CI.
+fn without_colours(line: &str) -> String {
+    let mut parts = line.split("\x1b[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let end = part.find(|c: char| c.is_ascii_alphabetic());
+        text + end.map_or("", |end| &part[end + 1..])
+    })
+}
+
 /// Runs a program to its end, shows what it prints, and gives each line of that to `read`.
 pub fn watch(mut command: Command, mut read: impl FnMut(&str)) -> Result<ExitStatus> {
     let shown = show(&command);
@@ -78,10 +88,6 @@ pub fn watch(mut command: Command, mut read: impl FnMut(&str)) -> Result<ExitSta
     if command.get_current_dir().is_none() {
         command.current_dir(root());
     }
-    // Colours would be in the lines.
-    command
-        .env("NO_COLOR", "1")
-        .env("CARGO_TERM_COLOR", "never");
     command.stdout(writer.try_clone().map_err(cannot)?);
     command.stderr(writer);
     let mut child = command.spawn().map_err(cannot)?;
@@ -104,7 +110,7 @@ pub fn watch(mut command: Command, mut read: impl FnMut(&str)) -> Result<ExitSta
         match lines.recv_timeout(LEFT_BEHIND) {
             Ok(line) => {
                 say(&line);
-                read(&line);
+                read(&without_colours(&line));
             }
             // What a test has left behind may have the pipe for ever.
             Err(RecvTimeoutError::Timeout) if child.try_wait().map_err(cannot)?.is_none() => (),
@@ -167,6 +173,13 @@ mod tests {
             });
             assert_eq!(Outcome::read(line), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn colours_are_left_out() {
+        let line = " \x1b[32m✓\x1b[39m tests/a.test.ts\x1b[2m > \x1b[22mopens\x1b[32m 12\x1b[2mms\x1b[22m\x1b[39m";
+        assert_eq!(without_colours(line), " ✓ tests/a.test.ts > opens 12ms");
+        assert_eq!(without_colours("cut \x1b[3"), "cut ");
     }
 
     #[test]
