@@ -30,7 +30,8 @@ pub struct Report {
 impl Report {
     /// Of a run that begins.
     pub fn begin() -> Result<Self> {
-        let left_out = root().join(format!("target/tests-left-out-{}", std::process::id()));
+        let left_out =
+            std::env::temp_dir().join(format!("agentd-tests-left-out-{}", std::process::id()));
         Ok(Report {
             marks: marks(root())?,
             outcomes: Vec::new(),
