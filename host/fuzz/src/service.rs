@@ -24,29 +24,57 @@ struct Service {
 
 static SERVICE: Mutex<Option<Service>> = Mutex::new(None);
 
-/// Sends this and nothing more: what comes back until the service closes the connection.
+/// Sends this and leaves: what comes back until the service closes the connection. It need not answer one
+/// that has left.
 pub fn exchange(sent: &[u8]) -> Vec<u8> {
+    let mut stream = send(sent);
+    leave(&stream);
+    let mut answer = Vec::new();
+    read(&mut stream, &mut answer, |_| false);
+    answer
+}
+
+/// The same, but leaves when the head of an answer has come.
+pub fn answered(sent: &[u8]) -> Vec<u8> {
+    let mut stream = send(sent);
+    let mut answer = Vec::new();
+    read(&mut stream, &mut answer, |answer| {
+        answer.windows(4).any(|bytes| bytes == b"\r\n\r\n")
+    });
+    leave(&stream);
+    read(&mut stream, &mut answer, |_| false);
+    answer
+}
+
+fn send(sent: &[u8]) -> UnixStream {
     let mut stream = UnixStream::connect(socket()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     // The service may have closed it already.
     match stream.write_all(sent) {
-        Ok(()) => {}
-        Err(error) if is_end(error.kind()) => {}
-        Err(error) => panic!("sending takes too long: {error}"),
+        Err(error) if !is_end(error.kind()) => panic!("sending takes too long: {error}"),
+        _ => stream,
     }
+}
+
+fn leave(stream: &UnixStream) {
     match stream.shutdown(Shutdown::Write) {
-        Ok(()) => {}
-        Err(error) if is_end(error.kind()) => {}
-        Err(error) => panic!("{error}"),
+        Err(error) if !is_end(error.kind()) => panic!("{error}"),
+        _ => {}
     }
-    let mut answer = Vec::new();
-    match stream.read_to_end(&mut answer) {
-        Ok(_) => {}
-        Err(error) if is_end(error.kind()) => {}
-        Err(error) => panic!("the connection stays open: {error}"),
+}
+
+/// Up to where it is enough, or the end.
+fn read(stream: &mut UnixStream, answer: &mut Vec<u8>, is_enough: impl Fn(&[u8]) -> bool) {
+    let mut buffer = [0; 4096];
+    while !is_enough(answer) {
+        match stream.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => answer.extend_from_slice(&buffer[..count]),
+            Err(error) if is_end(error.kind()) => return,
+            Err(error) => panic!("the connection stays open: {error}"),
+        }
     }
-    answer
 }
 
 fn is_end(kind: ErrorKind) -> bool {

@@ -2,7 +2,7 @@
 
 use agentd_api::terminal::{ServerFrame, close};
 
-use crate::service::{SESSION, exchange};
+use crate::service::{SESSION, answered};
 
 pub const WORDS: &[&[u8]] = &[
     b"{\"type\":\"resize\",\"cols\":",
@@ -56,7 +56,7 @@ pub fn any_frames(input: &[u8]) {
             kind => frame(kind, body, &mut sent),
         }
     }
-    let answer = exchange(&sent);
+    let answer = answered(&sent);
     let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
     let (head, frames) = answer.split_at(head.map_or(answer.len(), |head| head + 4));
     assert!(head.starts_with(b"HTTP/1.1 101"), "{}", head.escape_ascii());
