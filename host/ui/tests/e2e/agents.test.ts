@@ -1,26 +1,20 @@
-import type { Browser, Page, Route } from 'playwright-core';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { complaintsOf, launch, RUNS, signedIn, untilCopied, untilLive } from './browser.ts';
-import { about, agent, call, create, DIRECTORY, info, remove, removeAll, until, URL_BASE } from './service.ts';
+import type { Page, Route } from 'playwright-core';
+import { expect } from 'vitest';
+import { complaintsOf, RUNS, signedIn, test, untilCopied, untilLive } from './browser.ts';
+import { about, agent, call, create, DIRECTORY, info, remove, until, URL_BASE } from './service.ts';
 
-let browser: Browser;
 let page: Page;
 const { capabilities, backend_type: backend } = await info();
 const { on_terminals: onTerminals = false } = await about();
 
-beforeAll(async () => {
-  browser = await launch();
+test.beforeAll(async ({ browser }) => {
   page = await signedIn(browser);
 });
 // No test inherits what another left open.
-beforeEach(async () => {
+test.beforeEach(async () => {
   await page.goto(`${URL_BASE}/#/`);
   await page.reload();
   await page.getByRole('heading', { name: 'Agents', exact: true }).waitFor();
-});
-afterAll(async () => {
-  await removeAll();
-  await browser.close();
 });
 
 const row = (name: string) => page.locator('li.agent').filter({ has: page.getByRole('link', { name, exact: true }) });

@@ -1,8 +1,8 @@
 /** Who needs a person, how one gets there and answers. */
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { Page } from 'playwright-core';
+import { describe, expect } from 'vitest';
 import { does, pretendActivities } from './activity.ts';
-import { complaintsOf, launch, signedIn, type, untilLive, untilShows } from './browser.ts';
+import { closeAll, signedIn, test as browserTest, type, untilLive, untilShows } from './browser.ts';
 import { agent, create, info, removeAll, until, URL_BASE } from './service.ts';
 
 const { capabilities } = await info();
@@ -11,26 +11,26 @@ const terminals = capabilities.includes('terminal');
 const KEYS = { command: ['sh', '-c', `printf 'Proceed?\\n'; stty -icanon -echo 2>/dev/null; cat -v`] };
 const LINES = { command: ['sh', '-c', 'echo ready; while read -r line; do echo "got $line"; done'] };
 
-let browser: Browser;
-
-beforeAll(async () => {
-  browser = await launch();
+/** A page of somebody who is signed in, which is told of activities by the test alone. */
+const test = browserTest.extend('open', ({ browser }, { onCleanup }) => {
+  onCleanup(async () => {
+    await closeAll(browser);
+    await removeAll();
+  });
+  return (path = '', { prepare = async () => {}, ...options }: Parameters<typeof signedIn>[2] = {}) =>
+    signedIn(browser, path, {
+      ...options,
+      prepare: async (page) => {
+        await pretendActivities(page);
+        await prepare(page);
+      },
+    });
 });
-afterEach(async () => {
-  for (const context of browser.contexts()) {
-    for (const page of context.pages()) expect(complaintsOf(page)).toEqual([]);
-    await context.close();
-  }
-  await removeAll();
-});
-afterAll(() => browser.close());
-
-const open = (path = '', options: BrowserContextOptions = {}) => signedIn(browser, path, { ...options, prepare: pretendActivities });
 const row = (page: Page, name: string) => page.locator('li.agent').filter({ has: page.getByRole('link', { name, exact: true }) });
 const names = (page: Page) => page.locator('li.agent .name').allInnerTexts();
 const iconOf = (page: Page) => page.locator('link[rel=icon]').getAttribute('href');
 
-test('who waits longest comes first, with its reason, and the tab says how many wait', async () => {
+test('who waits longest comes first, with its reason, and the tab says how many wait', async ({ open }) => {
   const early = await create(LINES);
   const late = await create(LINES);
   const works = await create(LINES);
@@ -63,14 +63,13 @@ test('who waits longest comes first, with its reason, and the tab says how many 
   expect(await iconOf(page)).toBe('/favicon.svg');
 });
 
-test('the browser notifies when that is switched on, and not of the agent that is looked at', async () => {
+test('the browser notifies when that is switched on, and not of the agent that is looked at', async ({ open }) => {
   const one = await create(LINES);
   const two = await create(LINES);
-  const page = await signedIn(browser, '', {
+  const page = await open('', {
     permissions: ['notifications'],
-    prepare: async (made) => {
-      await pretendActivities(made);
-      await made.addInitScript(() => {
+    prepare: (made) =>
+      made.addInitScript(() => {
         const shown: string[] = [];
         class Shown {
           static permission = 'granted';
@@ -83,8 +82,7 @@ test('the browser notifies when that is switched on, and not of the agent that i
           close() {}
         }
         Object.assign(window, { Notification: Shown, shown });
-      });
-    },
+      }),
   });
   const shown = () => page.evaluate(() => (window as unknown as { shown: string[] }).shown);
   await row(page, two.name).waitFor();
@@ -113,7 +111,7 @@ test('the browser notifies when that is switched on, and not of the agent that i
   expect(await bell.getAttribute('aria-pressed')).toBe('true');
 });
 
-test('a prompt of several lines is sent, and what was sent comes back', async () => {
+test('a prompt of several lines is sent, and what was sent comes back', async ({ open }) => {
   const made = await create(LINES);
   const page = await open(`#/agents/${made.id}/logs`);
   await page.locator('.line').filter({ hasText: 'ready' }).waitFor();
@@ -146,7 +144,7 @@ test('a prompt of several lines is sent, and what was sent comes back', async ()
   expect(await box.inputValue()).toBe('to be continued');
 });
 
-test('a prompt goes to several at once, and is kept for those that it does not reach', async () => {
+test('a prompt goes to several at once, and is kept for those that it does not reach', async ({ open }) => {
   const all = [await create(LINES), await create(LINES)];
   const [first, second] = all as [(typeof all)[0], (typeof all)[0]];
   const page = await open();
@@ -173,7 +171,7 @@ test('a prompt goes to several at once, and is kept for those that it does not r
 });
 
 describe.runIf(terminals)('with terminals', () => {
-  test('one that waits is answered from the list, by single keys', async () => {
+  test('one that waits is answered from the list, by single keys', async ({ open }) => {
     const made = await create(KEYS);
     const page = await open();
     await row(page, made.name).getByText('Proceed?').waitFor();
@@ -193,7 +191,7 @@ describe.runIf(terminals)('with terminals', () => {
     expect(await page.evaluate(() => document.activeElement?.textContent)).toBe(made.name);
   });
 
-  test('two windows of different size: the other one says why', async () => {
+  test('two windows of different size: the other one says why', async ({ open }) => {
     const { id } = await create({ command: ['bash', '--norc', '--noprofile'], env: { PS1: '$ ', HISTFILE: '/dev/null' } });
     const large = await open(`#/agents/${id}`, { viewport: { width: 1300, height: 800 } });
     await untilLive(large);
@@ -211,7 +209,7 @@ describe.runIf(terminals)('with terminals', () => {
     await small.getByText('as another window has it').waitFor({ state: 'detached' });
   });
 
-  test('the grid shows letters that can be read, the end of a screen, and what was chosen', async () => {
+  test('the grid shows letters that can be read, the end of a screen, and what was chosen', async ({ open }) => {
     const lines = await create({ command: ['sh', '-c', 'for i in $(seq 1 24); do printf "\\nrow $i"; done; read line'] });
     const other = await create(LINES);
     const third = await create(LINES);
@@ -247,7 +245,7 @@ describe.runIf(terminals)('with terminals', () => {
   });
 });
 
-test('everything is reached by its name, with the keyboard alone', async () => {
+test('everything is reached by its name, with the keyboard alone', async ({ open }) => {
   const one = await create(LINES);
   const two = await create(LINES);
   const page = await open();
@@ -303,7 +301,7 @@ test('everything is reached by its name, with the keyboard alone', async () => {
   await page.getByRole('dialog').waitFor({ state: 'detached' });
 });
 
-test('the other agents are beside the one that is looked at', async () => {
+test('the other agents are beside the one that is looked at', async ({ open }) => {
   const one = await create(LINES);
   const two = await create(LINES);
   const page = await open(`#/agents/${one.id}/logs`, { viewport: { width: 1300, height: 800 } });

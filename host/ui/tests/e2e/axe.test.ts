@@ -1,20 +1,11 @@
 import axe from 'axe-core';
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Page } from 'playwright-core';
+import { describe, expect } from 'vitest';
 import { does, pretendActivities } from './activity.ts';
-import { launch, open, signedIn, untilLive } from './browser.ts';
+import { open, signedIn, test, untilLive } from './browser.ts';
 import { create, info, removeAll } from './service.ts';
 
-let browser: Browser;
 const { capabilities } = await info();
-
-beforeAll(async () => {
-  browser = await launch();
-});
-afterAll(async () => {
-  await removeAll();
-  await browser.close();
-});
 
 async function violations(page: Page): Promise<string[]> {
   await page.evaluate(axe.source);
@@ -27,7 +18,7 @@ async function violations(page: Page): Promise<string[]> {
 }
 
 describe.each(['light', 'dark'] as const)('in the %s theme', (colorScheme) => {
-  test.each([1200, 390])('every page passes, %i wide', async (width) => {
+  test.for([1200, 390])('every page passes, %i wide', async (width, { browser }) => {
     const look = { colorScheme, viewport: { width, height: 800 } };
     const out = await open(browser, '', look);
     await out.getByLabel('Token').waitFor();

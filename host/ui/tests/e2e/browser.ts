@@ -1,5 +1,6 @@
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
-import { TOKEN, until, URL_BASE } from './service.ts';
+import { expect, test as base } from 'vitest';
+import { removeAll, TOKEN, until, URL_BASE } from './service.ts';
 
 /** A browser that looks for nothing outside this machine. */
 export function launch(more: string[] = []): Promise<Browser> {
@@ -7,6 +8,29 @@ export function launch(more: string[] = []): Promise<Browser> {
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', ...more],
   });
+}
+
+type OnCleanup = (cleanup: () => Promise<void>) => void;
+
+/** A browser that ends with what asked for it, and with it the agents that its tests have made. */
+export async function launchFor(onCleanup: OnCleanup, more: string[] = []): Promise<Browser> {
+  const browser = await launch(more);
+  onCleanup(async () => {
+    await removeAll();
+    await browser.close();
+  });
+  return browser;
+}
+
+/** Tests that share the browser of their file. */
+export const test = base.extend('browser', { scope: 'file' }, ({}, { onCleanup }) => launchFor(onCleanup));
+
+/** Close what is open, of which nothing may have complained. */
+export async function closeAll(browser: Browser): Promise<void> {
+  for (const context of browser.contexts()) {
+    for (const page of context.pages()) expect(complaintsOf(page)).toEqual([]);
+    await context.close();
+  }
 }
 
 /** What a page complained about: nothing, if all is well. */

@@ -1,17 +1,7 @@
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { complaintsOf, launch, open, signedIn } from './browser.ts';
-import { call, create, removeAll, URL_BASE } from './service.ts';
-
-let browser: Browser;
-
-beforeAll(async () => {
-  browser = await launch();
-});
-afterAll(async () => {
-  await removeAll();
-  await browser.close();
-});
+import type { Page } from 'playwright-core';
+import { expect } from 'vitest';
+import { complaintsOf, open, signedIn, test } from './browser.ts';
+import { call, create, URL_BASE } from './service.ts';
 
 interface Made {
   id: string;
@@ -32,7 +22,7 @@ async function sees(page: Page, name: string): Promise<void> {
 }
 
 /** Attack: the link to one agent is used for another one, or after it was taken back, and searched for in the browser. Then: refused, and it is kept nowhere. */
-test('a link opens one agent and nothing else, until it is taken back', async () => {
+test('a link opens one agent and nothing else, until it is taken back', async ({ browser }) => {
   const agent = await create(ran);
   const other = await create(ran);
   const link = await share(agent.id);
@@ -59,7 +49,7 @@ test('a link opens one agent and nothing else, until it is taken back', async ()
   await late.context().close();
 });
 
-test('a link in one tab leaves the others signed in as they are', async () => {
+test('a link in one tab leaves the others signed in as they are', async ({ browser }) => {
   const agent = await create(ran);
   const page = await signedIn(browser);
   const tab = await page.context().newPage();
@@ -73,7 +63,7 @@ test('a link in one tab leaves the others signed in as they are', async () => {
   await page.context().close();
 });
 
-test('a token to look shows no button that it does not allow', async () => {
+test('a token to look shows no button that it does not allow', async ({ browser }) => {
   const agent = await create(ran);
   const name = `look-${process.pid}-${Date.now()}`;
   const made = (await (await call('POST', '/tokens', { name, scope: 'read' })).json()) as { id: string; token: string };

@@ -1,22 +1,13 @@
 import { readFile } from 'node:fs/promises';
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { launch, signedIn, untilCopied } from './browser.ts';
-import { call, create, info, removeAll, until } from './service.ts';
+import type { Page } from 'playwright-core';
+import { expect } from 'vitest';
+import { signedIn, test, untilCopied } from './browser.ts';
+import { call, create, info, until } from './service.ts';
 
-let browser: Browser;
 let page: Page;
 const { capabilities } = await info();
 
-beforeAll(async () => {
-  browser = await launch();
-});
-afterAll(async () => {
-  await removeAll();
-  await browser.close();
-});
-
-test('log lines are shown and followed, and can be searched, copied and saved', async () => {
+test('log lines are shown and followed, and can be searched, copied and saved', async ({ browser }) => {
   const made = await create({ command: ['sh', '-c', 'for i in 1 2 3; do echo line $i; done; while sleep 0.2; do i=$((i+1)); echo later $i; done'] });
   page = await signedIn(browser, `#/agents/${made.id}/logs`);
   const lines = page.locator('.line');
@@ -37,13 +28,13 @@ test('log lines are shown and followed, and can be searched, copied and saved', 
 });
 
 /** Attack: log lines with control sequences in the page. Then: they are not shown. */
-test('control sequences in lines are not shown', async () => {
+test('control sequences in lines are not shown', async ({ browser }) => {
   const made = await create({ command: ['sh', '-c', String.raw`printf '\033[31mred\033[0m and \033]8;;http://x\033\\link\033]8;;\033\\\n'; read line`] });
   page = await signedIn(browser, `#/agents/${made.id}/logs`);
   await page.locator('.line').filter({ hasText: 'red and link' }).waitFor();
 });
 
-test('what an earlier run has written can be read', async () => {
+test('what an earlier run has written can be read', async ({ browser }) => {
   const made = await create({ command: ['sh', '-c', 'echo started at $(date +%s%N); read line'] });
   page = await signedIn(browser, `#/agents/${made.id}/logs`);
   const lines = page.locator('.line').filter({ hasText: 'started at' });

@@ -1,6 +1,5 @@
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, describe, test } from 'vitest';
-import { launch, signedIn, type, untilLive, untilShows } from './browser.ts';
+import { describe } from 'vitest';
+import { signedIn, test, type, untilLive, untilShows } from './browser.ts';
 import { isWithin, longestFreeze, quantile, report, watchFreezes } from './measure.ts';
 import { create, info, removeAll, until } from './service.ts';
 
@@ -9,22 +8,12 @@ const SHELL = { command: ['bash', '--norc', '--noprofile'] };
 /** Megabytes of output; the figure that counts is 100. */
 const MEGABYTES = Number(process.env.AGENTD_E2E_MEGABYTES ?? 100);
 
-let browser: Browser;
-
-beforeAll(async () => {
-  browser = await launch();
-});
-afterAll(async () => {
-  await removeAll();
-  await browser.close();
-});
-
 interface Shown extends HTMLElement {
   terminal: import('@xterm/xterm').Terminal;
 }
 
 describe.runIf(capabilities.includes('terminal'))('measured', () => {
-  test('the time until the first paint of a terminal', async () => {
+  test('the time until the first paint of a terminal', async ({ browser }) => {
     const page = await signedIn(browser, `#/agents/${(await create(SHELL)).id}/terminal`);
     const times: number[] = [];
     for (let run = 0; run < 7; run += 1) {
@@ -36,7 +25,7 @@ describe.runIf(capabilities.includes('terminal'))('measured', () => {
     await page.context().close();
   });
 
-  test('the time from a key to its paint, beside the echo on the socket', async () => {
+  test('the time from a key to its paint, beside the echo on the socket', async ({ browser }) => {
     const { id } = await create({ command: ['sh', '-c', 'stty raw -echo; cat'] });
     const page = await signedIn(browser, `#/agents/${id}/terminal`);
     await untilLive(page);
@@ -90,7 +79,7 @@ describe.runIf(capabilities.includes('terminal'))('measured', () => {
     await page.context().close();
   });
 
-  test(`${MEGABYTES} MB of output do not freeze the page`, async () => {
+  test(`${MEGABYTES} MB of output do not freeze the page`, async ({ browser }) => {
     const page = await signedIn(browser, `#/agents/${(await create(SHELL)).id}/terminal`);
     await untilLive(page);
     await page.locator('.screen textarea').focus();
@@ -104,7 +93,7 @@ describe.runIf(capabilities.includes('terminal'))('measured', () => {
     await page.context().close();
   }, 600_000);
 
-  test('sixteen terminals that flood stay usable', async () => {
+  test('sixteen terminals that flood stay usable', async ({ browser }) => {
     await removeAll();
     const flood = { command: ['nice', '-n', '19', 'sh', '-c', 'i=0; while :; do i=$((i+1)); echo "line $i of a flood that does not end"; done'] };
     const quiet = await create(SHELL);

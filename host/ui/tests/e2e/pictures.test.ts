@@ -1,32 +1,23 @@
 /** Pictures of every page, to be looked at: in both themes, and on a phone. */
 import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, test } from 'vitest';
+import type { Page } from 'playwright-core';
+import { beforeAll, describe } from 'vitest';
 import { does, pretendActivities } from './activity.ts';
-import { launch, open, signedIn, type, untilLive, untilShows } from './browser.ts';
+import { open, signedIn, test, type, untilLive, untilShows } from './browser.ts';
 import { agent, create, info, removeAll, until } from './service.ts';
 
 const { capabilities, backend_type: backend } = await info();
 const folder = process.env.AGENTD_E2E_SHOTS ?? fileURLToPath(new URL('../../shots/', import.meta.url));
 const terminals = capabilities.includes('terminal');
 
-let browser: Browser;
-
-beforeAll(async () => {
-  mkdirSync(folder, { recursive: true });
-  browser = await launch();
-});
-afterAll(async () => {
-  await removeAll();
-  await browser.close();
-});
+beforeAll(() => void mkdirSync(folder, { recursive: true }));
 
 describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
-  test.each([
+  test.for([
     ['desk', { viewport: { width: 1280, height: 800 } }],
     ['phone', { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 }],
-  ] as const)('%s', async (device, size) => {
+  ] as const)('%s', async ([device, size], { browser }) => {
     const look = { colorScheme, ...size };
     const picture = (page: Page, name: string) => page.screenshot({ path: `${folder}/${backend}-${name}-${device}-${colorScheme}.png` });
 

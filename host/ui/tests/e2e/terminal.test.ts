@@ -1,39 +1,31 @@
 import { mkdtempSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { bufferOf, complaintsOf, launch, open, screenOf, signedIn, type, untilCopied, untilLive, untilShows } from './browser.ts';
+import type { Page } from 'playwright-core';
+import { describe, expect } from 'vitest';
+import { bufferOf, closeAll, launchFor, open, screenOf, signedIn, test as browserTest, type, untilCopied, untilLive, untilShows } from './browser.ts';
 import { Network } from './cut.ts';
-import { agent, call, create, DIRECTORY, info, remove, removeAll, until, URL_BASE } from './service.ts';
+import { agent, call, create, DIRECTORY, info, remove, until, URL_BASE } from './service.ts';
 
 const { capabilities } = await info();
 const SHELL = { command: ['bash', '--norc', '--noprofile'], env: { PS1: '$ ', HISTFILE: '/dev/null' } };
 
-let browser: Browser;
-let network: Network;
-
-beforeAll(async () => {
-  network = await Network.open();
-  browser = await launch([network.rule]);
-});
-afterEach(async () => {
-  for (const context of browser.contexts()) {
-    for (const page of context.pages()) expect(complaintsOf(page)).toEqual([]);
-    await context.close();
-  }
-});
-afterAll(async () => {
-  await removeAll();
-  await browser.close();
-  network.close();
-});
-
-async function terminal(id: string, options: Parameters<typeof signedIn>[2] = {}): Promise<Page> {
-  const page = await signedIn(browser, `#/agents/${id}/terminal`, { viewport: { width: 1100, height: 700 }, ...options });
-  await untilLive(page);
-  return page;
-}
+/** The page of an agent's terminal, in a browser whose network can be cut. */
+const test = browserTest
+  .extend('network', { scope: 'file' }, async ({}, { onCleanup }) => {
+    const network = await Network.open();
+    onCleanup(() => network.close());
+    return network;
+  })
+  .extend('browser', { scope: 'file' }, ({ network }, { onCleanup }) => launchFor(onCleanup, [network.rule]))
+  .extend('terminal', ({ browser }, { onCleanup }) => {
+    onCleanup(() => closeAll(browser));
+    return async (id: string, options: Parameters<typeof signedIn>[2] = {}): Promise<Page> => {
+      const page = await signedIn(browser, `#/agents/${id}/terminal`, { viewport: { width: 1100, height: 700 }, ...options });
+      await untilLive(page);
+      return page;
+    };
+  });
 
 const focus = (page: Page) => page.locator('.screen textarea').focus();
 
@@ -45,14 +37,14 @@ async function runs(page: Page, command: string): Promise<void> {
 }
 
 describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
-  test('a command is typed and its output read', async () => {
+  test('a command is typed and its output read', async ({ terminal }) => {
     const page = await terminal((await create(SHELL)).id);
     await focus(page);
     await type(page, 'echo $((6 * 7)) grüße 日本語 🎉');
     await untilShows(page, '42 grüße 日本語 🎉');
   });
 
-  test('the last screen of an earlier run is shown', async () => {
+  test('the last screen of an earlier run is shown', async ({ terminal }) => {
     const made = await create({ command: ['sh', '-c', 'echo started at $(date +%s%N); read line'] });
     const page = await terminal(made.id);
     await untilShows(page, /^started at /m);
@@ -69,7 +61,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     await until('the newest run', async () => ![undefined, first].includes(await started()));
   });
 
-  test('vim edits a file', async () => {
+  test('vim edits a file', async ({ terminal }) => {
     const file = join(mkdtempSync(join(DIRECTORY, 'agentd-ui-')), 'note.txt');
     const page = await terminal((await create(SHELL)).id);
     await focus(page);
@@ -82,7 +74,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     await until('the file', async () => readText(file) === 'hello from the page\n');
   });
 
-  test('reloading in the middle of a full-screen program shows the same screen', async () => {
+  test('reloading in the middle of a full-screen program shows the same screen', async ({ terminal }) => {
     const page = await terminal((await create(SHELL)).id);
     await focus(page);
     await type(page, 'htop --no-mouse');
@@ -100,7 +92,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     await untilShows(page, /[$#]$/m);
   });
 
-  test('a network that is away for 5 s loses nothing', async () => {
+  test('a network that is away for 5 s loses nothing', async ({ terminal, network }) => {
     const page = await terminal((await create(SHELL)).id);
     await focus(page);
     await type(page, 'clear; for i in $(seq 1 80); do echo "n$i."; sleep 0.1; done; echo "all"" told"');
@@ -122,7 +114,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     await untilShows(page, 'and on');
   });
 
-  test('two browsers see the same screen, and one that only watches cannot type', async () => {
+  test('two browsers see the same screen, and one that only watches cannot type', async ({ terminal }) => {
     const { id } = await create(SHELL);
     const one = await terminal(id);
     const two = await terminal(id);
@@ -146,7 +138,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     await untilShows(one, 'now heard');
   });
 
-  test('the window gives the size, and a change of it is followed', async () => {
+  test('the window gives the size, and a change of it is followed', async ({ terminal }) => {
     const { id } = await create(SHELL);
     const page = await terminal(id);
     const wide = await until('a size', async () => {
@@ -162,7 +154,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     });
   });
 
-  test('a phone does not resize what somebody else looks at, and has the keys it lacks', async () => {
+  test('a phone does not resize what somebody else looks at, and has the keys it lacks', async ({ terminal }) => {
     const { id } = await create(SHELL);
     const desk = await terminal(id);
     const size = await until('a size', async () => {
@@ -186,7 +178,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     expect((await agent(id)).session?.size).toEqual(size);
   });
 
-  test('the end is shown, and the program can be started again from there', async () => {
+  test('the end is shown, and the program can be started again from there', async ({ terminal }) => {
     const { id } = await create(SHELL);
     const page = await terminal(id);
     await focus(page);
@@ -202,7 +194,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     await untilShows(page, 'once more');
   });
 
-  test('an agent that ended before is shown with its last screen', async () => {
+  test('an agent that ended before is shown with its last screen', async ({ browser }) => {
     const { id } = await create({ command: ['sh', '-c', 'echo farewell; exit 0'] });
     await until('the end', async () => (await agent(id)).status === 'stopped');
     const page = await signedIn(browser, `#/agents/${id}`);
@@ -210,7 +202,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     await untilShows(page, 'farewell');
   });
 
-  test('an agent that is deleted says so', async () => {
+  test('an agent that is deleted says so', async ({ terminal }) => {
     const { id } = await create(SHELL);
     const page = await terminal(id);
     await remove(id);
@@ -218,7 +210,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
   });
 
   /** Attack: a program asks the terminal in the page. Then: the page answers nothing, so nothing is typed for the person. */
-  test('questions of the program are not answered by the page', async () => {
+  test('questions of the program are not answered by the page', async ({ terminal }) => {
     // Without a daemon that answers, nothing at all may come back from two pages.
     const { id } = await create(SHELL);
     const one = await terminal(id);
@@ -231,7 +223,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
   });
 
   /** Attack: text that is pasted in the page has the end of a paste in it. Then: it is removed. */
-  test('pasting is bracketed where the program asked for it, and cannot be broken out of', async () => {
+  test('pasting is bracketed where the program asked for it, and cannot be broken out of', async ({ terminal }) => {
     const page = await terminal((await create(SHELL)).id);
     await focus(page);
     await type(page, `printf '\\033[?2004h'; echo "rea""dy"; cat -v`);
@@ -250,7 +242,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     await seen(4);
   });
 
-  test('text is selected and copied, and found', async () => {
+  test('text is selected and copied, and found', async ({ terminal }) => {
     const page = await terminal((await create(SHELL)).id);
     await focus(page);
     await type(page, 'for i in $(seq 1 300); do echo "row $i of them"; done');
@@ -263,7 +255,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
   });
 
   /** Attack: a program reads the clipboard of the browser. Then: it gets nothing. */
-  test('a program offers text for the clipboard and never reads it', async () => {
+  test('a program offers text for the clipboard and never reads it', async ({ terminal }) => {
     const page = await terminal((await create(SHELL)).id);
     await page.evaluate(() => navigator.clipboard.writeText('private'));
     await focus(page);
@@ -276,7 +268,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
   });
 
   /** Attack: a program shows hyperlinks with `javascript:`, `file:` and other schemes. Then: they do not open. */
-  test('links open elsewhere, and only those of the web', async () => {
+  test('links open elsewhere, and only those of the web', async ({ terminal }) => {
     const page = await terminal((await create(SHELL)).id);
     await page.context().route(/example\.test/, (route) => route.fulfill({ body: 'ok' }));
     await focus(page);
@@ -308,7 +300,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     expect(page.context().pages()).toHaveLength(1);
   });
 
-  test('the mouse reaches a program that asked for it', async () => {
+  test('the mouse reaches a program that asked for it', async ({ terminal }) => {
     const page = await terminal((await create(SHELL)).id);
     await runs(page, `printf '\\033[?1000h\\033[?1006hasked\\n'; cat -v`);
     await untilShows(page, /^asked$/m);
@@ -317,7 +309,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     await untilShows(page, '^[[<0;1;1M^[[<0;1;1m');
   });
 
-  test('text composed by an input method arrives once', async () => {
+  test('text composed by an input method arrives once', async ({ terminal }) => {
     const page = await terminal((await create(SHELL)).id);
     await runs(page, 'cat');
     const cdp = await page.context().newCDPSession(page);
@@ -329,14 +321,14 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     expect((await screenOf(page)).join('\n')).not.toContain('にほ');
   });
 
-  test('the keyboard is not trapped in the terminal', async () => {
+  test('the keyboard is not trapped in the terminal', async ({ terminal }) => {
     const page = await terminal((await create(SHELL)).id);
     await focus(page);
     await page.keyboard.press('Control+Shift+ArrowUp');
     expect(await page.evaluate(() => document.activeElement?.closest('[role=toolbar]') !== null)).toBe(true);
   });
 
-  test('the font size is changed, and the choice is kept', async () => {
+  test('the font size is changed, and the choice is kept', async ({ terminal }) => {
     const { id } = await create(SHELL);
     const page = await terminal(id);
     const cols = async () => (await agent(id)).session?.size.cols ?? 0;
@@ -349,7 +341,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     expect(await page.evaluate(() => localStorage.getItem('agentd-font'))).toBe('16');
   });
 
-  test('WebGL is used where it is asked for, and falls back by itself', async () => {
+  test('WebGL is used where it is asked for, and falls back by itself', async ({ terminal }) => {
     const page = await terminal((await create(SHELL)).id);
     await page.evaluate(() => localStorage.setItem('agentd-drawing', '"webgl"'));
     await page.reload();
@@ -365,7 +357,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
   });
 
   /** Attack: a page of another port of the machine, in a browser that is signed in, fetches, posts blindly, and opens a terminal with a stolen ticket. Then: refused, and nothing is typed. */
-  test('a page of another origin can open nothing', async () => {
+  test('a page of another origin can open nothing', async ({ terminal }) => {
     const { id } = await create(SHELL);
     const page = await terminal(id);
     const ticket = await page.evaluate(async () => {
@@ -414,7 +406,7 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
 });
 
 describe.runIf(!capabilities.includes('terminal'))('without a terminal', () => {
-  test('a link to a terminal leads to the logs', async () => {
+  test('a link to a terminal leads to the logs', async ({ browser }) => {
     const { id } = await create({ command: ['sh', '-c', 'echo here; read line'] });
     const page = await signedIn(browser, `#/agents/${id}/terminal`);
     await page.getByRole('tab', { name: 'Logs', selected: true }).waitFor();
@@ -423,7 +415,7 @@ describe.runIf(!capabilities.includes('terminal'))('without a terminal', () => {
   });
 });
 
-test('without a sign-in there is no way in', async () => {
+test('without a sign-in there is no way in', async ({ browser }) => {
   const page = await open(browser);
   const answers = await page.evaluate(() =>
     Promise.all(['/agents', '/backend', '/events'].map(async (path) => (await fetch(path)).status)),

@@ -1,20 +1,9 @@
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { complaintsOf, launch, signedIn, type, untilLive, untilShows } from './browser.ts';
-import { create, removeAll, URL_BASE } from './service.ts';
-
-let browser: Browser;
-
-beforeAll(async () => {
-  browser = await launch();
-});
-afterAll(async () => {
-  await removeAll();
-  await browser.close();
-});
+import { describe, expect } from 'vitest';
+import { complaintsOf, signedIn, test, type, untilLive, untilShows } from './browser.ts';
+import { create, URL_BASE } from './service.ts';
 
 describe.runIf(URL_BASE.startsWith('https:'))('by TLS', () => {
-  test('a terminal takes keys, and the cookie goes nowhere without TLS', async () => {
+  test('a terminal takes keys, and the cookie goes nowhere without TLS', async ({ browser }) => {
     const made = await create({ command: ['bash', '--norc', '--noprofile'], env: { PS1: '$ ', HISTFILE: '/dev/null' } });
     const page = await signedIn(browser);
     const opened = page.waitForEvent('websocket');

@@ -13,7 +13,7 @@ import { type Doing, doing, DOINGS, type Order, sorted } from '../text/doing.ts'
 import { count, found as search, type List } from '../text/list.ts';
 
 const PAGE = 50;
-const ORDERS: Record<Order, string> = { waiting: 'Who waits longest', created: 'Newest', name: 'By name' };
+const ORDERS: Record<Order, string> = { waiting: 'Waits longest', created: 'Newest', name: 'By name' };
 
 /** Every agent at a glance. What is listed is in the address, so that one can go back to it. */
 export function AgentsPage({ list }: { list: List }) {
@@ -46,7 +46,7 @@ export function AgentsPage({ list }: { list: List }) {
               <span class="sr">Find</span>
               <input
                 type="search"
-                placeholder="Name, directory or label"
+                placeholder="Name, label, directory"
                 value={list.text}
                 onInput={(event) => change({ text: event.currentTarget.value })}
               />
