@@ -56,6 +56,8 @@ pub enum AgentSort {
     Name,
     /// The word of the status, and since when they exist.
     Status,
+    /// Those that wait for a person, who waits longest first; then the others, since when they exist.
+    Waiting,
 }
 
 /// The direction of an order.
@@ -139,6 +141,7 @@ impl AgentSort {
             AgentSort::Created => "created",
             AgentSort::Name => "name",
             AgentSort::Status => "status",
+            AgentSort::Waiting => "waiting",
         }
     }
 }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::Agent;
+use crate::{Activity, Agent};
 
 /// An event of `GET /events`. There, the tag is the event's name and the rest its data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +50,16 @@ pub enum Change {
     Progress {
         /// As it is now.
         agent: Box<Agent>,
+    },
+    /// Its program does something else: this has no number, and comes at most once a second for an
+    /// agent. Whoever begins to listen is given it of each agent of which it is known.
+    Activity {
+        /// Its UUID.
+        id: String,
+        /// Its name.
+        name: String,
+        /// As it is now.
+        activity: Activity,
     },
     /// It is gone.
     Deleted {

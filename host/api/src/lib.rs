@@ -1,6 +1,7 @@
 //! What travels between agentd's services and their clients: the types on the wire and, with the
 //! feature `client`, a typed client. `host/API.md` says what they mean.
 
+mod activity;
 mod agent;
 mod agent_query;
 mod audit;
@@ -20,6 +21,7 @@ mod session;
 pub mod terminal;
 mod token;
 
+pub use activity::{Activity, ActivityState};
 pub use agent::{Agent, AgentPatch, AgentStatus, Labels, NewAgent, PastSession, RestartPolicy};
 pub use agent_query::{AgentQuery, AgentSort, DeleteQuery, Order};
 pub use audit::{AuditEntry, AuditQuery};

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::RestartPolicy;
+use crate::{Activity, RestartPolicy};
 
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +125,9 @@ pub struct Session {
     pub viewers: u64,
     /// RFC 3339.
     pub created_at: String,
+    /// What its program is doing; none on an answer of an older service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activity: Option<Activity>,
     /// The argv that shows the session in the user's own terminal (capability `attach-tmux`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attach_command: Option<Vec<String>>,

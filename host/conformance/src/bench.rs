@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agentd_api::{LogLine, LogQuery, NewSession, State};
 use agentd_host::loader::Library;
-use agentd_host::session::{Frame, ScreenThreads, Session, Sessions, Unobserved, View};
+use agentd_host::session::{Frame, Rules, ScreenThreads, Session, Sessions, Unobserved, View};
 use agentd_host::{Backend, Phase, Services};
 use agentd_plugin_api::abi::host::{RemoteBackend, RemoteSession};
 use agentd_plugin_api::host::HostServices;
@@ -74,7 +74,14 @@ impl Bench {
         let observer = Arc::new(Unobserved);
         Ok(Bench {
             library,
-            sessions: Sessions::new(backend.clone(), HISTORY, SCREEN_IDLE, screens, observer),
+            sessions: Sessions::new(
+                backend.clone(),
+                HISTORY,
+                SCREEN_IDLE,
+                screens,
+                Rules::bundled(),
+                observer,
+            ),
             backend,
             settings,
             config,

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use agentd_api::NewSession;
 use agentd_host::Backend;
 use agentd_host::loader::{BackendName, SearchPath, Trust, load};
-use agentd_host::session::{ScreenThreads, Session, Sessions, Unobserved};
+use agentd_host::session::{Rules, ScreenThreads, Session, Sessions, Unobserved};
 use agentd_plugin_api::{Config, SessionEvents};
 
 #[path = "bench/pushes.rs"]
@@ -148,6 +148,7 @@ async fn session(plugins: &[PathBuf], name: &str) -> Result<(Sessions, Arc<Sessi
         HISTORY,
         Duration::from_secs(60),
         screens,
+        Rules::bundled(),
         Arc::new(Unobserved),
     );
     let new = NewSession {

@@ -178,6 +178,10 @@ pub struct Config {
     )]
     pub screen_idle_ms: u64,
 
+    /// Directory with more rules by which it is seen what the programs of agents do
+    #[arg(long, env = "AGENTD_RULES_DIR", value_name = "DIRECTORY")]
+    pub rules_dir: Option<PathBuf>,
+
     /// What one client may take, and all together.
     #[command(flatten)]
     pub limits: Limits,

@@ -24,7 +24,7 @@ use crate::loader::{self, SearchPath, Trust, trial};
 use crate::runtime_dir;
 use crate::server::Server;
 use crate::services::Services;
-use crate::session::{Observer, ScreenThreads, Sessions};
+use crate::session::{Observer, Rules, ScreenThreads, Sessions};
 use crate::socket_file::{SocketError, SocketFile};
 use crate::sockets::Sockets;
 use crate::start_call;
@@ -186,11 +186,16 @@ impl Prepared {
     pub fn sessions(&self, observer: Arc<dyn Observer>) -> Sessions {
         let (backend, history) = (self.backend.clone(), self.config.history_bytes);
         let screen_idle = Duration::from_millis(self.config.screen_idle_ms);
+        let rules = match &self.config.rules_dir {
+            Some(directory) => Rules::in_directory(directory),
+            None => Rules::bundled(),
+        };
         let sessions = Sessions::new(
             backend,
             history,
             screen_idle,
             self.screens.clone(),
+            rules,
             observer,
         );
         sessions.allow(self.config.limits.max_sessions);

@@ -162,6 +162,7 @@ impl AgentRecord {
         session.progress = None;
         session.viewers = 0;
         session.attach_command = None;
+        session.activity = None;
         match unseen {
             Unseen::Ended(reason) => {
                 session.state = State::Exited;

@@ -1,11 +1,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agentd_api::{Agent, AgentPatch, NewAgent, Page, Reconciliation, State};
+use agentd_api::{ActivityState, Agent, AgentPatch, NewAgent, Page, Reconciliation, State};
 use agentd_host::doors::Tokens;
 use agentd_host::session::{Record, Session, Sessions, finish};
-use agentd_host::{Error, IdempotencyKey, KeyedRequest, Result, Turns, now};
+use agentd_host::{Error, IdempotencyKey, KeyedRequest, Result, Turns, from_rfc3339, now};
 use tokio::runtime::Handle;
 
+use crate::activities::Activities;
 use crate::agent::{AgentRecord, Wish};
 use crate::busy::{Busy, Doing};
 use crate::crash_point::CrashPoint;
@@ -14,7 +15,7 @@ use crate::keyed::Known;
 use crate::labels;
 use crate::outputs::Outputs;
 use crate::previews::Previews;
-use crate::selection::Selection;
+use crate::selection::{Selection, Waiting};
 use crate::store::Store;
 
 /// All agents. The owner on the label of an agent's session is the agent's id, by which the
@@ -31,6 +32,7 @@ pub struct Agents {
     pub(crate) busy: Busy,
     pub(crate) tokens: Arc<Tokens>,
     previews: Arc<Previews>,
+    activities: Arc<Activities>,
     turns: Arc<Turns>,
     reconciled: Arc<Mutex<Option<Reconciliation>>>,
 }
@@ -43,6 +45,7 @@ impl Agents {
         outputs: Arc<Outputs>,
         sessions: Sessions,
         tokens: Arc<Tokens>,
+        activities: Arc<Activities>,
     ) -> Self {
         Agents {
             previews: Arc::new(Previews::new(sessions.clone(), store.clone())),
@@ -50,6 +53,7 @@ impl Agents {
             outputs,
             sessions,
             tokens,
+            activities,
             turns: Arc::default(),
             busy: Busy::default(),
             reconciled: Arc::default(),
@@ -64,6 +68,11 @@ impl Agents {
     /// What they show.
     pub fn previews(&self) -> &Previews {
         &self.previews
+    }
+
+    /// What their programs do.
+    pub fn activities(&self) -> &Activities {
+        &self.activities
     }
 
     /// What the last comparison with the backend came to.
@@ -171,7 +180,10 @@ impl Agents {
     }
 
     /// Those that a client asks for.
-    pub async fn list(&self, selection: Selection) -> Result<Page<Agent>> {
+    pub async fn list(&self, mut selection: Selection) -> Result<Page<Agent>> {
+        if selection.asks_who_waits() {
+            selection = selection.by_waiting(self.waiting());
+        }
         let mut selected = self.store.select(selection.clone()).await?;
         let shown = self.catch_up(&selected.records).await;
         if shown == Shown::Again {
@@ -183,6 +195,17 @@ impl Agents {
             total: selected.total,
             next_cursor: selected.next_cursor,
         })
+    }
+
+    /// Who waits for a person.
+    fn waiting(&self) -> Waiting {
+        let since = |session: Arc<Session>| {
+            let activity = session.activity();
+            let waits = activity.state == ActivityState::Waiting;
+            let since = from_rfc3339(&activity.since).filter(|_| waits)?;
+            Some((session.label.owner.clone()?, since))
+        };
+        self.sessions.list().into_iter().filter_map(since).collect()
     }
 
     /// The agent with that id.

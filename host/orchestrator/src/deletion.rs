@@ -69,6 +69,7 @@ impl Agents {
         self.store.write(remove).await?;
         self.tokens.remove_of(id);
         self.previews().forget(id);
+        self.activities().forget(id);
         Ok(())
     }
 

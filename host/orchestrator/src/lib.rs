@@ -1,5 +1,6 @@
 //! `agentd-orchestrator`: agents by id, the events of their lives, and the web UI.
 
+mod activities;
 mod agent;
 mod agents;
 mod audit;
@@ -40,6 +41,7 @@ use warp::Filter;
 
 pub use crash_point::CrashPoint;
 
+use activities::Activities;
 use agents::Agents;
 use audit::Audit;
 use events::Keep;
@@ -80,9 +82,11 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
         in_all: config.output_kept_bytes_in_all,
     };
     let outputs = Arc::new(Outputs::new(store.clone(), limits));
+    let activities = Arc::<Activities>::default();
     let observer = Watch {
         store: store.clone(),
         outputs: outputs.clone(),
+        activities: activities.clone(),
     };
     let sessions = prepared.sessions(Arc::new(observer));
     let agents = Arc::new(Agents::new(
@@ -90,6 +94,7 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
         outputs.clone(),
         sessions.clone(),
         prepared.tokens().clone(),
+        activities,
     ));
     let mut reconcile = Reconcile::new((*agents).clone(), &prepared);
     reconcile.begin().await?;

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use warp::filters::BoxedFilter;
 use warp::{Filter, sse};
 
+use crate::activities;
 use crate::agents::Agents;
 use crate::audit::Audit;
 use crate::events::Resumed;
@@ -160,7 +161,9 @@ struct Listener {
     changes: watch::Receiver<()>,
     sight: Sight,
     previews: previews::Listener,
-    outputs: VecDeque<String>,
+    activities: activities::Listener,
+    /// Those without a number that are to come: the event and its data.
+    unnumbered: VecDeque<(&'static str, String)>,
 }
 
 impl Listener {
@@ -187,12 +190,13 @@ impl Listener {
             gap: gap || (resumes && sight.forgets()),
             sight,
             previews: agents.previews().listen(outputs == Outputs::All),
-            outputs: VecDeque::new(),
+            activities: agents.activities().listen(),
+            unnumbered: VecDeque::new(),
         })
     }
 
-    /// None when the service ends. An `output` has no number: nobody resumes after it, since
-    /// whoever comes back is shown all of them.
+    /// None when the service ends. An `output` or `activity` has no number: nobody resumes after it,
+    /// since whoever comes back is shown all of them.
     async fn next(&mut self) -> Option<sse::Event> {
         loop {
             self.changes.mark_unchanged();
@@ -208,8 +212,9 @@ impl Listener {
                         continue;
                     };
                     if shown.changes_sight {
-                        self.outputs.clear();
+                        self.unnumbered.clear();
                         self.previews.begin_anew();
+                        self.activities.begin_anew();
                     }
                     let numbered = sse::Event::default().id(self.last.to_string());
                     return Some(numbered.event(shown.kind).data(shown.data));
@@ -220,16 +225,21 @@ impl Listener {
                     continue;
                 }
             }
-            if self.outputs.is_empty() {
-                let sight = &self.sight;
-                self.outputs.extend(self.previews.take(|id| sight.sees(id)));
+            if self.unnumbered.is_empty() {
+                let sees = |id: &str| self.sight.sees(id);
+                let activities = self.activities.take(sees).into_iter();
+                let outputs = self.previews.take(sees).into_iter();
+                self.unnumbered
+                    .extend(activities.map(|data| ("activity", data)));
+                self.unnumbered.extend(outputs.map(|data| ("output", data)));
             }
-            if let Some(data) = self.outputs.pop_front() {
-                return Some(sse::Event::default().event("output").data(data));
+            if let Some((kind, data)) = self.unnumbered.pop_front() {
+                return Some(sse::Event::default().event(kind).data(data));
             }
             tokio::select! {
                 changed = self.changes.changed() => changed.ok()?,
                 () = self.previews.changed() => {}
+                () = self.activities.changed() => {}
                 () = self.daemon.shutting_down() => return None,
             }
         }

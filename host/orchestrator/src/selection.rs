@@ -1,7 +1,10 @@
+use std::collections::HashMap;
+
 use agentd_api::{AgentQuery, AgentSort, AgentStatus, Order};
 use agentd_host::doors::Limit;
 use agentd_host::{Error, Result};
 use rusqlite::{Connection, ToSql};
+use serde_json::json;
 
 use crate::agent::AgentRecord;
 use crate::records::{self, COLUMNS};
@@ -23,16 +26,28 @@ pub struct Selection {
     labels: Vec<(String, Option<String>)>,
     sort: AgentSort,
     order: Order,
+    /// Since when those wait that do; and the same as JSON.
+    waiting: Waiting,
+    waiting_json: String,
     limit: i64,
     offset: i64,
     after: Option<Place>,
 }
+
+/// Ids of agents that wait for a person, each with since when in milliseconds since 1970.
+pub type Waiting = HashMap<String, i64>;
+
+/// Since when an agent waits that does not.
+const NEVER: i64 = i64::MAX;
+const SINCE_AND_NUMBER: &str = "ifnull(since, 9223372036854775807), number";
 
 /// A place in the order, between two agents.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Place {
     /// What stands before it: the name, or the status.
     word: Option<String>,
+    /// Since when the agent before it waits.
+    since: Option<i64>,
     /// The number of the agent before it.
     number: Option<i64>,
 }
@@ -70,6 +85,8 @@ impl Selection {
             labels: query.labels.into_iter().map(label).collect(),
             sort,
             order,
+            waiting: Waiting::new(),
+            waiting_json: "{}".to_owned(),
             limit,
             offset: query.offset.map_or(0, whole),
             after: query.cursor.as_deref().map(place).transpose()?,
@@ -87,7 +104,20 @@ impl Selection {
         self
     }
 
-    /// Reads them. A page costs the same however many agents there are, or however many have one
+    /// Whether it has to be known who waits.
+    pub fn asks_who_waits(&self) -> bool {
+        self.sort == AgentSort::Waiting
+    }
+
+    /// In the order of these.
+    #[must_use]
+    pub fn by_waiting(mut self, waiting: Waiting) -> Self {
+        self.waiting_json = json!(waiting).to_string();
+        self.waiting = waiting;
+        self
+    }
+
+    /// Reads them. But by `waiting`, a page costs the same however many agents there are, or however many have one
     /// of the labels; only to count those that have labels is a pass over an index.
     pub fn read(&self, connection: &Connection) -> rusqlite::Result<Selected> {
         let (count, values) = self.count();
@@ -127,30 +157,39 @@ impl Selection {
 
     /// Finds one more than are on the page, so that it is known whether there is a next one.
     fn page(&self) -> (String, Vec<&dyn ToSql>) {
-        let (mut filters, mut values) = self.filters();
+        let (mut filters, of_filters) = self.filters();
+        let mut values = of_filters;
+        let mut from = "agents";
         let columns = match self.sort {
             AgentSort::Created => "number",
             AgentSort::Name => "name",
             AgentSort::Status => "status, number",
+            AgentSort::Waiting => {
+                from = "agents LEFT JOIN (SELECT key AS agent, value AS since FROM json_each(?))
+                    AS waiting ON waiting.agent = agents.id";
+                values.insert(0, &self.waiting_json);
+                SINCE_AND_NUMBER
+            }
         };
         if let Some(place) = &self.after {
             let sign = match self.order {
                 Order::Asc => ">",
                 Order::Desc => "<",
             };
-            let marks = columns
-                .split(", ")
-                .map(|_| "?")
-                .collect::<Vec<_>>()
-                .join(", ");
+            let marks = match (&place.word, place.since, place.number) {
+                (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => "?, ?",
+                _ => "?",
+            };
             filters += &format!(" AND ({columns}) {sign} ({marks})");
             values.extend(place.word.iter().map(|word| word as &dyn ToSql));
+            values.extend(place.since.iter().map(|since| since as &dyn ToSql));
             values.extend(place.number.iter().map(|number| number as &dyn ToSql));
         }
-        let order = columns.replace(',', &format!(" {},", self.order.as_str()));
+        let direction = self.order.as_str();
+        let order = columns.replace(", number", &format!(" {direction}, number"));
         let page = format!(
-            "SELECT {COLUMNS} FROM agents WHERE {filters} ORDER BY {order} {} LIMIT ? + 1 OFFSET ?",
-            self.order.as_str()
+            "SELECT {COLUMNS} FROM {from} WHERE {filters}
+             ORDER BY {order} {direction} LIMIT ? + 1 OFFSET ?"
         );
         values.extend([&self.limit as &dyn ToSql, &self.offset]);
         (page, values)
@@ -190,6 +229,10 @@ impl Selection {
             AgentSort::Created => format!("{begin}{number}"),
             AgentSort::Name => format!("{begin}{}", record.name),
             AgentSort::Status => format!("{begin}{}.{number}", record.status.as_str()),
+            AgentSort::Waiting => {
+                let since = self.waiting.get(&record.id).unwrap_or(&NEVER);
+                format!("{begin}{since}.{number}")
+            }
         }
     }
 }
@@ -203,16 +246,27 @@ impl Place {
         let place = cursor.strip_prefix(&beginning(sort, order));
         let place = place.ok_or_else(foreign)?;
         let number = |digits: &str| digits.parse().map(Some).map_err(|_| foreign());
+        let both = || place.split_once('.').ok_or_else(foreign);
+        let mut since = None;
         let (word, number) = match sort {
             AgentSort::Created => (None, number(place)?),
             AgentSort::Name => (Some(place), None),
             AgentSort::Status => {
-                let (status, digits) = place.split_once('.').ok_or_else(foreign)?;
+                let (status, digits) = both()?;
                 (Some(status), number(digits)?)
+            }
+            AgentSort::Waiting => {
+                let (time, digits) = both()?;
+                since = number(time)?;
+                (None, number(digits)?)
             }
         };
         let word = word.map(str::to_owned);
-        Ok(Place { word, number })
+        Ok(Place {
+            word,
+            since,
+            number,
+        })
     }
 }
 
@@ -379,6 +433,11 @@ mod tests {
     fn pages_have_every_agent_once_and_in_order() {
         let agents = agents(30);
         let number_of = |record: &AgentRecord| record.id.parse::<u32>().unwrap();
+        // Nobody waits longer than 17, and 9 and 20 do so since the same moment.
+        let waiting: Waiting = [("9", 30), ("17", 10), ("20", 30), ("gone", 5)]
+            .map(|(id, since)| (id.to_owned(), since))
+            .into();
+        let since = |record: &AgentRecord| *waiting.get(&record.id).unwrap_or(&NEVER);
         for (sort, order) in [
             (AgentSort::Created, Order::Asc),
             (AgentSort::Created, Order::Desc),
@@ -386,6 +445,8 @@ mod tests {
             (AgentSort::Name, Order::Desc),
             (AgentSort::Status, Order::Asc),
             (AgentSort::Status, Order::Desc),
+            (AgentSort::Waiting, Order::Asc),
+            (AgentSort::Waiting, Order::Desc),
         ] {
             let mut query = AgentQuery {
                 sort,
@@ -395,7 +456,10 @@ mod tests {
             };
             let mut all: Vec<AgentRecord> = Vec::new();
             loop {
-                let selection = Selection::parse(query.clone()).unwrap();
+                let mut selection = Selection::parse(query.clone()).unwrap();
+                if selection.asks_who_waits() {
+                    selection = selection.by_waiting(waiting.clone());
+                }
                 let selected = selection.read(&agents).unwrap();
                 assert_eq!(selected.total, 30);
                 all.extend(selected.records);
@@ -413,6 +477,9 @@ mod tests {
                 AgentSort::Name => expected.sort_by_key(|record| record.name.clone()),
                 AgentSort::Status => {
                     expected.sort_by_key(|record| (record.status.as_str(), number_of(record)));
+                }
+                AgentSort::Waiting => {
+                    expected.sort_by_key(|record| (since(record), number_of(record)));
                 }
             }
             assert_eq!(all, expected, "{sort:?} {order:?}");

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use agentd_api::State;
 use agentd_host::session::{Change, End, Observer, Session};
 
+use crate::activities::Activities;
 use crate::agent::past;
 use crate::crash_point::CrashPoint;
 use crate::outputs::Outputs;
@@ -15,6 +16,8 @@ pub struct Watch {
     pub store: Arc<Store>,
     /// Keeps the output of ended sessions.
     pub outputs: Arc<Outputs>,
+    /// Has what agents do.
+    pub activities: Arc<Activities>,
 }
 
 impl Observer for Watch {
@@ -56,6 +59,10 @@ impl Observer for Watch {
                 false => Ok(()),
             }
         });
+    }
+
+    fn active(&self, session: &Arc<Session>) {
+        self.activities.show(session);
     }
 
     fn end<'a>(&'a self, session: &'a Arc<Session>, end: End<'a>) -> End<'a> {

@@ -77,18 +77,24 @@ impl Listener {
     ) -> Vec<(String, Vec<String>)> {
         let mut outputs = Vec::new();
         loop {
-            let text = self.next("an output").await;
-            if field(&text, "event") != Some("output") {
-                continue;
-            }
-            assert_eq!(field(&text, "id"), None);
-            let data: Value = serde_json::from_str(field(&text, "data").unwrap()).unwrap();
+            let data = self.unnumbered("output").await;
             let lines: Vec<String> = serde_json::from_value(data["lines"].clone()).unwrap();
             let path = format!("/agents/{}", data["id"].as_str().unwrap());
             let is_last = agent.path == path && lines.last().is_some_and(|last| is_wanted(last));
             outputs.push((path, lines));
             if is_last {
                 return outputs;
+            }
+        }
+    }
+
+    /// The data of the next event of that kind, which has no number.
+    pub async fn unnumbered(&mut self, kind: &str) -> Value {
+        loop {
+            let text = self.next(kind).await;
+            if field(&text, "event") == Some(kind) {
+                assert_eq!(field(&text, "id"), None);
+                return serde_json::from_str(field(&text, "data").unwrap()).unwrap();
             }
         }
     }

@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "a test's name says what it is about")]
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod activity;
 mod agents;
 mod audit;
 mod clock;

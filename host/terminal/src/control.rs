@@ -26,6 +26,7 @@ impl Actions for Terminal {
     fn control(&mut self, code: u8) {
         self.joins = false;
         match code {
+            0x07 => self.ring(),
             0x08 => self.backspace(),
             0x09 => self.tab(),
             LF..=FF => self.line_feed(),

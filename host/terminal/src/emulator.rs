@@ -1,4 +1,5 @@
 use crate::parser::{Actions, Parser};
+use crate::signals::Signals;
 use crate::size::Size;
 use crate::snapshot::{self, Detail};
 use crate::terminal::Terminal;
@@ -48,6 +49,11 @@ impl Emulator {
     /// The answers due since the last call, for the program's input.
     pub fn take_replies(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.terminal.replies)
+    }
+
+    /// What the program has said beside its screen since the last call.
+    pub fn take_signals(&mut self) -> Signals {
+        std::mem::take(&mut self.terminal.signals)
     }
 
     pub(crate) fn terminal(&self) -> &Terminal {

@@ -3,6 +3,7 @@
 //! - [`OutputLog`] keeps the last bytes of a session by position; viewers are cursors into it.
 //! - [`Emulator`] knows the screen that the bytes make. It answers the program's questions, and
 //!   its [`snapshot`](Emulator::snapshot) brings a viewer's terminal to the same state.
+//! - [`Signals`] are what a program says beside its screen: its bell, notifications, progress.
 //! - [`PutAway`] is an emulator that nobody needs at the moment, as its snapshot.
 //! - [`Transcript`] turns output into lines of plain text.
 //! - [`AnswerFilter`] takes a viewer terminal's own answers out of its input.
@@ -58,6 +59,7 @@ mod row;
 #[cfg(any(test, feature = "testing"))]
 mod same;
 mod sgr;
+mod signals;
 mod size;
 mod snapshot;
 #[cfg(test)]
@@ -75,5 +77,6 @@ pub use look::{Look, Paint, Run};
 pub use output_filter::OutputFilter;
 pub use output_log::OutputLog;
 pub use put_away::PutAway;
+pub use signals::{Mark, Progress, Signals};
 pub use size::{Size, SizeError};
 pub use transcript::Transcript;

@@ -6,7 +6,7 @@ use crate::terminal::Terminal;
 const LONGEST_LINK: usize = 2048;
 
 impl Terminal {
-    /// Titles, links and colours; all else (clipboard, notifications, working directories) is
+    /// Titles, links and colours, and what is a signal; all else (clipboard, working directories) is
     /// for the viewers' terminals and no state of the screen.
     pub fn obey_osc(&mut self, text: &str) {
         let (code, rest) = text.split_once(';').unwrap_or((text, ""));
@@ -19,9 +19,11 @@ impl Terminal {
             "2" => self.titles.window.set(rest),
             "4" => self.set_indexed_colors(rest),
             "8" => self.set_hyperlink(rest),
+            "9" => self.obey_osc_9(rest),
             "10" => self.set_special_colors(rest, FOREGROUND),
             "11" => self.set_special_colors(rest, BACKGROUND),
             "12" => self.set_special_colors(rest, CURSOR),
+            "99" => self.obey_osc_99(rest),
             "104" if rest.is_empty() => self.palette.reset_indexed(),
             "104" => {
                 for index in rest.split(';').filter_map(color_index) {
@@ -31,6 +33,8 @@ impl Terminal {
             "110" => self.palette.reset(FOREGROUND),
             "111" => self.palette.reset(BACKGROUND),
             "112" => self.palette.reset(CURSOR),
+            "133" => self.obey_osc_133(rest),
+            "777" => self.obey_osc_777(rest),
             _ => {}
         }
     }

@@ -10,6 +10,7 @@ use crate::intern::Interner;
 use crate::modes::{KeyboardStack, Modes};
 use crate::palette::Palette;
 use crate::parser::Actions;
+use crate::signals::{Parts, Signals};
 use crate::size::Size;
 use crate::title::Titles;
 
@@ -44,6 +45,9 @@ pub(crate) struct Terminal {
     /// The last thing was a character, which a combining mark joins and REP repeats.
     pub joins: bool,
     pub replies: Vec<u8>,
+    pub signals: Signals,
+    /// Of one that comes in parts, those that have come.
+    pub notification: Parts,
     /// Work beside that of the buffers.
     pub work: u64,
 }
@@ -66,6 +70,8 @@ impl Terminal {
             clusters: Interner::default(),
             joins: false,
             replies: Vec::new(),
+            signals: Signals::default(),
+            notification: Parts::default(),
             work: 0,
         }
     }
@@ -388,6 +394,7 @@ impl Terminal {
         self.titles = old.titles;
         self.palette = old.palette;
         self.replies = old.replies;
+        self.signals = old.signals;
     }
 }
 

@@ -16,6 +16,7 @@ use crate::failure::{Failure, Outcome, note};
 use crate::output::Output;
 use crate::table::table;
 use crate::verb::session_text;
+use crate::visible::visible;
 
 /// How often a table that is watched is drawn again without a change, for the ages in it.
 const REDRAW: Duration = Duration::from_secs(1);
@@ -136,6 +137,13 @@ impl List {
     fn apply(&self, agents: &mut BTreeMap<String, Agent>, change: Change) {
         let (id, agent) = match change {
             Change::Gap { .. } => return,
+            Change::Activity { id, activity, .. } => {
+                let session = agents.get_mut(&id).and_then(|agent| agent.session.as_mut());
+                if let Some(session) = session {
+                    session.activity = Some(activity);
+                }
+                return;
+            }
             Change::Deleted { id, .. } => (id, None),
             Change::Created { agent }
             | Change::Started { agent }
@@ -220,6 +228,11 @@ fn line(change: &Change) -> String {
         Change::Edited { agent } => ("edited", &agent.name, Some(agent)),
         Change::Health { agent } => ("health", &agent.name, Some(agent)),
         Change::Progress { agent } => ("progress", &agent.name, Some(agent)),
+        Change::Activity { name, activity, .. } => {
+            let reason = activity.reason.as_ref();
+            let reason = reason.map_or_else(String::new, |reason| format!(": {}", visible(reason)));
+            return format!("{} {name}{reason}", activity.state.as_str());
+        }
         Change::Deleted { name, .. } => ("deleted", name, None),
         Change::Gap { .. } => return "gap: some changes are no longer kept".to_owned(),
     };
@@ -235,7 +248,8 @@ fn line(change: &Change) -> String {
 }
 
 fn parse_sort(word: &str) -> Result<AgentSort, String> {
-    serde_json::from_value(word.into()).map_err(|_| "it must be created, name or status".to_owned())
+    serde_json::from_value(word.into())
+        .map_err(|_| "it must be created, name, status or waiting".to_owned())
 }
 
 fn parse_status(word: &str) -> Result<AgentStatus, String> {

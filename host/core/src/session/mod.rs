@@ -1,5 +1,6 @@
 //! Sessions: one run of one agent each, independent of how a client asks for them.
 
+mod activity;
 mod adoption;
 mod agent_kind;
 mod answers;
@@ -43,10 +44,12 @@ use crate::backend::Backend;
 use crate::in_place::wake_in_place;
 use crate::{Error, ErrorKind, Result};
 
+use activity::Active;
 use answers::Answers;
 use keeping::Keeping;
 use life::{Asked, Life};
 
+pub use activity::Rules;
 pub use adoption::{Adopted, FoundSession, Look};
 pub use checkpoint::{Beginning, Checkpoint};
 pub use keeping::{Keep, Leaving};
@@ -98,6 +101,7 @@ pub struct Session {
     life: Life<RemoteSession>,
     viewers: viewers::Viewers,
     answers: Answers,
+    active: Active,
     keeping: Keeping,
     /// Held while the screen reads a step, until the answers to what was asked in it are among `answers`.
     stepping: Mutex<()>,
@@ -116,13 +120,13 @@ impl Session {
         backend: Arc<Backend>,
         terminal: Terminal,
         screens: Arc<ScreenThreads>,
-        observer: Arc<dyn Observer>,
+        active: Active,
     ) -> Arc<Self> {
         Arc::new_cyclic(|this: &Weak<Session>| {
             let this = this.clone();
             let changed = move |change: &Change| {
                 if let Some(session) = this.upgrade() {
-                    session.changed(change, &*observer);
+                    session.changed(change);
                 }
             };
             Session {
@@ -134,6 +138,7 @@ impl Session {
                 life: Life::new(changed),
                 viewers: viewers::Viewers::default(),
                 answers: Answers::default(),
+                active,
                 keeping: Keeping::default(),
                 stepping: Mutex::default(),
                 resizing: Arc::default(),
@@ -171,6 +176,7 @@ impl Session {
     /// The session as clients saw it when this was known of its life.
     pub fn describe_as(&self, record: Record) -> agentd_api::Session {
         let hidden = |name: &String| (name.clone(), "***".to_owned());
+        let activity = self.activity_as(record.state);
         agentd_api::Session {
             name: self.name.to_string(),
             backend_type: self.backend.name().to_owned(),
@@ -187,6 +193,7 @@ impl Session {
             size: self.terminal.log().size(),
             viewers: self.viewers.count(),
             created_at: self.label.created_at.clone(),
+            activity: Some(activity),
             attach_command: self.life.attach_command(),
         }
     }
@@ -228,9 +235,11 @@ impl Session {
     }
 
     /// Delivers keyboard input, whole; pending while the program does not read.
-    pub async fn write(&self, input: &[u8]) -> Result<()> {
+    pub async fn write(self: &Arc<Self>, input: &[u8]) -> Result<()> {
         self.backend.require(&Capability::Interactive, "no-input")?;
-        Ok(self.remote()?.write(input).await?)
+        let remote = self.remote()?;
+        self.typed(input);
+        Ok(remote.write(input).await?)
     }
 
     /// Changes the size for the program and all viewers; the same size changes nothing.
@@ -435,6 +444,7 @@ impl Session {
         if delivers {
             self.screens.spawn(self.clone().deliver_answers());
         }
+        self.signalled(&step.signals);
         self.leave_in_time();
         step.more
     }
@@ -479,11 +489,14 @@ impl Session {
         Error::unavailable("backend-unavailable", message).hint("try it again in a moment")
     }
 
-    fn changed(self: &Arc<Self>, change: &Change, observer: &dyn Observer) {
+    fn changed(self: &Arc<Self>, change: &Change) {
         if change.after.state == State::Exited {
             self.terminal.log().end();
         }
-        observer.changed(self, change);
+        self.active.observer().changed(self, change);
+        if change.before.state != change.after.state {
+            self.set_active(change.after.state);
+        }
     }
 }
 
@@ -525,6 +538,7 @@ impl Receiver for Reports {
             ..=AT_ONCE => wake_in_place(|| session.terminal.push(bytes)),
             _ => session.terminal.push(bytes),
         }
+        session.watch();
         if session.terminal.begin_reading() {
             self.activity.notify_one();
             if bytes.len() > AT_ONCE || session.try_read() {

@@ -2,11 +2,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use agentd_terminal::{Emulator, PutAway};
+use agentd_terminal::{Emulator, PutAway, Signals};
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::Checkpoint;
+use super::activity::Picture;
 use super::log::{Cursor, Hole, Log, Next};
 
 /// Lines above the screen that a snapshot restores.
@@ -79,6 +80,8 @@ pub struct ReadStep {
     pub more: bool,
     /// What the program is to be answered before that.
     pub replies: Vec<u8>,
+    /// What the program has said beside its screen.
+    pub signals: Signals,
     /// Up to where it was read.
     pub position: u64,
 }
@@ -89,6 +92,7 @@ impl ReadStep {
         ReadStep {
             more: true,
             replies: Vec::new(),
+            signals: Signals::default(),
             position: 0,
         }
     }
@@ -200,10 +204,12 @@ impl Screen {
             true
         });
         let replies = state.awake().take_replies();
+        let signals = state.awake().take_signals();
         self.report_position(state);
         ReadStep {
             more,
             replies,
+            signals,
             position: state.cursor.seq,
         }
     }
@@ -252,6 +258,22 @@ impl Screen {
             _ => state.last_lines.clone(),
         };
         Some((state.cursor.seq, lines))
+    }
+
+    /// What it shows, and the position up to which it has read. This is no use of the screen, and wakes
+    /// nothing.
+    pub fn picture(&self) -> (u64, Picture) {
+        let state = self.lock();
+        let picture = match &state.emulator {
+            Held::Awake(emulator) => picture(emulator),
+            Held::Away(away) => {
+                let mut emulator = Emulator::new(away.size(), 0);
+                emulator.advance(&away.snapshot());
+                picture(&emulator)
+            }
+            Held::Nothing => Picture::default(),
+        };
+        (state.cursor.seq, picture)
     }
 
     /// Trades the emulator for its snapshot when it has not been used for `idle`. False when it is
@@ -377,6 +399,14 @@ impl State {
         let read = self.awake().advance_within(bytes, work);
         self.awake().take_replies();
         read
+    }
+}
+
+fn picture(emulator: &Emulator) -> Picture {
+    Picture {
+        lines: emulator.screen_text(),
+        cursor: Some(emulator.cursor()),
+        title: emulator.title().to_owned(),
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::activity::{Active, Rules, Watcher};
 use super::life::Asked;
 use super::meanwhile::{Asking, Meanwhile};
 use super::sweeper::sweep;
@@ -30,6 +31,9 @@ const COME_AGAIN: Duration = Duration::from_secs(5);
 pub trait Observer: Send + Sync + 'static {
     /// What is known of the session changed.
     fn changed(&self, session: &Arc<Session>, change: &Change);
+
+    /// What its program does changed: [`Session::activity`] has it.
+    fn active(&self, _: &Arc<Session>) {}
 
     /// Ends the session, which is to be kept: after that the backend may have nothing of it.
     fn end<'a>(&'a self, _: &'a Arc<Session>, end: End<'a>) -> End<'a> {
@@ -68,6 +72,7 @@ struct Shared {
     /// How many may not have ended. Locked while one is added.
     most: Mutex<usize>,
     screens: Arc<ScreenThreads>,
+    watcher: Arc<Watcher>,
     /// Notified whenever a screen wakes up.
     activity: Arc<Notify>,
 }
@@ -81,13 +86,15 @@ struct Registry {
 }
 
 impl Sessions {
-    /// An empty registry whose sessions keep `history` bytes of output each, and whose screens are
-    /// put away after `screen_idle` without use. Made on the host's runtime.
+    /// An empty registry whose sessions keep `history` bytes of output each, whose screens are put away
+    /// after `screen_idle` without use, and whose activity is inferred by `rules`. Made on the host's
+    /// runtime.
     pub fn new(
         backend: Arc<Backend>,
         history: usize,
         screen_idle: Duration,
         screens: Arc<ScreenThreads>,
+        rules: Rules,
         observer: Arc<dyn Observer>,
     ) -> Self {
         let activity = Arc::new(Notify::new());
@@ -99,6 +106,7 @@ impl Sessions {
             registry: Mutex::default(),
             most: Mutex::new(usize::MAX),
             screens: screens.clone(),
+            watcher: Arc::new(Watcher::start(rules, screens.clone())),
             activity: activity.clone(),
         });
         let all = Arc::downgrade(&shared);
@@ -285,8 +293,9 @@ impl Sessions {
             None => Terminal::new(label.size, shared.history),
             Some(beginning) => Terminal::resumed(label.size, shared.history, beginning),
         };
+        let active = Active::new(&label.command, shared.watcher.clone(), observer);
         let screens = shared.screens.clone();
-        let session = Session::new(id, name, label, backend, terminal, screens, observer);
+        let session = Session::new(id, name, label, backend, terminal, screens, active);
 
         let mut registry = self.lock();
         if registry.closed {

@@ -6,6 +6,7 @@ use agentd_api::Size;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::activity::Picture;
 use super::log::{Cursor, Log, MAX_FRAME, Sizes};
 use super::screen::{ReadStep, Screen, Snapshot};
 use super::{Beginning, Checkpoint};
@@ -173,6 +174,12 @@ impl Terminal {
     /// another thread uses it.
     pub fn last_lines(&self, count: usize) -> Option<(u64, Vec<String>)> {
         self.screen.get()?.last_lines(count)
+    }
+
+    /// What the screen shows, and the position up to which it has read; nothing while nothing was printed.
+    pub fn picture(&self) -> (u64, Picture) {
+        let screen = self.screen.get();
+        screen.map_or_else(|| (0, Picture::default()), Screen::picture)
     }
 
     /// Whether the program wants pastes marked, as far as the screen has read.

@@ -217,6 +217,7 @@ fn observed(backend: &Staged) -> (Sessions, Receiver<Change>) {
         0,
         Duration::from_secs(3600),
         Arc::new(ScreenThreads::start().unwrap()),
+        Rules::bundled(),
         Arc::new(Reporter(Mutex::new(sender))),
     );
     (sessions, changes)

@@ -1,0 +1,168 @@
+//! What the program of a session does, by what its terminal says.
+//!
+//! Nothing looks at a session whose program prints nothing. One that prints is put before the
+//! `watcher`, which looks at it now and then until its `pulse` is at rest, and reads its screen once
+//! that has settled.
+
+mod pulse;
+mod rule_file;
+mod rules;
+mod title;
+mod watcher;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use agentd_api::{Activity, ActivityState, State};
+use agentd_terminal::Signals;
+use tokio::time::Instant;
+
+use super::{Observer, Session, lock};
+use crate::clock;
+use pulse::Pulse;
+
+use rules::ProgramRules;
+pub use rules::{Picture, Rules};
+pub use watcher::Watcher;
+
+/// What is known of it.
+pub struct Active {
+    pulse: Mutex<Pulse>,
+    rules: ProgramRules,
+    watcher: Arc<Watcher>,
+    /// Whether the watcher has the session.
+    watched: AtomicBool,
+    observer: Arc<dyn Observer>,
+}
+
+impl Active {
+    /// Of a program that is started so, and does not run yet.
+    pub fn new(command: &[String], watcher: Arc<Watcher>, observer: Arc<dyn Observer>) -> Self {
+        Active {
+            pulse: Mutex::new(Pulse::new(clock::now(), Instant::now())),
+            rules: watcher.rules().of(command),
+            watcher,
+            watched: AtomicBool::new(false),
+            observer,
+        }
+    }
+
+    /// Who is notified of what happens to the session.
+    pub fn observer(&self) -> &dyn Observer {
+        &*self.observer
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pulse> {
+        lock(&self.pulse)
+    }
+}
+
+impl Session {
+    /// What its program does.
+    pub fn activity(&self) -> Activity {
+        self.active.lock().shown().clone()
+    }
+
+    /// The same where this is known of its life: of what does not run nothing is known.
+    pub(super) fn activity_as(&self, state: State) -> Activity {
+        let activity = self.activity();
+        match state {
+            State::Running => activity,
+            _ => Activity {
+                state: ActivityState::Unknown,
+                reason: None,
+                ..activity
+            },
+        }
+    }
+
+    /// Has the watcher look at it, unless it does already.
+    pub(super) fn watch(self: &Arc<Self>) {
+        let active = &self.active;
+        // Read first: that costs the most frequent caller nothing.
+        if !active.watched.load(Ordering::Acquire) && !active.watched.swap(true, Ordering::AcqRel) {
+            active.watcher.add(Arc::downgrade(self));
+        }
+    }
+
+    /// Its life has changed.
+    pub(super) fn set_active(self: &Arc<Self>, state: State) {
+        if self.has_terminal() {
+            let runs = state == State::Running;
+            let changed = self.active.lock().set_running(runs, Instant::now());
+            self.show_activity(changed);
+            self.watch();
+        }
+    }
+
+    /// Its program has said this.
+    pub(super) fn signalled(self: &Arc<Self>, signals: &Signals) {
+        if !signals.is_empty() {
+            let changed = self.active.lock().signal(signals, Instant::now());
+            self.show_activity(changed);
+            self.watch();
+        }
+    }
+
+    /// A person has typed this.
+    pub(super) fn typed(self: &Arc<Self>, input: &[u8]) {
+        if is_typed(input) {
+            let changed = self.active.lock().typed(Instant::now());
+            self.show_activity(changed);
+            self.watch();
+        }
+    }
+
+    /// Looks at how far the output has come. Whether the screen is to be read.
+    fn look(self: &Arc<Self>, now: Instant) -> bool {
+        let position = self.terminal.log().head();
+        let mut pulse = self.active.lock();
+        let changed = pulse.look(position, now);
+        let wants_screen = pulse.wants_screen(now);
+        drop(pulse);
+        self.show_activity(changed);
+        wants_screen
+    }
+
+    /// Reads the screen.
+    fn judge(self: &Arc<Self>) {
+        let (position, picture) = self.terminal.picture();
+        let verdict = self.active.rules.judge(&picture);
+        let now = Instant::now();
+        let changed = self
+            .active
+            .lock()
+            .judge(position, &picture.title, verdict, now);
+        self.show_activity(changed);
+    }
+
+    /// Whether the watcher has to look again.
+    fn is_watched_on(self: &Arc<Self>) -> bool {
+        let position = self.terminal.log().head();
+        let is_at_rest = self.active.lock().is_at_rest(position, Instant::now());
+        if !is_at_rest {
+            return true;
+        }
+        self.active.watched.store(false, Ordering::Release);
+        // What came between the last look and the line above finds that the watcher has it.
+        let is_at_rest = {
+            let position = self.terminal.log().head();
+            self.active.lock().is_at_rest(position, Instant::now())
+        };
+        !is_at_rest && !self.active.watched.swap(true, Ordering::AcqRel)
+    }
+
+    /// Without the lock: whoever is notified may ask for the activity.
+    fn show_activity(self: &Arc<Self>, changed: bool) {
+        if changed {
+            self.active.observer.active(self);
+        }
+    }
+}
+
+/// Whether a person has done something for the program: their terminal also reports by itself that it
+/// has the focus, and where the mouse is.
+fn is_typed(input: &[u8]) -> bool {
+    let reports: [&[u8]; 4] = [b"\x1b[I", b"\x1b[O", b"\x1b[<", b"\x1b[M"];
+    !input.is_empty() && !reports.iter().any(|report| input.starts_with(report))
+}
