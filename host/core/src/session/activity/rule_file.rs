@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::OnceLock;
 
 use agentd_api::ActivityState;
 use regex::{Regex, RegexBuilder};
@@ -29,9 +30,17 @@ pub struct Rule {
     /// Which part of the screen.
     pub region: Region,
     /// What has to be there.
-    pub pattern: Regex,
+    pattern: Pattern,
     /// What must not.
-    pub unless: Option<Regex>,
+    unless: Option<Pattern>,
+}
+
+/// A regular expression, compiled when it is needed first: that takes much longer than to read it.
+#[derive(Debug)]
+struct Pattern {
+    text: String,
+    offset: usize,
+    compiled: OnceLock<Option<Regex>>,
 }
 
 /// A part of the screen, as lines without the empty ones at its end.
@@ -94,16 +103,37 @@ enum RegionName {
 }
 
 impl RuleFile {
-    /// Reads one.
+    /// Reads one, and checks its patterns.
     pub fn parse(text: &str) -> Result<Self, RuleFileError> {
-        let line_of = |offset: usize| 1 + text[..offset.min(text.len())].matches('\n').count();
+        let file = RuleFile::parse_unchecked(text)?;
+        for rule in file.titles.iter().chain(&file.screens) {
+            for pattern in [Some(&rule.pattern), rule.unless.as_ref()]
+                .into_iter()
+                .flatten()
+            {
+                pattern.compile().map_err(|error| {
+                    let words = error.to_string();
+                    let last = words.lines().last().unwrap_or_default();
+                    let last = last.trim_start_matches("error: ");
+                    RuleFileError {
+                        line: line_of(text, pattern.offset),
+                        reason: format!("the pattern cannot be used: {last}"),
+                    }
+                })?;
+            }
+        }
+        Ok(file)
+    }
+
+    /// Reads one whose patterns are known to be good: one that is not fits nothing.
+    pub fn parse_unchecked(text: &str) -> Result<Self, RuleFileError> {
         let file: File = toml::from_str(text).map_err(|error| RuleFileError {
-            line: error.span().map_or(1, |span| line_of(span.start)),
+            line: error.span().map_or(1, |span| line_of(text, span.start)),
             reason: error.message().to_owned(),
         })?;
         let rule = |entry| {
             Rule::of(entry).map_err(|(offset, reason)| RuleFileError {
-                line: line_of(offset),
+                line: line_of(text, offset),
                 reason,
             })
         };
@@ -156,8 +186,8 @@ impl Rule {
                 (RegionName::Top, Some(count)) => Region::Top(count),
                 (RegionName::Cursor, count) => Region::Cursor(count.unwrap_or(1)),
             },
-            pattern: compile(&pattern)?,
-            unless: unless.as_ref().map(compile).transpose()?,
+            pattern: Pattern::new(pattern),
+            unless: unless.map(Pattern::new),
         })
     }
 
@@ -168,18 +198,30 @@ impl Rule {
     }
 }
 
-fn compile(pattern: &Spanned<String>) -> Result<Regex, (usize, String)> {
-    let compiled = RegexBuilder::new(pattern.get_ref())
-        .multi_line(true)
-        .size_limit(LARGEST_PATTERN)
-        .build();
-    compiled.map_err(|error| {
-        let text = error.to_string();
-        let last = text.lines().last().unwrap_or_default();
-        let reason = last.trim_start_matches("error: ");
-        let offset = pattern.span().start;
-        (offset, format!("the pattern cannot be used: {reason}"))
-    })
+impl Pattern {
+    fn new(pattern: Spanned<String>) -> Self {
+        Pattern {
+            offset: pattern.span().start,
+            text: pattern.into_inner(),
+            compiled: OnceLock::new(),
+        }
+    }
+
+    fn compile(&self) -> Result<Regex, regex::Error> {
+        RegexBuilder::new(&self.text)
+            .multi_line(true)
+            .size_limit(LARGEST_PATTERN)
+            .build()
+    }
+
+    fn is_match(&self, text: &str) -> bool {
+        let compiled = self.compiled.get_or_init(|| self.compile().ok());
+        compiled.as_ref().is_some_and(|regex| regex.is_match(text))
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text[..offset.min(text.len())].matches('\n').count()
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ impl Rules {
 
     fn with(mut files: Vec<RuleFile>) -> Self {
         for (name, text) in BUNDLED {
-            match RuleFile::parse(text) {
+            match RuleFile::parse_unchecked(text) {
                 Ok(file) => files.push(file),
                 Err(error) => unreachable!("{name}: {error}"),
             }
@@ -177,4 +177,71 @@ fn read(path: &Path) -> Result<String, String> {
         return Err(format!("it is larger than {LARGEST_FILE} bytes"));
     }
     fs::read_to_string(path).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use ActivityState::{Idle, Waiting, Working};
+
+    use super::*;
+
+    #[test]
+    fn the_bundled_files_are_right() {
+        for (name, text) in BUNDLED {
+            RuleFile::parse(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+
+    /// The cursor is at the end of the last line.
+    #[track_caller]
+    fn check(program: &str, screen: &str, expected: Option<(ActivityState, Option<&str>)>) {
+        let lines: Vec<String> = screen.lines().map(str::to_owned).collect();
+        let row = lines.len().saturating_sub(1).try_into().unwrap_or(0);
+        let picture = Picture {
+            cursor: Some((0, row)),
+            lines,
+            title: String::new(),
+        };
+        let verdict = Rules::bundled().of(&[program.to_owned()]).judge(&picture);
+        let verdict = verdict.as_ref();
+        let found = verdict.map(|verdict| (verdict.state, verdict.reason.as_deref()));
+        assert_eq!(found, expected, "{screen}");
+    }
+
+    #[test]
+    fn a_question_is_where_the_cursor_is() {
+        let question = Some((Waiting, Some("question")));
+        check("sh", "Overwrite it? [y/N] ", question);
+        check(
+            "sh",
+            "Continue connecting (yes/no/[fingerprint])? ",
+            question,
+        );
+        check("sh", "What is your name?", question);
+        check("sh", "Overwrite it? [y/N] y\ndone\n$ ", None);
+        check(
+            "sh",
+            "[sudo] password for me: ",
+            Some((Waiting, Some("password"))),
+        );
+        check(
+            "sh",
+            "Press any key to continue",
+            Some((Waiting, Some("key"))),
+        );
+        check("sh", "a line\n--More--", Some((Waiting, Some("pager"))));
+        check("sh", "warning: 3 tests failed\n$ ", None);
+    }
+
+    #[test]
+    fn rules_of_a_program_are_for_it_alone() {
+        let screen = "thinking (esc to interrupt)";
+        check("claude", screen, Some((Working, None)));
+        check("sh", screen, None);
+        check(
+            "gemini",
+            "> Type your message or @path/to/file",
+            Some((Idle, None)),
+        );
+    }
 }
