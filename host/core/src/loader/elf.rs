@@ -244,11 +244,8 @@ pub(crate) fn any_bytes(file: &[u8]) {
             let needs = extent::<Header>(file).map_err(|Defect(what)| what);
             let needs = usize::try_from(needs.unwrap_or_else(|what| panic!("{what}")));
             let shorter = &file[..needs.unwrap_or(usize::MAX).min(file.len()) - 1];
-            let refused = judged(shorter);
-            assert!(
-                matches!(refused, Err(LoadError::Truncated { .. })),
-                "{refused:?}"
-            );
+            // What is missing may be a count in a table, so the reason is not always the length.
+            assert!(judged(shorter).is_err(), "of {needs:?} bytes");
         }
         Err(error) => {
             let text = error.to_string();
