@@ -108,3 +108,30 @@ pub struct BackendDescription {
     /// The file that was loaded.
     pub library: String,
 }
+
+/// An item of `GET /backends`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadedBackend {
+    /// The name in `AGENTD_BACKEND`, and the version and the capabilities of the library.
+    #[serde(flatten)]
+    pub info: Info,
+    /// Whether it has the agents that name none.
+    pub default: bool,
+    /// Whether agents can be started on it.
+    pub state: BackendState,
+    /// Why they cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// JSON Schema of the `options` of a session, or null where there are none.
+    pub options_schema: Option<serde_json::Value>,
+}
+
+/// Whether a backend is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackendState {
+    /// It is loaded.
+    Ready,
+    /// It could not be loaded; that is tried again.
+    Unavailable,
+}

@@ -29,8 +29,8 @@ pub use change::Change;
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError};
 pub use info::{
-    BackendDescription, Health as ServiceHealth, Info, KeeperHealth, ReconcileAction,
-    Reconciliation,
+    BackendDescription, BackendState, Health as ServiceHealth, Info, KeeperHealth, LoadedBackend,
+    ReconcileAction, Reconciliation,
 };
 pub use keyed_hash::keyed_hash;
 pub use login::LoginCode;

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentd_api::{BackendDescription, Info};
+use agentd_api::{BackendDescription, BackendState, Info, LoadedBackend};
 use agentd_plugin_api::abi::host::{RemoteBackend, RemoteSession};
 use agentd_plugin_api::sink::Receiver;
 use agentd_plugin_api::{Capability, Config, ErrorKind, Manifest, SessionSpec};
@@ -156,6 +156,17 @@ impl Backend {
             on_terminals: self.is_on_terminals(),
             options_schema: self.manifest.options_schema.clone(),
             library: self.library.clone(),
+        }
+    }
+
+    /// An item of `GET /backends`.
+    pub fn list_item(&self) -> LoadedBackend {
+        LoadedBackend {
+            info: self.info(),
+            default: true,
+            state: BackendState::Ready,
+            reason: None,
+            options_schema: self.manifest.options_schema.clone(),
         }
     }
 

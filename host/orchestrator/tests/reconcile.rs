@@ -243,6 +243,9 @@ async fn nothing_is_ended_or_lost_while_the_backend_cannot_be_reached() {
     let looked = reconciliation(&daemon).await.at;
     let run = run_with(&daemon, "the next run", |run| run.at > looked).await;
     assert!(run.error.unwrap().contains("out of reach"));
+    let ready = async || daemon.get("/readyz").without_token().await;
+    ready().await.problem(503, "backend-unavailable");
+    daemon.get("/livez").without_token().await.expect(200);
     let unknown = shown(&daemon, &agent.id).await;
     assert_eq!(unknown.status, AgentStatus::Running);
     let session = unknown.session.unwrap();
@@ -254,6 +257,10 @@ async fn nothing_is_ended_or_lost_while_the_backend_cannot_be_reached() {
         .problem(503, "backend-unavailable");
     create(&daemon, "another").await;
     fails(&daemon, "unreachable", false);
+    eventually("the service is ready", async || {
+        (ready().await.status == 200).then_some(())
+    })
+    .await;
     // The deletion was refused, and the wish to end it stays.
     until(&daemon, &agent.id, "the end", |agent| {
         agent.status == AgentStatus::Stopped

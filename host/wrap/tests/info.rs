@@ -46,3 +46,27 @@ async fn details_of_the_backend_need_the_token() {
     let closed = server.get("/backend").without_token().await;
     closed.problem(401, "unauthorized");
 }
+
+#[tokio::test]
+async fn the_loaded_backends_are_listed() {
+    let server = wrap("fixture");
+    let page = server.get("/backends").await.expect(200).json();
+    let item = &page["items"][0];
+    let expected = json!({
+        "backend_type": "fixture", "version": "7.8.9", "capabilities": ["health-check", "logs"],
+        "default": true, "state": "ready", "options_schema": item["options_schema"],
+    });
+    assert_eq!((item, &page["total"]), (&expected, &json!(1)));
+    assert_eq!(item["options_schema"]["type"], "object");
+    let closed = server.get("/backends").without_token().await;
+    closed.problem(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn a_service_says_to_everybody_that_it_lives_and_is_ready() {
+    let server = wrap("echo");
+    for path in ["/livez", "/readyz"] {
+        let answer = server.get(path).without_token().await.expect(200);
+        assert_eq!(answer.json(), json!({"status": "ok"}));
+    }
+}

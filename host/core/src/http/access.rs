@@ -53,6 +53,7 @@ impl Need {
 /// Those of the routes that both services have.
 const SHARED: &[Need] = &[
     Need::new("GET", "/backend", Scope::Read, Reach::All),
+    Need::new("GET", "/backends", Scope::Read, Reach::All),
     Need::new("GET", "/whoami", Scope::Read, Reach::Seen),
     Need::new("POST", "/login/codes", Scope::Read, Reach::Seen),
     Need::new("POST", "/tickets", Scope::Read, Reach::Seen),

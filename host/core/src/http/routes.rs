@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agentd_api::ServiceHealth;
+use agentd_api::{Page, ServiceHealth};
 use serde::{Deserialize, Serialize};
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -19,6 +19,10 @@ use crate::{Error, Result};
 /// What needs no credentials.
 pub fn open<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFilter<(Response,)> {
     health(daemon, collection)
+        .or(livez())
+        .unify()
+        .or(readyz(collection))
+        .unify()
         .or(info(daemon))
         .unify()
         .or(login(daemon))
@@ -31,6 +35,8 @@ pub fn open<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFi
 /// What needs credentials.
 pub fn closed(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
     backend(daemon)
+        .or(backends(daemon))
+        .unify()
         .or(whoami())
         .unify()
         .or(code(daemon))
@@ -84,6 +90,36 @@ fn health<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFilt
         .boxed()
 }
 
+/// GET /livez
+fn livez() -> BoxedFilter<(Response,)> {
+    warp::path!("livez")
+        .and(warp::get())
+        .map(|| warp::reply::json(&serde_json::json!({"status": "ok"})).into_response())
+        .boxed()
+}
+
+/// GET /readyz
+fn readyz<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
+    warp::path!("readyz")
+        .and(warp::get())
+        .and(with(collection))
+        .map(|collection: Arc<C>| {
+            let is_out_of_reach = collection
+                .reconciliation()
+                .is_some_and(|last| last.error.is_some());
+            respond(match is_out_of_reach {
+                false => Ok(warp::reply::json(&serde_json::json!({"status": "ok"}))),
+                // Anybody may ask, so the reason is not in it.
+                true => Err(Error::unavailable(
+                    "backend-unavailable",
+                    "the backend cannot be reached",
+                )
+                .hint("`agent health --json` and the service's log say more")),
+            })
+        })
+        .boxed()
+}
+
 /// GET /info
 fn info(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
     warp::path!("info")
@@ -102,6 +138,23 @@ fn backend(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
         .and(with(daemon))
         .map(|daemon: Arc<Daemon>| {
             warp::reply::json(&daemon.sessions.backend().describe()).into_response()
+        })
+        .boxed()
+}
+
+/// GET /backends
+fn backends(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
+    warp::path!("backends")
+        .and(warp::get())
+        .and(with(daemon))
+        .map(|daemon: Arc<Daemon>| {
+            let items = vec![daemon.sessions.backend().list_item()];
+            warp::reply::json(&Page {
+                total: items.len() as u64,
+                items,
+                next_cursor: None,
+            })
+            .into_response()
         })
         .boxed()
 }
