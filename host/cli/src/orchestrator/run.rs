@@ -36,8 +36,9 @@ impl Run {
     pub(crate) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
         let explain = |error| connection.explain(error);
         let is_shown = !self.detach && stdin().is_terminal() && stdout().is_terminal();
-        let agent = self.create(connection).await?;
+        // Before there is an agent whose name only this command knows.
         let info = connection.client.info().await.map_err(explain)?;
+        let agent = self.create(connection).await?;
         if is_shown && (info.has("terminal") || info.has("attach-tmux")) {
             note(&format!(
                 "{} runs in {}; `agent attach {0}` shows it again",

@@ -78,7 +78,7 @@ fn error(rejection: &Rejection) -> Error {
     if let Some(error) = rejection.find::<warp::body::BodyDeserializeError>() {
         let cause = std::error::Error::source(error).map(ToString::to_string);
         let cause = cause.unwrap_or_else(|| error.to_string());
-        return Error::invalid("invalid-body", without_text(cause));
+        return Error::invalid("invalid-body", without_value(cause));
     }
     if rejection.find::<UnsupportedMediaType>().is_some() {
         return Error::invalid("invalid-body", "the body is not declared as JSON")
@@ -109,13 +109,21 @@ fn error(rejection: &Rejection) -> Error {
     Error::invalid("invalid-request", "the request cannot be read")
 }
 
-/// What is wrong with a body, without the text in it that is: it may be a secret, and errors are kept.
-fn without_text(cause: String) -> String {
-    let parts = cause.split_once(": string \"");
-    let parts = parts.and_then(|(before, rest)| Some((before, rest.rsplit_once("\", expected ")?)));
+/// What is wrong with a body, without the value in it that is: it may be a secret, and errors are kept.
+/// The names of fields stay.
+fn without_value(cause: String) -> String {
+    let (open, close, kind) = if cause.contains(": string \"") {
+        (": string \"", "\", expected ", ": a text")
+    } else {
+        (" `", "`, expected ", "")
+    };
+    let parts = cause.split_once(open);
+    let parts = parts.and_then(|(before, rest)| Some((before, rest.rsplit_once(close)?)));
     match parts {
-        Some((before, (_, expected))) => format!("{before}: a text, expected {expected}"),
-        None => cause,
+        Some((before, (_, expected))) if before != "unknown field" => {
+            format!("{before}{kind}, expected {expected}")
+        }
+        _ => cause,
     }
 }
 
@@ -134,12 +142,27 @@ mod tests {
             r#"{"A": "the secret", "A": "#,
         ] {
             let cause = serde_json::from_str::<Variables>(body).unwrap_err();
-            let said = without_text(cause.to_string());
+            let said = without_value(cause.to_string());
             assert!(!said.contains("secret"), "{said}");
             assert!(said.contains("a text, expected"), "{said}");
         }
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        enum Word {
+            Known,
+        }
+        let numbers = ["1234567", "-1234567", "12345.67", "[1234567]"];
+        let causes = numbers.map(|body| serde_json::from_str::<u8>(body).unwrap_err().to_string());
+        let word = serde_json::from_str::<Word>(r#""1234567`, expected `Known`""#);
+        for cause in causes.into_iter().chain([word.unwrap_err().to_string()]) {
+            let said = without_value(cause);
+            assert!(!said.contains("123"), "{said}");
+            assert!(said.contains("expected"), "{said}");
+        }
+        let field = "unknown field `nmae`, expected `name`";
+        assert_eq!(without_value(field.to_owned()), field);
         let cause = serde_json::from_str::<Variables>("[1]").unwrap_err();
-        let said = without_text(cause.to_string());
+        let said = without_value(cause.to_string());
         assert!(
             said.starts_with("invalid type: sequence, expected"),
             "{said}"

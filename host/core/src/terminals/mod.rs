@@ -177,6 +177,13 @@ impl Terminals {
     /// Runs `program` and reports to `events`.
     pub fn run(self: Arc<Self>, program: Program, events: SessionEvents) -> Call<RunningProgram> {
         Box::pin(async move {
+            let limits = program.limits;
+            if [limits.memory, limits.cpu, limits.pids].contains(&Some(0)) {
+                return Err(
+                    Error::refused("a limit of an agent's processes cannot be 0")
+                        .hint("a backend leaves a limit out that an agent is not to have"),
+                );
+            }
             let label = Label {
                 session: program.label.clone(),
                 stands_in: program.stands_in,

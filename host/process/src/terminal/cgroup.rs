@@ -51,8 +51,11 @@ impl Cgroup {
         };
         fs::create_dir(&directory).map_err(|error| failed(&directory, &error))?;
         let cgroup = Cgroup { directory };
-        for (_, file, value) in settings {
-            let file = cgroup.directory.join(file);
+        for (_, name, value) in settings {
+            let file = cgroup.directory.join(name);
+            if name == SWAP && !file.exists() && !has_swap() {
+                continue;
+            }
             fs::write(&file, value).map_err(|error| failed(&file, &error))?;
         }
         Ok(cgroup)
@@ -82,6 +85,15 @@ impl Drop for Cgroup {
     }
 }
 
+/// Kernels without swap lack it.
+const SWAP: &str = "memory.swap.max";
+
+/// Whether there is anything to limit by [`SWAP`].
+fn has_swap() -> bool {
+    // A line for each, below the headings.
+    fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().nth(1).is_some())
+}
+
 fn is_busy(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ResourceBusy
 }
@@ -107,7 +119,7 @@ fn settings(limits: &Limits) -> Vec<(&'static str, &'static str, String)> {
     let mut all = Vec::new();
     if let Some(bytes) = limits.memory {
         all.push(("memory", "memory.max", bytes.to_string()));
-        all.push(("memory", "memory.swap.max", "0".to_owned()));
+        all.push(("memory", SWAP, "0".to_owned()));
     }
     if let Some(thousandths) = limits.cpu {
         // Microseconds, in each tenth of a second.
