@@ -393,3 +393,14 @@ async fn a_handshake_that_never_ends_holds_nobody_up() {
     }
     unharmed(&server, &bystander).await;
 }
+
+/// Attack: a request for a host and no path, as one asks a proxy. Then: 400.
+#[tokio::test]
+async fn a_request_without_a_path_is_refused() {
+    let server = wrap("pty");
+    for line in ["GET in HTTP/1.1", "CONNECT localhost:80 HTTP/1.1"] {
+        let request = format!("{line}\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let answer = server.raw(request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{line}: {answer}");
+    }
+}

@@ -106,6 +106,11 @@ impl Admission {
                     .hint("the Unix socket of the service takes its own user at any time")
             })?;
         }
+        // As one asks a proxy (RFC 9112, section 3.2.3); warp panics where there is no path.
+        if request.uri.path_and_query().is_none() {
+            let message = "the request names no path";
+            return Err(Error::invalid("invalid-path", message));
+        }
         let length = request.headers.get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > self.limits().max_body_bytes) {
