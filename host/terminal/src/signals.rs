@@ -222,7 +222,7 @@ mod tests {
         );
         check_notification("\x1b]99;i=1:d=0:p=title;one\x1b\\", None);
         check_notification("\x1b]99;i=1:p=close;\x1b\\", None);
-        check_notification("\x1b]9;a\tb\x07", Some("a b"));
+        check_notification("\x1b]9;a\tb\x07", Some("ab"));
         check_notification("\x1b]9;\x07", None);
         let long = "x".repeat(5000);
         check_notification(&format!("\x1b]9;{long}\x07"), Some(&long[..LONGEST_TEXT]));
