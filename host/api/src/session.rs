@@ -94,6 +94,9 @@ pub struct Session {
     pub name: String,
     /// The name in `AGENTD_BACKEND`.
     pub backend_type: String,
+    /// What that backend can do. Empty of a session that an earlier version kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
     /// Where it is in its life.
     pub state: State,
     /// The health check's verdict.

@@ -63,6 +63,15 @@ async fn the_loaded_backends_are_listed() {
 }
 
 #[tokio::test]
+async fn a_session_says_what_its_backend_can_do() {
+    let server = wrap("pty");
+    let session = server.start("demo", &["cat"]).await;
+    let shown = server.get(&session.path).await.expect(200).json();
+    let capabilities = json!(["terminal", "interactive"]);
+    assert_eq!(shown["capabilities"], capabilities, "{shown}");
+}
+
+#[tokio::test]
 async fn a_service_says_to_everybody_that_it_lives_and_is_ready() {
     let server = wrap("echo");
     for path in ["/livez", "/readyz"] {

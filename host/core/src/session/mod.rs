@@ -180,6 +180,7 @@ impl Session {
         agentd_api::Session {
             name: self.name.to_string(),
             backend_type: self.backend.name().to_owned(),
+            capabilities: self.backend.info().capabilities,
             state: record.state,
             health: record.health,
             exit: record.exit,
