@@ -86,12 +86,12 @@ function Page() {
   const at = route.value;
   const only = me.value?.agent;
   // A link to one agent leads nowhere else.
-  if (only && !(at.page === 'agent' && at.id === only)) return <AgentPage key={only} id={only} tab={null} />;
+  if (only && !(at.page === 'agent' && at.id === only)) return <AgentPage id={only} tab={null} />;
   switch (at.page) {
     case 'agents':
       return <AgentsPage list={at.list} />;
     case 'agent':
-      return <AgentPage key={at.id} id={at.id} tab={at.tab} />;
+      return <AgentPage id={at.id} tab={at.tab} />;
     case 'grid':
       return <GridPage />;
     default:

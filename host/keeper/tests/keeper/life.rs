@@ -53,7 +53,7 @@ async fn an_end_ends_the_whole_tree_and_only_that() {
     let (other, beside) = daemon.run("read line; exit 3", BLOCK).await;
     let (running, tape) = daemon
         .run(
-            "trap '' HUP; setsid sleep 1000 & echo $!.; sleep 1000",
+            "trap '' HUP; setsid sleep 1000 & echo $!.; exec sleep 1000",
             BLOCK,
         )
         .await;

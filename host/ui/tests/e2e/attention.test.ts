@@ -168,6 +168,19 @@ test('a prompt goes to several at once, and is kept for those that it does not r
   // The one that has it is not among those any more that another try goes to.
   await page.getByRole('region', { name: 'Chosen agents' }).getByText('1 chosen').waitFor();
   expect(await page.getByRole('checkbox', { name: `Choose ${first.name}`, exact: true }).isChecked()).toBe(false);
+  const left = page.getByRole('textbox', { name: `Prompt for ${second.name}` });
+  expect(await left.inputValue()).toBe('again');
+  // What was sent is gone back to, and what is being written is not lost by that.
+  await left.fill('once more');
+  await left.press('Home');
+  for (const [arrow, shown] of [['ArrowUp', 'again'], ['ArrowUp', 'hello both'], ['ArrowDown', 'again'], ['ArrowDown', 'once more']] as const) {
+    await left.press(arrow);
+    await until(shown, async () => (await left.inputValue()) === shown);
+  }
+  // Nor does it wait for those that are chosen later.
+  await page.getByRole('button', { name: 'Choose none' }).click();
+  await page.getByRole('checkbox', { name: `Choose ${first.name}`, exact: true }).check();
+  expect(await page.getByRole('textbox', { name: `Prompt for ${first.name}` }).inputValue()).toBe('');
 });
 
 describe.runIf(terminals)('with terminals', () => {

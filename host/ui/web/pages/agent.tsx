@@ -25,8 +25,24 @@ function tabsOf(): Tab[] {
   return tabs;
 }
 
-/** One agent: its terminal where there is one, its output, and everything about it. */
-export function AgentPage({ id, tab }: { id: string; tab: string | null }) {
+interface Props {
+  id: string;
+  tab: string | null;
+}
+
+/** One agent, with the others beside it, which stay as they are from one to the next. */
+export function AgentPage({ id, tab }: Props) {
+  const beside = me.value?.agent === undefined && sidebar.value;
+  return (
+    <div class="beside">
+      {beside && <Side id={id} tab={tab} />}
+      <One key={id} id={id} tab={tab} />
+    </div>
+  );
+}
+
+/** Its terminal where there is one, its output, and everything about it. */
+function One({ id, tab }: Props) {
   const agent = agentById(id);
   const [missing, setMissing] = useState<Problem | null>(null);
   const only = me.value?.agent !== undefined;
@@ -65,27 +81,24 @@ export function AgentPage({ id, tab }: { id: string; tab: string | null }) {
   if (!chosen) return null;
   const { session } = agent;
   return (
-    <div class="beside">
-      {!only && sidebar.value && <Side id={id} tab={tab} />}
-      <main class="page agent-page" id="main">
-        <div class="agent-head">
-          {!only && <Tool icon="side" label="Other agents beside this one" pressed={sidebar.value} onClick={() => (sidebar.value = !sidebar.value)} />}
-          <h1 title={session?.activity?.title ?? agent.name}>{agent.name}</h1>
-          <StatusBadge agent={agent} />
-          <Since agent={agent} />
-          {session && session.health !== 'unknown' && <HealthBadge health={session.health} />}
-          {session?.progress && <span class="faint progress">{session.progress}</span>}
-          <Tabs label={`Views of ${agent.name}`} tabs={tabs} chosen={chosen.id} onChoose={(to) => settle(agentLink(id, to))} />
-        </div>
-        <AgentActions agent={agent} onRemoved={() => go(listLink(lastList.value))} />
-        <Panel chosen={chosen.id}>
-          {chosen.id === 'terminal' && session && <TerminalView key={id} agent={agent} />}
-          {chosen.id === 'terminal' && !session && <p class="faint">Nothing has run yet.</p>}
-          {chosen.id === 'logs' && <Logs agent={agent} />}
-          {chosen.id === 'details' && <Details agent={agent} />}
-        </Panel>
-        {chosen.id !== 'details' && may('write') && isActive(agent) && <Composer agents={[agent]} />}
-      </main>
-    </div>
+    <main class="page agent-page" id="main">
+      <div class="agent-head">
+        {!only && <Tool icon="side" label="Other agents beside this one" pressed={sidebar.value} onClick={() => (sidebar.value = !sidebar.value)} />}
+        <h1 title={session?.activity?.title ?? agent.name}>{agent.name}</h1>
+        <StatusBadge agent={agent} />
+        <Since agent={agent} />
+        {session && session.health !== 'unknown' && <HealthBadge health={session.health} />}
+        {session?.progress && <span class="faint progress">{session.progress}</span>}
+        <Tabs label={`Views of ${agent.name}`} tabs={tabs} chosen={chosen.id} onChoose={(to) => settle(agentLink(id, to))} />
+      </div>
+      <AgentActions agent={agent} onRemoved={() => go(listLink(lastList.value))} />
+      <Panel chosen={chosen.id}>
+        {chosen.id === 'terminal' && session && <TerminalView key={id} agent={agent} />}
+        {chosen.id === 'terminal' && !session && <p class="faint">Nothing has run yet.</p>}
+        {chosen.id === 'logs' && <Logs agent={agent} />}
+        {chosen.id === 'details' && <Details agent={agent} />}
+      </Panel>
+      {chosen.id !== 'details' && may('write') && isActive(agent) && <Composer agents={[agent]} />}
+    </main>
   );
 }

@@ -1,12 +1,17 @@
+import { useEffect } from 'preact/hooks';
 import { may } from '../live.ts';
 import { gridChosen, gridShow } from '../prefs.ts';
 import { go, gridLink } from '../router.ts';
 import { agents } from '../service/agents.ts';
+import { writeDraft } from '../service/prompts.ts';
 import { can } from '../live.ts';
 import { askRemove, askStop, isActive, restart } from './actions.tsx';
 import { Button, Tool } from './button.tsx';
 import { Composer } from './composer.tsx';
 import { chosen } from './rows.tsx';
+
+/** The text for them stays theirs, however many are left. */
+const DRAFT = 'chosen';
 
 const none = () => {
   chosen.value = new Set();
@@ -15,7 +20,12 @@ const none = () => {
 /** What can be done with the chosen agents together. */
 export function ChosenBar() {
   const all = agents.value.filter(({ id }) => chosen.value.has(id));
-  if (all.length === 0) return null;
+  const some = all.length > 0;
+  useEffect(() => {
+    // Else it would wait for whoever is chosen next.
+    if (!some) writeDraft(DRAFT, '');
+  }, [some]);
+  if (!some) return null;
   const active = all.filter(isActive);
   return (
     <section class="chosen" aria-label="Chosen agents">
@@ -49,6 +59,7 @@ export function ChosenBar() {
       {active.length > 0 && (
         <Composer
           agents={active}
+          draft={DRAFT}
           onSent={(missed) => {
             // Another try is for those alone that the first did not reach.
             if (missed.length > 0) chosen.value = new Set(missed.map(({ id }) => id));

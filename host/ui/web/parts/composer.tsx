@@ -6,22 +6,22 @@ import { say } from './toast.tsx';
 
 interface Props {
   agents: Agent[];
+  /** By what its text is known while it is not sent; else by the agent. */
+  draft?: string;
   /** Those that did not get what was sent: none, if all is well. */
   onSent?(missed: Agent[]): void;
 }
 
-/** How the text of several is known that have no other name together. */
-const SEVERAL = 'several';
-
 /** Where a prompt is written, for one agent or several. It grows upwards, over what is there: a terminal keeps its size. */
-export function Composer({ agents, onSent }: Props) {
+export function Composer({ agents, draft, onSent }: Props) {
   const [one] = agents;
-  const to = agents.length === 1 && one ? one.id : SEVERAL;
+  const to = draft ?? one?.id ?? '';
   const whom = agents.length === 1 && one ? one.name : `${agents.length} agents`;
   const text = drafts.value.get(to) ?? '';
   const [busy, setBusy] = useState(false);
   // How far back in what was sent; -1 is what is being written.
   const [back, setBack] = useState(-1);
+  const written = useRef('');
   const box = useRef<HTMLTextAreaElement>(null);
 
   useLayoutEffect(() => {
@@ -34,7 +34,7 @@ export function Composer({ agents, onSent }: Props) {
   const send = async () => {
     if (busy || text.trim() === '' || agents.length === 0) return;
     setBusy(true);
-    const failed = await prompt(agents, text);
+    const failed = await prompt(agents, text, to);
     setBusy(false);
     for (const { agent, problem } of failed) say(`${agent.name}: ${problem.message}`, { bad: true });
     if (failed.length === 0) {
@@ -50,8 +50,9 @@ export function Composer({ agents, onSent }: Props) {
     const before = history(to);
     const next = back + step;
     if (next < -1 || next >= before.length) return false;
+    if (back === -1) written.current = text;
     setBack(next);
-    writeDraft(to, before[next] ?? '');
+    writeDraft(to, next === -1 ? written.current : (before[next] ?? ''));
     return true;
   };
 

@@ -25,8 +25,9 @@ function remember(to: string, text: string): void {
   sent.set(to, [text, ...history(to).filter((other) => other !== text)].slice(0, MOST));
 }
 
-/** Send a prompt to each of them. Returns those that did not get it, and why. */
-export async function prompt(agents: readonly Agent[], text: string): Promise<{ agent: Agent; problem: Problem }[]> {
+/** Send a prompt to each of them, and remember it there and as sent by `draft`. Returns those that did not get it, and why. */
+export async function prompt(agents: readonly Agent[], text: string, draft: string): Promise<{ agent: Agent; problem: Problem }[]> {
+  remember(draft, text);
   const failed = await Promise.all(
     agents.map(async (agent) => {
       try {
