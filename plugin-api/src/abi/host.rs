@@ -14,7 +14,6 @@ use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{ROption, RResult, RSlice, RStr, RString};
 use async_ffi::FfiFuture;
 
-use super::aside::{aside, call};
 use super::connection::{Connection, Lent, Reporting, TerminalSlot};
 use super::interface::*;
 use super::plugin::erase_here;
@@ -126,8 +125,9 @@ impl Module {
     ) -> Result<RemoteBackend> {
         let connection = Arc::new(Connection::new(services, &config.instance));
         let host = AbiHost_TO::from_value(LocalHost(connection.clone()), TD_Opaque);
-        let connect = self.exports.connect()(host, to_json(config)?);
-        let backend = call(connect).await.into_result()?;
+        let backend = self.exports.connect()(host, to_json(config)?)
+            .await
+            .into_result()?;
         Ok(RemoteBackend {
             backend,
             connection,
@@ -161,15 +161,13 @@ impl RemoteBackend {
     ) -> Result<RemoteSession> {
         let json = to_json(spec)?;
         let (reports, terminal) = self.connection.reports(&spec.id, &spec.label, events);
-        let session = call(self.backend.start(json, reports))
-            .await
-            .into_result()?;
+        let session = self.backend.start(json, reports).await.into_result()?;
         Ok(RemoteSession { session, terminal })
     }
 
     /// See [`Backend::list`](crate::Backend::list).
     pub async fn list(&self) -> Result<Vec<Found>> {
-        let json = call(self.backend.list()).await.into_result()?;
+        let json = self.backend.list().await.into_result()?;
         from_json(&json)
     }
 
@@ -180,8 +178,7 @@ impl RemoteBackend {
         events: Arc<R>,
     ) -> Result<RemoteSession> {
         let (reports, terminal) = self.connection.reports(id, "", events);
-        let adopt = self.backend.adopt(id.into(), reports);
-        let session = call(adopt).await.into_result()?;
+        let session = self.backend.adopt(id.into(), reports).await.into_result()?;
         Ok(RemoteSession { session, terminal })
     }
 
@@ -209,21 +206,24 @@ impl RemoteSession {
     pub async fn write(&self, input: &[u8]) -> Result<()> {
         match self.terminal.get() {
             Some(terminal) => terminal.write(input.to_vec()).await,
-            None => Ok(call(self.session.write(input.into())).await.into_result()?),
+            None => Ok(self.session.write(input.into()).await.into_result()?),
         }
     }
 
     /// See [`Session::prompt`](crate::Session::prompt).
     pub async fn prompt(&self, text: &str, submit: bool) -> Result<()> {
-        let prompt = self.session.prompt(text.into(), submit);
-        Ok(call(prompt).await.into_result()?)
+        Ok(self
+            .session
+            .prompt(text.into(), submit)
+            .await
+            .into_result()?)
     }
 
     /// See [`Session::resize`](crate::Session::resize).
     pub async fn resize(&self, size: Size) -> Result<()> {
         let Some(terminal) = self.terminal.get() else {
             let resize = self.session.resize(size.cols, size.rows);
-            return Ok(call(resize).await.into_result()?);
+            return Ok(resize.await.into_result()?);
         };
         terminal.resize(size).await
     }
@@ -235,20 +235,23 @@ impl RemoteSession {
         sink: Arc<R>,
     ) -> Result<()> {
         let query = to_json(query)?;
-        let logs = self.session.logs(query, receiver(sink));
-        Ok(call(logs).await.into_result()?)
+        Ok(self
+            .session
+            .logs(query, receiver(sink))
+            .await
+            .into_result()?)
     }
 
     /// See [`Session::attach_command`](crate::Session::attach_command).
     pub fn attach_command(&self) -> Result<Option<Vec<String>>> {
-        let json = aside(|| self.session.attach_command()).into_result()?;
+        let json = self.session.attach_command().into_result()?;
         from_json(&json)
     }
 
     /// See [`Session::terminate`](crate::Session::terminate).
     pub async fn terminate(&self, grace: Duration) -> Result<()> {
         let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        Ok(call(self.session.terminate(grace)).await.into_result()?)
+        Ok(self.session.terminate(grace).await.into_result()?)
     }
 }
 

@@ -27,7 +27,6 @@ function remember(to: string, text: string): void {
 
 /** Send a prompt to each of them, and remember it there and as sent by `draft`. Returns those that did not get it, and why. */
 export async function prompt(agents: readonly Agent[], text: string, draft: string): Promise<{ agent: Agent; problem: Problem }[]> {
-  remember(draft, text);
   const failed = await Promise.all(
     agents.map(async (agent) => {
       try {
@@ -39,5 +38,7 @@ export async function prompt(agents: readonly Agent[], text: string, draft: stri
       }
     }),
   );
-  return failed.flat();
+  const missed = failed.flat();
+  if (missed.length < agents.length) remember(draft, text);
+  return missed;
 }
