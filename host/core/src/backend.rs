@@ -131,14 +131,19 @@ impl Backend {
 
     /// `GET /info`.
     pub fn info(&self) -> Info {
-        let capabilities = self.manifest.capabilities.iter();
         Info {
             backend_type: self.manifest.name.clone(),
             version: self.manifest.version.clone(),
-            capabilities: capabilities
-                .map(|capability| capability.as_str().to_owned())
-                .collect(),
+            capabilities: self.capabilities(),
         }
+    }
+
+    /// What it can do, in the library's order.
+    pub fn capabilities(&self) -> Vec<String> {
+        let capabilities = self.manifest.capabilities.iter();
+        capabilities
+            .map(|capability| capability.as_str().to_owned())
+            .collect()
     }
 
     /// `GET /backend`.

@@ -138,18 +138,16 @@ impl Session {
 
     /// Whether the watcher has to look again.
     fn is_watched_on(self: &Arc<Self>) -> bool {
-        let position = self.terminal.log().head();
-        let is_at_rest = self.active.lock().is_at_rest(position, Instant::now());
-        if !is_at_rest {
+        let is_at_rest = || {
+            let position = self.terminal.log().head();
+            self.active.lock().is_at_rest(position, Instant::now())
+        };
+        if !is_at_rest() {
             return true;
         }
         self.active.watched.store(false, Ordering::Release);
         // What came between the last look and the line above finds that the watcher has it.
-        let is_at_rest = {
-            let position = self.terminal.log().head();
-            self.active.lock().is_at_rest(position, Instant::now())
-        };
-        !is_at_rest && !self.active.watched.swap(true, Ordering::AcqRel)
+        !is_at_rest() && !self.active.watched.swap(true, Ordering::AcqRel)
     }
 
     /// Without the lock: whoever is notified may ask for the activity.

@@ -180,7 +180,7 @@ impl Session {
         agentd_api::Session {
             name: self.name.to_string(),
             backend_type: self.backend.name().to_owned(),
-            capabilities: self.backend.info().capabilities,
+            capabilities: self.backend.capabilities(),
             state: record.state,
             health: record.health,
             exit: record.exit,

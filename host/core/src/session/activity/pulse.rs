@@ -239,7 +239,18 @@ impl Pulse {
     fn is_shown(&self) -> bool {
         // At rest it does not depend on the time.
         let (state, reason) = self.infer(self.changed_at + QUIET);
-        state == self.shown.state && reason == self.shown.reason && self.title == self.shown.title
+        self.shows(state, reason.as_deref())
+    }
+
+    /// Whether these are shown, and the title.
+    fn shows(&self, state: ActivityState, reason: Option<&str>) -> bool {
+        let shown = &self.shown;
+        state == shown.state && reason == shown.reason.as_deref() && self.title == shown.title
+    }
+
+    /// What the rules said last, as long as that lasts.
+    fn verdict(&self) -> Option<&Verdict> {
+        self.judged.as_ref()?.verdict.as_ref()
     }
 
     fn infer(&self, now: Instant) -> (ActivityState, Option<String>) {
@@ -247,10 +258,7 @@ impl Pulse {
         if !self.runs {
             return (Unknown, None);
         }
-        let verdict = self
-            .judged
-            .as_ref()
-            .and_then(|judged| judged.verdict.as_ref());
+        let verdict = self.verdict();
         let says = |verdict: &Verdict| (verdict.state, verdict.reason.clone());
         if let Some(asks) = verdict.filter(|verdict| verdict.state == Waiting) {
             return says(asks);
@@ -286,9 +294,7 @@ impl Pulse {
 
     fn show(&mut self, now: Instant) -> bool {
         let (state, reason) = self.infer(now);
-        let is_same = state == self.shown.state
-            && reason == self.shown.reason
-            && self.title == self.shown.title;
+        let is_same = self.shows(state, reason.as_deref());
         let too_soon = self.shown_at.is_some_and(|at| now - at < SHORTEST);
         if is_same || self.runs && too_soon {
             return false;
@@ -296,10 +302,7 @@ impl Pulse {
         if state != self.shown.state {
             self.shown.since = clock::now();
         }
-        let verdict = self
-            .judged
-            .as_ref()
-            .and_then(|judged| judged.verdict.as_ref());
+        let verdict = self.verdict();
         self.asks = verdict.is_some_and(|verdict| verdict.state == ActivityState::Waiting);
         self.shown.state = state;
         self.shown.reason = reason;
