@@ -27,6 +27,17 @@ const test = browserTest
     };
   });
 
+/** In the page: sockets end with `code`, and only after the event `let-end`. */
+function endLate(code: number): void {
+  const on = Object.getOwnPropertyDescriptor(WebSocket.prototype, 'onclose');
+  const ended = new Promise((resolve) => addEventListener('let-end', resolve));
+  Object.defineProperty(WebSocket.prototype, 'onclose', {
+    set(heard: ((event: { code: number }) => void) | null) {
+      on?.set?.call(this, heard && (() => void ended.then(() => heard({ code }))));
+    },
+  });
+}
+
 const focus = (page: Page) => page.locator('.screen textarea').focus();
 
 /** A command that takes the keys: the shell has let go of the terminal when it is ready. */
@@ -60,6 +71,22 @@ describe.runIf(capabilities.includes('terminal'))('the terminal', () => {
     await untilLive(page);
     await until('the newest run', async () => ![undefined, first].includes(await started()));
   });
+
+  for (const [code, what] of [[4000, 'an end'], [4004, 'a deletion']] as const) {
+    // The events and the terminal come on two connections, so that either may be first.
+    test(`the new run is shown when the old one's end comes late, as ${what}`, async ({ terminal }) => {
+      const made = await create({ command: ['sh', '-c', 'echo started at $(date +%s%N); read line'] });
+      const page = await terminal(made.id, { prepare: (page) => page.addInitScript(endLate, code) });
+      await untilShows(page, /^started at /m);
+      const started = async () => (await screenOf(page)).find((line) => line.startsWith('started at'));
+      const first = await started();
+      await call('POST', `/agents/${made.id}/restart`);
+      await page.getByRole('combobox', { name: 'Run' }).waitFor();
+      expect(await started()).toBe(first);
+      await page.evaluate(() => dispatchEvent(new Event('let-end')));
+      await until('the new run', async () => ![undefined, first].includes(await started()));
+    });
+  }
 
   test('vim edits a file', async ({ terminal }) => {
     const file = join(mkdtempSync(join(DIRECTORY, 'agentd-ui-')), 'note.txt');

@@ -98,10 +98,15 @@ export class Link {
     void this.connect();
   }
 
-  /** Attach anew, from the whole screen: the agent was restarted. */
+  /** Attach anew, from the whole screen: the agent has another run. */
   restart(): void {
     this.position = null;
     this.reconnect();
+  }
+
+  /** The id of the run whose output this is; none before it is known. */
+  get epoch(): string {
+    return this.position?.epoch ?? '';
   }
 
   stop(): void {

@@ -43,6 +43,7 @@ export class TerminalSession {
   private readonly feed: Feed;
   private readonly watch: ResizeObserver;
   private readonly ignoreFont: () => void;
+  private readonly newest: boolean;
   private sizing: ViewOptions['sizing'];
   private resizeTimer = 0;
   private compareTimer = 0;
@@ -58,6 +59,7 @@ export class TerminalSession {
       lost(bytes: number): void;
     },
   ) {
+    this.newest = options.run === '';
     this.sizing = options.sizing;
     this.screen = new TerminalScreen(
       box,
@@ -162,8 +164,17 @@ export class TerminalSession {
     this.link.reconnect();
   }
 
-  /** The agent has a new session: start over from its screen. */
-  restarted(): void {
+  /**
+   * The run that was shown, once there is no more to come of it or it cannot be reached; nothing
+   * while it is shown, or where an earlier run was asked for.
+   */
+  get over(): string {
+    const { kind } = this.state.value;
+    return this.newest && kind !== 'live' ? this.link.epoch : '';
+  }
+
+  /** The agent has a new run: start over from its screen. */
+  restart(): void {
     this.exit.value = null;
     this.link.restart();
   }

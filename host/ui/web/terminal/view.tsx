@@ -7,7 +7,6 @@ import { copyText } from '../parts/clipboard.ts';
 import { earlierRun, RunChoice } from '../parts/runs.tsx';
 import { say } from '../parts/toast.tsx';
 import { drawing, fontSize, isDark, reader } from '../prefs.ts';
-import { onChange } from '../service/agents.ts';
 import type { Agent } from '../service/wire.ts';
 import { endedWell, endText } from '../text/exit.ts';
 import { loadFont } from './font.ts';
@@ -42,7 +41,6 @@ export function TerminalView({ agent, tile = false }: Props) {
   useEffect(() => {
     let gone = false;
     let opened: TerminalSession | null = null;
-    let forget = () => {};
     const focused = document.activeElement;
     void Promise.all([import('./session.ts'), loadFont()]).then(([{ TerminalSession: Opened }]) => {
       if (gone || !box.current) return;
@@ -73,23 +71,22 @@ export function TerminalView({ agent, tile = false }: Props) {
         },
       );
       opened = made;
-      forget = onChange((change) => {
-        const { kind } = made.state.peek();
-        // An earlier run has ended for good.
-        if (chosen !== '' || kind === 'live') return;
-        if ((change.type === 'restarted' || change.type === 'started') && change.agent.id === agent.id) made.restarted();
-      });
       setSession(made);
       // The person may have gone elsewhere with the keyboard while this was loaded.
       if (!tile && !small.matches && document.activeElement === focused) made.screen.focus();
     });
     return () => {
       gone = true;
-      forget();
       opened?.close();
       setSession(null);
     };
   }, [agent.id, chosen]);
+
+  // The page may hear of the new run before the end of the one that is shown, or after it.
+  const over = session?.over ?? '';
+  useEffect(() => {
+    if (over !== '' && earlierRun(agent, over) === over) session?.restart();
+  }, [session, over, agent]);
 
   const dark = isDark();
   const font = fontSize.value;
