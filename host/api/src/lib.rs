@@ -8,6 +8,7 @@ mod audit;
 mod change;
 #[cfg(feature = "client")]
 pub mod client;
+mod diff;
 mod info;
 mod keyed_hash;
 mod login;
@@ -28,6 +29,7 @@ pub use audit::{AuditEntry, AuditQuery};
 pub use change::Change;
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError};
+pub use diff::Diff;
 pub use info::{
     BackendDescription, BackendState, Health as ServiceHealth, Info, KeeperHealth, LoadedBackend,
     ReconcileAction, Reconciliation,

@@ -19,18 +19,22 @@ use crate::visible::visible;
 
 mod audit;
 mod create;
+mod diff;
 mod label;
 mod list;
 mod policy;
+mod rename;
 mod run;
 mod sessions;
 mod share;
 
 use audit::Audit;
 use create::Create;
+use diff::ShownDiff;
 use label::Label;
 use list::List;
 use policy::Policy;
+use rename::Rename;
 use run::Run;
 use sessions::Sessions;
 use share::Share;
@@ -50,6 +54,8 @@ pub(crate) enum OrchestratorVerb {
     Run(Run),
     /// Show all about an agent
     Show(Show),
+    /// Give an agent another name
+    Rename(Rename),
     /// Print and change an agent's labels
     Label(Label),
     /// Print and change when an agent is started again
@@ -60,6 +66,8 @@ pub(crate) enum OrchestratorVerb {
     Logs(OfSession<Logs>),
     /// Print what an agent's terminal shows now
     Screen(OfSession<ShownScreen>),
+    /// Print what has changed in an agent's directory since the last commit there
+    Diff(ShownDiff),
     /// List the sessions of an agent that have ended
     Sessions(Sessions),
     /// Type a prompt into an agent
@@ -128,6 +136,7 @@ impl OrchestratorVerb {
                 output.show(&agent, details)?;
                 Ok(ExitCode::SUCCESS)
             }
+            OrchestratorVerb::Rename(rename) => rename.run(connection, output).await,
             OrchestratorVerb::Label(label) => label.run(connection, output).await,
             OrchestratorVerb::Policy(policy) => policy.run(connection, output).await,
             OrchestratorVerb::Attach(OfSession { verb, session }) => {
@@ -139,6 +148,7 @@ impl OrchestratorVerb {
             OrchestratorVerb::Screen(OfSession { verb, session }) => {
                 verb.run(session, connection, output).await
             }
+            OrchestratorVerb::Diff(diff) => diff.run(connection, output).await,
             OrchestratorVerb::Sessions(sessions) => sessions.run(connection, output).await,
             OrchestratorVerb::Send(send) => send.run(connection).await,
             OrchestratorVerb::Share(share) => share.run(connection, output).await,

@@ -1,8 +1,9 @@
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentd_api::{ActivityState, Agent, AgentPatch, NewAgent, Page, Reconciliation, State};
 use agentd_host::doors::Tokens;
-use agentd_host::session::{Record, Session, Sessions, finish};
+use agentd_host::session::{Record, Session, SessionName, Sessions, finish};
 use agentd_host::{Error, IdempotencyKey, KeyedRequest, Result, Turns, from_rfc3339, now};
 use tokio::runtime::Handle;
 
@@ -160,9 +161,7 @@ impl Agents {
             }
         });
         if !inserted.await? {
-            let message = format!("the name `{}` is taken", session.name);
-            return Err(Error::conflict("name-taken", message)
-                .hint("delete the agent of that name, or choose another name"));
+            return Err(name_taken(session.name.as_str()));
         }
         CrashPoint::CreateRecorded.reached();
         if let Err(error) = pending.start().await {
@@ -240,6 +239,11 @@ impl Agents {
         Err(self.no_session(&self.record(id).await?.name))
     }
 
+    /// The directory that the agent works in.
+    pub async fn working_dir(&self, id: &str) -> Result<PathBuf> {
+        Ok(PathBuf::from(self.record(id).await?.spec.working_dir))
+    }
+
     /// How many agents are pending or running.
     pub fn active(&self) -> u64 {
         let sessions = self.sessions.list().into_iter();
@@ -251,6 +255,9 @@ impl Agents {
     pub async fn edit(&self, id: &str, patch: AgentPatch) -> Result<Agent> {
         let (agent, session) = (id.to_owned(), self.newest(id));
         let backend = self.sessions.backend().name().to_owned();
+        if let Some(name) = &patch.name {
+            SessionName::parse(name)?;
+        }
         let edited = self.store.write(move |transaction| {
             let Some(mut record) = transaction.get(&agent)? else {
                 return Ok(Err(gone(&agent)));
@@ -259,7 +266,13 @@ impl Agents {
                 Ok(labels) => labels,
                 Err(error) => return Ok(Err(error)),
             };
-            let mut edited = transaction.edit_restart(&mut record, &patch)?;
+            let name = patch.name.as_ref().filter(|name| **name != record.name);
+            if let Some(name) = name
+                && !transaction.rename(&mut record, name)?
+            {
+                return Ok(Err(name_taken(name)));
+            }
+            let mut edited = transaction.edit_restart(&mut record, &patch)? || name.is_some();
             if labels != record.labels {
                 transaction.set_labels(&agent, &labels)?;
                 record.labels = labels;
@@ -433,6 +446,11 @@ enum Shown {
 fn is_behind(record: &AgentRecord, known: &Record) -> bool {
     let kept = record.session.as_ref();
     known.state == State::Exited && kept.is_none_or(|kept| kept.state != State::Exited)
+}
+
+fn name_taken(name: &str) -> Error {
+    Error::conflict("name-taken", format!("the name `{name}` is taken"))
+        .hint("delete the agent of that name, or choose another name")
 }
 
 fn gone(id: &str) -> Error {

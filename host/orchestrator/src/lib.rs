@@ -10,6 +10,7 @@ mod collection;
 mod crash_point;
 mod database;
 mod deletion;
+mod diffs;
 mod events;
 mod keyed;
 mod labels;
@@ -44,6 +45,7 @@ pub use crash_point::CrashPoint;
 use activities::Activities;
 use agents::Agents;
 use audit::Audit;
+use diffs::Diffs;
 use events::Keep;
 use outputs::{OutputLimits, Outputs};
 use reconcile::Reconcile;
@@ -96,6 +98,7 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
         prepared.tokens().clone(),
         activities,
     ));
+    let diffs = Arc::new(Diffs::new(prepared.state_dir()));
     let mut reconcile = Reconcile::new((*agents).clone(), &prepared);
     reconcile.begin().await?;
     tokio::spawn(reconcile.repeat());
@@ -105,7 +108,7 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
     tokio::spawn((*desk).clone().note_uses());
     let audit = Arc::new(Audit::new(store.clone(), audit_keep));
     let server = prepared.server(sessions, |daemon| {
-        let routes = routes::routes(daemon, &agents);
+        let routes = routes::routes(daemon, &agents, &diffs);
         let routes = routes
             .or(token_routes::routes(daemon, &desk))
             .unify()

@@ -17,18 +17,25 @@ use warp::{Filter, sse};
 use crate::activities;
 use crate::agents::Agents;
 use crate::audit::Audit;
+use crate::diffs::Diffs;
 use crate::events::Resumed;
 use crate::previews;
 use crate::sight::Sight;
 
 /// All of them.
-pub fn routes(daemon: &Arc<Daemon>, agents: &Arc<Agents>) -> BoxedFilter<(Response,)> {
+pub fn routes(
+    daemon: &Arc<Daemon>,
+    agents: &Arc<Agents>,
+    diffs: &Arc<Diffs>,
+) -> BoxedFilter<(Response,)> {
     edit(agents)
         .or(stop(agents))
         .unify()
         .or(restart(agents))
         .unify()
         .or(sessions(agents))
+        .unify()
+        .or(diff(agents, diffs))
         .unify()
         .or(events(daemon, agents))
         .unify()
@@ -96,6 +103,19 @@ fn sessions(agents: &Arc<Agents>) -> BoxedFilter<(Response,)> {
         .then(async |id: String, agents: Arc<Agents>| {
             let sessions = agents.past_sessions(&id).await;
             respond(sessions.map(|sessions| warp::reply::json(&sessions)))
+        })
+        .boxed()
+}
+
+/// GET /agents/{id}/diff
+fn diff(agents: &Arc<Agents>, diffs: &Arc<Diffs>) -> BoxedFilter<(Response,)> {
+    warp::path!("agents" / String / "diff")
+        .and(warp::get())
+        .and(with(agents))
+        .and(with(diffs))
+        .then(async |id: String, agents: Arc<Agents>, diffs: Arc<Diffs>| {
+            let diff = async { diffs.of(&agents.working_dir(&id).await?).await };
+            respond(diff.await.map(|diff| warp::reply::json(&diff)))
         })
         .boxed()
 }

@@ -95,6 +95,20 @@ impl<'a> Transaction<'a> {
         Ok(inserted == 1)
     }
 
+    /// Gives an agent another name, also for its next sessions. False when that is taken.
+    pub fn rename(&self, agent: &mut AgentRecord, name: &str) -> rusqlite::Result<bool> {
+        let (mut spec, id) = (agent.spec.clone(), &agent.id);
+        name.clone_into(&mut spec.name);
+        let update = "UPDATE OR IGNORE agents SET name = ?, spec = ? WHERE id = ?";
+        let mut update = self.connection.prepare_cached(update)?;
+        if update.execute(params![name, to_json(&spec)?, id])? == 0 {
+            return Ok(false);
+        }
+        name.clone_into(&mut agent.name);
+        agent.spec = spec;
+        Ok(true)
+    }
+
     /// Sets all labels of an agent.
     pub fn set_labels(&self, id: &str, labels: &Labels) -> rusqlite::Result<()> {
         let number = "SELECT number FROM agents WHERE id = ?";

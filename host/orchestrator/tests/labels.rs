@@ -80,7 +80,7 @@ async fn labels_that_break_a_rule_are_refused_and_change_nothing() {
     let agents = server.get("/agents").await.json();
     assert_eq!(agents["total"], 1);
     assert_eq!(agents["items"][0]["labels"], json!({"team": "a"}));
-    let unknown = server.patch(&path, &json!({"name": "x"})).await;
+    let unknown = server.patch(&path, &json!({"id": "x"})).await;
     unknown.problem(400, "invalid-body");
     let gone = server.patch("/agents/none", &json!({})).await;
     gone.problem(404, "not-found");

@@ -2,7 +2,8 @@ use reqwest::Method;
 
 use super::{Client, ClientError, Console, Events};
 use crate::{
-    Agent, AgentPatch, AgentQuery, AuditEntry, AuditQuery, DeleteQuery, NewAgent, Page, PastSession,
+    Agent, AgentPatch, AgentQuery, AuditEntry, AuditQuery, DeleteQuery, Diff, NewAgent, Page,
+    PastSession,
 };
 
 /// The most that one page of `GET /agents` holds.
@@ -90,6 +91,11 @@ impl Client {
     /// `GET /agents/{id}/sessions`
     pub async fn past_sessions(&self, id: &str) -> Result<Page<PastSession>, ClientError> {
         self.get(&["agents", id, "sessions"]).await
+    }
+
+    /// `GET /agents/{id}/diff`
+    pub async fn diff(&self, id: &str) -> Result<Diff, ClientError> {
+        self.get(&["agents", id, "diff"]).await
     }
 
     /// `GET /audit`

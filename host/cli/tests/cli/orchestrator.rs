@@ -80,6 +80,52 @@ fn an_agent_goes_through_its_life_by_name_and_by_id() {
 }
 
 #[test]
+fn an_agent_gets_another_name() {
+    let service = Service::orchestrator("pty");
+    service.launch("one", &["cat"]);
+    service.launch("two", &["cat"]);
+    let rename = |to: &str| service.agent(&["rename", "one", to]).run();
+    assert_eq!(rename("three").succeeded(), "");
+    assert_eq!(show(&service, "three")["name"], "three");
+    let taken = service.agent(&["rename", "three", "two"]).run();
+    taken.failed(
+        1,
+        "error: the name `two` is taken\n\n\
+         hint: delete the agent of that name, or choose another name",
+    );
+    assert_eq!(rename("a b").code, Some(2));
+}
+
+#[test]
+fn what_has_changed_in_its_directory_is_printed() {
+    let service = Service::orchestrator("pty");
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().to_str().unwrap();
+    let create = ["create", "demo", "--working-dir", directory, "--", "cat"];
+    service.agent(&create).run().succeeded();
+    service.agent(&["diff", "demo"]).run().failed(
+        1,
+        "error: the working directory is not in a git repository\n\n\
+         hint: `git init` there makes one",
+    );
+    let init = std::process::Command::new("git")
+        .args(["init", "-q", directory])
+        .status();
+    assert!(init.unwrap().success());
+    let nothing = service.agent(&["diff", "demo"]).run();
+    assert_eq!(
+        nothing.stderr,
+        "nothing has changed since the last commit\n"
+    );
+    std::fs::write(folder.path().join("new"), "a line \u{1b}[31m\n").unwrap();
+    let text = service.agent(&["diff", "demo"]).run().succeeded();
+    assert!(
+        text.ends_with("\n@@ -0,0 +1 @@\n+a line \\u{1b}[31m\n"),
+        "{text}"
+    );
+}
+
+#[test]
 fn lists_can_be_limited_to_a_status() {
     let service = Service::orchestrator("pty");
     service.launch("runs", &["cat"]);
