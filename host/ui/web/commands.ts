@@ -32,13 +32,14 @@ const command = (id: string, label: string, run: () => void, note = ''): Command
 function agentCommands(agent: Agent | undefined): Command[] {
   if (!agent) return [];
   const { id, name } = agent;
-  const views = [can('terminal') ? 'terminal' : '', 'logs', 'details'].filter(Boolean);
+  const views = [can('terminal') ? 'terminal' : '', 'logs', may('admin') ? 'changes' : '', 'details'].filter(Boolean);
   const list = views.map((view) => command(`view-${view}`, `Show the ${view}`, () => go(agentLink(id, view)), name));
   if (may('admin')) {
     if (isActive(agent)) list.push(command('stop', 'Stop', () => askStop(agent), name));
     list.push(command('restart', 'Restart', () => restart(agent), name));
     list.push(command('delete', 'Delete', () => askRemove([agent], () => go(agentsLink)), name));
   }
+  if (mayAll()) list.push(command('rename', 'Rename', () => go(agentLink(id, 'details')), name));
   if (mayAll()) list.push(command('duplicate', 'Duplicate', () => askNew(agent), name));
   return list;
 }

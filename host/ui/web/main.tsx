@@ -7,6 +7,7 @@ import './styles/panels.css';
 import './styles/pages.css';
 import './styles/list.css';
 import './styles/agent.css';
+import './styles/changes.css';
 import './styles/terminal.css';
 import { App } from './app.tsx';
 import { applyTheme } from './prefs.ts';

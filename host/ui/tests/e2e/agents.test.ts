@@ -1,3 +1,6 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Page, Route } from 'playwright-core';
 import { expect } from 'vitest';
 import { complaintsOf, RUNS, signedIn, test, untilCopied, untilLive } from './browser.ts';
@@ -280,6 +283,59 @@ test('labels are given, changed and found by', async () => {
   await labels.getByText('late=yes', { exact: true }).waitFor();
 });
 
+test('an agent gets another name', async () => {
+  const made = await create({ command: ['sh', '-c', 'read line'] });
+  const other = await create({ command: ['sh', '-c', 'read line'] });
+  await row(made.name).getByRole('link').click();
+  await page.getByRole('tab', { name: 'Details' }).click();
+  const name = page.getByLabel('Its name');
+  const rename = page.getByRole('button', { name: 'Rename' });
+  expect(await name.inputValue()).toBe(made.name);
+  expect(await rename.isDisabled()).toBe(true);
+  for (const [wrong, why] of [['a b', 'Letters, digits'], [other.name, 'is taken']] as const) {
+    await name.fill(wrong);
+    await rename.click();
+    await page.getByText(why).waitFor();
+  }
+  await name.fill(`${made.name}-new`);
+  await rename.click();
+  await page.getByRole('heading', { name: `${made.name}-new`, exact: true }).waitFor();
+  expect((await agent(made.id)).name).toBe(`${made.name}-new`);
+
+  // What another changes is seen at once.
+  await call('PATCH', `/agents/${made.id}`, { name: `${made.name}-late` });
+  await until('the other name', async () => (await name.inputValue()) === `${made.name}-late`);
+});
+
+test('what has changed in the directory is shown', async () => {
+  const directory = mkdtempSync(join(DIRECTORY, 'agentd-ui-'));
+  const made = await create({ command: ['sh', '-c', 'read line'], working_dir: directory });
+  const git = (...argv: string[]) =>
+    execFileSync('git', ['-c', 'user.name=x', '-c', 'user.email=x@example.org', '-c', 'init.defaultBranch=main', ...argv], { cwd: directory });
+  await row(made.name).getByRole('link').click();
+  await page.getByRole('tab', { name: 'Changes' }).click();
+  await page.getByText('is not in a git repository').waitFor();
+  git('init', '-q');
+  writeFileSync(join(directory, 'text'), 'one\n');
+  git('add', '.');
+  git('commit', '-qm', 'first');
+  const again = page.getByRole('button', { name: 'Look again' });
+  await again.click();
+  await page.getByText('Nothing has changed since the last commit.').waitFor();
+  await page.locator('.since-commit').getByText('main').waitFor();
+
+  writeFileSync(join(directory, 'text'), 'two <b>bold</b>\n');
+  writeFileSync(join(directory, 'fresh'), 'new\n');
+  await again.click();
+  await page.locator('.tools').getByText('2 files').waitFor();
+  const file = (name: string) => page.locator('.file').filter({ has: page.locator('summary').getByText(name, { exact: true }) });
+  expect(await file('text').locator('.added').allInnerTexts()).toEqual(['+1', '+two <b>bold</b>\n']);
+  expect(await file('text').locator('pre .removed').innerText()).toBe('-one\n');
+  await file('fresh').locator('pre').getByText('+new').waitFor();
+  await file('fresh').locator('summary').click();
+  await file('fresh').locator('pre').waitFor({ state: 'detached' });
+});
+
 test('when an agent is started again is shown and changed', async () => {
   const made = await create({ command: ['sh', '-c', 'read line'], restart: 'on-failure', max_restarts: 2 });
   await row(made.name).getByRole('link').click();
@@ -364,7 +420,7 @@ test('the tabs are those of the backend', async () => {
   await row(made.name).getByRole('link').click();
   await page.getByRole('tab', { name: 'Details' }).waitFor();
   const tabs = await page.getByRole('tab').allInnerTexts();
-  expect(tabs).toEqual(capabilities.includes('terminal') ? ['Terminal', 'Logs', 'Details'] : ['Logs', 'Details']);
+  expect(tabs).toEqual(capabilities.includes('terminal') ? ['Terminal', 'Logs', 'Changes', 'Details'] : ['Logs', 'Changes', 'Details']);
   expect(await page.getByRole('tab', { selected: true }).innerText()).toBe(tabs[0]);
   expect(await page.getByRole('link', { name: 'Grid' }).count()).toBe(capabilities.includes('terminal') ? 1 : 0);
 
@@ -374,9 +430,10 @@ test('the tabs are those of the backend', async () => {
   await page.keyboard.press('End');
   expect(await page.getByRole('tab', { selected: true }).innerText()).toBe('Details');
   await page.keyboard.press('ArrowLeft');
+  await page.keyboard.press('ArrowLeft');
   expect(await page.getByRole('tab', { selected: true }).innerText()).toBe('Logs');
   if (capabilities.includes('attach-tmux')) {
-    await page.keyboard.press('ArrowRight');
+    await page.keyboard.press('End');
     await page.getByRole('button', { name: 'Copy the command' }).last().click();
     await untilCopied(page, /tmux/);
   }

@@ -3,7 +3,7 @@ import type { Page } from 'playwright-core';
 import { describe, expect } from 'vitest';
 import { does, pretendActivities } from './activity.ts';
 import { closeAll, signedIn, test as browserTest, type, untilLive, untilShows } from './browser.ts';
-import { agent, create, info, removeAll, until, URL_BASE } from './service.ts';
+import { agent, create, info, remove, removeAll, until, URL_BASE } from './service.ts';
 
 const { capabilities } = await info();
 const terminals = capabilities.includes('terminal');
@@ -137,11 +137,52 @@ test('a prompt of several lines is sent, and what was sent comes back', async ({
   await page.keyboard.press('ArrowDown');
   await until('the later one', async () => (await box.inputValue()) === 'two\nthree');
 
+  // What fails stays in its place among what was sent.
+  await page.route(`**/agents/${made.id}/input`, (route) => route.abort());
+  await page.keyboard.press('Enter');
+  await page.getByText(`${made.name}: `).first().waitFor();
+  expect(await box.inputValue()).toBe('two\nthree');
+  await page.keyboard.press('Control+Home');
+  await page.keyboard.press('ArrowUp');
+  await until('the one before it', async () => (await box.inputValue()) === 'one');
+  await page.unroute(`**/agents/${made.id}/input`);
+
   // What is written stays where it was written for.
   await box.fill('to be continued');
   await page.getByRole('tab', { name: 'Details' }).click();
   await page.getByRole('tab', { name: 'Logs' }).click();
   expect(await box.inputValue()).toBe('to be continued');
+});
+
+test('what is under the pointer stays there', async ({ open }) => {
+  const [one, two, three] = [await create(LINES), await create(LINES), await create(LINES)];
+  const page = await open();
+  await row(page, one.name).waitFor();
+  const before = [three.name, two.name, one.name];
+  expect(await names(page)).toEqual(before);
+  await row(page, three.name).hover();
+  await does(page, one, 'waiting', { seconds: 90, reason: 'asks first' });
+  await row(page, one.name).getByText('asks first').waitFor();
+  expect(await names(page)).toEqual(before);
+  await page.mouse.move(300, 200);
+  // What is new comes at the end, and what goes leaves the others in their order.
+  const four = await create(LINES);
+  await row(page, four.name).waitFor();
+  expect(await names(page)).toEqual([...before, four.name]);
+  await remove(two.id);
+  await row(page, two.name).waitFor({ state: 'detached' });
+  expect(await names(page)).toEqual([three.name, one.name, four.name]);
+  await page.mouse.move(0, 0);
+  await until('the order', async () => (await names(page)).join() === [one.name, four.name, three.name].join());
+
+  // Another list has its own order at once.
+  await row(page, one.name).hover();
+  await does(page, three, 'waiting', { seconds: 180, reason: 'asks longer' });
+  await row(page, three.name).getByText('asks longer').waitFor();
+  await page.keyboard.press('Control+k');
+  await page.keyboard.press('Escape');
+  await page.evaluate(() => (location.hash = '#/?doing=waiting'));
+  await until('both that wait', async () => (await names(page)).join() === [three.name, one.name].join());
 });
 
 test('a prompt goes to several at once, and is kept for those that it does not reach', async ({ open }) => {
@@ -197,9 +238,23 @@ describe.runIf(terminals)('with terminals', () => {
       await until(shown, async () => (await said.innerText()) === shown);
     }
     expect((await agent(made.id)).session?.size).toEqual({ cols: 80, rows: 24 });
-    // The keyboard stays in the row when the keys go.
-    await keys.getByRole('button', { name: `n for ${made.name}`, exact: true }).focus();
+    // Under the pointer they keep their place, and do nothing.
+    const no = keys.getByRole('button', { name: `n for ${made.name}`, exact: true });
+    await no.hover();
+    const look = () => no.evaluate((element) => [getComputedStyle(element).color, getComputedStyle(element).cursor]);
+    const before = await look();
     await does(page, made, 'working');
+    await until('keys that do nothing', async () => (await no.getAttribute('aria-disabled')) === 'true');
+    expect((await look())[0]).not.toBe(before[0]);
+    expect((await look())[1]).toBe('default');
+    await no.click({ force: true });
+    await does(page, made, 'waiting');
+    await keys.getByRole('button', { name: `y for ${made.name}`, exact: true }).click();
+    await until('no key between', async () => (await said.innerText()) === 'y^[[A^[[Z^[y');
+    // The keyboard stays in the row when the keys go.
+    await no.focus();
+    await does(page, made, 'working');
+    await page.mouse.move(0, 0);
     await keys.waitFor({ state: 'detached' });
     expect(await page.evaluate(() => document.activeElement?.textContent)).toBe(made.name);
   });
@@ -324,6 +379,21 @@ test('the other agents are beside the one that is looked at', async ({ open }) =
   await side.getByRole('link', { name: two.name }).click();
   await page.getByRole('heading', { name: two.name, exact: true }).waitFor();
   await page.getByRole('tab', { name: 'Logs', selected: true }).waitFor();
+  // The keyboard stays where it is, on the way to the next one.
+  await side.getByRole('link', { name: one.name }).focus();
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: one.name, exact: true }).waitFor();
+  expect(await page.evaluate(() => document.activeElement?.querySelector('.name')?.textContent)).toBe(one.name);
+  await side.getByRole('link', { name: two.name }).click();
+  await page.getByRole('heading', { name: two.name, exact: true }).waitFor();
+  // What is not there is said beside them, at the top.
+  await page.evaluate(() => (location.hash = '#/agents/none/logs'));
+  const missing = await page.getByRole('heading', { name: 'No such agent' }).boundingBox();
+  const list = await side.boundingBox();
+  expect(missing?.x).toBeGreaterThanOrEqual((list?.x ?? 0) + (list?.width ?? 0));
+  expect(missing?.y).toBeLessThan(120);
+  await page.goBack();
+  await page.getByRole('heading', { name: two.name, exact: true }).waitFor();
   await page.getByRole('button', { name: 'Other agents beside this one' }).click();
   await side.waitFor({ state: 'detached' });
   await page.reload();

@@ -70,10 +70,11 @@ describe.each(['light', 'dark'] as const)('in the %s theme', (colorScheme) => {
     expect(await violations(page), 'question').toEqual([]);
     await page.keyboard.press('Escape');
 
-    for (const tab of ['logs', 'details', ...(capabilities.includes('terminal') ? ['terminal'] : [])]) {
+    for (const tab of ['logs', 'changes', 'details', ...(capabilities.includes('terminal') ? ['terminal'] : [])]) {
       await page.evaluate((to) => (location.hash = to), `#/agents/${running.id}/${tab}`);
       await page.locator(`#panel-${tab}`).waitFor();
       if (tab === 'logs') await page.locator('.line').filter({ hasText: 'hello' }).waitFor();
+      if (tab === 'changes') await page.locator('.changes[aria-busy=false]').waitFor();
       if (tab === 'terminal') await untilLive(page);
       if (tab === 'terminal') await page.getByRole('button', { name: 'Search' }).click();
       if (tab === 'terminal') await page.getByRole('searchbox').waitFor();

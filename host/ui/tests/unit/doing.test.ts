@@ -33,6 +33,11 @@ test('since when it does that is known where the service says it', () => {
   expect(since(agent('a', 'idle', 7))).toBe(7000);
   expect(since(agent('a', null))).toBe(1000);
   expect(since(agent('a', 'idle', 7, { status: 'failed' }))).toBeNull();
+  const { session } = agent('a', null);
+  const ended = { status: 'stopped', session: { ...session, exit: { signal: 1 } } } as Partial<Agent>;
+  expect(since(agent('a', null, 0, ended))).toBeNull();
+  const past = (started: number, end: number) => ({ id: `${end}`, started_at: at(started), ended_at: at(end), exit: {} });
+  expect(since(agent('a', null, 0, { ...ended, history: [past(0, 1), past(1, 9)] }))).toBe(9000);
 });
 
 test('who waits longest comes first, and the others as they were', () => {

@@ -3,6 +3,7 @@ import { can, may, me } from '../live.ts';
 import { AgentActions, isActive } from '../parts/actions.tsx';
 import { HealthBadge, Since, StatusBadge } from '../parts/badge.tsx';
 import { Tool } from '../parts/button.tsx';
+import { Changes } from '../parts/changes.tsx';
 import { Composer } from '../parts/composer.tsx';
 import { Details } from '../parts/details.tsx';
 import { Logs } from '../parts/logs.tsx';
@@ -19,6 +20,7 @@ import { TerminalView } from '../terminal/view.tsx';
 function tabsOf(): Tab[] {
   const tabs = [
     { id: 'logs', label: 'Logs' },
+    ...(may('admin') ? [{ id: 'changes', label: 'Changes' }] : []),
     { id: 'details', label: 'Details' },
   ];
   if (can('terminal')) tabs.unshift({ id: 'terminal', label: 'Terminal' });
@@ -96,6 +98,7 @@ function One({ id, tab }: Props) {
         {chosen.id === 'terminal' && session && <TerminalView key={id} agent={agent} />}
         {chosen.id === 'terminal' && !session && <p class="faint">Nothing has run yet.</p>}
         {chosen.id === 'logs' && <Logs agent={agent} />}
+        {chosen.id === 'changes' && <Changes key={`${id} ${session?.created_at}`} agent={agent} />}
         {chosen.id === 'details' && <Details agent={agent} />}
       </Panel>
       {chosen.id !== 'details' && may('write') && isActive(agent) && <Composer agents={[agent]} />}

@@ -3,11 +3,12 @@ import { mayAll } from '../live.ts';
 import { Button, Tool } from '../parts/button.tsx';
 import { ChosenBar } from '../parts/chosen.tsx';
 import { askNew } from '../parts/create.tsx';
+import { useHeld } from '../parts/held.ts';
 import { ProblemNote } from '../parts/problem.tsx';
 import { AgentRows } from '../parts/rows.tsx';
 import { order } from '../prefs.ts';
 import { listLink, settle } from '../router.ts';
-import { agents, loaded, stale, total } from '../service/agents.ts';
+import { agentById, agents, loaded, stale, total } from '../service/agents.ts';
 import { listenToLastLines } from '../service/lastlines.ts';
 import { type Doing, doing, DOINGS, type Order, sorted } from '../text/doing.ts';
 import { count, found as search, type List } from '../text/list.ts';
@@ -25,7 +26,12 @@ export function AgentsPage({ list }: { list: List }) {
   );
   const pages = Math.max(1, Math.ceil(found.length / PAGE));
   const at = Math.min(list.page, pages - 1);
-  const shown = found.slice(at * PAGE, at * PAGE + PAGE);
+  const here = found.slice(at * PAGE, at * PAGE + PAGE);
+  const { ids, held, wiring } = useHeld(
+    JSON.stringify([list, order.value]),
+    here.map(({ id }) => id),
+  );
+  const shown = ids.flatMap((id) => agentById(id) ?? []);
   const change = (to: Partial<List>) => settle(listLink({ ...list, page: 0, ...to }));
 
   useEffect(() => {
@@ -82,9 +88,9 @@ export function AgentsPage({ list }: { list: List }) {
       {!loaded.value && stale.value && <ProblemNote problem={stale.value} />}
       {!loaded.value && !stale.value && <p class="faint">Loading…</p>}
       {loaded.value && all.length === 0 && <NoAgents />}
-      {all.length > 0 && found.length === 0 && <p class="faint">No agent matches.</p>}
+      {all.length > 0 && shown.length === 0 && <p class="faint">No agent matches.</p>}
       {shown.length > 0 && (
-        <AgentRows agents={shown} onLabel={(label) => change({ labels: [...new Set([...list.labels, label])] })} />
+        <AgentRows agents={shown} held={held} wiring={wiring} onLabel={(label) => change({ labels: [...new Set([...list.labels, label])] })} />
       )}
       {(pages > 1 || total.value > all.length) && (
         <nav class="pages" aria-label="Pages of agents">

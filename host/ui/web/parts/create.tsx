@@ -69,6 +69,8 @@ function CreateDialog({ onClose }: { onClose(): void }) {
     setProblem(null);
     try {
       const created = await api.create(agent, stopped);
+      // Closed in the moment of the answer: it is in the list, and the person stays where they are.
+      if (stopped.aborted) return put(created);
       rememberDirectory(agent.working_dir);
       typed.value = emptyAgent();
       put(created);

@@ -13,6 +13,7 @@ import { Tool } from './button.tsx';
 import { copyText } from './clipboard.ts';
 import { LabelEditor, Labels } from './labels.tsx';
 import { PolicyEditor } from './policy.tsx';
+import { NameEditor } from './rename.tsx';
 
 /** Everything that the service knows about an agent. */
 export function Details({ agent }: { agent: Agent }) {
@@ -48,6 +49,12 @@ export function Details({ agent }: { agent: Agent }) {
         </Fact>
         {session && session.created_at !== agent.created_at && <Fact name="Last start">{moment(session.created_at)}</Fact>}
       </Section>
+      {mayAll() && (
+        <section class="facts">
+          <h2>Name</h2>
+          <NameEditor key={agent.name} agent={agent} />
+        </section>
+      )}
       {mayAll() && (
         <section class="facts">
           <h2>Restarts</h2>

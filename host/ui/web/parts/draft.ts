@@ -21,7 +21,8 @@ export const COMMAND = 'command';
 export const WITH_MODEL = ['claude-code', 'codex', 'opencode', 'gemini'];
 export const WITH_PROVIDER = ['opencode'];
 
-const NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
+export const NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
+export const NAME_RULE = 'Letters, digits, - and _, at most 63, beginning with a letter or a digit.';
 
 /** An agent to be made, as it is typed. */
 export interface AgentDraft {
@@ -89,7 +90,7 @@ export const optionsOf = (draft: AgentDraft, fields: Field[]): DraftGroup => dra
 export function agentOf(draft: AgentDraft, fields: Field[], onTerminals: boolean): { agent: NewAgent; complaints: Complaints } {
   const { name, kind, directory, provider, model, policy, keep } = draft;
   const found: Complaints = {};
-  if (!NAME.test(name)) found.name = 'Letters, digits, - and _, at most 63, beginning with a letter or a digit.';
+  if (!NAME.test(name)) found.name = NAME_RULE;
   if (!directory.startsWith('/')) found.directory = 'The whole path, beginning with /.';
   const argv = kind === COMMAND ? words(draft.command) : null;
   if (kind === COMMAND && argv === null) found.command = 'A quote is not closed.';

@@ -4,23 +4,13 @@ import { Problem } from '../service/problem.ts';
 import type { Agent } from '../service/wire.ts';
 import { say } from './toast.tsx';
 
-/** So long after a key for one agent a click may be a second one of a double click, which the list has moved below. */
-const MOVED = 600;
-let last = { id: '', at: -MOVED };
-
-/** Keys for an agent that waits, without opening its terminal. */
-export function QuickKeys({ agent }: { agent: Agent }) {
+/** Keys for an agent that waits, without opening its terminal. Once it does not, they do nothing. */
+export function QuickKeys({ agent, waits }: { agent: Agent; waits: boolean }) {
   const own = useRef<HTMLDivElement>(null);
   const [busy, setBusy] = useState(false);
-  const send = async (key: Press, isClick: boolean) => {
+  const send = async (key: Press) => {
     // Keys go one after the other.
-    if (busy) return;
-    const now = performance.now();
-    if (isClick && last.id !== agent.id && now - last.at < MOVED) {
-      say(`Nothing was sent to ${agent.name}: the list may have moved.`, { bad: true });
-      return;
-    }
-    last = { id: agent.id, at: now };
+    if (busy || !waits) return;
     setBusy(true);
     try {
       await press(agent, key);
@@ -45,9 +35,8 @@ export function QuickKeys({ agent }: { agent: Agent }) {
           class="key"
           aria-label={`${key.name} for ${agent.name}`}
           title={key.name}
-          aria-disabled={busy}
-          // A key of the keyboard counts no clicks.
-          onClick={({ detail }) => void send(key, detail > 0)}
+          aria-disabled={busy || !waits}
+          onClick={() => void send(key)}
         >
           {key.label}
         </button>

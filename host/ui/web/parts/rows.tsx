@@ -1,4 +1,6 @@
 import { signal } from '@preact/signals';
+import type { JSX } from 'preact';
+import { useRef } from 'preact/hooks';
 import { may } from '../live.ts';
 import { agentLink } from '../router.ts';
 import { lastLines } from '../service/lastlines.ts';
@@ -21,20 +23,32 @@ export function choose(id: string, on: boolean): void {
   chosen.value = next;
 }
 
+interface RowsProps {
+  agents: Agent[];
+  /** Whether nothing in them may move. */
+  held: boolean;
+  wiring: JSX.HTMLAttributes<HTMLUListElement>;
+  onLabel(label: string): void;
+}
+
 /** Agents in two lines each. What is the same for all, such as the backend, is not in them. */
-export function AgentRows({ agents, onLabel }: { agents: Agent[]; onLabel(label: string): void }) {
+export function AgentRows({ agents, held, wiring, onLabel }: RowsProps) {
   return (
-    <ul class="rows" aria-label="Agents">
+    <ul class="rows" aria-label="Agents" {...wiring}>
       {agents.map((agent) => (
-        <AgentRow key={agent.id} agent={agent} onLabel={onLabel} />
+        <AgentRow key={agent.id} agent={agent} held={held} onLabel={onLabel} />
       ))}
     </ul>
   );
 }
 
-function AgentRow({ agent, onLabel }: { agent: Agent; onLabel(label: string): void }) {
+function AgentRow({ agent, held, onLabel }: { agent: Agent; held: boolean; onLabel(label: string): void }) {
   const { session } = agent;
   const what = doing(agent);
+  const waits = what === 'waiting';
+  // Under the pointer its keys keep their place when it has been answered.
+  const hasKeys = useRef(false);
+  hasKeys.current = waits || (held && hasKeys.current);
   return (
     <li data-agent={agent.id} class={`agent is-${what}`}>
       {may('write') && (
@@ -64,7 +78,7 @@ function AgentRow({ agent, onLabel }: { agent: Agent; onLabel(label: string): vo
           <Preview agent={agent} />
         </div>
       </div>
-      {what === 'waiting' && may('write') && <QuickKeys agent={agent} />}
+      {hasKeys.current && may('write') && <QuickKeys agent={agent} waits={waits} />}
       <div class="how">
         <StatusBadge agent={agent} />
         <div class="more">

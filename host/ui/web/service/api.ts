@@ -3,7 +3,7 @@ import { me } from '../live.ts';
 import { dropKey, HEADER, keepKey, key } from './key.ts';
 import { LineReader } from './lines.ts';
 import { Problem } from './problem.ts';
-import type { Agent, AgentPage, AgentPatch, Backend, Info, LogLine, NewAgent, Whoami } from './wire.ts';
+import type { Agent, AgentPage, AgentPatch, Backend, Diff, Info, LogLine, NewAgent, Whoami } from './wire.ts';
 
 /** Whether this browser may use the service; `null` until the first answer. */
 export const signedIn = signal<boolean | null>(null);
@@ -63,6 +63,7 @@ export const api = {
   agent: (id: string) => json<Agent>(agentPath(id)),
   create: (agent: NewAgent, signal?: AbortSignal) => json<Agent>('/agents', { method: 'POST', body: agent, signal }),
   edit: (id: string, patch: AgentPatch) => json<Agent>(agentPath(id), { method: 'PATCH', body: patch }),
+  diff: (id: string, signal?: AbortSignal) => json<Diff>(agentPath(id, '/diff'), { signal }),
   stop: (id: string) => request(agentPath(id, '/stop'), { method: 'POST' }),
   restart: (id: string) => request(agentPath(id, '/restart'), { method: 'POST' }),
   /** Type a text, and Enter unless `submit` is false. */

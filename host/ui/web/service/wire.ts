@@ -151,11 +151,20 @@ export interface NewAgent {
 
 /** The body of `PATCH /agents/{id}`: what is not named stays as it is. */
 export interface AgentPatch {
+  name?: string;
   /** A label that is null is removed. */
   labels?: Record<string, string | null>;
   restart?: RestartPolicy;
   /** Null is no bound. */
   max_restarts?: number | null;
+}
+
+/** What has changed in an agent's directory since the last commit there. */
+export interface Diff {
+  branch?: string;
+  base?: string;
+  text: string;
+  truncated: boolean;
 }
 
 export interface LogLine {

@@ -22,8 +22,13 @@ export function doing({ status, session }: Agent): Doing {
 
 /** Since when it does that, or null where nobody knows. */
 export function since(agent: Agent): number | null {
-  const { status, session } = agent;
-  if (status !== 'running' || !session) return null;
+  const { status, session, history = [] } = agent;
+  if (!session) return null;
+  if (session.exit) {
+    const ended = Date.parse(history.find((past) => past.started_at === session.created_at)?.ended_at ?? '');
+    return Number.isNaN(ended) ? null : ended;
+  }
+  if (status !== 'running') return null;
   const at = Date.parse(doing(agent) === 'running' ? session.created_at : (session.activity?.since ?? ''));
   return Number.isNaN(at) ? null : at;
 }
