@@ -24,6 +24,7 @@ mod label;
 mod list;
 mod policy;
 mod rename;
+mod rows;
 mod run;
 mod sessions;
 mod share;

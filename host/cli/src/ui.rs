@@ -18,6 +18,15 @@ pub(crate) struct Ui {
 impl Ui {
     pub(crate) async fn run(self, global: &Global, output: &mut Output) -> Outcome {
         let connection = Connection::new(Service::Orchestrator, global)?;
+        let health = connection.client.health().await;
+        let health = health.map_err(|error| connection.explain(error))?;
+        let wanted = connection.service.program();
+        if health.service != wanted {
+            let message = format!("`{}` has no web UI", health.service);
+            return Err(Failure::new(message).hint(format!(
+                "start `{wanted}`, or name its address with `--url`; `agent wrap attach` shows a session of this one"
+            )));
+        }
         let code = connection
             .client
             .create_login_code()

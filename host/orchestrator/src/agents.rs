@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentd_api::{ActivityState, Agent, AgentPatch, NewAgent, Page, Reconciliation, State};
 use agentd_host::doors::Tokens;
-use agentd_host::session::{Record, Session, SessionName, Sessions, finish};
+use agentd_host::session::{Record, Session, SessionName, Sessions, check_model, finish};
 use agentd_host::{Error, IdempotencyKey, KeyedRequest, Result, Turns, from_rfc3339, now};
 use tokio::runtime::Handle;
 
@@ -134,6 +134,7 @@ impl Agents {
 
     async fn start_new(&self, spec: NewAgent, request: Option<KeyedRequest>) -> Result<Agent> {
         labels::check(&spec.labels)?;
+        check_model(&spec)?;
         let id = uuid::Uuid::new_v4().to_string();
         let checked = self.sessions.check(spec.clone(), Some(id.clone()))?;
         let mut record = AgentRecord::new(id.clone(), now(), spec);

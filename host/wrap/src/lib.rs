@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agentd_api::{NewSession, Page};
 use agentd_host::doors::Limit;
-use agentd_host::session::{Session, Sessions, Unobserved, finish};
+use agentd_host::session::{Session, Sessions, Unobserved, check_model, finish};
 use agentd_host::{
     Collection, Error, IdempotencyKey, KeyedRequest, Prepared, Result, Server, Service, StartError,
     http, now,
@@ -67,6 +67,7 @@ impl Collection for ByName {
             return Err(Error::invalid("invalid-restart", message)
                 .hint("agents are, which agentd-orchestrator runs"));
         }
+        check_model(&new)?;
         let Some(key) = key else {
             return Ok(self.sessions.create(new, None).await?.describe());
         };

@@ -1,20 +1,20 @@
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::stdout;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use agentd_api::{Agent, AgentQuery, AgentSort, AgentStatus, Change, ClientError, Order, Page};
+use agentd_api::{
+    ActivityState, Agent, AgentQuery, AgentSort, AgentStatus, Change, ClientError, Order, Page,
+};
 use clap::Args;
-use jiff::Timestamp;
 use rustix::termios::tcgetwinsize;
 use tokio::time::{interval, sleep};
 
-use super::label;
-use crate::age::{age, until};
+use super::rows;
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome, note};
 use crate::output::Output;
-use crate::table::table;
 use crate::verb::session_text;
 use crate::visible::visible;
 
@@ -31,12 +31,16 @@ pub(crate) struct List {
     /// Only agents with this label; repeatable: with all of them
     #[arg(long = "label", value_name = "KEY[=VALUE]")]
     labels: Vec<String>,
-    /// What the order goes by: created, name or status
-    #[arg(long, value_name = "WORD", default_value = "created", value_parser = parse_sort)]
-    sort: AgentSort,
+    /// What the order goes by: created, name, status or waiting [default: those that wait for a person, who waits
+    /// longest first, then the newest]
+    #[arg(long, value_name = "WORD", value_parser = parse_sort)]
+    sort: Option<AgentSort>,
     /// The greatest or newest first
     #[arg(long)]
     reverse: bool,
+    /// All columns, also where a terminal has no room for them on a line
+    #[arg(long)]
+    wide: bool,
     /// Stay, and show changes as they happen
     #[arg(long, short)]
     watch: bool,
@@ -54,7 +58,8 @@ impl List {
             total,
             next_cursor: None,
         };
-        output.show(&page, |page| text(page.items.iter()))?;
+        let width = self.width(output);
+        output.show(&page, |page| rows::text(&page.items, width))?;
         if page.items.is_empty() {
             note("no agents; `agent orchestrator create NAME` makes one");
         }
@@ -63,14 +68,29 @@ impl List {
 
     async fn read(&self, connection: &Connection) -> Result<Vec<Agent>, Failure> {
         let agents = connection.client.all_agents(&self.query()).await;
-        agents.map_err(|error| connection.explain(error))
+        let mut agents = agents.map_err(|error| connection.explain(error))?;
+        if self.sort.is_none() {
+            as_on_the_page(&mut agents);
+            if self.reverse {
+                agents.reverse();
+            }
+        }
+        Ok(agents)
+    }
+
+    /// How long a line may be, where that matters.
+    fn width(&self, output: &Output) -> Option<usize> {
+        let fits = output.is_terminal() && !self.wide;
+        let size = fits.then(|| tcgetwinsize(stdout()).ok()).flatten();
+        size.map(|size| usize::from(size.ws_col))
+            .filter(|columns| *columns > 0)
     }
 
     fn query(&self) -> AgentQuery {
         AgentQuery {
             status: self.status,
             labels: self.labels.clone(),
-            sort: self.sort,
+            sort: self.sort.unwrap_or_default(),
             order: if self.reverse {
                 Order::Desc
             } else {
@@ -83,6 +103,8 @@ impl List {
     /// On a terminal the table, always up to date; elsewhere the changes, one a line.
     async fn watch(&self, connection: &Connection, output: &mut Output) -> Outcome {
         let live = output.is_terminal() && !output.is_json();
+        let screen =
+            |agents: &BTreeMap<String, Agent>, output: &Output| screen(agents, self.width(output));
         // The stream is opened before the list is read: a change in between is then seen twice
         // rather than never.
         let mut events = connection
@@ -96,18 +118,18 @@ impl List {
             let next = tokio::select! {
                 next = events.next() => next,
                 _ = redraw.tick(), if live => {
-                    output.raw(screen(&agents).as_bytes())?;
+                    output.raw(screen(&agents, output).as_bytes())?;
                     continue;
                 }
             };
             match next {
                 Ok(Some(Change::Gap { .. })) if live => {
                     agents = self.by_id(connection).await?;
-                    output.raw(screen(&agents).as_bytes())?;
+                    output.raw(screen(&agents, output).as_bytes())?;
                 }
                 Ok(Some(change)) if live => {
                     self.apply(&mut agents, change);
-                    output.raw(screen(&agents).as_bytes())?;
+                    output.raw(screen(&agents, output).as_bytes())?;
                 }
                 Ok(Some(change)) if output.is_json() => output.json_line(&change)?,
                 Ok(Some(change)) => output.line(&line(&change))?,
@@ -163,57 +185,29 @@ impl List {
     }
 }
 
+/// Those that wait for a person, who waits longest first; then the newest.
+fn as_on_the_page(agents: &mut [Agent]) {
+    let order = |agent: &Agent| {
+        let since = rows::activity(agent)
+            .filter(|activity| activity.state == ActivityState::Waiting)
+            .map(|activity| activity.since.clone());
+        (since.is_none(), since, Reverse(agent.created_at.clone()))
+    };
+    agents.sort_by_cached_key(order);
+}
+
 /// The table over what was on the terminal before, as much of it as has room.
-fn screen(agents: &BTreeMap<String, Agent>) -> String {
-    let mut newest_first: Vec<&Agent> = agents.values().collect();
-    newest_first.sort_by(|a, b| b.created_at.cmp(&a.created_at));
+fn screen(agents: &BTreeMap<String, Agent>, width: Option<usize>) -> String {
+    let mut agents: Vec<Agent> = agents.values().cloned().collect();
+    as_on_the_page(&mut agents);
     let room = tcgetwinsize(stdout()).map_or(usize::MAX, |size| size.ws_row.max(2).into()) - 1;
-    let lines: Vec<String> = text(newest_first.into_iter())
+    let lines: Vec<String> = rows::text(&agents, width)
         .lines()
         .take(room)
         .map(|line| format!("{line}\x1b[K\r\n"))
         .collect();
     // Lines that are too long end at the edge, while the wrapping is off.
     format!("\x1b[H\x1b[?7l{}\x1b[J\x1b[?7h", lines.concat())
-}
-
-fn text<'a>(agents: impl Iterator<Item = &'a Agent>) -> String {
-    let now = Timestamp::now();
-    table(
-        [
-            "NAME", "STATUS", "SESSION", "HEALTH", "BACKEND", "RESTARTS", "AGE", "LABELS",
-            "COMMAND", "ID",
-        ],
-        agents.map(|agent| {
-            let of_session = |text: &dyn Fn(&agentd_api::Session) -> String| {
-                agent.session.as_ref().map_or("-".to_owned(), text)
-            };
-            [
-                agent.name.clone(),
-                agent.status.as_str().to_owned(),
-                of_session(&session_text::state),
-                of_session(&|session| session_text::health(session).to_owned()),
-                of_session(&|session| session.backend_type.clone()),
-                restarts(agent, now),
-                age(&agent.created_at, now),
-                match agent.labels.is_empty() {
-                    true => "-".to_owned(),
-                    false => label::text(&agent.labels, ","),
-                },
-                of_session(&|session| session_text::command(&session.command)),
-                agent.id.clone(),
-            ]
-        }),
-    )
-}
-
-/// How often it was started again, and when it is next.
-fn restarts(agent: &Agent, now: Timestamp) -> String {
-    let count = agent.restarts;
-    match &agent.next_restart_at {
-        Some(at) => format!("{count}, next in {}", until(at, now)),
-        None => count.to_string(),
-    }
 }
 
 /// A change for reading.

@@ -152,6 +152,71 @@ fn lists_can_be_limited_to_a_status() {
 }
 
 #[test]
+fn on_a_terminal_a_list_has_a_line_for_each_agent_in_the_order_of_the_page() {
+    let service = Service::orchestrator("pty");
+    let Some(outer) = OuterTerminal::open(&service) else {
+        return;
+    };
+    service.launch("waits", &["sh", "-c", "printf 'Proceed? [y/N] '; read go"]);
+    service.launch("fails", &["sh", "-c", "exit 7; echo and a long command"]);
+    service.launch("newest", &["sh", "-c", "while sleep 0.2; do echo a; done"]);
+    wait_for_status(&service, "fails", "failed");
+    wait_for("the question", || {
+        let agent = show(&service, "waits");
+        match agent["session"]["activity"]["state"] == "waiting" {
+            true => Ok(()),
+            false => Err(agent.to_string()),
+        }
+    });
+    outer.resize(60, 24);
+    outer.enter("clear; agent orchestrator list");
+    let screen = outer.wait_until("the agents", |screen| {
+        screen.contains("\nfails") && screen.trim_end().ends_with("outer>")
+    });
+    let lines: Vec<&str> = screen.lines().take(5).collect();
+    let begin = ["NAME ", "waits ", "newest ", "fails ", "outer>"];
+    for (line, begin) in lines.iter().zip(begin) {
+        assert!(line.starts_with(begin), "{screen}");
+    }
+    assert!(lines[1].contains("waiting: "), "{screen}");
+    assert!(
+        lines[3].contains("failed (7)") && lines[3].ends_with('…'),
+        "{screen}"
+    );
+    let wide = service.agent(&["list"]).run().succeeded();
+    assert!(wide.starts_with("NAME    STATUS   SESSION"), "{wide}");
+}
+
+#[test]
+fn a_model_that_would_be_ignored_is_refused() {
+    let service = Service::orchestrator("pty");
+    let create = ["create", "demo", "--working-dir", "/", "--model", "m"];
+    service.agent(&create).run().failed(
+        1,
+        "error: `general` takes no `model`\n\n\
+         hint: claude-code, codex, opencode and gemini take one; else give it in `command`",
+    );
+    let beside = service.agent(&[&create[..], &["--", "cat"]].concat()).run();
+    assert!(
+        beside
+            .stderr
+            .starts_with("error: `model` has no meaning beside `command`")
+    );
+}
+
+#[test]
+fn the_service_without_a_page_says_so() {
+    let service = Service::wrap("pty");
+    let url = service.url();
+    let refused = service.anywhere(&["ui", "--url", url]).run();
+    refused.failed(
+        1,
+        "error: `agentd-wrap` has no web UI\n\nhint: start `agentd-orchestrator`, or name its address with `--url`; \
+         `agent wrap attach` shows a session of this one",
+    );
+}
+
+#[test]
 fn earlier_sessions_are_listed_and_their_logs_read() {
     let service = Service::orchestrator("pty");
     service.launch("demo", &["sh", "-c", "echo run $$; exit 3"]);
@@ -348,13 +413,13 @@ fn on_a_terminal_a_watched_list_is_a_table_that_stays_up_to_date() {
     outer.wait_until("the agent", |screen| {
         screen
             .lines()
-            .any(|line| line.starts_with("demo  running  running"))
+            .any(|line| line.starts_with("demo  idle") || line.starts_with("demo  working"))
     });
     service.agent(&["send", "demo", "go"]).run().succeeded();
     outer.wait_until("its exit", |screen| {
         screen
             .lines()
-            .any(|line| line.starts_with("demo  failed  exited (7)"))
+            .any(|line| line.starts_with("demo  failed (7)"))
     });
     service.agent(&["delete", "demo"]).run().succeeded();
     outer.wait_until("nothing", |screen| !screen.contains("demo"));

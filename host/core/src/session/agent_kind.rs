@@ -2,6 +2,16 @@ use agentd_api::NewSession;
 
 use crate::{Error, Result};
 
+/// What `agent` may be.
+const KINDS: [&str; 6] = [
+    "claude-code",
+    "codex",
+    "opencode",
+    "gemini",
+    "crush",
+    "general",
+];
+
 /// The argv of a new session: its own `command`, or what its `agent` stands for.
 ///
 /// `shell` is what `general` runs. The flags are those of the real programs.
@@ -42,6 +52,29 @@ pub fn command(new: &NewSession, shell: Vec<String>) -> Result<Vec<String>> {
             ),
         ),
     }
+}
+
+/// Refuses what would be ignored, in a new request: what was taken earlier is started as it was.
+pub fn check_model(new: &NewSession) -> Result<()> {
+    let agent = new.agent.as_deref().unwrap_or("general");
+    let is_unused = |what: &'static str, whose: &'static str| {
+        let message = match new.command {
+            Some(_) => format!("`{what}` has no meaning beside `command`"),
+            None => format!("`{agent}` takes no `{what}`"),
+        };
+        Error::invalid("invalid-model", message).hint(format!("{whose}; else give it in `command`"))
+    };
+    let has_command = new.command.is_some();
+    if new.model.is_some() && (has_command || matches!(agent, "crush" | "general")) {
+        return Err(is_unused(
+            "model",
+            "claude-code, codex, opencode and gemini take one",
+        ));
+    }
+    if new.provider.is_some() && (has_command || KINDS.contains(&agent) && agent != "opencode") {
+        return Err(is_unused("provider", "opencode takes one"));
+    }
+    Ok(())
 }
 
 /// opencode names a model `provider/model`.
@@ -95,8 +128,40 @@ mod tests {
             Some("; rm -rf /"),
             &["gemini", "--model", "; rm -rf /"],
         );
-        check("crush", None, Some("ignored"), &["crush"]);
+        check("crush", None, None, &["crush"]);
         check("general", None, None, &["sh"]);
+    }
+
+    #[test]
+    fn what_would_be_ignored_is_refused() {
+        let refused =
+            |agent: &str, provider: Option<&str>, model: Option<&str>, argv: Option<&str>| {
+                let new = NewSession {
+                    agent: Some(agent.to_owned()),
+                    provider: provider.map(str::to_owned),
+                    model: model.map(str::to_owned),
+                    command: argv.map(|program| vec![program.to_owned()]),
+                    ..NewSession::default()
+                };
+                let error = check_model(&new).unwrap_err();
+                (error.code, error.message)
+            };
+        let because = |message: &str| ("invalid-model", message.to_owned());
+        let (m, p) = (Some("m"), Some("p"));
+        assert_eq!(
+            refused("crush", None, m, None),
+            because("`crush` takes no `model`")
+        );
+        assert_eq!(
+            refused("general", p, m, None),
+            because("`general` takes no `model`")
+        );
+        assert_eq!(
+            refused("codex", p, m, None),
+            because("`codex` takes no `provider`")
+        );
+        let beside = because("`model` has no meaning beside `command`");
+        assert_eq!(refused("codex", None, m, Some("ls")), beside);
     }
 
     #[test]

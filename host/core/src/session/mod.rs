@@ -51,6 +51,7 @@ use life::{Asked, Life};
 
 pub use activity::Rules;
 pub use adoption::{Adopted, FoundSession, Look};
+pub use agent_kind::check_model;
 pub use checkpoint::{Beginning, Checkpoint};
 pub use keeping::{Keep, Leaving};
 pub use label::Label;
