@@ -27,7 +27,7 @@ use tokio::time::sleep;
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome};
 use crate::service::Service;
-use crate::verb::name::parse_name;
+use crate::verb::name::{NAMED, parse_name};
 use crate::verb::session_text::command;
 use detach_keys::DetachKeys;
 
@@ -39,7 +39,7 @@ const STARTING: Duration = Duration::from_millis(200);
 #[derive(Debug, Args)]
 pub(crate) struct Attach {
     /// What to show
-    #[arg(value_parser = parse_name)]
+    #[arg(value_parser = parse_name, value_hint = NAMED)]
     name: String,
     /// Watch only: nothing that is typed gets there
     #[arg(long)]

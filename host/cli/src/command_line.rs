@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::backend::BackendVerb;
-use crate::completions::Completions;
+use crate::completions::{Completions, Names};
 use crate::failure::{Failure, Outcome};
 use crate::global::Global;
 use crate::orchestrator::OrchestratorVerb;
@@ -44,6 +44,8 @@ enum Noun {
     Ui(Ui),
     /// Print a completion script for a shell
     Completions(Completions),
+    #[command(hide = true)]
+    Names(Names),
 }
 
 /// The whole program: parses, does, reports.
@@ -80,6 +82,7 @@ impl CommandLine {
             Noun::Backend(verb) => verb.run(&mut output),
             Noun::Token(verb) => verb.run(&self.global, &mut output).await,
             Noun::Ui(ui) => ui.run(&self.global, &mut output).await,
+            Noun::Names(names) => names.run(&self.global, &mut output).await,
             Noun::Completions(completions) => completions.run(CommandLine::command(), &mut output),
         }
     }

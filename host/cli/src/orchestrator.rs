@@ -11,7 +11,7 @@ use crate::output::Output;
 use crate::service::Service;
 use crate::table::fields;
 use crate::verb::logs::Logs;
-use crate::verb::name::parse_name;
+use crate::verb::name::{NAMED, parse_name};
 use crate::verb::screen::ShownScreen;
 use crate::verb::send::Send;
 use crate::verb::{doctor, info, session_text};
@@ -91,7 +91,7 @@ pub(crate) enum OrchestratorVerb {
 #[derive(Debug, Args)]
 pub(crate) struct Show {
     /// The agent's name or id
-    #[arg(value_parser = parse_name)]
+    #[arg(value_parser = parse_name, value_hint = NAMED)]
     name: String,
 }
 
@@ -108,7 +108,7 @@ pub(crate) struct OfSession<V: Args> {
 #[derive(Debug, Args)]
 pub(crate) struct Agents {
     /// The agents' names or ids
-    #[arg(required = true, value_parser = parse_name)]
+    #[arg(required = true, value_parser = parse_name, value_hint = NAMED)]
     names: Vec<String>,
 }
 

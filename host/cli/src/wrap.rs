@@ -14,7 +14,7 @@ use crate::service::Service;
 use crate::table::table;
 use crate::verb::launch::Launch;
 use crate::verb::logs::Logs;
-use crate::verb::name::parse_name;
+use crate::verb::name::{NAMED, parse_name};
 use crate::verb::screen::ShownScreen;
 use crate::verb::send::Send;
 use crate::verb::{doctor, info, session_text};
@@ -46,7 +46,7 @@ pub(crate) enum WrapVerb {
 #[derive(Debug, Args)]
 pub(crate) struct Kill {
     /// The sessions
-    #[arg(required = true, value_parser = parse_name)]
+    #[arg(required = true, value_parser = parse_name, value_hint = NAMED)]
     names: Vec<String>,
 }
 

@@ -8,7 +8,7 @@ use crate::connection::Connection;
 use crate::failure::{Failure, Outcome, note};
 use crate::output::Output;
 use crate::table::table;
-use crate::verb::name::parse_name;
+use crate::verb::name::{NAMED, parse_name};
 
 /// The most that one page of `GET /audit` holds.
 const LARGEST_PAGE: u64 = 200;
@@ -16,7 +16,7 @@ const LARGEST_PAGE: u64 = 200;
 #[derive(Debug, Args)]
 pub(crate) struct Audit {
     /// Only about this agent: its name or id, and of one that was deleted its id
-    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    #[arg(long, value_name = "NAME", value_parser = parse_name, value_hint = NAMED)]
     agent: Option<String>,
     /// So many at most, the newest ones
     #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 50,

@@ -5,13 +5,13 @@ use clap::Args;
 use crate::connection::Connection;
 use crate::failure::{Outcome, note};
 use crate::output::Output;
-use crate::verb::name::parse_name;
+use crate::verb::name::{NAMED, parse_name};
 use crate::visible::visible_lines;
 
 #[derive(Debug, Args)]
 pub(crate) struct ShownDiff {
     /// The agent's name or id
-    #[arg(value_parser = parse_name)]
+    #[arg(value_parser = parse_name, value_hint = NAMED)]
     name: String,
 }
 

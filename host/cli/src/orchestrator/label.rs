@@ -6,13 +6,13 @@ use clap::Args;
 use crate::connection::Connection;
 use crate::failure::Outcome;
 use crate::output::Output;
-use crate::verb::name::parse_name;
+use crate::verb::name::{NAMED, parse_name};
 use crate::visible::visible_lines;
 
 #[derive(Debug, Args)]
 pub(crate) struct Label {
     /// The agent's name or id
-    #[arg(value_parser = parse_name)]
+    #[arg(value_parser = parse_name, value_hint = NAMED)]
     name: String,
     /// A label to set, or with a `-` after its key one to remove. None: only print them
     #[arg(value_name = "KEY=VALUE|KEY-", value_parser = parse_change)]

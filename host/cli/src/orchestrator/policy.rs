@@ -7,12 +7,12 @@ use super::create::parse_policy;
 use crate::connection::Connection;
 use crate::failure::Outcome;
 use crate::output::Output;
-use crate::verb::name::parse_name;
+use crate::verb::name::{NAMED, parse_name};
 
 #[derive(Debug, Args)]
 pub(crate) struct Policy {
     /// The agent's name or id
-    #[arg(value_parser = parse_name)]
+    #[arg(value_parser = parse_name, value_hint = NAMED)]
     name: String,
     /// After which ends it is started again: never, on-failure or always
     #[arg(long, value_name = "POLICY", value_parser = parse_policy)]

@@ -6,12 +6,12 @@ use clap::Args;
 use crate::connection::Connection;
 use crate::failure::Outcome;
 use crate::output::Output;
-use crate::verb::name::parse_name;
+use crate::verb::name::{NAMED, parse_name};
 
 #[derive(Debug, Args)]
 pub(crate) struct Rename {
     /// The agent's name or id
-    #[arg(value_parser = parse_name)]
+    #[arg(value_parser = parse_name, value_hint = NAMED)]
     name: String,
     /// Its new name
     #[arg(value_name = "NEW", value_parser = parse_name)]

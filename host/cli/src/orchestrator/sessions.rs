@@ -7,13 +7,13 @@ use crate::connection::Connection;
 use crate::failure::{Outcome, note};
 use crate::output::Output;
 use crate::table::table;
-use crate::verb::name::parse_name;
+use crate::verb::name::{NAMED, parse_name};
 use crate::verb::session_text;
 
 #[derive(Debug, Args)]
 pub(crate) struct Sessions {
     /// The agent's name or id
-    #[arg(value_parser = parse_name)]
+    #[arg(value_parser = parse_name, value_hint = NAMED)]
     name: String,
 }
 

@@ -11,12 +11,12 @@ use crate::failure::{Outcome, note};
 use crate::output::Output;
 use crate::span::parse_span;
 use crate::table::table;
-use crate::verb::name::parse_name;
+use crate::verb::name::{NAMED, parse_name};
 
 #[derive(Debug, Args)]
 pub(crate) struct Share {
     /// The agent's name or id
-    #[arg(value_parser = parse_name)]
+    #[arg(value_parser = parse_name, value_hint = NAMED)]
     name: String,
     /// Whoever opens the link may also type
     #[arg(long)]

@@ -7,13 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use crate::connection::Connection;
 use crate::failure::Outcome;
 use crate::output::Output;
-use crate::verb::name::parse_name;
+use crate::verb::name::{NAMED, parse_name};
 
 /// Prints what a program has written.
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
     /// Whose logs
-    #[arg(value_parser = parse_name)]
+    #[arg(value_parser = parse_name, value_hint = NAMED)]
     name: String,
     /// Only the last N lines
     #[arg(long, value_name = "N")]

@@ -1,3 +1,8 @@
+use clap::ValueHint;
+
+/// The hint at an argument that names what a service has, as the completions know it.
+pub(crate) const NAMED: ValueHint = ValueHint::Username;
+
 /// Takes a word that can name a session or an agent (or be an agent's id).
 pub(crate) fn parse_name(word: &str) -> Result<String, String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';

@@ -6,14 +6,14 @@ use clap::Args;
 use crate::connection::Connection;
 use crate::failure::Outcome;
 use crate::output::Output;
-use crate::verb::name::parse_name;
+use crate::verb::name::{NAMED, parse_name};
 use crate::visible::visible_lines;
 
 /// Prints what a terminal shows, as text.
 #[derive(Debug, Args)]
 pub(crate) struct ShownScreen {
     /// Whose screen
-    #[arg(value_parser = parse_name)]
+    #[arg(value_parser = parse_name, value_hint = NAMED)]
     name: String,
     /// With `--json`, also colours and styles
     #[arg(long)]

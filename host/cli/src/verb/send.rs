@@ -6,13 +6,13 @@ use clap::Args;
 
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome};
-use crate::verb::name::parse_name;
+use crate::verb::name::{NAMED, parse_name};
 
 /// Types a prompt.
 #[derive(Debug, Args)]
 pub(crate) struct Send {
     /// Who gets it
-    #[arg(value_parser = parse_name)]
+    #[arg(value_parser = parse_name, value_hint = NAMED)]
     name: String,
     /// The prompt; `-` reads it from standard input
     #[arg(required = true)]

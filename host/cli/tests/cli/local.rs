@@ -63,14 +63,6 @@ fn a_bad_library_fails_at_its_stage() {
 }
 
 #[test]
-fn completions_are_there_for_the_usual_shells() {
-    for shell in ["bash", "zsh", "fish"] {
-        let script = Agent::new(&["completions", shell]).run().succeeded();
-        assert!(script.contains("orchestrator"), "{shell}");
-    }
-}
-
-#[test]
 fn the_version_and_the_help_go_to_standard_output() {
     assert_eq!(
         Agent::new(&["--version"]).run().succeeded(),

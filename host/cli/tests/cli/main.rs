@@ -2,6 +2,8 @@
 //! tests need and cleans it up.
 
 mod attach;
+#[cfg(test)]
+mod completions;
 mod detach;
 mod first_start;
 #[cfg(test)]
