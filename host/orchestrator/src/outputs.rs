@@ -70,6 +70,7 @@ impl Outputs {
         let turn = self.turn(&session.id);
         turn.get_or_init(async || {
             if self.store.has_output(&session.id).await.unwrap_or(false) {
+                session.let_go();
                 return;
             }
             // Never closed.
@@ -136,7 +137,10 @@ impl Outputs {
         };
         CrashPoint::OutputTaken.reached();
         match output.save(&self.store, self.limits).await {
-            Ok(()) => CrashPoint::OutputKept.reached(),
+            Ok(()) => {
+                CrashPoint::OutputKept.reached();
+                session.let_go();
+            }
             Err(error) if error.kind == ErrorKind::Unavailable => {
                 tracing::warn!(session = %session.name, %error, "its output is not kept yet");
                 if self.held.push(output) {

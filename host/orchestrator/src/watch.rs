@@ -36,29 +36,31 @@ impl Observer for Watch {
             CrashPoint::SessionEnded.reached();
         }
         let ended = (kind == "exited").then(|| past(session, after.exit.clone()));
-        if ended.is_some() {
-            self.outputs.keep_soon(session);
-        }
-        let (session, change) = (session.clone(), change.clone());
-        self.store.change(ended.is_some(), move |transaction| {
+        let has_ended = ended.is_some();
+        let (kept, change) = (session.clone(), change.clone());
+        self.store.change(has_ended, move |transaction| {
             let mut planned = false;
-            transaction.note(&owner, &session)?;
+            transaction.note(&owner, &kept)?;
             if let Some(ended) = &ended {
                 transaction.remember(&owner, ended)?;
-                if transaction.settle(&session.id)? {
-                    planned = transaction.session_ended(&owner, &session, &change)?;
+                if transaction.settle(&kept.id)? {
+                    planned = transaction.session_ended(&owner, &kept, &change)?;
                 }
             }
             let Some(record) = transaction.get(&owner)? else {
                 return Ok(());
             };
-            let agent = record.describe_as(&session, change.after.clone());
+            let agent = record.describe_as(&kept, change.after.clone());
             transaction.event(kind, &agent)?;
             match planned {
                 true => transaction.event(PLANNED, &agent),
                 false => Ok(()),
             }
         });
+        // Written after the end: a keeper forgets the session once both are.
+        if has_ended {
+            self.outputs.keep_soon(session);
+        }
     }
 
     fn active(&self, session: &Arc<Session>) {

@@ -19,7 +19,7 @@ static QUIET: RwLock<()> = RwLock::new(());
 #[test]
 fn pty() {
     let _quiet = QUIET.write().unwrap_or_else(PoisonError::into_inner);
-    run(|| Ok(TestBackend::pty()));
+    run(|| Ok(TestBackend::kept()));
 }
 
 #[test]

@@ -240,6 +240,45 @@ async fn viewers_of_a_killed_service_go_on_where_they_were() {
     }
 }
 
+/// Its process is none any more, its ring is given back; its output and its exit stay.
+#[tokio::test]
+async fn an_agent_whose_end_is_kept_is_nothing_to_a_keeper() {
+    let mut world = World::new();
+    let mut ends = Follower::start(
+        &world,
+        "ends",
+        &["sh", "-c", "echo pid-$$; read go; exit 7"],
+    )
+    .await;
+    ends.shows("pid-").await;
+    ends.terminal.type_keys("\r").await;
+    assert_eq!(ends.terminal.closed().await, 4000);
+    let text = ends.text();
+    let pid: u32 = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("pid-")?.parse().ok())
+        .unwrap();
+    // A keeper that has it has not reaped it, so that its number is nobody else's.
+    eventually("its process is reaped", async || {
+        (!PathBuf::from(format!("/proc/{pid}")).exists()).then_some(())
+    })
+    .await;
+    for signal in [Signal::KILL, Signal::TERM] {
+        world.again(signal, async || {}).await;
+        let agent = world.agent(&ends.id).await;
+        assert_eq!(agent.status, AgentStatus::Failed);
+        let lines = world.daemon().session(&ends.id).logs("").await;
+        assert!(
+            lines.iter().any(|line| line == &format!("pid-{pid}")),
+            "{lines:?}"
+        );
+        let mut viewer = world.daemon().session(&ends.id).terminal("?mode=ro").await;
+        assert_eq!(viewer.hello().await.epoch, ends.epoch);
+        assert_eq!(viewer.closed().await, 4000);
+        assert!(String::from_utf8_lossy(&viewer.shown).contains("pid-"));
+    }
+}
+
 /// One line of the coloured flood.
 fn line(n: u64) -> String {
     format!("\x1b[3{}m{n:010}\x1b[0m\r\n", n % 8)

@@ -63,7 +63,7 @@ impl Backend {
             return Err(format!("there is no `{}`", executable.display()));
         }
         let tool = match name {
-            BackendName::Pty => TestBackend::pty(),
+            BackendName::Pty => TestBackend::kept(),
             BackendName::Tmux => TestBackend::tmux()?,
             BackendName::Docker => TestBackend::docker()?,
         };

@@ -1,10 +1,10 @@
-//! What a service holds of the machine.
+//! What a service holds of the machine, and its keepers.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use agentd_host::testing::TestBackend;
+use agentd_host::testing::{TestBackend, processes_of};
 
 use crate::backend::Backend;
 
@@ -14,14 +14,17 @@ pub const MARK: &str = "SOAK_MARK";
 /// So much more memory is not a leak, but what an allocator keeps, in KiB.
 const MEMORY_SLACK: u64 = 24 * 1024;
 
-/// Threads that stay once they are there, of which there are as many as ever were busy at a time, but
-/// never more than this (`host/process/src/terminal/spawner.rs`).
+/// Threads that stay once they are there, of which there are as many in a process as ever were busy at a
+/// time, but never more than this (`host/process/src/terminal/spawner.rs`).
 const POOL: (&str, u64) = ("thread `agentd-spawn`", 64);
+
+/// The first argument of a keeper.
+const KEEPER: &[u8] = b"keep-terminals";
 
 /// Things, each by its kind and name, and how many there are.
 pub struct Inventory {
     things: BTreeMap<String, u64>,
-    /// Memory that is the service's own, in KiB.
+    /// Memory that is the service's own and that of its keepers, in KiB.
     pub memory: u64,
 }
 
@@ -29,22 +32,14 @@ impl Inventory {
     /// Takes it. Agents have `mark` in their environment.
     pub fn take(backend: &Backend, mark: &str) -> Self {
         let service = backend.service.pid();
-        let process = format!("/proc/{service}");
         let mut inventory = Inventory {
             things: BTreeMap::new(),
-            memory: memory(&process),
+            memory: 0,
         };
-        for descriptor in names(&format!("{process}/fd")) {
-            // Closed meanwhile, or of a kind: `socket:[123]`.
-            if let Ok(target) = fs::read_link(format!("{process}/fd/{descriptor}")) {
-                let target = target.to_string_lossy().into_owned();
-                let kind = target.split(":[").next().unwrap_or_default();
-                inventory.add("descriptor", kind);
-            }
-        }
-        for thread in names(&format!("{process}/task")) {
-            let name = fs::read_to_string(format!("{process}/task/{thread}/comm"));
-            inventory.add("thread", name.unwrap_or_default().trim());
+        inventory.add_process("", service);
+        for keeper in keepers(backend.service.directory()) {
+            inventory.add("process", "keeper");
+            inventory.add_process("keeper's ", keeper);
         }
         for (pid, is_agent) in processes(service, mark) {
             let kind = match is_agent {
@@ -87,6 +82,24 @@ impl Inventory {
         *self.things.entry(format!("{kind} `{name}`")).or_default() += 1;
     }
 
+    /// What one process has open and runs.
+    fn add_process(&mut self, whose: &str, pid: u32) {
+        let process = format!("/proc/{pid}");
+        self.memory += memory(&process);
+        for descriptor in names(&format!("{process}/fd")) {
+            // Closed meanwhile, or of a kind: `socket:[123]`.
+            if let Ok(target) = fs::read_link(format!("{process}/fd/{descriptor}")) {
+                let target = target.to_string_lossy().into_owned();
+                let kind = target.split(":[").next().unwrap_or_default();
+                self.add(&format!("{whose}descriptor"), kind);
+            }
+        }
+        for thread in names(&format!("{process}/task")) {
+            let name = fs::read_to_string(format!("{process}/task/{thread}/comm"));
+            self.add(&format!("{whose}thread"), name.unwrap_or_default().trim());
+        }
+    }
+
     fn add_files(&mut self, folder: &Path, top: &Path) {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -107,7 +120,7 @@ impl Inventory {
     pub fn more_than(&self, before: &Inventory) -> Vec<String> {
         let more = self.things.iter().filter_map(|(thing, now)| {
             let then = before.things.get(thing).copied().unwrap_or(0);
-            let is_pool = thing == POOL.0 && *now <= POOL.1;
+            let is_pool = thing.ends_with(POOL.0) && *now <= POOL.1;
             (*now > then && !is_pool).then(|| format!("left: {thing}: {then} before, {now} now"))
         });
         more.collect()
@@ -142,13 +155,25 @@ pub fn faults_of_children(pid: u32) -> u64 {
     field.and_then(|field| field.parse().ok()).unwrap_or(0)
 }
 
+/// The keepers of services in that directory. They are nobody's children.
+pub fn keepers(directory: &Path) -> Vec<u32> {
+    let pids = processes_of(directory).into_iter();
+    let pids = pids.map(|pid| pid.as_raw_nonzero().get().cast_unsigned());
+    let is_keeper = |pid: &u32| {
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        arguments.split(|byte| *byte == 0).nth(1) == Some(KEEPER)
+    };
+    pids.filter(is_keeper).collect()
+}
+
+/// Rings are shared memory, which both sides have mapped.
 fn memory(process: &str) -> u64 {
     let status = fs::read_to_string(format!("{process}/status")).unwrap_or_default();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"));
-    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    number.unwrap_or(0)
+    let kinds = ["RssAnon:", "RssShmem:"];
+    let lines = status.lines();
+    let amounts = lines.filter_map(|line| kinds.iter().find_map(|kind| line.strip_prefix(kind)));
+    let numbers = amounts.filter_map(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    numbers.sum()
 }
 
 /// The processes below the service, and those with the mark, which are agents.

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backend::Backend;
-use crate::inventory::{Inventory, faults_of_children};
+use crate::inventory::{Inventory, faults_of_children, keepers};
 use crate::life::LIVES;
 use crate::program;
 use crate::tally::Tally;
@@ -126,7 +126,7 @@ impl<'a> Soak<'a> {
         left.extend(end.more_than(&begin));
         left.extend(end.grown(&begin));
         println!(
-            "{}: memory of the service: {} KiB before, {} after",
+            "{}: memory of the service and its keepers: {} KiB before, {} after",
             self.backend.name, begin.memory, end.memory
         );
         left.extend(self.stopped().await);
@@ -322,6 +322,15 @@ impl<'a> Soak<'a> {
             left.push(format!("the service: {status}"));
         }
         left.extend(self.inventory().agents("by the service's end"));
+        // They end when they have had nothing for some seconds.
+        let deadline = Instant::now() + SETTLING;
+        while !keepers(self.backend.service.directory()).is_empty() {
+            if Instant::now() > deadline {
+                left.push("left: a keeper".to_owned());
+                break;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
         let log = self.backend.service.log();
         let errors = log
             .lines()

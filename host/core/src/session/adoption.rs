@@ -8,7 +8,7 @@ use agentd_plugin_api::sink::Receiver;
 use agentd_plugin_api::{Found, PushStatus};
 use futures_util::{StreamExt, stream};
 
-use super::sessions::GRACE;
+use super::sessions::{GRACE, Origin};
 use super::{Beginning, CLOSED, Label, Request, Session, SessionName, Sessions};
 use crate::terminals::Listing;
 use crate::text::quoted;
@@ -125,7 +125,7 @@ impl Sessions {
         let size = beginning.as_ref().and_then(|beginning| beginning.size);
         let answers = beginning.as_ref().map(Beginning::answers);
         let (answered, unsent) = answers.unwrap_or_default();
-        let pending = self.list_as(found.id, request, None, beginning)?;
+        let pending = self.list_as(found.id, request, Origin::Found { beginning })?;
         let session = pending.adopt(phase).await?;
         if size.is_some() && session.read_rest(answered, &unsent) {
             self.screen_woke_up();

@@ -15,6 +15,8 @@ pub trait Keep: Send + Sync + 'static {
     fn answered(&self, position: u64);
     /// Keeps this in place of the one before, at once or not at all.
     fn leave(&self, checkpoint: Checkpoint) -> Leaving<'_>;
+    /// Nobody needs it any more: the program has ended, and how is known elsewhere.
+    fn let_go(&self);
 }
 
 /// Done when it is left.
@@ -50,6 +52,13 @@ impl Keeping {
     pub fn note_answered(&self, position: u64) {
         if let Some(keep) = self.keep.get() {
             keep.answered(position);
+        }
+    }
+
+    /// A later daemon needs nothing of it any more.
+    pub fn let_go(&self) {
+        if let Some(keep) = self.keep.get() {
+            keep.let_go();
         }
     }
 
@@ -138,6 +147,7 @@ mod tests {
             ROOM
         }
         fn answered(&self, _: u64) {}
+        fn let_go(&self) {}
         fn leave(&self, checkpoint: Checkpoint) -> Leaving<'_> {
             let mut positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             positions.push(checkpoint.cursor.seq);
@@ -187,6 +197,7 @@ mod tests {
             ROOM
         }
         fn answered(&self, _: u64) {}
+        fn let_go(&self) {}
         fn leave(&self, _: Checkpoint) -> Leaving<'_> {
             Box::pin(async {
                 let allowed = self.0.acquire().await;

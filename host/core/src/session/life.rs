@@ -92,11 +92,11 @@ struct LifeState<R> {
 
 impl<R> Life<R> {
     /// The life of a session whose call is about to be made.
-    pub fn new(observer: impl Fn(&Change) + Send + Sync + 'static) -> Self {
+    pub fn new(record: Record, observer: impl Fn(&Change) + Send + Sync + 'static) -> Self {
         let state = LifeState {
             stage: Stage::Starting,
             asked: Asked::Nothing,
-            record: Record::starting(),
+            record,
             changes: VecDeque::new(),
             delivering: false,
         };
@@ -161,7 +161,9 @@ impl<R> Life<R> {
                 attach_command,
             });
             let record = &mut state.record;
-            if record.state == State::Starting && record.progress.is_none() {
+            let is_silent = matches!(record.state, State::Starting | State::Unknown)
+                && record.progress.is_none();
+            if is_silent {
                 record.state = State::Running;
             }
         });

@@ -122,6 +122,7 @@ impl Session {
         terminal: Terminal,
         screens: Arc<ScreenThreads>,
         active: Active,
+        record: Record,
     ) -> Arc<Self> {
         Arc::new_cyclic(|this: &Weak<Session>| {
             let this = this.clone();
@@ -136,7 +137,7 @@ impl Session {
                 terminal,
                 label,
                 backend,
-                life: Life::new(changed),
+                life: Life::new(record, changed),
                 viewers: viewers::Viewers::default(),
                 answers: Answers::default(),
                 active,
@@ -355,6 +356,11 @@ impl Session {
             }
             sleep(LEAVING_PAUSE).await;
         }
+    }
+
+    /// It has ended, and its end and its output are kept elsewhere: its keeper need not have them any more.
+    pub fn let_go(&self) {
+        self.keeping.let_go();
     }
 
     /// From here on what a later daemon needs is left where the session is kept, if it is.

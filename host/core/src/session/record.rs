@@ -27,8 +27,17 @@ pub struct Record {
 impl Record {
     /// A session that is about to be started.
     pub fn starting() -> Self {
+        Record::begin(State::Starting)
+    }
+
+    /// A session of an earlier daemon, of which its backend has not said anything yet.
+    pub fn found() -> Self {
+        Record::begin(State::Unknown)
+    }
+
+    fn begin(state: State) -> Self {
         Record {
-            state: State::Starting,
+            state,
             health: Health::Unknown,
             exit: None,
             pid: None,

@@ -14,8 +14,8 @@ use super::life::Asked;
 use super::meanwhile::{Asking, Meanwhile};
 use super::sweeper::sweep;
 use super::{
-    Beginning, Change, End, Label, Pending, Released, Reports, ScreenThreads, Session, SessionName,
-    Terminal, agent_kind, size,
+    Beginning, Change, End, Label, Pending, Record, Released, Reports, ScreenThreads, Session,
+    SessionName, Terminal, agent_kind, size,
 };
 use crate::backend::Backend;
 use crate::{Error, ErrorKind, Result, clock};
@@ -54,6 +54,14 @@ pub struct Request {
     pub(super) name: SessionName,
     pub(super) label: Label,
     pub(super) env: BTreeMap<String, String>,
+}
+
+/// Where a session comes from that is listed.
+pub(super) enum Origin {
+    /// It is about to be started, in place of another one of the same key.
+    Made { replaced: Option<Arc<Session>> },
+    /// It outlived an earlier daemon, with this as the state of its terminal if that was kept.
+    Found { beginning: Option<Beginning> },
 }
 
 /// All sessions of one service, by key: the owner on a session's label, or else its name. Clones
@@ -167,7 +175,7 @@ impl Sessions {
         self.check_room(*most)?;
         let id = uuid::Uuid::new_v4().to_string();
         request.label.created_at = clock::now();
-        self.list_as(id, request, replaced, None)
+        self.list_as(id, request, Origin::Made { replaced })
     }
 
     /// Refuses more than so many that have not ended. Those that are adopted are never refused.
@@ -278,24 +286,22 @@ impl Sessions {
         self.reports(session).0
     }
 
-    pub(super) fn list_as(
-        &self,
-        id: String,
-        request: Request,
-        replaced: Option<Arc<Session>>,
-        beginning: Option<Beginning>,
-    ) -> Result<Pending> {
+    pub(super) fn list_as(&self, id: String, request: Request, origin: Origin) -> Result<Pending> {
         let Request { name, label, env } = request;
         let spec = label.spec(id.clone(), env)?;
         let shared = &self.shared;
         let (backend, observer) = (shared.backend.clone(), shared.observer.clone());
+        let (replaced, beginning, record) = match origin {
+            Origin::Made { replaced } => (replaced, None, Record::starting()),
+            Origin::Found { beginning } => (None, beginning, Record::found()),
+        };
         let terminal = match beginning {
             None => Terminal::new(label.size, shared.history),
             Some(beginning) => Terminal::resumed(label.size, shared.history, beginning),
         };
         let active = Active::new(&label.command, shared.watcher.clone(), observer);
         let screens = shared.screens.clone();
-        let session = Session::new(id, name, label, backend, terminal, screens, active);
+        let session = Session::new(id, name, label, backend, terminal, screens, active, record);
 
         let mut registry = self.lock();
         if registry.closed {

@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::task::{JoinHandle, yield_now};
 
 use super::life::tests::{Input, Model, check_changes, event};
-use super::sessions::GRACE;
+use super::sessions::{GRACE, Origin};
 use super::*;
 use crate::Phase;
 use staged::Staged;
@@ -350,7 +350,11 @@ async fn a_session_that_is_not_taken_over_has_not_ended() {
         let backend = Staged::default();
         let (sessions, changes) = observed(&backend);
         let request = sessions.check(demo(), None).unwrap();
-        let pending = sessions.list_as("left".to_owned(), request, None, None);
+        let pending = sessions.list_as(
+            "left".to_owned(),
+            request,
+            Origin::Found { beginning: None },
+        );
         let adopting = tokio::spawn(pending.unwrap().adopt(Phase::Serving));
         settle().await;
         assert!(backend.is_starting());

@@ -43,13 +43,6 @@ impl Followed {
         }
     }
 
-    /// Nobody needs to learn any more how it ended.
-    pub fn let_go(&self) {
-        if let Some(reports) = self.reports.upgrade() {
-            reports.let_go();
-        }
-    }
-
     /// For the backend; when that drops it, the program ends if `ends` says so by then.
     pub fn lend(self: Arc<Self>, ends: Arc<AtomicBool>) -> RunningProgram {
         Arc::new(Lent {
@@ -75,6 +68,12 @@ impl Keep for Followed {
             let (seq, bytes) = (checkpoint.cursor.seq, checkpoint.encode()?);
             Ok(self.running.checkpoint(seq, size, &bytes).await?)
         })
+    }
+
+    fn let_go(&self) {
+        if let Some(reports) = self.reports.upgrade() {
+            reports.let_go();
+        }
     }
 }
 

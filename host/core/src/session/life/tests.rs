@@ -102,7 +102,9 @@ impl Model {
 /// A life whose changes are sent to the receiver.
 fn observed() -> (Life<Remote>, mpsc::Receiver<Change>) {
     let (sender, changes) = mpsc::channel();
-    let life = Life::new(move |change: &Change| drop(sender.send(change.clone())));
+    let life = Life::new(Record::starting(), move |change: &Change| {
+        drop(sender.send(change.clone()))
+    });
     (life, changes)
 }
 
@@ -230,7 +232,7 @@ fn an_end_that_came_before_it_was_asked_for_is_not_on_request() {
 #[test]
 fn a_panic_of_an_observer_loses_only_that_change() {
     let (sender, changes) = mpsc::channel();
-    let life = Life::<Remote>::new(move |change: &Change| {
+    let life = Life::<Remote>::new(Record::starting(), move |change: &Change| {
         assert_ne!(change.after.pid, Some(1), "the observer panics");
         sender.send(change.after.pid).unwrap();
     });
@@ -248,7 +250,7 @@ async fn what_waits_while_an_observer_panics_is_given_to_it_afterwards() {
     let (sender, changes) = mpsc::channel();
     let life = Arc::new_cyclic(|life: &std::sync::Weak<Life<Remote>>| {
         let life = life.clone();
-        Life::new(move |change: &Change| {
+        Life::new(Record::starting(), move |change: &Change| {
             let (pid, state) = (change.after.pid, change.after.state);
             if pid == Some(1) {
                 let life = life.upgrade().unwrap();
@@ -277,7 +279,7 @@ async fn what_waits_while_an_observer_panics_is_given_to_it_afterwards() {
 fn an_observer_may_look_and_report() {
     let life = Arc::new_cyclic(|life: &std::sync::Weak<Life<Remote>>| {
         let life = life.clone();
-        Life::new(move |change: &Change| {
+        Life::new(Record::starting(), move |change: &Change| {
             let life = life.upgrade().unwrap();
             assert_eq!(life.record().state, change.after.state);
             let status = ExitStatus::code(0);
@@ -288,11 +290,26 @@ fn an_observer_may_look_and_report() {
     assert_eq!(life.record().state, State::Exited);
 }
 
+/// It does not look as if it began once more.
+#[test]
+fn what_is_found_is_unknown_until_it_is_taken_over() {
+    let life = Life::<Remote>::new(Record::found(), |_: &Change| {});
+    assert_eq!(life.record().state, State::Unknown);
+    life.started(Remote, None);
+    assert_eq!(life.record().state, State::Running);
+
+    let life = Life::<Remote>::new(Record::found(), |_: &Change| {});
+    let reason = "away".to_owned();
+    life.report(Event::Unknown { reason });
+    life.started(Remote, None);
+    assert_eq!(life.record().state, State::Unknown);
+}
+
 #[tokio::test]
 async fn an_end_that_is_waited_for_was_given_to_the_observer() {
     let (go_on, gate) = mpsc::channel::<()>();
     let gate = Mutex::new(gate);
-    let life = Arc::new(Life::<Remote>::new(move |change| {
+    let life = Arc::new(Life::<Remote>::new(Record::starting(), move |change| {
         if change.after.state == State::Exited {
             gate.lock().unwrap().recv().unwrap();
         }
