@@ -22,6 +22,7 @@ const FLOOD: u32 = 100_000;
 struct Fixture;
 
 struct FixtureSession {
+    name: String,
     command: String,
     working_dir: PathBuf,
     events: SessionEvents,
@@ -87,6 +88,7 @@ impl Backend for Fixture {
             "unhealthy" => events.health(Health::Unhealthy),
             "lose" => events.lost("the fixture lost it"),
             "forget" => events.unknown("the fixture cannot see it"),
+            "block" | "spin" => hold_up(&spec.working_dir, &spec.name, &command)?,
             "flood-log" => {
                 for number in 0..FLOOD {
                     tracing::info!("line {number} of a flood");
@@ -97,6 +99,7 @@ impl Backend for Fixture {
             _ => {}
         }
         Ok(FixtureSession {
+            name: spec.name,
             command,
             working_dir: spec.working_dir,
             events,
@@ -104,6 +107,18 @@ impl Backend for Fixture {
             lock: Arc::default(),
         })
     }
+}
+
+/// Does not give the thread back until there is the file `go`, and leaves a file when it begins.
+fn hold_up(working_dir: &Path, name: &str, how: &str) -> Result<()> {
+    fs::write(working_dir.join(format!("held-up-{name}")), "")?;
+    while !working_dir.join("go").exists() {
+        match how {
+            "spin" => std::hint::spin_loop(),
+            _ => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    Ok(())
 }
 
 /// Everything that there is to report, in no sensible order, with what nothing can be.
@@ -207,6 +222,9 @@ impl Session for FixtureSession {
 
     async fn terminate(&self, _grace: Duration) -> Result<()> {
         let _ = fs::remove_file(&self.made);
+        if self.command == "block-at-the-end" {
+            hold_up(&self.working_dir, &self.name, "block")?;
+        }
         if self.command == "panic-at-the-end" {
             panic!("the fixture panics at the end");
         }

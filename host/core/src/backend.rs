@@ -60,6 +60,7 @@ impl Backend {
             }
         };
         let remote = start_call::run_async(&what, start_timeout, connect).await??;
+        let remote = remote.aside()?;
         Ok(Backend {
             library: library.path.display().to_string(),
             manifest: library.manifest.clone(),

@@ -14,6 +14,7 @@ use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{ROption, RResult, RSlice, RStr, RString};
 use async_ffi::FfiFuture;
 
+use super::calls::{Calls, Started};
 use super::connection::{Connection, Lent, Reporting, TerminalSlot};
 use super::interface::*;
 use super::plugin::erase_here;
@@ -131,6 +132,7 @@ impl Module {
         Ok(RemoteBackend {
             backend,
             connection,
+            calls: Arc::new(Calls::Here),
         })
     }
 }
@@ -139,6 +141,7 @@ impl Module {
 pub struct RemoteBackend {
     backend: BackendBox,
     connection: Arc<Connection>,
+    calls: Arc<Calls>,
 }
 
 impl RemoteBackend {
@@ -148,7 +151,15 @@ impl RemoteBackend {
         Ok(RemoteBackend {
             backend: erase_here(backend)?,
             connection: Arc::new(Connection::new(services, "")),
+            calls: Arc::new(Calls::Here),
         })
+    }
+
+    /// From here on calls run on threads of their own, so that a library that blocks them holds up no other
+    /// task of the daemon. Called on the daemon's runtime.
+    pub fn aside(mut self) -> Result<Self> {
+        self.calls = Arc::new(Calls::aside()?);
+        Ok(self)
     }
 
     /// See [`Backend::start`](crate::Backend::start).
@@ -161,13 +172,13 @@ impl RemoteBackend {
     ) -> Result<RemoteSession> {
         let json = to_json(spec)?;
         let (reports, terminal) = self.connection.reports(&spec.id, &spec.label, events);
-        let session = self.backend.start(json, reports).await.into_result()?;
-        Ok(RemoteSession { session, terminal })
+        let started = self.calls.start(self.backend.start(json, reports)).await?;
+        self.remote_session(started, terminal)
     }
 
     /// See [`Backend::list`](crate::Backend::list).
     pub async fn list(&self) -> Result<Vec<Found>> {
-        let json = self.backend.list().await.into_result()?;
+        let json = self.calls.call(self.backend.list()).await?.into_result()?;
         from_json(&json)
     }
 
@@ -178,8 +189,9 @@ impl RemoteBackend {
         events: Arc<R>,
     ) -> Result<RemoteSession> {
         let (reports, terminal) = self.connection.reports(id, "", events);
-        let session = self.backend.adopt(id.into(), reports).await.into_result()?;
-        Ok(RemoteSession { session, terminal })
+        let adopt = self.backend.adopt(id.into(), reports);
+        let adopted = self.calls.adopt(adopt).await?;
+        self.remote_session(adopted, terminal)
     }
 
     /// Takes over a session on a terminal of the daemon, of which the library need not know.
@@ -190,8 +202,21 @@ impl RemoteBackend {
     ) -> Result<RemoteSession> {
         let (_reports, terminal) = self.connection.reports(id, "", events);
         let lent = self.connection.resume(id).await?;
-        let session = AbiSession_TO::from_value(lent, TD_Opaque);
-        Ok(RemoteSession { session, terminal })
+        Ok(RemoteSession {
+            session: AbiSession_TO::from_value(lent, TD_Opaque),
+            terminal,
+            calls: self.calls.clone(),
+            attach_command: None,
+        })
+    }
+
+    fn remote_session(&self, started: Started, terminal: TerminalSlot) -> Result<RemoteSession> {
+        Ok(RemoteSession {
+            session: started.session.into_result()?,
+            terminal,
+            calls: self.calls.clone(),
+            attach_command: started.attach_command.map(attach_command),
+        })
     }
 }
 
@@ -199,6 +224,9 @@ impl RemoteBackend {
 pub struct RemoteSession {
     session: SessionBox,
     terminal: TerminalSlot,
+    calls: Arc<Calls>,
+    /// As it answered right after its start, if it was asked then.
+    attach_command: Option<Result<Option<Vec<String>>>>,
 }
 
 impl RemoteSession {
@@ -206,24 +234,19 @@ impl RemoteSession {
     pub async fn write(&self, input: &[u8]) -> Result<()> {
         match self.terminal.get() {
             Some(terminal) => terminal.write(input.to_vec()).await,
-            None => Ok(self.session.write(input.into()).await.into_result()?),
+            None => self.answer(self.session.write(input.into())).await,
         }
     }
 
     /// See [`Session::prompt`](crate::Session::prompt).
     pub async fn prompt(&self, text: &str, submit: bool) -> Result<()> {
-        Ok(self
-            .session
-            .prompt(text.into(), submit)
-            .await
-            .into_result()?)
+        self.answer(self.session.prompt(text.into(), submit)).await
     }
 
     /// See [`Session::resize`](crate::Session::resize).
     pub async fn resize(&self, size: Size) -> Result<()> {
         let Some(terminal) = self.terminal.get() else {
-            let resize = self.session.resize(size.cols, size.rows);
-            return Ok(resize.await.into_result()?);
+            return self.answer(self.session.resize(size.cols, size.rows)).await;
         };
         terminal.resize(size).await
     }
@@ -235,23 +258,25 @@ impl RemoteSession {
         sink: Arc<R>,
     ) -> Result<()> {
         let query = to_json(query)?;
-        Ok(self
-            .session
-            .logs(query, receiver(sink))
-            .await
-            .into_result()?)
+        self.answer(self.session.logs(query, receiver(sink))).await
     }
 
     /// See [`Session::attach_command`](crate::Session::attach_command).
     pub fn attach_command(&self) -> Result<Option<Vec<String>>> {
-        let json = self.session.attach_command().into_result()?;
-        from_json(&json)
+        match &self.attach_command {
+            Some(answered) => answered.clone(),
+            None => attach_command(self.session.attach_command()),
+        }
     }
 
     /// See [`Session::terminate`](crate::Session::terminate).
     pub async fn terminate(&self, grace: Duration) -> Result<()> {
         let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        Ok(self.session.terminate(grace).await.into_result()?)
+        self.answer(self.session.terminate(grace)).await
+    }
+
+    async fn answer(&self, call: FfiFuture<RResult<(), AbiError>>) -> Result<()> {
+        Ok(self.calls.call(call).await?.into_result()?)
     }
 }
 
@@ -275,6 +300,10 @@ impl Connection {
         );
         (reports, terminal)
     }
+}
+
+fn attach_command(json: RResult<RString, AbiError>) -> Result<Option<Vec<String>>> {
+    from_json(&json.into_result()?)
 }
 
 fn receiver<R: Receiver + ?Sized + 'static>(receiver: Arc<R>) -> ReceiverBox {

@@ -14,6 +14,7 @@
 #![allow(missing_docs, non_camel_case_types, non_local_definitions)]
 #![allow(clippy::used_underscore_items, unused_qualifications)]
 
+mod calls;
 mod connection;
 pub mod host;
 mod interface;
