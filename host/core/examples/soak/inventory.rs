@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::thread::available_parallelism;
 
 use agentd_host::testing::{TestBackend, processes_of};
 
@@ -14,9 +15,16 @@ pub const MARK: &str = "SOAK_MARK";
 /// So much more memory is not a leak, but what an allocator keeps, in KiB.
 const MEMORY_SLACK: u64 = 24 * 1024;
 
-/// Threads that stay once they are there, of which there are as many in a process as ever were busy at a
-/// time, but never more than this (`host/process/src/terminal/spawner.rs`).
-const POOL: (&str, u64) = ("thread `agentd-spawn`", 64);
+/// Threads that stay once they were needed, and how many of them there may be in a process
+/// (`host/process/src/terminal/spawner.rs`, `host/keeper/src/server/reading.rs`).
+fn pools() -> [(&'static str, u64); 2] {
+    let processors = available_parallelism().map_or(1, |count| count.get() as u64);
+    let floods = (processors / 2).max(1);
+    [
+        ("thread `agentd-spawn`", 64),
+        ("thread `keeper-flood`", floods),
+    ]
+}
 
 /// The first argument of a keeper.
 const KEEPER: &[u8] = b"keep-terminals";
@@ -120,8 +128,9 @@ impl Inventory {
     pub fn more_than(&self, before: &Inventory) -> Vec<String> {
         let more = self.things.iter().filter_map(|(thing, now)| {
             let then = before.things.get(thing).copied().unwrap_or(0);
-            let is_pool = thing.ends_with(POOL.0) && *now <= POOL.1;
-            (*now > then && !is_pool).then(|| format!("left: {thing}: {then} before, {now} now"))
+            let stays = |(name, most): (&str, u64)| thing.ends_with(name) && *now <= most;
+            (*now > then && !pools().into_iter().any(stays))
+                .then(|| format!("left: {thing}: {then} before, {now} now"))
         });
         more.collect()
     }

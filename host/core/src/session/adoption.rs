@@ -125,6 +125,7 @@ impl Sessions {
         let size = beginning.as_ref().and_then(|beginning| beginning.size);
         let answers = beginning.as_ref().map(Beginning::answers);
         let (answered, unsent) = answers.unwrap_or_default();
+        let beginning = beginning.map(Box::new);
         let pending = self.list_as(found.id, request, Origin::Found { beginning })?;
         let session = pending.adopt(phase).await?;
         if size.is_some() && session.read_rest(answered, &unsent) {

@@ -88,6 +88,12 @@ const CLOSED: PushStatus = PushStatus {
     closed: true,
 };
 
+/// What a session begins with.
+pub(crate) struct Initial {
+    pub terminal: Terminal,
+    pub record: Record,
+}
+
 /// One run of one agent.
 pub struct Session {
     /// A UUID; the epoch of every position in [`Session::terminal`].
@@ -119,11 +125,11 @@ impl Session {
         name: SessionName,
         label: Label,
         backend: Arc<Backend>,
-        terminal: Terminal,
+        initial: Initial,
         screens: Arc<ScreenThreads>,
         active: Active,
-        record: Record,
     ) -> Arc<Self> {
+        let Initial { terminal, record } = initial;
         Arc::new_cyclic(|this: &Weak<Session>| {
             let this = this.clone();
             let changed = move |change: &Change| {

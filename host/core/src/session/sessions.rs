@@ -14,8 +14,8 @@ use super::life::Asked;
 use super::meanwhile::{Asking, Meanwhile};
 use super::sweeper::sweep;
 use super::{
-    Beginning, Change, End, Label, Pending, Record, Released, Reports, ScreenThreads, Session,
-    SessionName, Terminal, agent_kind, size,
+    Beginning, Change, End, Initial, Label, Pending, Record, Released, Reports, ScreenThreads,
+    Session, SessionName, Terminal, agent_kind, size,
 };
 use crate::backend::Backend;
 use crate::{Error, ErrorKind, Result, clock};
@@ -61,7 +61,7 @@ pub(super) enum Origin {
     /// It is about to be started, in place of another one of the same key.
     Made { replaced: Option<Arc<Session>> },
     /// It outlived an earlier daemon, with this as the state of its terminal if that was kept.
-    Found { beginning: Option<Beginning> },
+    Found { beginning: Option<Box<Beginning>> },
 }
 
 /// All sessions of one service, by key: the owner on a session's label, or else its name. Clones
@@ -297,11 +297,12 @@ impl Sessions {
         };
         let terminal = match beginning {
             None => Terminal::new(label.size, shared.history),
-            Some(beginning) => Terminal::resumed(label.size, shared.history, beginning),
+            Some(beginning) => Terminal::resumed(label.size, shared.history, *beginning),
         };
+        let initial = Initial { terminal, record };
         let active = Active::new(&label.command, shared.watcher.clone(), observer);
         let screens = shared.screens.clone();
-        let session = Session::new(id, name, label, backend, terminal, screens, active, record);
+        let session = Session::new(id, name, label, backend, initial, screens, active);
 
         let mut registry = self.lock();
         if registry.closed {
