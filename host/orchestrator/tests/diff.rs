@@ -1,11 +1,13 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use agentd_api::{Agent, Diff};
-use agentd_host::testing::TestClient;
+use agentd_host::testing::{TestClient, eventually};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::json;
+use tokio::task::JoinHandle;
 
 use crate::orchestrator;
 use crate::program::program;
@@ -119,9 +121,7 @@ async fn nothing_that_the_repository_names_is_run() {
     for hook in ["post-index-change", "fsmonitor-watchman", "pre-commit"] {
         let hook = top.join(".git/hooks").join(hook);
         fs::write(&hook, format!("#!/bin/sh\n{command}\n")).unwrap();
-        let mut permissions = fs::metadata(&hook).unwrap().permissions();
-        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
-        fs::set_permissions(&hook, permissions).unwrap();
+        fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
     }
     fs::write(top.join("kept"), "changed\n").unwrap();
     let path = agent_in(&server, &top).await;
@@ -166,4 +166,42 @@ async fn where_there_is_no_repository_or_no_commit() {
         .get("/agents/none/diff")
         .await
         .problem(404, "not-found");
+}
+
+/// A client that leaves, and a git that does not end: no process stays, and the next client is served.
+#[tokio::test]
+async fn git_ends_with_the_client_that_waits_for_it() {
+    let (folder, top) = repository();
+    let (bin, pid) = (folder.path().join("bin"), folder.path().join("pid"));
+    fs::create_dir(&bin).unwrap();
+    let script = format!("#!/bin/sh\necho $$ >> {}\nexec sleep 1000\n", pid.display());
+    fs::write(bin.join("git"), script).unwrap();
+    fs::set_permissions(bin.join("git"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let server = program()
+        .env("PATH", format!("{}:{path}", bin.display()))
+        .start();
+    let path = agent_in(&server, &top).await;
+    // More than run at the same time.
+    let clients: Vec<JoinHandle<_>> = (0..5)
+        .map(|_| {
+            let (client, path) = ((*server).clone(), path.clone());
+            tokio::spawn(async move { client.get(&path).await })
+        })
+        .collect();
+    let running = || {
+        let pids = fs::read_to_string(&pid).unwrap_or_default();
+        let pids = pids
+            .lines()
+            .filter(|pid| Path::new("/proc").join(pid).exists());
+        pids.count()
+    };
+    eventually("git to run", async || (running() == 2).then_some(())).await;
+    clients.iter().for_each(JoinHandle::abort);
+    eventually("git to end", async || (running() == 0).then_some(())).await;
+    eventually("nothing to be left", async || {
+        let left = fs::read_dir(server.directory().join("state/diffs"));
+        (left.unwrap().count() == 0).then_some(())
+    })
+    .await;
 }

@@ -9,6 +9,7 @@ import { Asked } from './parts/actions.tsx';
 import { Creating } from './parts/create.tsx';
 import { Help } from './parts/help.tsx';
 import { Palette } from './parts/palette.tsx';
+import { Labelling } from './parts/relabel.tsx';
 import { Toasts } from './parts/toast.tsx';
 import { Top } from './parts/top.tsx';
 import { agentsLink, type Pass, route } from './router.ts';
@@ -75,6 +76,7 @@ export function App({ pass }: { pass: Pass | null }) {
       )}
       <Creating />
       <Asked />
+      <Labelling />
       <Palette />
       <Help />
       <Toasts />

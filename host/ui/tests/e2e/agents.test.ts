@@ -405,6 +405,30 @@ test('several are chosen, and stopped and deleted together', async () => {
   for (const { name } of some) await page.getByRole('checkbox', { name: `Choose ${name}`, exact: true }).check();
   const bar = page.getByRole('region', { name: 'Chosen agents' });
   await bar.getByText('2 chosen').waitFor();
+
+  // Labels are given and taken together, and those that only one has stay.
+  await call('PATCH', `/agents/${some[0]?.id}`, { labels: { old: 'x', own: 'y' } });
+  await row(some[0]?.name ?? '').getByText('own=y').waitFor();
+  await bar.getByRole('button', { name: 'Labels' }).click();
+  const labels = page.getByRole('dialog', { name: 'Labels of 2 agents' });
+  await labels.getByLabel('Add labels').fill('-wrong=x');
+  await labels.getByRole('button', { name: 'Save' }).click();
+  await labels.getByText('is not the key of a label').waitFor();
+  await labels.getByLabel('Add labels').fill('team=b');
+  await labels.getByRole('checkbox', { name: 'old=x' }).uncheck();
+  await labels.getByRole('button', { name: 'Save' }).click();
+  await labels.waitFor({ state: 'detached' });
+  expect((await agent(some[0]?.id ?? '')).labels).toEqual({ team: 'b', own: 'y' });
+  expect((await agent(some[1]?.id ?? '')).labels).toEqual({ team: 'b' });
+  expect((await agent(other.id)).labels).toEqual({});
+
+  // All that are listed, and no others.
+  await page.getByRole('searchbox', { name: 'Find' }).fill(other.name);
+  await bar.getByRole('button', { name: 'All 1' }).click();
+  await bar.getByText('3 chosen').waitFor();
+  await page.getByRole('searchbox', { name: 'Find' }).fill('');
+  await page.getByRole('checkbox', { name: `Choose ${other.name}`, exact: true }).uncheck();
+  await bar.getByText('2 chosen').waitFor();
   await bar.getByRole('button', { name: 'Stop' }).click();
   await page.getByRole('dialog', { name: 'Stop 2 agents?' }).getByRole('button', { name: 'Stop' }).click();
   for (const { name } of some) await row(name).getByText('Stopped', { exact: true }).waitFor();

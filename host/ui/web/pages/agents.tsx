@@ -106,7 +106,7 @@ export function AgentsPage({ list }: { list: List }) {
           </Button>
         </nav>
       )}
-      <ChosenBar />
+      <ChosenBar listed={found} />
     </main>
   );
 }

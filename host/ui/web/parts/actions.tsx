@@ -28,10 +28,10 @@ export function Asked() {
 export const isActive = (agent: Agent): boolean => agent.status === 'running' || agent.status === 'pending';
 
 /** What several are called in a question. */
-const named = (agents: Agent[]): string => (agents.length === 1 && agents[0] ? agents[0].name : `${agents.length} agents`);
+export const named = (agents: Agent[]): string => (agents.length === 1 && agents[0] ? agents[0].name : `${agents.length} agents`);
 
 /** One after the other has its turn; who failed is named, and the others are done all the same. */
-async function each(agents: Agent[], act: (agent: Agent) => Promise<unknown>): Promise<void> {
+export async function each(agents: Agent[], act: (agent: Agent) => Promise<unknown>): Promise<void> {
   const failed: [Agent, Problem][] = [];
   for (const agent of agents) await act(agent).catch((error: unknown) => failed.push([agent, Problem.of(error)]));
   const [first] = failed;

@@ -1,13 +1,14 @@
 import { useEffect } from 'preact/hooks';
-import { may } from '../live.ts';
+import { can, may, mayAll } from '../live.ts';
 import { gridChosen, gridShow } from '../prefs.ts';
 import { go, gridLink } from '../router.ts';
 import { agents } from '../service/agents.ts';
 import { writeDraft } from '../service/prompts.ts';
-import { can } from '../live.ts';
+import type { Agent } from '../service/wire.ts';
 import { askRemove, askStop, isActive, restart } from './actions.tsx';
 import { Button, Tool } from './button.tsx';
 import { Composer } from './composer.tsx';
+import { askLabels } from './relabel.tsx';
 import { chosen } from './rows.tsx';
 
 /** The text for them stays theirs, however many are left. */
@@ -17,8 +18,8 @@ const none = () => {
   chosen.value = new Set();
 };
 
-/** What can be done with the chosen agents together. */
-export function ChosenBar() {
+/** What can be done with the chosen agents together. `listed` are those that could be chosen. */
+export function ChosenBar({ listed }: { listed: Agent[] }) {
   const all = agents.value.filter(({ id }) => chosen.value.has(id));
   const some = all.length > 0;
   useEffect(() => {
@@ -31,6 +32,9 @@ export function ChosenBar() {
     <section class="chosen" aria-label="Chosen agents">
       <div class="bar">
         <strong role="status">{all.length} chosen</strong>
+        {listed.some(({ id }) => !chosen.value.has(id)) && (
+          <Button onClick={() => (chosen.value = new Set([...chosen.value, ...listed.map(({ id }) => id)]))}>All {listed.length}</Button>
+        )}
         <span class="gap" />
         {can('terminal') && (
           <Button
@@ -43,6 +47,7 @@ export function ChosenBar() {
             Grid
           </Button>
         )}
+        {mayAll() && <Button onClick={() => askLabels(all)}>Labels</Button>}
         {may('admin') && (
           <>
             <Button disabled={active.length === 0} onClick={() => askStop(...active)}>
