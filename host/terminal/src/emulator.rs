@@ -126,17 +126,13 @@ impl Emulator {
     }
 
     fn row_text(&self, y: usize) -> String {
-        let mut line = String::new();
-        let row = self.terminal.active().row(y);
-        for &cell in &row.cells()[..row.text_end().min(row.cells().len())] {
-            if cell.has_text() {
-                line.push_str(&self.terminal.cell_text(cell));
-            } else if !cell.is_spacer() {
-                line.push(' ');
-            }
-        }
-        line.truncate(line.trim_end().len());
-        line
+        self.terminal.row_text(self.terminal.active().row(y))
+    }
+
+    /// A [`snapshot`](Self::snapshot) with neither looks nor scrollback, for a
+    /// [`Transcript`](crate::Transcript); none of a screen that takes more than `longest` bytes.
+    pub fn plain_snapshot(&self, longest: usize) -> Option<Vec<u8>> {
+        snapshot::write(&self.terminal, &self.parser, 0, Detail::PLAIN, longest)
     }
 
     /// Bytes that bring a terminal of the same size to this state, whatever state it was in:

@@ -5,7 +5,7 @@
 //!   its [`snapshot`](Emulator::snapshot) brings a viewer's terminal to the same state.
 //! - [`Signals`] are what a program says beside its screen: its bell, notifications, progress.
 //! - [`PutAway`] is an emulator that nobody needs at the moment, as its snapshot.
-//! - [`Transcript`] turns output into lines of plain text.
+//! - [`Transcript`] turns output into the lines that a person would have read.
 //! - [`AnswerFilter`] takes a viewer terminal's own answers out of its input.
 //! - [`OutputFilter`] takes out of output what makes a terminal answer.
 //!

@@ -15,6 +15,7 @@ pub(super) const MAX_FRAME: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Log {
     state: Mutex<State>,
+    capacity: u64,
     /// Changes whenever there is something new. Level-triggered: no wake-up can be lost between
     /// looking and waiting.
     changes: watch::Sender<()>,
@@ -125,6 +126,7 @@ impl Log {
         state.forget_sizes();
         Log {
             state: Mutex::new(state),
+            capacity: capacity as u64,
             changes: watch::Sender::new(()),
         }
     }
@@ -186,6 +188,16 @@ impl Log {
     /// The position after the last byte.
     pub fn head(&self) -> u64 {
         self.lock().output.head()
+    }
+
+    /// The position of the oldest byte that is kept.
+    pub fn tail(&self) -> u64 {
+        self.lock().output.tail()
+    }
+
+    /// How much of the output is kept, about, in bytes.
+    pub fn capacity(&self) -> u64 {
+        self.capacity
     }
 
     /// The present size.

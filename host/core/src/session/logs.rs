@@ -6,19 +6,15 @@ use std::time::Duration;
 use agentd_api::{LogLine, LogQuery, LogStream};
 use agentd_plugin_api::sink::Receiver;
 use agentd_plugin_api::{ErrorKind, PushStatus};
-use agentd_terminal::Transcript;
-use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::{CLOSED, Cursor, Log, Next, Session};
+use super::reader::{Read, Reader};
+use super::{CLOSED, Session, Terminal};
 use crate::{Error, Result};
 
 /// Lines on their way to a slow reader, at most.
 pub(super) const QUEUE: usize = 1024;
-
-/// So much output is made into lines before others get a turn, in bytes.
-const STEP: usize = 4 * 1024;
 
 /// How long the last lines of a forgotten session may take to be sent.
 const LAST_LINES: Duration = Duration::from_millis(500);
@@ -37,7 +33,7 @@ impl Session {
         let session = self.clone();
         if self.has_own_output() {
             tokio::spawn(async move {
-                let sent = send_output(session.terminal.log(), &query, &sender);
+                let sent = send_output(&session.terminal, &query, &sender);
                 session.while_wanted(&sender, sent).await;
             });
             return Ok(lines);
@@ -113,9 +109,14 @@ impl Session {
 
 /// Sends the lines of a terminal's output: those that are there now, and with `follow` those that
 /// come until the end.
-pub(super) async fn send_output(log: &Log, query: &LogQuery, sender: &mpsc::Sender<LogLine>) {
+pub(super) async fn send_output(
+    terminal: &Terminal,
+    query: &LogQuery,
+    sender: &mpsc::Sender<LogLine>,
+) {
+    let log = terminal.log();
     let mut changes = log.subscribe();
-    let mut reader = Reader::new(log);
+    let mut reader = Reader::new(terminal);
     // Looked at before the head, which no longer moves then.
     let is_last = log.has_ended() || !query.follow;
     let head = log.head();
@@ -123,23 +124,24 @@ pub(super) async fn send_output(log: &Log, query: &LogQuery, sender: &mpsc::Send
         Some(tail) => {
             let tail = usize::try_from(tail).unwrap_or(usize::MAX);
             let mut last = VecDeque::new();
-            while let Read::Lines(lines) = reader.read(log, head).await {
+            while let Read::Lines(lines) = reader.read(head).await {
                 if sender.is_closed() {
                     return;
                 }
                 last.extend(lines);
                 last.drain(..last.len().saturating_sub(tail));
             }
-            if is_last {
-                last.extend(reader.finish());
-                last.drain(..last.len().saturating_sub(tail));
-            }
+            last.extend(match is_last {
+                true => reader.finish(),
+                false => reader.settle(),
+            });
+            last.drain(..last.len().saturating_sub(tail));
             if !send(sender, last).await {
                 return;
             }
         }
         None => {
-            while let Read::Lines(lines) = reader.read(log, head).await {
+            while let Read::Lines(lines) = reader.read(head).await {
                 if !send(sender, lines).await {
                     return;
                 }
@@ -153,14 +155,19 @@ pub(super) async fn send_output(log: &Log, query: &LogQuery, sender: &mpsc::Send
         return;
     }
     loop {
-        match reader.read(log, u64::MAX).await {
+        match reader.read(u64::MAX).await {
             Read::Lines(lines) => {
                 if !send(sender, lines).await {
                     return;
                 }
             }
-            // The sender of the changes lives as long as the log.
-            Read::Nothing => drop(changes.changed().await),
+            Read::Nothing => {
+                if !send(sender, reader.settle()).await {
+                    return;
+                }
+                // The sender of the changes lives as long as the log.
+                let _ = changes.changed().await;
+            }
             Read::Ended => {
                 send(sender, reader.finish()).await;
                 return;
@@ -182,69 +189,6 @@ async fn send(sender: &mpsc::Sender<LogLine>, lines: impl IntoIterator<Item = St
         }
     }
     !sender.is_closed()
-}
-
-/// Reads output as lines, a step at a time.
-struct Reader {
-    cursor: Cursor,
-    transcript: Transcript,
-    /// Says what was lost before the first line.
-    lost: Option<String>,
-    /// Output that has been taken from the log and not been read yet.
-    taken: Bytes,
-}
-
-enum Read {
-    /// The lines that a step has completed; there may be more to read.
-    Lines(Vec<String>),
-    Nothing,
-    Ended,
-}
-
-impl Reader {
-    fn new(log: &Log) -> Self {
-        let cursor = log.cursor(None);
-        let hole = log.hole().filter(|hole| hole.to == cursor.seq);
-        Reader {
-            cursor,
-            transcript: Transcript::new(),
-            lost: hole.map(|hole| hole.to_string()),
-            taken: Bytes::new(),
-        }
-    }
-
-    /// Reads a step on, at most up to the position `head`, and lets others have their turn.
-    async fn read(&mut self, log: &Log, head: u64) -> Read {
-        if let Some(lost) = self.lost.take() {
-            return Read::Lines(vec![lost]);
-        }
-        while self.taken.is_empty() {
-            if self.cursor.seq >= head {
-                return Read::Nothing;
-            }
-            match log.next(&mut self.cursor) {
-                Next::Output(mut bytes) => {
-                    let beyond = self.cursor.seq.saturating_sub(head);
-                    let beyond = usize::try_from(beyond).unwrap_or(usize::MAX);
-                    bytes.truncate(bytes.len().saturating_sub(beyond));
-                    self.cursor.seq -= beyond as u64;
-                    self.taken = bytes;
-                }
-                Next::Resize(_) => {}
-                Next::Lost => self.cursor = log.cursor(None),
-                Next::Nothing => return Read::Nothing,
-                Next::Ended => return Read::Ended,
-            }
-        }
-        tokio::task::yield_now().await;
-        let step = self.taken.split_to(self.taken.len().min(STEP));
-        Read::Lines(self.transcript.advance(&step))
-    }
-
-    /// The line that the output does not end, if there is one.
-    fn finish(&mut self) -> Option<String> {
-        std::mem::take(&mut self.transcript).finish()
-    }
 }
 
 /// RFC 3339 to milliseconds since 1970.
@@ -317,7 +261,7 @@ mod tests {
     use agentd_api::Size;
 
     use super::*;
-    use crate::session::Terminal;
+    use crate::session::reader::STEP;
 
     const LINE: &[u8] = b"0123456789\r\n";
 
@@ -357,7 +301,7 @@ mod tests {
             let terminal = terminal(10_000);
             let (sender, mut lines) = mpsc::channel(100_000);
             let query = query(tail);
-            let sending = send_output(terminal.log(), &query, &sender);
+            let sending = send_output(&terminal, &query, &sender);
             // The program goes on writing, as fast as it is read.
             turns_beside(sending, |_| terminal.push(&LINE.repeat(1000))).await;
             drop(sender);
@@ -374,7 +318,7 @@ mod tests {
         let terminal = terminal(40_000);
         let (sender, mut lines) = mpsc::channel(100);
         let query = query(Some(5));
-        let turns = turns_beside(send_output(terminal.log(), &query, &sender), |_| {}).await;
+        let turns = turns_beside(send_output(&terminal, &query, &sender), |_| {}).await;
         assert!(turns >= 40_000 * LINE.len() / STEP, "{turns} turns");
         drop(sender);
         let mut count = 0;
@@ -392,7 +336,7 @@ mod tests {
             let (sender, lines) = mpsc::channel(100);
             let mut lines = Some(lines);
             let query = query(tail);
-            let sending = send_output(terminal.log(), &query, &sender);
+            let sending = send_output(&terminal, &query, &sender);
             let turns = turns_beside(sending, |turn| {
                 if turn == 2 {
                     lines = None;
@@ -412,7 +356,7 @@ mod tests {
             follow: true,
             ..LogQuery::default()
         };
-        let sending = send_output(terminal.log(), &query, &sender);
+        let sending = send_output(&terminal, &query, &sender);
         turns_beside(sending, |turn| match turn {
             5 => terminal.push(b"one\r\nno end"),
             9 => terminal.log().end(),

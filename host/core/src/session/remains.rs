@@ -69,10 +69,10 @@ impl Session {
         let taken = screen.as_ref().map_or(0, Bytes::len);
         let mut lines = LastLines::new(limit - taken);
         if self.has_own_output() {
-            let log = self.terminal.log();
+            let terminal = &self.terminal;
             let query = LogQuery::default();
             lines
-                .take(|sender| async move { send_output(log, &query, &sender).await })
+                .take(|sender| async move { send_output(terminal, &query, &sender).await })
                 .await;
         } else {
             // A backend that does not answer keeps nobody from going on.

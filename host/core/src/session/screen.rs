@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::Checkpoint;
 use super::activity::Picture;
 use super::log::{Cursor, Hole, Log, Next};
+use super::marks::{Mark, Marks};
 
 /// Lines above the screen that a snapshot restores.
 const SCROLLBACK: usize = 1000;
@@ -43,6 +44,8 @@ struct State {
     last_lines: Vec<String>,
     /// What the program asked before this position was answered by an earlier daemon.
     answered: u64,
+    /// Where readers of the log may begin, oldest first.
+    marks: Marks,
 }
 
 /// An emulator costs much more than what it knows.
@@ -119,8 +122,13 @@ impl Screen {
             size(cursor.size),
             [&left.snapshot, &mark_of(hole)[..]].concat(),
         );
+        let mark = (cursor == left.cursor).then(|| Mark::of_snapshot(cursor, &left.snapshot));
         let away = PutAway::of_snapshot(size, SCROLLBACK, snapshot, left.bracketed_paste);
-        Screen::put_away_at(cursor, away, left.last_lines, answered)
+        let screen = Screen::put_away_at(cursor, away, left.last_lines, answered);
+        if let Some(mark) = mark {
+            screen.lock().marks.push(mark);
+        }
+        screen
     }
 
     fn put_away_at(cursor: Cursor, away: PutAway, last_lines: Vec<String>, answered: u64) -> Self {
@@ -131,6 +139,7 @@ impl Screen {
             snapshot: None,
             last_lines,
             answered,
+            marks: Marks::default(),
         };
         Screen {
             state: Mutex::new(state),
@@ -193,7 +202,11 @@ impl Screen {
     }
 
     fn step(&self, state: &mut State, log: &Log, work: u64) -> ReadStep {
-        let read = catch_unwind(AssertUnwindSafe(|| state.read_step(log, work)));
+        let read = catch_unwind(AssertUnwindSafe(|| {
+            let more = state.read_step(log, work);
+            state.mark(log);
+            more
+        }));
         let more = read.unwrap_or_else(|_| {
             let seq = state.cursor.seq;
             tracing::error!(
@@ -217,6 +230,11 @@ impl Screen {
     /// While the state is held, so that the position never goes back.
     fn report_position(&self, state: &State) {
         self.read.send_replace(state.cursor.seq);
+    }
+
+    /// The oldest mark that is not before `seq`.
+    pub fn mark_from(&self, seq: u64) -> Option<Mark> {
+        self.lock().marks.from(seq)
     }
 
     /// The state at the position that was read last.
@@ -346,6 +364,15 @@ impl State {
         }
     }
 
+    fn mark(&mut self, log: &Log) {
+        let cursor = self.cursor;
+        if self.marks.is_due(cursor.seq, log.capacity()) {
+            self.marks.forget_before(log.tail());
+            let mark = Mark::of(cursor, self.awake());
+            self.marks.push(mark);
+        }
+    }
+
     /// With an empty screen there.
     fn begin_anew(&mut self, cursor: Cursor) {
         let emulator = Emulator::new(size(cursor.size), SCROLLBACK);
@@ -417,7 +444,7 @@ fn mark_of(hole: Option<Hole>) -> Vec<u8> {
     })
 }
 
-pub fn size(size: agentd_api::Size) -> agentd_terminal::Size {
+pub(super) fn size(size: agentd_api::Size) -> agentd_terminal::Size {
     // Sizes were checked at the door.
     agentd_terminal::Size::new(size.cols, size.rows)
         .unwrap_or_else(|error| unreachable!("{error}: {size:?}"))

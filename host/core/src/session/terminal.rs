@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::activity::Picture;
 use super::log::{Cursor, Log, MAX_FRAME, Sizes};
+use super::marks::Mark;
 use super::screen::{ReadStep, Screen, Snapshot};
 use super::{Beginning, Checkpoint};
 
@@ -167,6 +168,11 @@ impl Terminal {
     /// screen has read no further.
     pub fn snapshot_after(&self, seq: u64) -> Option<Snapshot> {
         self.screen.get()?.snapshot_after(seq)
+    }
+
+    /// What the screen showed at the first position from `seq` on of which that is known.
+    pub fn mark_from(&self, seq: u64) -> Option<Mark> {
+        self.screen.get()?.mark_from(seq)
     }
 
     /// The last lines on the screen that are not empty, at most five once nobody needed the screen

@@ -19,6 +19,9 @@ impl Detail {
         hidden: true,
     };
 
+    /// The text alone.
+    pub const PLAIN: Self = Self::looks(0);
+
     /// All there is, then less and less.
     pub const STEPS: [Self; 8] = [
         Self::ALL,
@@ -26,7 +29,7 @@ impl Detail {
         Self::looks(4),
         Self::looks(16),
         Self::looks(64),
-        Self::looks(0),
+        Self::PLAIN,
         Self {
             marks: false,
             ..Self::looks(0)
