@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::writes::{Change, Job, When, Writer};
 
 /// The schema, a step for each version of it. A step is never changed once it was released.
-pub const MIGRATIONS: [&str; 8] = [
+pub const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
@@ -22,6 +22,7 @@ pub const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/6.sql"),
     include_str!("migrations/7.sql"),
     include_str!("migrations/8.sql"),
+    include_str!("migrations/9.sql"),
 ];
 
 /// The orchestrator's SQLite file, with a thread that changes it and one that reads it, so that
@@ -161,6 +162,9 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     }
 }
 
+/// More than there are statements, so that each is prepared once.
+const STATEMENTS: usize = 128;
+
 /// For this process alone. SQLite keeps the index of its log in memory then: a mapped file would end
 /// the process when the disk becomes read-only.
 fn open(path: &Path) -> rusqlite::Result<Connection> {
@@ -169,6 +173,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     // A commit does not wait for the disk: the writer does, for several of them at a time.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
 

@@ -384,9 +384,14 @@ impl<'a> Transaction<'a> {
         let mut insert = self.connection.prepare_cached(insert)?;
         let id = insert.insert(params![at, kind, data])?;
         let count = i64::try_from(self.keep.count).unwrap_or(i64::MAX);
-        let forget = "DELETE FROM events WHERE id <= ? OR (id < ? AND at < ?)";
-        let mut forget = self.connection.prepare_cached(forget)?;
-        forget.execute(params![id - count, id, self.keep.oldest(at)])?;
+        let too_many = "DELETE FROM events WHERE id <= ?";
+        let mut too_many = self.connection.prepare_cached(too_many)?;
+        too_many.execute([id - count])?;
+        // Looks at those that are too old, and at one more.
+        let too_old = "DELETE FROM events WHERE id < (
+            SELECT id FROM events WHERE at >= ? ORDER BY id LIMIT 1)";
+        let mut too_old = self.connection.prepare_cached(too_old)?;
+        too_old.execute([self.keep.oldest(at)])?;
         self.events.push(Event {
             id: id.unsigned_abs(),
             at,
