@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdtempSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page, Route } from 'playwright-core';
 import { expect } from 'vitest';
@@ -309,9 +309,12 @@ test('an agent gets another name', async () => {
 
 test('what has changed in the directory is shown', async () => {
   const directory = mkdtempSync(join(DIRECTORY, 'agentd-ui-'));
+  // A container runs as whoever owns its directory.
+  const { uid, gid } = statSync(DIRECTORY);
+  chownSync(directory, uid, gid);
   const made = await create({ command: ['sh', '-c', 'read line'], working_dir: directory });
   const git = (...argv: string[]) =>
-    execFileSync('git', ['-c', 'user.name=x', '-c', 'user.email=x@example.org', '-c', 'init.defaultBranch=main', ...argv], { cwd: directory });
+    execFileSync('git', ['-c', 'safe.directory=*', '-c', 'user.name=x', '-c', 'user.email=x@example.org', '-c', 'init.defaultBranch=main', ...argv], { cwd: directory });
   await row(made.name).getByRole('link').click();
   await page.getByRole('tab', { name: 'Changes' }).click();
   await page.getByText('is not in a git repository').waitFor();
@@ -437,6 +440,35 @@ test('several are chosen, and stopped and deleted together', async () => {
   for (const { name } of some) await row(name).waitFor({ state: 'detached' });
   await bar.waitFor({ state: 'detached' });
   expect((await agent(other.id)).status).toBe('running');
+});
+
+test('nothing lies on what can be clicked, however wide the window is', async ({ browser }) => {
+  const made = await create({ name: `ui-${process.pid}-with-a-name-that-is-long`, command: ['sh', '-c', 'read line'] });
+  await call('POST', `/agents/${made.id}/restart`);
+  const tab = capabilities.includes('terminal') ? 'terminal' : 'logs';
+  const own = await signedIn(browser, `#/agents/${made.id}/${tab}`);
+  await own.getByRole('combobox', { name: 'Run' }).waitFor();
+  /** What of them is not where a click would find it. Tools may be scrolled to. */
+  const covered = (selector: string) =>
+    own.locator(selector).evaluateAll((all) =>
+      all.filter((one) => {
+        if (one.closest('.tools')) one.scrollIntoView({ inline: 'nearest', block: 'nearest' });
+        const { x, y, width, height } = one.getBoundingClientRect();
+        const found = document.elementFromPoint(x + width / 2, y + height / 2);
+        return width > 0 && !one.contains(found);
+      }).map((one) => one.getAttribute('aria-label') ?? one.textContent),
+    );
+  for (const width of [1500, 1401, 1300, 1260, 1100, 700, 390]) {
+    await own.setViewportSize({ width, height: 800 });
+    for (const selector of ['.agent-page .actions .tool', '.agent-page [role=tab]', '.agent-page .tools :is(.tool, select)', '.composer .button']) {
+      expect(await covered(selector), `${selector}, ${width} wide`).toEqual([]);
+    }
+  }
+  await own.evaluate(() => (location.hash = '#/'));
+  await own.getByRole('checkbox', { name: `Choose ${made.name}`, exact: true }).check();
+  await own.getByRole('region', { name: 'Chosen agents' }).scrollIntoViewIfNeeded();
+  expect(await covered('.chosen .bar .button')).toEqual([]);
+  await own.context().close();
 });
 
 test('the tabs are those of the backend', async () => {
