@@ -82,6 +82,22 @@ impl Change {
         fields.insert("event".to_owned(), event.into());
         serde_json::from_value(fields.into()).ok()
     }
+
+    /// The agent as it is after this; None where the change has not all of it.
+    pub fn into_agent(self) -> Option<Agent> {
+        match self {
+            Change::Created { agent }
+            | Change::Started { agent }
+            | Change::Adopted { agent }
+            | Change::Exited { agent }
+            | Change::Restarted { agent }
+            | Change::RestartScheduled { agent }
+            | Change::Edited { agent }
+            | Change::Health { agent }
+            | Change::Progress { agent } => Some(*agent),
+            Change::Activity { .. } | Change::Deleted { .. } | Change::Gap { .. } => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ mod raw_mode;
 mod reconnect;
 mod screen;
 mod screen_state;
-mod signals;
 mod viewer;
 
 use std::os::unix::process::CommandExt;

@@ -20,14 +20,18 @@ use crate::visible::visible;
 mod audit;
 mod create;
 mod diff;
+mod following;
 mod label;
 mod list;
+mod live_table;
 mod policy;
 mod rename;
 mod rows;
 mod run;
 mod sessions;
 mod share;
+mod wait;
+mod watch;
 
 use audit::Audit;
 use create::Create;
@@ -39,6 +43,8 @@ use rename::Rename;
 use run::Run;
 use sessions::Sessions;
 use share::Share;
+use wait::Wait;
+use watch::Watch;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum OrchestratorVerb {
@@ -73,6 +79,10 @@ pub(crate) enum OrchestratorVerb {
     Sessions(Sessions),
     /// Type a prompt into an agent
     Send(Send),
+    /// Wait until an agent waits for a person, has nothing to do, or has ended
+    Wait(Wait),
+    /// Show a live table of the agents in this terminal, who waits longest first
+    Watch(Watch),
     /// Print a link that opens this agent alone, to look or to type
     Share(Share),
     /// End agents and keep their records
@@ -152,6 +162,8 @@ impl OrchestratorVerb {
             OrchestratorVerb::Diff(diff) => diff.run(connection, output).await,
             OrchestratorVerb::Sessions(sessions) => sessions.run(connection, output).await,
             OrchestratorVerb::Send(send) => send.run(connection).await,
+            OrchestratorVerb::Wait(wait) => wait.run(connection, output).await,
+            OrchestratorVerb::Watch(watch) => watch.run(connection, output).await,
             OrchestratorVerb::Share(share) => share.run(connection, output).await,
             OrchestratorVerb::Audit(audit) => audit.run(connection, output).await,
             OrchestratorVerb::Doctor => doctor::doctor(connection, output).await,

@@ -18,9 +18,9 @@ use super::raw_mode::RawMode;
 use super::reconnect::reconnect;
 use super::screen::{Mark, OutputGone, Piece, Screen, Written};
 use super::screen_state::ScreenState;
-use super::signals::{Notice, Signals};
 use crate::connection::Connection;
 use crate::failure::{Failure, note};
+use crate::signals::{Notice, Signals};
 
 /// How many bytes may be on the screen without the service knowing.
 const ACK_EVERY: u64 = 32 * 1024;

@@ -15,4 +15,6 @@ mod socket;
 mod tls;
 #[cfg(test)]
 mod tokens;
+#[cfg(test)]
+mod waiting;
 mod wrap;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use canned::Canned;
-pub use command::Agent;
+pub use command::{Agent, Run};
 pub use outer_terminal::OuterTerminal;
 pub use proxy::Proxy;
 pub use service::Service;

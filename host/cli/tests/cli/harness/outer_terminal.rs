@@ -86,6 +86,11 @@ impl OuterTerminal {
         self.tmux(&["capture-pane", "-p"]).trim_end().to_owned()
     }
 
+    /// The same with its colours, as a terminal would be sent them.
+    pub fn painted(&self) -> String {
+        self.tmux(&["capture-pane", "-p", "-e"])
+    }
+
     /// What is to be seen and what has scrolled away.
     pub fn scrollback(&self) -> String {
         self.tmux(&["capture-pane", "-p", "-S", "-"])

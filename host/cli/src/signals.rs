@@ -2,15 +2,15 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that an attached terminal's process gets.
-pub(super) struct Signals {
+/// The signals that a command gets that has the terminal.
+pub(crate) struct Signals {
     window: Signal,
     resumed: Signal,
     ends: [(i32, Signal); 4],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Notice {
+pub(crate) enum Notice {
     /// The window has another size.
     Window,
     /// The process was stopped, and goes on.
@@ -21,7 +21,7 @@ pub(super) enum Notice {
 
 impl Signals {
     /// From now on these signals do nothing by themselves.
-    pub(super) fn listen() -> io::Result<Signals> {
+    pub(crate) fn listen() -> io::Result<Signals> {
         let end = |kind: SignalKind| Ok::<_, io::Error>((kind.as_raw_value(), signal(kind)?));
         Ok(Signals {
             window: signal(SignalKind::window_change())?,
@@ -36,7 +36,7 @@ impl Signals {
     }
 
     /// The next one. Nothing is lost when this is cancelled.
-    pub(super) async fn next(&mut self) -> Notice {
+    pub(crate) async fn next(&mut self) -> Notice {
         let [hangup, interrupt, quit, terminate] = &mut self.ends;
         tokio::select! {
             _ = self.window.recv() => Notice::Window,
