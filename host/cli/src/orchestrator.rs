@@ -28,6 +28,7 @@ mod policy;
 mod rename;
 mod rows;
 mod run;
+mod search;
 mod sessions;
 mod share;
 mod wait;
@@ -41,6 +42,7 @@ use list::List;
 use policy::Policy;
 use rename::Rename;
 use run::Run;
+use search::Search;
 use sessions::Sessions;
 use share::Share;
 use wait::Wait;
@@ -71,6 +73,8 @@ pub(crate) enum OrchestratorVerb {
     Attach(OfSession<Attach>),
     /// Print what an agent has written
     Logs(OfSession<Logs>),
+    /// Look for a text in what agents have written
+    Search(Search),
     /// Print what an agent's terminal shows now
     Screen(OfSession<ShownScreen>),
     /// Print what has changed in an agent's directory since the last commit there
@@ -159,6 +163,7 @@ impl OrchestratorVerb {
             OrchestratorVerb::Screen(OfSession { verb, session }) => {
                 verb.run(session, connection, output).await
             }
+            OrchestratorVerb::Search(search) => search.run(connection, output).await,
             OrchestratorVerb::Diff(diff) => diff.run(connection, output).await,
             OrchestratorVerb::Sessions(sessions) => sessions.run(connection, output).await,
             OrchestratorVerb::Send(send) => send.run(connection).await,

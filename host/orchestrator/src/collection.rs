@@ -17,6 +17,8 @@ impl Collection for Agents {
         Need::new("POST", "/agents/{id}/stop", Scope::Admin, Reach::One),
         Need::new("POST", "/agents/{id}/restart", Scope::Admin, Reach::One),
         Need::new("GET", "/agents/{id}/sessions", Scope::Read, Reach::One),
+        Need::new("GET", "/search", Scope::Read, Reach::Seen),
+        Need::new("GET", "/agents/{id}/search", Scope::Read, Reach::One),
         // More than the agent shows: files that it may replace while they are read.
         Need::new("GET", "/agents/{id}/diff", Scope::Admin, Reach::One),
         Need::new("GET", "/events", Scope::Read, Reach::Seen),

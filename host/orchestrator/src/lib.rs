@@ -23,6 +23,7 @@ mod restart;
 mod restarts;
 mod routes;
 mod runs;
+mod search;
 mod selection;
 mod sight;
 mod store;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use agentd_api::{AgentPatch, AuditQuery};
+use agentd_api::{AgentPatch, AuditQuery, SearchQuery};
 use agentd_host::doors::{Limit, Pass};
 use agentd_host::http::{Response, body, idempotency_key, pass, respond, with};
 use agentd_host::{Daemon, IdempotencyKey, Result};
@@ -20,6 +20,7 @@ use crate::audit::Audit;
 use crate::diffs::Diffs;
 use crate::events::Resumed;
 use crate::previews;
+use crate::search::Searches;
 use crate::sight::Sight;
 
 /// All of them.
@@ -28,6 +29,7 @@ pub fn routes(
     agents: &Arc<Agents>,
     diffs: &Arc<Diffs>,
 ) -> BoxedFilter<(Response,)> {
+    let searches = Arc::<Searches>::default();
     edit(agents)
         .or(stop(agents))
         .unify()
@@ -36,6 +38,10 @@ pub fn routes(
         .or(sessions(agents))
         .unify()
         .or(diff(agents, diffs))
+        .unify()
+        .or(search(agents, &searches))
+        .unify()
+        .or(search_one(agents, &searches))
         .unify()
         .or(events(daemon, agents))
         .unify()
@@ -117,6 +123,39 @@ fn diff(agents: &Arc<Agents>, diffs: &Arc<Diffs>) -> BoxedFilter<(Response,)> {
             let diff = async { diffs.of(&agents.working_dir(&id).await?).await };
             respond(diff.await.map(|diff| warp::reply::json(&diff)))
         })
+        .boxed()
+}
+
+/// GET /search?q=&regex=&context=&limit=&cursor=
+fn search(agents: &Arc<Agents>, searches: &Arc<Searches>) -> BoxedFilter<(Response,)> {
+    warp::path!("search")
+        .and(warp::get())
+        .and(with(agents))
+        .and(with(searches))
+        .and(pass())
+        .and(warp::query())
+        .then(
+            async |agents: Arc<Agents>, searches: Arc<Searches>, pass: Pass, query: SearchQuery| {
+                let found = searches.find(&agents, pass.limit(), None, query).await;
+                respond(found.map(|found| warp::reply::json(&found)))
+            },
+        )
+        .boxed()
+}
+
+/// GET /agents/{id}/search?q=&regex=&context=&limit=&cursor=
+fn search_one(agents: &Arc<Agents>, searches: &Arc<Searches>) -> BoxedFilter<(Response,)> {
+    warp::path!("agents" / String / "search")
+        .and(warp::get())
+        .and(with(agents))
+        .and(with(searches))
+        .and(warp::query())
+        .then(
+            async |id: String, agents: Arc<Agents>, searches: Arc<Searches>, query: SearchQuery| {
+                let found = searches.find(&agents, &Limit::None, Some(&id), query).await;
+                respond(found.map(|found| warp::reply::json(&found)))
+            },
+        )
         .boxed()
 }
 

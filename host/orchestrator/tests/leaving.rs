@@ -22,7 +22,7 @@ async fn a_prompt_whose_client_leaves_halfway_is_typed_to_its_end_or_not_at_all(
     let server = orchestrator("pty");
     // Each prompt is a line, as Enter is a carriage return.
     let script = "stty raw -echo; echo ready; while [ ! -e go ]; do sleep 0.05; done; \
-         exec perl -e '$/ = \"\\r\"; $| = 1; while (<STDIN>) { chomp; print \"got \", length, \"\\n\" }'";
+         exec perl -e '$/ = \"\\r\"; $| = 1; while (<STDIN>) { chomp; print \"got \", length, \"\\r\\n\" }'";
     let agent = server.script("demo", script).await;
     eventually("the terminal as it should be", async || {
         let lines = agent.logs("").await;

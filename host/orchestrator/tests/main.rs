@@ -26,6 +26,7 @@ mod program;
 mod reconcile;
 mod rename;
 mod restart_policy;
+mod search;
 mod shutdown;
 mod terminal;
 mod tokens;

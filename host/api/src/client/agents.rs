@@ -3,7 +3,7 @@ use reqwest::Method;
 use super::{Client, ClientError, Console, Events};
 use crate::{
     Agent, AgentPatch, AgentQuery, AuditEntry, AuditQuery, DeleteQuery, Diff, NewAgent, Page,
-    PastSession,
+    PastSession, SearchPage, SearchQuery,
 };
 
 /// The most that one page of `GET /agents` holds.
@@ -96,6 +96,19 @@ impl Client {
     /// `GET /agents/{id}/diff`
     pub async fn diff(&self, id: &str) -> Result<Diff, ClientError> {
         self.get(&["agents", id, "diff"]).await
+    }
+
+    /// `GET /search`, or `GET /agents/{id}/search`
+    pub async fn search(
+        &self,
+        agent: Option<&str>,
+        query: &SearchQuery,
+    ) -> Result<SearchPage, ClientError> {
+        let request = match agent {
+            Some(id) => self.request(Method::GET, &["agents", id, "search"]),
+            None => self.request(Method::GET, &["search"]),
+        };
+        self.json(request.query(query)).await
     }
 
     /// `GET /audit`

@@ -138,6 +138,11 @@ impl<'a> Reader<'a> {
         Read::Lines(lines)
     }
 
+    /// What the alternate screen shows there, while that is shown.
+    pub fn alternate_screen(&self) -> Option<Vec<String>> {
+        self.transcript.alternate_screen()
+    }
+
     /// The lines that are complete though they are on the screen, when there is no more to read now.
     pub fn settle(&mut self) -> Vec<String> {
         self.transcript.settle();
