@@ -10,7 +10,7 @@ use crate::connection::Connection;
 use crate::failure::{Failure, Outcome, note};
 use crate::output::Output;
 use crate::span::parse_span;
-use crate::verb::name::parse_name;
+use crate::verb::name::{NAMED, parse_name};
 use crate::verb::session_text;
 use crate::visible::visible;
 
@@ -24,7 +24,7 @@ const TIME_OVER: u8 = 124;
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
     /// The agent's name or id
-    #[arg(value_parser = parse_name)]
+    #[arg(value_parser = parse_name, value_hint = NAMED)]
     name: String,
     /// Until it waits for a person, until it has nothing to do, or until its session has ended
     #[arg(long = "for", value_name = "STATE", value_enum)]
