@@ -5,6 +5,8 @@
 //! that has settled.
 
 mod pulse;
+#[cfg(test)]
+mod recorded;
 mod rule_file;
 mod rules;
 mod title;
