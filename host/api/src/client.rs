@@ -10,6 +10,7 @@ mod events;
 mod lines;
 mod log_lines;
 mod own_socket;
+mod poster;
 mod sessions;
 mod terminal;
 mod tokens;
@@ -27,6 +28,7 @@ pub use error::ClientError;
 pub use events::Events;
 pub use log_lines::LogLines;
 use own_socket::OwnSocket;
+pub use poster::Poster;
 pub use terminal::{Position, Terminal, TerminalEvent, TerminalReader, TerminalWriter};
 
 use crate::{BackendDescription, Info, LoginCode, ServiceHealth};

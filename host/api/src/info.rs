@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::WebhookHealth;
+
 /// `GET /info`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Info {
@@ -40,6 +42,9 @@ pub struct Health {
     /// With `?verbose=1`, the processes that keep terminals; only for those who show credentials.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keepers: Vec<KeeperHealth>,
+    /// With `?verbose=1`, how it goes with the webhook, where one is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookHealth>,
 }
 
 /// A process in which terminals outlive the service.

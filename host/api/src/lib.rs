@@ -22,6 +22,7 @@ mod search;
 mod session;
 pub mod terminal;
 mod token;
+mod webhook;
 
 pub use activity::{Activity, ActivityState};
 pub use agent::{Agent, AgentPatch, AgentStatus, Labels, NewAgent, PastSession, RestartPolicy};
@@ -45,3 +46,4 @@ pub use screen::{CellColor, CellRun, CellStyle, Screen, ScreenCursor, ScreenQuer
 pub use search::{FoundLine, SearchPage, SearchQuery};
 pub use session::{Exit, Health, Input, Keep, NewSession, Page, Session, Size, State};
 pub use token::{CreatedLink, CreatedToken, Link, NewLink, NewToken, Scope, Token, Whoami};
+pub use webhook::{WebhookHealth, webhook_signature};

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use agentd_api::{NewSession, Page, Reconciliation};
+use agentd_api::{NewSession, Page, Reconciliation, WebhookHealth};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -65,6 +65,10 @@ pub trait Collection: Send + Sync + 'static {
     }
     /// For `GET /health?verbose=1`, where the service reconciles.
     fn reconciliation(&self) -> Option<Reconciliation> {
+        None
+    }
+    /// For `GET /health?verbose=1`, where the service sends what happens to an address.
+    fn webhook(&self) -> Option<WebhookHealth> {
         None
     }
 }

@@ -268,6 +268,55 @@ pub struct Config {
     #[arg(long, env = "AGENTD_STORE_ENV", value_enum, default_value = "on")]
     pub store_env: StoreEnv,
 
+    /// Where the orchestrator sends what agents do, their ends and restarts, signed: `https://` or
+    /// `http://`
+    #[arg(
+        long,
+        env = "AGENTD_WEBHOOK_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub webhook_url: Option<String>,
+
+    /// With what that is signed
+    #[arg(
+        long,
+        env = "AGENTD_WEBHOOK_SECRET",
+        value_name = "SECRET",
+        hide_env_values = true
+    )]
+    pub webhook_secret: Option<String>,
+
+    /// File with that secret, which only this user can read
+    #[arg(long, env = "AGENTD_WEBHOOK_SECRET_FILE", value_name = "FILE")]
+    pub webhook_secret_file: Option<PathBuf>,
+
+    /// Whether titles and reasons are sent too, which come from what agents print
+    #[arg(long, env = "AGENTD_WEBHOOK_OUTPUT", value_enum, default_value = "off")]
+    pub webhook_output: WebhookOutput,
+
+    /// How long an attempt to send may take, in milliseconds
+    #[arg(
+        long,
+        env = "AGENTD_WEBHOOK_TIMEOUT_MS",
+        default_value = "10000",
+        value_name = "MILLISECONDS",
+        value_parser = clap::value_parser!(u64).range(1..=3_600_000),
+        hide = true
+    )]
+    pub webhook_timeout_ms: u64,
+
+    /// Before the second attempt, in milliseconds; each further pause is twice as long
+    #[arg(
+        long,
+        env = "AGENTD_WEBHOOK_BACKOFF_MS",
+        default_value = "1000",
+        value_name = "MILLISECONDS",
+        value_parser = clap::value_parser!(u64).range(1..=3_600_000),
+        hide = true
+    )]
+    pub webhook_backoff_ms: u64,
+
     /// Seconds after which the orchestrator compares again what is wanted of agents with what the
     /// backend has
     #[arg(
@@ -348,6 +397,15 @@ pub enum StoreEnv {
     Off,
 }
 
+/// `AGENTD_WEBHOOK_OUTPUT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WebhookOutput {
+    /// Also what comes from the output of agents.
+    On,
+    /// Nothing of it.
+    Off,
+}
+
 /// `AGENTD_KEEPER`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum KeeperSetting {
@@ -396,11 +454,12 @@ impl Config {
     }
 
     /// The settings that only backends read, by the names of their variables: all that begin with
-    /// `AGENTD_`, and those that have a flag here. The token is not among them.
+    /// `AGENTD_`, and those that have a flag here. The token is not among them, nor is the webhook.
     pub fn backend_settings(&self) -> std::collections::BTreeMap<String, String> {
         let mut settings: std::collections::BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(name, _)| name.starts_with("AGENTD_") && name != "AGENTD_TOKEN")
+            .filter(|(name, _)| !name.starts_with("AGENTD_WEBHOOK_"))
             .collect();
         let flags = [
             ("AGENTD_DOCKER_IMAGE", &self.docker_image),

@@ -52,7 +52,7 @@ pub use audit::{AuditRecord, AuditTrail, Noted};
 pub use backend::{Backend, Phase};
 pub use clock::{from_rfc3339, now, to_rfc3339};
 pub use collection::Collection;
-pub use config::{Auth, Config, KeeperSetting, PluginTrust, SocketAuth, StoreEnv};
+pub use config::{Auth, Config, KeeperSetting, PluginTrust, SocketAuth, StoreEnv, WebhookOutput};
 pub use daemon::{Daemon, Service};
 pub use error::{Error, ErrorKind, Result};
 pub use idempotency_key::IdempotencyKey;

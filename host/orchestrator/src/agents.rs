@@ -18,6 +18,7 @@ use crate::outputs::Outputs;
 use crate::previews::Previews;
 use crate::selection::{Selection, Waiting};
 use crate::store::Store;
+use crate::webhook::Webhook;
 
 /// All agents. The owner on the label of an agent's session is the agent's id, by which the
 /// session is listed.
@@ -36,6 +37,7 @@ pub struct Agents {
     activities: Arc<Activities>,
     turns: Arc<Turns>,
     reconciled: Arc<Mutex<Option<Reconciliation>>>,
+    webhook: Option<Arc<Webhook>>,
 }
 
 impl Agents {
@@ -47,6 +49,7 @@ impl Agents {
         sessions: Sessions,
         tokens: Arc<Tokens>,
         activities: Arc<Activities>,
+        webhook: Option<Arc<Webhook>>,
     ) -> Self {
         Agents {
             previews: Arc::new(Previews::new(sessions.clone(), store.clone())),
@@ -58,6 +61,7 @@ impl Agents {
             turns: Arc::default(),
             busy: Busy::default(),
             reconciled: Arc::default(),
+            webhook,
         }
     }
 
@@ -74,6 +78,11 @@ impl Agents {
     /// What their programs do.
     pub fn activities(&self) -> &Activities {
         &self.activities
+    }
+
+    /// Where what happens is sent, if it is.
+    pub fn webhook(&self) -> Option<&Arc<Webhook>> {
+        self.webhook.as_ref()
     }
 
     /// What the last comparison with the backend came to.

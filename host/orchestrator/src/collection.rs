@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use agentd_api::{Agent, AgentQuery, NewAgent, Page, Reconciliation, Scope};
+use agentd_api::{Agent, AgentQuery, NewAgent, Page, Reconciliation, Scope, WebhookHealth};
 use agentd_host::doors::Limit;
 use agentd_host::http::{Need, Reach};
 use agentd_host::session::{Run, Session};
@@ -89,5 +89,9 @@ impl Collection for Agents {
 
     fn reconciliation(&self) -> Option<Reconciliation> {
         self.reconciliation()
+    }
+
+    fn webhook(&self) -> Option<WebhookHealth> {
+        self.webhook().map(|webhook| webhook.health())
     }
 }

@@ -33,6 +33,7 @@ mod tokens;
 mod transaction;
 mod ui;
 mod watch;
+mod webhook;
 mod writes;
 
 use std::sync::Arc;
@@ -55,6 +56,7 @@ use restarts::Restarts;
 use store::Store;
 use tokens::TokenDesk;
 use watch::Watch;
+use webhook::Webhook;
 
 /// What distinguishes this service from the other.
 pub static SERVICE: Service = Service {
@@ -78,6 +80,8 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
         first: Duration::from_millis(config.restart_backoff_ms),
         reset: Duration::from_millis(config.restart_reset_ms),
     };
+    // Before anything is done: it may be set wrongly.
+    let webhook = Webhook::open(config)?;
     let keeps_env = config.store_env == StoreEnv::On;
     let store = Arc::new(Store::open(prepared.state_dir(), keep, keeps_env, backoff).await?);
     let limits = OutputLimits {
@@ -91,6 +95,9 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
         outputs: outputs.clone(),
         activities: activities.clone(),
     };
+    if let Some(webhook) = &webhook {
+        webhook.begin(store.events(), &activities);
+    }
     let sessions = prepared.sessions(Arc::new(observer));
     let agents = Arc::new(Agents::new(
         store.clone(),
@@ -98,6 +105,7 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
         sessions.clone(),
         prepared.tokens().clone(),
         activities,
+        webhook.clone(),
     ));
     let diffs = Arc::new(Diffs::new(prepared.state_dir()));
     let mut reconcile = Reconcile::new((*agents).clone(), &prepared);
@@ -123,5 +131,9 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
         desk.write_uses();
         outputs.idle().await;
         store.flush().await;
+        // The ends of the agents among it. Its time is short, and it may not take what the disk needs.
+        if let Some(webhook) = webhook {
+            webhook.end().await;
+        }
     }))
 }

@@ -30,6 +30,7 @@ mod search;
 mod shutdown;
 mod terminal;
 mod tokens;
+mod webhook;
 
 use agentd_host::testing::TestServer;
 

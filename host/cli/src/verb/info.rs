@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use agentd_api::{KeeperHealth, Reconciliation};
+use agentd_api::{KeeperHealth, Reconciliation, WebhookHealth};
 use jiff::Timestamp;
 
 use crate::age::age;
@@ -38,6 +38,21 @@ fn reconciled(last: &Reconciliation) -> String {
     text
 }
 
+/// How it goes with the webhook.
+fn sent(webhook: &WebhookHealth) -> String {
+    let WebhookHealth {
+        queued,
+        delivered,
+        dropped,
+        error,
+    } = webhook;
+    let mut text = format!("{delivered} sent, {queued} waiting, {dropped} dropped");
+    if let Some(error) = error {
+        text += &format!(": {}", visible(error));
+    }
+    text
+}
+
 /// The processes that keep terminals, where there are any.
 fn kept_by(keepers: &[KeeperHealth]) -> Option<String> {
     let keeper = |keeper: &KeeperHealth| {
@@ -66,6 +81,7 @@ pub(crate) async fn health(connection: &Connection, output: &mut Output) -> Outc
             ("Active agents", health.agents_active.map(|n| n.to_string())),
             ("Reconciled", health.reconcile.as_ref().map(reconciled)),
             ("Keepers", kept_by(&health.keepers)),
+            ("Webhook", health.webhook.as_ref().map(sent)),
         ])
     })?;
     Ok(if health.status == "ok" {

@@ -72,6 +72,7 @@ fn health<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFilt
                     agents_active: collection.agents_active(),
                     reconcile: verbose.then(|| collection.reconciliation()).flatten(),
                     keepers: Vec::new(),
+                    webhook: verbose.then(|| collection.webhook()).flatten(),
                 };
                 if verbose {
                     health.keepers = daemon.sessions.backend().terminals().health();
@@ -79,6 +80,9 @@ fn health<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFilt
                 let sees_all = pass.is_ok_and(|pass| *pass.limit() == Limit::None);
                 if verbose && !sees_all {
                     health.keepers.clear();
+                    if let Some(webhook) = &mut health.webhook {
+                        webhook.error = None;
+                    }
                     if let Some(reconcile) = &mut health.reconcile {
                         reconcile.actions.clear();
                         reconcile.error = None;
