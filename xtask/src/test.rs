@@ -73,15 +73,29 @@ pub fn run(options: &Options) -> Result {
     ran
 }
 
-/// Runs them with `run`, until one fails.
+/// Runs them with `run`. A test that fails keeps none from being run: what comes after it has its
+/// results too. Only lints stop all.
 fn run_parts(options: &Options, run: &mut dyn FnMut(Command) -> Result) -> Result {
-    for part in Part::value_variants() {
-        if options.only.is_none_or(|only| only == *part) {
-            say(&format!("--- {part:?}"));
-            run_part(*part, options, run)?;
-        }
+    let wanted = |part: &&Part| options.only.is_none_or(|only| only == **part);
+    let (lint, tests): (Vec<_>, Vec<_>) = Part::value_variants()
+        .iter()
+        .filter(wanted)
+        .partition(|part| **part == Part::Lint);
+    let mut run_part = |part: &Part| {
+        say(&format!("--- {part:?}"));
+        run_part(*part, options, run)
+    };
+    lint.into_iter().try_for_each(&mut run_part)?;
+    each(tests, run_part)
+}
+
+/// Does it with each, also after one that fails; the error names all that failed.
+fn each<T>(all: impl IntoIterator<Item = T>, run: impl FnMut(T) -> Result) -> Result {
+    let failed: Vec<String> = all.into_iter().map(run).filter_map(Result::err).collect();
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(failed.join("\n")),
     }
-    Ok(())
 }
 
 fn run_part(part: Part, options: &Options, run: &mut dyn FnMut(Command) -> Result) -> Result {
@@ -90,7 +104,8 @@ fn run_part(part: Part, options: &Options, run: &mut dyn FnMut(Command) -> Resul
     }
     let commands = || commands(part, &options.filter);
     let test = || match options.repeat {
-        1 => commands().into_iter().try_for_each(run),
+        1 if part == Part::Lint => commands().into_iter().try_for_each(run),
+        1 => each(commands(), run),
         count => repeat(count, commands),
     };
     match options.busy {
@@ -229,4 +244,24 @@ fn cargo(arguments: &[&str]) -> Command {
     let mut command = crate::cargo::cargo();
     command.args(arguments);
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_after_a_failure_is_run_and_all_failures_are_named() {
+        let mut ran = Vec::new();
+        let failed = each(["a", "b", "c"], |name| {
+            ran.push(name);
+            match name {
+                "b" => Ok(()),
+                _ => Err(format!("`{name}` failed")),
+            }
+        });
+        assert_eq!(ran, ["a", "b", "c"]);
+        assert_eq!(failed, Err("`a` failed\n`c` failed".to_owned()));
+        assert_eq!(each(["a"], |_| Ok(())), Ok(()));
+    }
 }
