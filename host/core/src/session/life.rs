@@ -331,6 +331,10 @@ impl<R> Delivery<'_, R> {
         // Under the same lock, so that whoever queues a change from now on delivers it.
         self.over = change.is_none();
         state.delivering = !self.over;
+        if self.over {
+            // Sessions are many, and their changes few.
+            state.changes = VecDeque::new();
+        }
         change
     }
 }

@@ -1,15 +1,16 @@
 use std::pin::Pin;
+use std::sync::Arc;
 
 use agentd_plugin_api::{ExitStatus, PushStatus, SessionEvents};
 use agentd_process::terminal::{Ended, Flow, Sink};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// What a program prints and how it ends, on its way to its session.
 pub struct Reports {
     events: SessionEvents,
     stands_in: bool,
-    /// Whether nobody needs to learn any more how it ended.
-    let_go: watch::Sender<bool>,
+    /// Notified once nobody needs to learn any more how it ended.
+    let_go: Arc<Notify>,
 }
 
 /// Exit codes of a program that stands in for another one, which are 128 + the number of a signal. An agent that ends with such a code by itself cannot be told from one that was killed.
@@ -20,13 +21,13 @@ impl Reports {
         Reports {
             events,
             stands_in,
-            let_go: watch::Sender::new(false),
+            let_go: Arc::default(),
         }
     }
 
     /// Nobody needs to learn any more how it ended: a keeper may forget it.
     pub fn let_go(&self) {
-        self.let_go.send_replace(true);
+        self.let_go.notify_one();
     }
 
     /// Nothing can be learned of the program for this reason.
@@ -54,11 +55,8 @@ impl Sink for Reports {
     }
 
     fn noted(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let mut let_go = self.let_go.subscribe();
-        Box::pin(async move {
-            // An error is that there is nobody left.
-            let _ = let_go.wait_for(|let_go| *let_go).await;
-        })
+        let let_go = self.let_go.clone();
+        Box::pin(async move { let_go.notified().await })
     }
 
     fn ended(&self, how: Ended) {

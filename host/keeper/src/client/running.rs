@@ -8,7 +8,7 @@ use agentd_process::process_tree::ProcessTree;
 use agentd_process::terminal::{Ended, Input, Sink, Size, set_size};
 use agentd_process::{Error, Result};
 use tokio::io::Interest;
-use tokio::sync::{RwLock, watch as state};
+use tokio::sync::{Notify, RwLock, watch as state};
 use tokio::time::timeout;
 
 use super::PATIENCE;
@@ -36,8 +36,8 @@ pub struct Running {
     reaped: Arc<RwLock<bool>>,
     /// True once the end has been reported.
     ended: state::Receiver<bool>,
-    /// True once nobody has it any more, who could note its end.
-    abandoned: state::Sender<bool>,
+    /// Notified once nobody has it any more, who could note its end.
+    abandoned: Arc<Notify>,
 }
 
 struct Terminal {
@@ -83,7 +83,7 @@ impl Running {
         };
         let reaped = Arc::new(RwLock::new(false));
         let (report_end, ended) = state::channel(false);
-        let (abandoned, mut is_abandoned) = state::channel(false);
+        let abandoned = Arc::new(Notify::new());
         let running = Running {
             index: listed.index,
             pid: listed.pid,
@@ -93,7 +93,7 @@ impl Running {
             tree: tree.clone(),
             reaped: reaped.clone(),
             ended,
-            abandoned,
+            abandoned: abandoned.clone(),
         };
         if ring.exited().is_none() {
             sink.running(listed.pid);
@@ -145,8 +145,7 @@ impl Running {
                 report_end.send_replace(true);
                 tokio::select! {
                     () = sink.noted() => {}
-                    // Without an error: else it was let go of, which is not the same.
-                    Ok(_) = is_abandoned.wait_for(|abandoned| *abandoned) => {}
+                    () = abandoned.notified() => {}
                     // There is nothing left to be forgotten, or somebody else has it.
                     () = link.closed() => {}
                 }
@@ -206,7 +205,7 @@ impl Running {
 
     /// Begins to end it at once, if it still runs, and does not wait for that.
     pub fn abandon(self: &Arc<Self>) {
-        self.abandoned.send_replace(true);
+        self.abandoned.notify_one();
         if !*self.ended.borrow() {
             let this = self.clone();
             self.link.runtime().spawn(async move {
