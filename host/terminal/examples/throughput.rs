@@ -1,17 +1,20 @@
 //! How fast the emulator reads:
 //! `cargo run --release -p agentd-terminal --features testing --example throughput`.
 //!
-//! Prints MB/s for kinds of output that stress different parts, best of three, then what a byte
-//! of hostile output costs on an ordinary and on the largest screen.
+//! Prints MB/s for kinds of output that stress different parts, best of three: of the emulator, of one
+//! that leaves a mark for readers of the log in each 128 KiB, and of a transcript. Then what a byte of
+//! hostile output costs on an ordinary and on the largest screen.
 
 use std::time::Instant;
 
 use agentd_terminal::hostile;
 
-use agentd_terminal::{Emulator, Size};
+use agentd_terminal::{Emulator, Size, Transcript};
 
 const TOTAL: usize = 32 << 20;
 const CHUNK: usize = 4096;
+/// As the host leaves them with the history that it keeps unless it is told otherwise.
+const MARK_EACH: usize = 128 << 10;
 const HOSTILE: usize = 256 << 10;
 
 fn main() {
@@ -46,8 +49,12 @@ fn main() {
         ("one long line", "abcdefghij".repeat(20000)),
     ];
     for (name, corpus) in corpora {
-        let best = (0..3).map(|_| run(corpus.as_bytes())).fold(0.0, f64::max);
-        print(&format!("{name:14} {best:8.0} MB/s"));
+        let corpus = corpus.as_bytes();
+        let best = |run: fn(&[u8]) -> f64| (0..3).map(|_| run(corpus)).fold(0.0, f64::max);
+        let (plain, marked, read) = (best(run), best(run_marked), best(read));
+        print(&format!(
+            "{name:14} {plain:8.0} MB/s, with marks {marked:8.0}, as lines {read:8.0}"
+        ));
     }
     print("hostile output, ns a byte: on 80x24, on 1000x1000");
     for input in hostile::inputs() {
@@ -73,11 +80,36 @@ fn main() {
 
 fn run(corpus: &[u8]) -> f64 {
     let mut emulator = Emulator::new(Size::default(), 200);
+    speed(corpus, |chunk| emulator.advance(chunk))
+}
+
+fn run_marked(corpus: &[u8]) -> f64 {
+    let mut emulator = Emulator::new(Size::default(), 200);
+    let mut since = 0;
+    speed(corpus, |chunk| {
+        emulator.advance(chunk);
+        since += chunk.len();
+        if since >= MARK_EACH {
+            since = 0;
+            std::hint::black_box(emulator.plain_snapshot(64 << 10));
+        }
+    })
+}
+
+fn read(corpus: &[u8]) -> f64 {
+    let mut transcript = Transcript::new(Size::default());
+    speed(corpus, |chunk| {
+        transcript.advance_within(chunk, u64::MAX);
+        std::hint::black_box(transcript.take_lines());
+    })
+}
+
+fn speed(corpus: &[u8], mut take: impl FnMut(&[u8])) -> f64 {
     let mut done = 0;
     let start = Instant::now();
     while done < TOTAL {
         for chunk in corpus.chunks(CHUNK) {
-            emulator.advance(chunk);
+            take(chunk);
         }
         done += corpus.len();
     }

@@ -188,6 +188,46 @@ fn on_a_terminal_a_list_has_a_line_for_each_agent_in_the_order_of_the_page() {
 }
 
 #[test]
+fn what_agents_have_written_is_searched() {
+    let service = Service::orchestrator("pty");
+    let script = "echo before; echo a needle here; echo after; cat";
+    service.launch("one", &["sh", "-c", script]);
+    service.launch("two", &["cat"]);
+    let found = wait_for("what is looked for", || {
+        let found = service.agent(&["search", "needle", "-C", "1"]).run();
+        match found.stdout.contains("after") {
+            true => Ok(found.succeeded()),
+            false => Err(found.stderr),
+        }
+    });
+    let (head, lines) = found.split_once('\n').unwrap();
+    assert!(head.starts_with("one (session "), "{found}");
+    assert_eq!(
+        lines.trim_end(),
+        "           before\n       2 : a needle here\n           after\n      --"
+    );
+    let one = service.agent(&["search", "n.*dle", "one", "--regex", "--json"]);
+    let one = one.run().json();
+    assert_eq!(one["items"][0]["number"], 1);
+    for nothing in [&["search", "NEEDLE"][..], &["search", "needle", "two"]] {
+        let nothing = service.agent(nothing).run();
+        assert_eq!(
+            (
+                nothing.code,
+                nothing.stdout.as_str(),
+                nothing.stderr.as_str()
+            ),
+            (Some(1), "", "nothing was found\n")
+        );
+    }
+    service.agent(&["search", "(", "-e"]).run().failed(
+        1,
+        "error: `q` is not a regular expression: unclosed group\n\n\
+         hint: leave `regex` out to look for the text itself",
+    );
+}
+
+#[test]
 fn a_model_that_would_be_ignored_is_refused() {
     let service = Service::orchestrator("pty");
     let create = ["create", "demo", "--working-dir", "/", "--model", "m"];
