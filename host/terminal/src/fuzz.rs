@@ -4,9 +4,8 @@
 use crate::same::{assert_alike, assert_same, restores};
 use crate::{AnswerFilter, Emulator, LARGEST_SNAPSHOT, OutputFilter, OutputLog, Size, Transcript};
 
-/// The sizes of the screens; the first byte of an input says which. Of one or two columns it is not always
-/// restored whether a line goes on below.
-const SIZES: [(u16, u16); 2] = [(10, 4), (80, 24)];
+/// The sizes of the screens; the first byte of an input says which.
+const SIZES: [(u16, u16); 5] = [(10, 4), (80, 24), (1, 1), (1, 3), (2, 2)];
 
 /// The whole state of two screens is compared for one input in so many, and their snapshots for all.
 const SELDOM: usize = 8;

@@ -238,3 +238,25 @@ fn a_line_that_grew_is_wrapped_anew_as_before_its_snapshot() {
         assert_same(&first, &second, "the new size");
     }
 }
+
+proptest! {
+    #[test]
+    fn a_narrow_screen_is_restored(
+        before in stream(),
+        after in stream(),
+        (cols, rows) in (1..3_u16, 1..4_u16),
+    ) {
+        restores(Size::new(cols, rows).unwrap(), &before, &after, assert_same);
+    }
+}
+
+/// Of one column there is no room for what else shows that a line goes on below.
+#[test]
+fn a_line_of_one_column_goes_on_below_after_its_snapshot() {
+    let lost = "\x1b[?1047haaa";
+    let empty = "aa\x1b[u\x1b[K";
+    for (rows, before) in [(1, lost), (1, "aaa"), (2, "aaa"), (2, empty)] {
+        let size = Size::new(1, rows).unwrap();
+        restores(size, before.as_bytes(), b"b\r\nc", assert_same);
+    }
+}

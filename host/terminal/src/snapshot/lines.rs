@@ -38,10 +38,16 @@ impl Writer<'_> {
         } else {
             end
         };
-        if buffer.rows[first].wrapped && buffer.height > 1 {
+        if buffer.rows[first].wrapped {
             // The line that it continued is gone: continue another one, and delete that.
             let cols = buffer.cols;
-            self.format(format_args!("\x1b[{cols}G  \x1b[H\x1b[M\x1b[X"));
+            self.format(format_args!("\x1b[{cols}G  "));
+            self.put(match buffer.height {
+                // It has left the screen by itself; of the primary one it is kept above.
+                1 if std::ptr::eq(buffer, &self.terminal.primary) => "\r\x1b[X\x1b[3J",
+                1 => "\r\x1b[X",
+                _ => "\x1b[H\x1b[M\x1b[X",
+            });
         }
         // Where the reading terminal's cursor is.
         let mut at = 0;
@@ -111,6 +117,11 @@ impl Writer<'_> {
             // Too narrow for what leaves a gap.
             self.set_style(Style::default());
             self.put(" ");
+            if self.terminal.is_erased(self.look(above, 0)) {
+                self.set_style(self.look(above, 0).style.erased());
+                self.put("\x1b[1K");
+                self.set_style(Style::default());
+            }
         }
         if at == buffer.cols || last == 0 {
             if first.has_text() {
