@@ -11,11 +11,12 @@ use crate::tool::{self, root, say};
 use crate::{Result, tool::show};
 
 /// The targets, as in `host/fuzz/src/lib.rs`.
-const TARGETS: [&str; 11] = [
+const TARGETS: [&str; 12] = [
     "elf",
     "manifest",
     "request",
     "checkpoint",
+    "rules",
     "screen",
     "log",
     "answer-filter",

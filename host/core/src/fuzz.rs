@@ -4,7 +4,7 @@
 use agentd_api::NewSession;
 
 use crate::loader;
-use crate::session::{Checkpoint, Label};
+use crate::session::{Checkpoint, Label, any_rule_file};
 
 /// A file that should be a library.
 pub fn elf(file: &[u8]) {
@@ -44,4 +44,9 @@ pub fn checkpoint(bytes: &[u8]) {
             "{checkpoint:?}"
         );
     }
+}
+
+/// Rules about what terminals show.
+pub fn rules(file: &[u8]) {
+    any_rule_file(&String::from_utf8_lossy(file));
 }

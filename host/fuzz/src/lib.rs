@@ -65,6 +65,12 @@ pub const TARGETS: &[Target] = &[
         words: seeds::JSON,
     },
     Target {
+        name: "rules",
+        run: agentd_host::fuzz::rules,
+        seeds: seeds::rules,
+        words: seeds::RULES,
+    },
+    Target {
         name: "screen",
         run: agentd_terminal::fuzz::screen,
         seeds: seeds::output,

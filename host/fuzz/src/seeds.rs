@@ -44,6 +44,33 @@ pub const JSON: &[&[u8]] = &[
     b"\n",
 ];
 
+pub const RULES: &[&[u8]] = &[
+    b"[[screen]]\n",
+    b"[[title]]\n",
+    b"programs = [\"codex\"]\n",
+    b"state = \"waiting\"\n",
+    b"reason = \"a\"\n",
+    b"region = \"cursor\"\n",
+    b"lines = ",
+    b"0",
+    b"18446744073709551615",
+    b"pattern = '''",
+    b"unless = \"",
+    b"'''",
+    b"\"",
+    b"\\u{110000}",
+    b"(?i)",
+    b"[^a]*",
+    b"{1000}",
+    b"(",
+    b")",
+    b"|",
+    b"\\p{L}",
+    b"\n",
+    b"\xe6\xbc\xa2",
+    b"\xff",
+];
+
 pub const SEQUENCES: &[&[u8]] = &[
     b"\x1b",
     b"\x1b[",
@@ -184,6 +211,15 @@ pub fn manifests() -> Vec<Vec<u8>> {
     [
         r#"{"name":"a","version":"1.0.0","capabilities":["terminal","logs"],"options_schema":{"type":"object"},"persistent":true,"shell":["/bin/sh"],"needs_api":"1.1.0"}"#,
         r#"{"name":"a","version":"1","capabilities":["A"],"shell":[]}"#,
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
+}
+
+pub fn rules() -> Vec<Vec<u8>> {
+    [
+        "programs = [\"codex\"]\n[[title]]\nstate = \"working\"\npattern = '''^[\u{2800}-\u{28ff}] '''\n",
+        "[[screen]]\nstate = \"waiting\"\nreason = \"\u{6f22}\"\nregion = \"cursor\"\nlines = 2\npattern = '''\\? 1\\. Yes'''\nunless = \"No\"\n",
     ]
     .map(|text| text.as_bytes().to_vec())
     .to_vec()

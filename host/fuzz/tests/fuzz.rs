@@ -129,6 +129,7 @@ each! {
     manifest "manifest"
     request "request"
     checkpoint "checkpoint"
+    rules "rules"
     screen "screen"
     log "log"
     answer_filter "answer-filter"

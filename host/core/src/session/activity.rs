@@ -24,6 +24,8 @@ use crate::clock;
 use pulse::Pulse;
 
 use rules::ProgramRules;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use rules::any_file;
 pub use rules::{Picture, Rules};
 pub use watcher::Watcher;
 

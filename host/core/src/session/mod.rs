@@ -53,6 +53,8 @@ use keeping::Keeping;
 use life::{Asked, Life};
 
 pub use activity::Rules;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use activity::any_file as any_rule_file;
 pub use adoption::{Adopted, FoundSession, Look};
 pub use agent_kind::check_model;
 pub use checkpoint::{Beginning, Checkpoint};

@@ -179,6 +179,37 @@ fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| error.to_string())
 }
 
+/// Whatever a file of rules has in it, it is taken and looks at any screen, or it is refused with one of
+/// its lines.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn any_file(text: &str) {
+    let file = match RuleFile::parse(text) {
+        Ok(file) => file,
+        Err(error) => {
+            let said = error.to_string();
+            let line = said
+                .strip_prefix("line ")
+                .and_then(|said| said.split_once(':'));
+            let line: Option<usize> = line.and_then(|(line, _)| line.parse().ok());
+            let lines = 1 + text.matches('\n').count();
+            assert!(
+                line.is_some_and(|line| (1..=lines).contains(&line)),
+                "{said}"
+            );
+            return;
+        }
+    };
+    let rules = Rules::with(vec![file]).of(&["codex".to_owned()]);
+    for cursor in [None, Some((0, 1)), Some((9, u16::MAX))] {
+        let lines = ["Would you like to?", "", "› 1. Yes 漢", ""];
+        rules.judge(&Picture {
+            lines: lines.map(str::to_owned).to_vec(),
+            cursor,
+            title: "⠋ title".to_owned(),
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use ActivityState::{Idle, Waiting, Working};
