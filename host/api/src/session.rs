@@ -31,6 +31,9 @@ pub struct NewSession {
     /// The argv to run instead of the agent's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
+    /// What the agent's own argv ends with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
     /// For agents that name a model as `provider/model`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,

@@ -1,3 +1,6 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use agentd_api::{Health, Size, State};
 use agentd_host::testing::eventually;
 use serde_json::{Value, json};
@@ -230,4 +233,31 @@ async fn a_verdict_during_the_start_does_not_hold_it_up() {
     let session = server.start("demo", &["unhealthy"]).await.show().await;
     assert_eq!(session.health, Health::Unhealthy);
     assert_eq!(session.state, State::Running);
+}
+
+/// Drops all keys of its first second, as Claude Code does with Enter, and prints nothing meanwhile.
+const DROPS_KEYS: &str = r#"#!/bin/sh
+stty raw -echo
+timeout --foreground 1 cat >/dev/null
+stty sane -echo
+printf '\342\235\257 \n? for shortcuts'
+read line
+printf '\nread: %s\n' "$line"
+read line
+printf 'then: %s\n' "$line"
+sleep 100
+"#;
+
+#[tokio::test]
+async fn a_prompt_right_after_the_start_waits_until_the_program_reads_it() {
+    let server = wrap("pty");
+    let program = server.work_dir().join("claude");
+    fs::write(&program, DROPS_KEYS).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    let session = server.start("demo", &[program.to_str().unwrap()]).await;
+    session.prompt("hello").await.expect(202);
+    session.prompt("again").await.expect(202);
+    let mut terminal = session.terminal("").await;
+    terminal.shows("read: hello").await;
+    terminal.shows("then: again").await;
 }

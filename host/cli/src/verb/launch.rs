@@ -34,6 +34,9 @@ pub(crate) struct Manner {
     /// The provider of the model
     #[arg(long)]
     provider: Option<String>,
+    /// One more argument for the program. Repeatable
+    #[arg(long = "arg", value_name = "ARGUMENT", allow_hyphen_values = true)]
+    args: Vec<String>,
     /// A variable for it; without a value, the one set here. Repeatable
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = parse_variable)]
     env: Vec<(String, String)>,
@@ -85,6 +88,7 @@ impl Manner {
             command: (!self.command.is_empty()).then_some(self.command),
             provider: self.provider,
             model: self.model,
+            args: self.args,
             env: BTreeMap::from_iter(self.env),
             size: self.size,
             options: Map::from_iter(self.options),

@@ -5,6 +5,7 @@
 //! that has settled.
 
 mod pulse;
+mod readiness;
 #[cfg(test)]
 mod recorded;
 mod rule_file;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use super::{Observer, Session, lock};
 use crate::clock;
 use pulse::Pulse;
+use readiness::Readiness;
 
 use rules::ProgramRules;
 #[cfg(any(test, feature = "testing"))]
@@ -33,6 +35,8 @@ pub use watcher::Watcher;
 pub struct Active {
     pulse: Mutex<Pulse>,
     rules: ProgramRules,
+    /// None of a program of which no rule says what its prompt looks like.
+    readiness: Option<Box<Readiness>>,
     watcher: Arc<Watcher>,
     /// Whether the watcher has the session.
     watched: AtomicBool,
@@ -42,9 +46,11 @@ pub struct Active {
 impl Active {
     /// Of a program that is started so, and does not run yet.
     pub fn new(command: &[String], watcher: Arc<Watcher>, observer: Arc<dyn Observer>) -> Self {
+        let rules = watcher.rules().of(command);
         Active {
             pulse: Mutex::new(Pulse::new(clock::now(), Instant::now())),
-            rules: watcher.rules().of(command),
+            readiness: rules.know_prompt().then(Box::default),
+            rules,
             watcher,
             watched: AtomicBool::new(false),
             observer,
@@ -117,6 +123,18 @@ impl Session {
         }
     }
 
+    /// Waits until its program reads what is typed for it, where a rule says what its prompt looks like.
+    pub(super) async fn reads_keys(&self) {
+        if let Some(readiness) = &self.active.readiness
+            && self.has_terminal()
+        {
+            tokio::select! {
+                () = readiness.wait() => {}
+                () = self.ended() => {}
+            }
+        }
+    }
+
     /// Looks at how far the output has come. Whether the screen is to be read.
     fn look(self: &Arc<Self>, now: Instant) -> bool {
         let position = self.terminal.log().head();
@@ -133,10 +151,18 @@ impl Session {
         let (position, picture) = self.terminal.picture();
         let verdict = self.active.rules.judge(&picture);
         let now = Instant::now();
-        let changed = self
-            .active
-            .lock()
-            .judge(position, &picture.title, verdict, now);
+        let mut pulse = self.active.lock();
+        let changed = pulse.judge(position, &picture.title, verdict, now);
+        let reads_keys = pulse.reads_keys();
+        drop(pulse);
+        if let Some(readiness) = &self.active.readiness {
+            if picture.lines.iter().any(|line| !line.is_empty()) {
+                readiness.set_drawn();
+            }
+            if reads_keys {
+                readiness.set();
+            }
+        }
         self.show_activity(changed);
     }
 
@@ -148,6 +174,9 @@ impl Session {
         };
         if !is_at_rest() {
             return true;
+        }
+        if let Some(readiness) = &self.active.readiness {
+            readiness.rests();
         }
         self.active.watched.store(false, Ordering::Release);
         // What came between the last look and the line above finds that the watcher has it.

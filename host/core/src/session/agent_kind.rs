@@ -16,19 +16,20 @@ const KINDS: [&str; 6] = [
 ///
 /// `shell` is what `general` runs. The flags are those of the real programs.
 pub fn command(new: &NewSession, shell: Vec<String>) -> Result<Vec<String>> {
-    if let Some(command) = &new.command {
-        return match command.first() {
-            Some(program) if program.is_empty() => Err(no_program()),
-            None => Err(no_program()),
-            Some(_) if command.iter().any(|argument| argument.contains('\0')) => {
-                Err(Error::invalid(
-                    "invalid-command",
-                    "an argument of `command` has a NUL in it",
-                ))
-            }
-            Some(_) => Ok(command.clone()),
-        };
+    let mut command = match &new.command {
+        Some(command) if command.first().is_none_or(String::is_empty) => return Err(no_program()),
+        Some(command) => command.clone(),
+        None => of_agent(new, shell)?,
+    };
+    command.extend_from_slice(&new.args);
+    if command.iter().any(|argument| argument.contains('\0')) {
+        let message = "an argument of the program has a NUL in it";
+        return Err(Error::invalid("invalid-command", message));
     }
+    Ok(command)
+}
+
+fn of_agent(new: &NewSession, shell: Vec<String>) -> Result<Vec<String>> {
     let model = |model: Option<String>| {
         model
             .map(|model| vec!["--model".to_owned(), model])
@@ -65,6 +66,10 @@ pub fn check_model(new: &NewSession) -> Result<()> {
         Error::invalid("invalid-model", message).hint(format!("{whose}; else give it in `command`"))
     };
     let has_command = new.command.is_some();
+    if has_command && !new.args.is_empty() {
+        let message = "`args` has no meaning beside `command`";
+        return Err(Error::invalid("invalid-command", message).hint("give them in `command`"));
+    }
     if new.model.is_some() && (has_command || matches!(agent, "crush" | "general")) {
         return Err(is_unused(
             "model",
@@ -162,6 +167,26 @@ mod tests {
         );
         let beside = because("`model` has no meaning beside `command`");
         assert_eq!(refused("codex", None, m, Some("ls")), beside);
+    }
+
+    #[test]
+    fn more_arguments_follow_the_agents_own() {
+        let mut new = NewSession {
+            agent: Some("codex".into()),
+            model: Some("m".into()),
+            args: vec!["--search".into(), "a b".into()],
+            ..NewSession::default()
+        };
+        let argv = command(&new, Vec::new()).unwrap();
+        assert_eq!(argv, ["codex", "--model", "m", "--search", "a b"]);
+        check_model(&new).unwrap();
+        new.args = vec!["a\0b".into()];
+        let refused = command(&new, Vec::new()).unwrap_err();
+        assert_eq!(refused.code, "invalid-command");
+        new.model = None;
+        new.command = Some(vec!["ls".into()]);
+        let refused = check_model(&new).unwrap_err();
+        assert_eq!(refused.code, "invalid-command");
     }
 
     #[test]

@@ -14,11 +14,13 @@ const PASTE_END: &str = "\u{1b}[201~";
 
 impl Session {
     /// Types a prompt, and Enter as a keystroke of its own. One that was begun is typed to its end,
-    /// also when the caller goes away, and before the next one.
+    /// also when the caller goes away, and before the next one. The first one waits for a program that
+    /// is being started.
     pub async fn prompt(self: &Arc<Self>, input: Input) -> Result<()> {
         let prompting = self.prompting.clone().lock_owned().await;
         let session = self.clone();
         finish(async move {
+            session.reads_keys().await;
             let typed = session.type_prompt(&input).await;
             drop(prompting);
             typed

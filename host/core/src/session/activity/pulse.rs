@@ -214,6 +214,16 @@ impl Pulse {
         self.show(now)
     }
 
+    /// Whether the screen says that the program has come to its prompt, asks something, or works.
+    pub fn reads_keys(&self) -> bool {
+        let judged = self.judged.as_ref();
+        judged.is_some_and(|judged| {
+            let says =
+                |verdict: &Verdict| judged.settled || verdict.state == ActivityState::Working;
+            judged.verdict.as_ref().is_some_and(says)
+        })
+    }
+
     /// Whether nothing changes any more by itself while there is output up to `position`: until more is
     /// printed, no look is needed.
     pub fn is_at_rest(&self, position: u64, now: Instant) -> bool {

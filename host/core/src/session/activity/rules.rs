@@ -110,6 +110,13 @@ impl Rules {
 }
 
 impl ProgramRules {
+    /// Whether one says what the screen of a program looks like that does nothing: it shows its prompt.
+    pub fn know_prompt(&self) -> bool {
+        let files = self.files.iter().map(|index| &self.rules.files[*index]);
+        let mut screens = files.flat_map(|file| &file.screens);
+        screens.any(|rule| rule.state == ActivityState::Idle)
+    }
+
     /// What the screen says, or else the title.
     pub fn judge(&self, picture: &Picture) -> Option<Verdict> {
         let files = || self.files.iter().map(|index| &self.rules.files[*index]);
