@@ -30,6 +30,9 @@ use crate::socket::{self, Received};
 /// A keeper answers so soon, or is taken for one that is stopped.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The extension of a socket at which nobody listens yet.
+const UNFINISHED: &str = "new";
+
 pub fn launch(place: &Place, readers: &Arc<Readers>) -> Result<Keeper> {
     match place {
         Place::Thread(reaper) => {
@@ -249,12 +252,15 @@ fn execute(program: &Path, directory: &Path) -> Result<PathBuf> {
     let name = format!("{:016x}", u64::from_ne_bytes(random));
     // A keeper's own working directory is another one.
     let path = std::path::absolute(directory.join(name))?.with_extension("sock");
+    let unfinished = path.with_extension(UNFINISHED);
     let socket = new_socket().map_err(io::Error::from)?;
-    let (_directory, address) = address(&path).map_err(io::Error::from)?;
+    let (_directory, address) = address(&unfinished).map_err(io::Error::from)?;
     bind(&socket, &address).map_err(io::Error::from)?;
     let executed = (|| {
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o600))?;
         listen(&socket, BACKLOG)?;
+        // Whoever looks for keepers removes a socket at which nobody listens.
+        fs::rename(&unfinished, &path)?;
         let mut log = File::options();
         log.write(true).create(true).truncate(true).mode(0o600);
         let log = log.open(path.with_extension("log"))?;
@@ -278,8 +284,9 @@ fn execute(program: &Path, directory: &Path) -> Result<PathBuf> {
         Ok(status) => format!("the keeper has ended at once: {status}"),
         Err(error) => format!("the keeper cannot be started: {error}"),
     };
-    let _ = fs::remove_file(&path);
-    let _ = fs::remove_file(path.with_extension("log"));
+    for extension in [UNFINISHED, "sock", "log"] {
+        let _ = fs::remove_file(path.with_extension(extension));
+    }
     Err(Error::unavailable(failure).hint("`AGENTD_KEEPER=off` does without one"))
 }
 
