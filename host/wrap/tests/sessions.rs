@@ -261,3 +261,26 @@ async fn a_prompt_right_after_the_start_waits_until_the_program_reads_it() {
     terminal.shows("read: hello").await;
     terminal.shows("then: again").await;
 }
+
+/// Takes what it reads first as a paste, and an Enter in it as none of its own, as Claude Code does.
+const DROPS_ENTER_OF_A_PASTE: &str = r#"#!/bin/sh
+stty raw -echo
+printf '\342\235\257 \r\n? for shortcuts\r\n'
+sleep 0.3
+dd bs=4096 count=1 2>/dev/null | tr -d '\r'
+printf ' and'
+dd bs=1 count=1 2>/dev/null | od -An -c
+sleep 100
+"#;
+
+#[tokio::test]
+async fn enter_comes_after_the_first_prompt_is_shown() {
+    let server = wrap("pty");
+    let program = server.work_dir().join("claude");
+    fs::write(&program, DROPS_ENTER_OF_A_PASTE).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    let session = server.start("demo", &[program.to_str().unwrap()]).await;
+    session.prompt("hello").await.expect(202);
+    let mut terminal = session.terminal("").await;
+    terminal.shows("hello and  \\r").await;
+}

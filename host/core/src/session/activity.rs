@@ -124,14 +124,17 @@ impl Session {
     }
 
     /// Waits until its program reads what is typed for it, where a rule says what its prompt looks like.
-    pub(super) async fn reads_keys(&self) {
-        if let Some(readiness) = &self.active.readiness
-            && self.has_terminal()
-        {
-            tokio::select! {
-                () = readiness.wait() => {}
-                () = self.ended() => {}
-            }
+    /// Whether nobody has waited for that before.
+    pub(super) async fn reads_keys(&self) -> bool {
+        let Some(readiness) = &self.active.readiness else {
+            return false;
+        };
+        if !self.has_terminal() {
+            return false;
+        }
+        tokio::select! {
+            is_first = readiness.wait() => is_first,
+            () = self.ended() => false,
         }
     }
 

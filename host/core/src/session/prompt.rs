@@ -1,7 +1,9 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentd_api::Input;
 use agentd_plugin_api::Capability;
+use tokio::time::{sleep, timeout};
 
 use super::{Session, finish};
 use crate::{Error, Result};
@@ -12,6 +14,12 @@ const PASTE_BEGIN: &str = "\u{1b}[200~";
 /// What ends a bracketed paste; inside the text it would let the rest be typed as keys.
 const PASTE_END: &str = "\u{1b}[201~";
 
+/// A program that has printed nothing for so long has shown what was typed.
+const ECHO_PAUSE: Duration = Duration::from_millis(50);
+
+/// One that shows nothing is sent Enter after so long.
+const ECHO_PATIENCE: Duration = Duration::from_secs(2);
+
 impl Session {
     /// Types a prompt, and Enter as a keystroke of its own. One that was begun is typed to its end,
     /// also when the caller goes away, and before the next one. The first one waits for a program that
@@ -20,15 +28,16 @@ impl Session {
         let prompting = self.prompting.clone().lock_owned().await;
         let session = self.clone();
         finish(async move {
-            session.reads_keys().await;
-            let typed = session.type_prompt(&input).await;
+            let is_first = session.reads_keys().await;
+            let typed = session.type_prompt(&input, is_first).await;
             drop(prompting);
             typed
         })
         .await
     }
 
-    async fn type_prompt(self: &Arc<Self>, input: &Input) -> Result<()> {
+    /// `is_first`: of a program that has been started and drops an Enter that comes with its first text.
+    async fn type_prompt(self: &Arc<Self>, input: &Input, is_first: bool) -> Result<()> {
         let text = without_paste_end(&input.text);
         if !self.backend.has(&Capability::Interactive) {
             return self
@@ -42,16 +51,38 @@ impl Session {
                     _ => error.into(),
                 });
         }
-        if self.wants_marked_pastes().await {
+        let wants_marked_pastes = self.wants_marked_pastes().await;
+        let position = self.terminal.log().head();
+        if wants_marked_pastes {
             self.write(format!("{PASTE_BEGIN}{text}{PASTE_END}").as_bytes())
                 .await?;
         } else {
             self.write(text.as_bytes()).await?;
         }
         if input.submit {
+            if is_first && !text.is_empty() {
+                self.has_echoed(position).await;
+            }
             self.write(b"\r").await?;
         }
         Ok(())
+    }
+
+    /// Waits until the program has shown what was typed when the output was there: until it has printed
+    /// something, and then nothing for a moment. No longer than [`ECHO_PATIENCE`].
+    async fn has_echoed(&self, before: u64) {
+        let echoed = async {
+            let mut position = before;
+            loop {
+                sleep(ECHO_PAUSE).await;
+                let head = self.terminal.log().head();
+                if head != before && head == position {
+                    return;
+                }
+                position = head;
+            }
+        };
+        let _ = timeout(ECHO_PATIENCE, echoed).await;
     }
 }
 

@@ -14,6 +14,8 @@ pub struct Readiness {
     ready: watch::Sender<bool>,
     /// Something is on its screen.
     drawn: AtomicBool,
+    /// Somebody has waited for it.
+    asked: AtomicBool,
 }
 
 impl Readiness {
@@ -35,10 +37,12 @@ impl Readiness {
         }
     }
 
-    /// Waits until it reads what is typed, but not for ever. Nobody waits twice.
-    pub async fn wait(&self) {
+    /// Waits until it reads what is typed, but not for ever. Nobody waits twice. Whether this is the first
+    /// call.
+    pub async fn wait(&self) -> bool {
         let mut ready = self.ready.subscribe();
         let _ = timeout(PATIENCE, ready.wait_for(|ready| *ready)).await;
         self.set();
+        !self.asked.swap(true, Ordering::AcqRel)
     }
 }
