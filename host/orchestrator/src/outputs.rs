@@ -134,13 +134,11 @@ impl Outputs {
             owner,
             ended,
             remains,
+            session: Some(session.clone()),
         };
         CrashPoint::OutputTaken.reached();
         match output.save(&self.store, self.limits).await {
-            Ok(()) => {
-                CrashPoint::OutputKept.reached();
-                session.let_go();
-            }
+            Ok(()) => CrashPoint::OutputKept.reached(),
             Err(error) if error.kind == ErrorKind::Unavailable => {
                 tracing::warn!(session = %session.name, %error, "its output is not kept yet");
                 if self.held.push(output) {

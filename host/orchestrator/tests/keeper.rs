@@ -90,7 +90,15 @@ struct Follower {
 }
 
 impl Follower {
+    /// From the beginning of its output on.
     async fn start(world: &World, name: &str, command: &[&str]) -> Self {
+        let (follower, seq) = Follower::start_somewhere(world, name, command).await;
+        assert_eq!(seq, 0);
+        follower
+    }
+
+    /// From there on, as what floods may have printed much before it is followed.
+    async fn start_somewhere(world: &World, name: &str, command: &[&str]) -> (Self, u64) {
         let body = world.daemon().new_session(name, command);
         let agent = world.daemon().create(&body).await.expect(201).json();
         let id = agent["id"].as_str().unwrap().to_owned();
@@ -104,13 +112,14 @@ impl Follower {
             .epoch;
         let query = format!("?seq=0&epoch={epoch}");
         let mut terminal = world.daemon().session(&id).terminal(&query).await;
-        assert_eq!(terminal.hello().await.seq, 0);
-        Follower {
+        let seq = terminal.hello().await.seq;
+        let follower = Follower {
             id,
             terminal,
             epoch,
             stream: Vec::new(),
-        }
+        };
+        (follower, seq)
     }
 
     /// Reads on until the service is gone.
@@ -289,8 +298,10 @@ async fn no_byte_of_a_flood_is_lost_or_doubled() {
     let mut world = World::new();
     let colours = r#"BEGIN { for (i = 0; ; i++) printf "\033[3%dm%010d\033[0m\n", i % 8, i }"#;
     let mut floods = [
-        Follower::start(&world, "yes", &["yes"]).await,
-        Follower::start(&world, "colours", &["awk", colours]).await,
+        Follower::start_somewhere(&world, "yes", &["yes"]).await.0,
+        Follower::start_somewhere(&world, "colours", &["awk", colours])
+            .await
+            .0,
     ];
     let length = line(0).len() as u64;
     let expected: [&dyn Fn(u64) -> u8; 2] = [&|seq| b"y\r\n"[(seq % 3) as usize], &|seq| {

@@ -257,14 +257,8 @@ async fn a_receiver_that_hangs_holds_nobody_up() {
 /// Attack: a program reads the health without credentials. Then: it learns no reason of a failure.
 #[tokio::test]
 async fn a_dead_receiver_is_in_the_health_of_those_who_may_know() {
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!(
-        "--webhook-url=http://{}/path-secret",
-        dead.local_addr().unwrap()
-    );
-    drop(dead);
     let secret = format!("--webhook-secret={SECRET}");
-    let flags = [url.as_str(), &secret];
+    let flags = ["--webhook-url=http://127.0.0.1:9/path-secret", &secret];
     let service = &agentd_orchestrator::SERVICE;
     let server = TestServer::start(service, agentd_orchestrator::server, "pty", &flags);
     server.start("demo", &["sh", "-c", "exit 3"]).await;

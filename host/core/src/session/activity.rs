@@ -35,7 +35,7 @@ pub use watcher::Watcher;
 pub struct Active {
     pulse: Mutex<Pulse>,
     rules: ProgramRules,
-    /// None of a program of which no rule says what its prompt looks like.
+    /// None of a program that has long been started, or of which no rule says what its prompt looks like.
     readiness: Option<Box<Readiness>>,
     watcher: Arc<Watcher>,
     /// Whether the watcher has the session.
@@ -44,12 +44,17 @@ pub struct Active {
 }
 
 impl Active {
-    /// Of a program that is started so, and does not run yet.
-    pub fn new(command: &[String], watcher: Arc<Watcher>, observer: Arc<dyn Observer>) -> Self {
+    /// Of a program that is started so, and does not run yet if it `is_new`.
+    pub fn new(
+        command: &[String],
+        is_new: bool,
+        watcher: Arc<Watcher>,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
         let rules = watcher.rules().of(command);
         Active {
             pulse: Mutex::new(Pulse::new(clock::now(), Instant::now())),
-            readiness: rules.know_prompt().then(Box::default),
+            readiness: (is_new && rules.know_prompt()).then(Box::default),
             rules,
             watcher,
             watched: AtomicBool::new(false),

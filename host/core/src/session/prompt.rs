@@ -18,7 +18,7 @@ const PASTE_END: &str = "\u{1b}[201~";
 const ECHO_PAUSE: Duration = Duration::from_millis(50);
 
 /// One that shows nothing is sent Enter after so long.
-const ECHO_PATIENCE: Duration = Duration::from_secs(2);
+const ECHO_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Session {
     /// Types a prompt, and Enter as a keystroke of its own. One that was begun is typed to its end,

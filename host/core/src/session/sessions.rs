@@ -291,6 +291,7 @@ impl Sessions {
         let spec = label.spec(id.clone(), env)?;
         let shared = &self.shared;
         let (backend, observer) = (shared.backend.clone(), shared.observer.clone());
+        let is_new = matches!(origin, Origin::Made { .. });
         let (replaced, beginning, record) = match origin {
             Origin::Made { replaced } => (replaced, None, Record::starting()),
             Origin::Found { beginning } => (None, beginning, Record::found()),
@@ -300,7 +301,8 @@ impl Sessions {
             Some(beginning) => Terminal::resumed(label.size, shared.history, *beginning),
         };
         let initial = Initial { terminal, record };
-        let active = Active::new(&label.command, shared.watcher.clone(), observer);
+        let watcher = shared.watcher.clone();
+        let active = Active::new(&label.command, is_new, watcher, observer);
         let screens = shared.screens.clone();
         let session = Session::new(id, name, label, backend, initial, screens, active);
 

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agentd_api::PastSession;
-use agentd_host::session::Remains;
+use agentd_host::session::{Remains, Session};
 use agentd_host::{ErrorKind, Result};
 use tokio::time::sleep;
 
@@ -23,20 +23,27 @@ pub struct Output {
     pub owner: String,
     pub ended: PastSession,
     pub remains: Remains,
+    /// Whose keeper has it until it is kept here.
+    pub session: Option<Arc<Session>>,
 }
 
 impl Output {
-    /// Tries to keep it.
+    /// Tries to keep it. Then no keeper needs to have the session any more.
     pub async fn save(&self, store: &Arc<Store>, limits: OutputLimits) -> Result<()> {
         let Output {
             owner,
             ended,
             remains,
+            session,
         } = self.clone();
         let work = move |transaction: &mut Transaction<'_>| {
             transaction.keep_output(&owner, &ended, &remains, limits)
         };
-        store.write_ahead(work).await
+        store.write_ahead(work).await?;
+        if let Some(session) = session {
+            session.let_go();
+        }
+        Ok(())
     }
 
     fn size(&self) -> usize {
@@ -124,6 +131,7 @@ mod tests {
                 seq: 0,
                 screen: None,
             },
+            session: None,
         }
     }
 
