@@ -19,8 +19,8 @@ impl Collection for Agents {
         Need::new("GET", "/agents/{id}/sessions", Scope::Read, Reach::One),
         Need::new("GET", "/search", Scope::Read, Reach::Seen),
         Need::new("GET", "/agents/{id}/search", Scope::Read, Reach::One),
-        // More than the agent shows: files that it may replace while they are read.
-        Need::new("GET", "/agents/{id}/diff", Scope::Admin, Reach::One),
+        // The agent says where its repository is: any of those that the service can read.
+        Need::new("GET", "/agents/{id}/diff", Scope::Admin, Reach::All),
         Need::new("GET", "/events", Scope::Read, Reach::Seen),
         Need::new("GET", "/audit", Scope::Admin, Reach::All),
         Need::new("POST", "/tokens", Scope::Admin, Reach::All),

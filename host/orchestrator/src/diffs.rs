@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use agentd_api::Diff;
 use agentd_host::{Error, Result};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use self::repository::{Repository, copy};
+use self::repository::{Repository, copy, shared_index};
 
 /// Bytes of a diff, at most.
 const LONGEST: usize = 1024 * 1024;
@@ -32,6 +33,12 @@ const LARGEST_INDEX: u64 = 256 * 1024 * 1024;
 const LARGEST_EXCLUDE: u64 = 1024 * 1024;
 /// How long it may take, in all.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// What git may take, in bytes of address space and in seconds of a processor: a few objects may be a tree of any
+/// size. The seconds are for a git whose service has died, which nobody ends.
+const MEMORY: u64 = 1024 * 1024 * 1024;
+const PROCESSOR: u64 = 30;
+/// How git says that it has no more, in lower case.
+const NO_MEMORY: [&str; 2] = ["out of memory", "cannot allocate memory"];
 /// How many may run at the same time; the others wait.
 const AT_ONCE: usize = 2;
 /// How often to look for new files again, when some are gone before they are looked at.
@@ -126,22 +133,24 @@ impl Git {
             fs::create_dir_all(folder.join(part))?;
         }
         let commit = repository.head.commit.as_deref();
-        let format = match commit.map(str::len) {
-            Some(64) => {
-                "[core]\nrepositoryformatversion = 1\n[extensions]\nobjectformat = sha256\n"
-            }
-            _ => "[core]\nrepositoryformatversion = 0\n",
+        let (format, hash) = match commit.map(str::len) {
+            Some(64) => (
+                "[core]\nrepositoryformatversion = 1\n[extensions]\nobjectformat = sha256\n",
+                32,
+            ),
+            _ => ("[core]\nrepositoryformatversion = 0\n", 20),
         };
         fs::write(folder.join("config"), format)?;
         fs::write(
             folder.join("HEAD"),
             commit.unwrap_or("ref: refs/heads/none"),
         )?;
-        copy(
-            &repository.own.join("index"),
-            &folder.join("index"),
-            LARGEST_INDEX,
-        )?;
+        let index = folder.join("index");
+        copy(&repository.own.join("index"), &index, LARGEST_INDEX)?;
+        if let Some(name) = shared_index(&index, &repository.own, hash)? {
+            let shared = repository.own.join(&name);
+            copy(&shared, &folder.join(&name), LARGEST_INDEX)?;
+        }
         let exclude = Path::new("info/exclude");
         copy(
             &repository.common.join(exclude),
@@ -247,6 +256,11 @@ impl Git {
             // Larger files are only said to differ, and not read as a whole.
             .args(["-c", "core.bigFileThreshold=8m"])
             .args(["-c", "safe.directory=*"])
+            // Within its address space: a large pack is mapped in parts, and each thread would take a stack.
+            .args(["-c", "core.packedGitWindowSize=32m"])
+            .args(["-c", "core.packedGitLimit=256m"])
+            .args(["-c", "core.preloadIndex=false"])
+            .args(["-c", "index.threads=1"])
             .arg("--literal-pathspecs")
             .args(arguments)
             .current_dir(&self.working_dir)
@@ -266,6 +280,7 @@ impl Git {
                 _ => failed,
             }
         })?;
+        limit(&child).map_err(|error| failed(format!("git cannot be limited: {error}")))?;
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let give = async {
@@ -281,17 +296,24 @@ impl Git {
             }
             Ok::<_, io::Error>(output)
         };
-        let (output, complaint, ()) = tokio::join!(take, read(stderr, LONGEST_COMPLAINT), give);
+        let (output, complaint, ()) = tokio::join!(take, end_of(stderr), give);
         let output = output.map_err(|error| failed(error.to_string()))?;
         let status = child.wait().await;
         let status = status.map_err(|error| failed(error.to_string()))?;
         if status.success() || output.truncated {
             return Ok(output);
         }
-        let complaint = complaint.map_or_else(|_| Vec::new(), |said| said.bytes);
+        let complaint = complaint.unwrap_or_default();
         let complaint = String::from_utf8_lossy(&complaint);
         let last = complaint.trim_end().lines().last().unwrap_or_default();
-        Err(failed(format!("git says: {last} ({status})")))
+        Err(failed(match last {
+            "" => format!("git has ended with {status}"),
+            last if NO_MEMORY.iter().any(|no| last.to_lowercase().contains(no)) => {
+                let mebibytes = MEMORY / 1024 / 1024;
+                format!("git needs more than {mebibytes} MiB of memory for it: {last}")
+            }
+            last => format!("git says: {last} ({status})"),
+        }))
     }
 }
 
@@ -310,6 +332,34 @@ async fn read(from: Option<impl AsyncRead + Unpin>, most: usize) -> io::Result<O
     let truncated = bytes.len() > most;
     bytes.truncate(most);
     Ok(Output { bytes, truncated })
+}
+
+/// What is said last. All of it is read: who says more than is read would be ended by that.
+async fn end_of(from: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut last = Vec::new();
+    if let Some(mut from) = from {
+        while from.read_buf(&mut last).await? > 0 {
+            last.drain(..last.len().saturating_sub(LONGEST_COMPLAINT));
+        }
+    }
+    Ok(last)
+}
+
+/// From outside, and so not before its first instructions: what it takes then counts as well, and nothing runs in
+/// a copy of the service.
+fn limit(child: &Child) -> io::Result<()> {
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+    let pid = pid.and_then(Pid::from_raw);
+    for (resource, most) in [(Resource::As, MEMORY), (Resource::Cpu, PROCESSOR)] {
+        let own = getrlimit(resource).maximum;
+        let most = Some(own.map_or(most, |own| own.min(most)));
+        let (current, maximum) = (most, most);
+        // Without a number it has ended.
+        if pid.is_some() {
+            prlimit(pid, resource, Rlimit { current, maximum })?;
+        }
+    }
+    Ok(())
 }
 
 /// In a list of directories, where `:` stands between two.

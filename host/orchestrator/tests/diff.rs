@@ -1,7 +1,9 @@
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use agentd_api::{Agent, Diff};
 use agentd_host::testing::{TestClient, eventually};
@@ -11,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::orchestrator;
 use crate::program::program;
+use crate::tokens::token;
 
 /// An agent in a directory of its own.
 async fn agent_in(server: &TestClient, directory: &Path) -> String {
@@ -22,14 +25,26 @@ async fn agent_in(server: &TestClient, directory: &Path) -> String {
 }
 
 fn git(directory: &Path, arguments: &[&str]) {
+    git_with(directory, arguments, "");
+}
+
+/// What it prints for that input.
+fn git_with(directory: &Path, arguments: &[&str], input: &str) -> String {
     let mut git = Command::new("git");
     git.args(["-c", "user.name=x", "-c", "user.email=x@example.org"])
         .args(["-c", "init.defaultBranch=main"])
         .args(arguments)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .current_dir(directory);
-    let output = git.output().unwrap();
+        .current_dir(directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut git = git.spawn().unwrap();
+    // Fails when git has ended without reading, which its status shows.
+    let _ = git.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = git.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// A repository with a commit, which has `kept` and `sub/inside`.
@@ -197,6 +212,19 @@ async fn git_ends_with_the_client_that_waits_for_it() {
         pids.count()
     };
     eventually("git to run", async || (running() == 2).then_some(())).await;
+    let limited = || {
+        let pids = fs::read_to_string(&pid).unwrap();
+        pids.lines().all(|pid| {
+            let limits = fs::read_to_string(Path::new("/proc").join(pid).join("limits"));
+            let limits = limits.unwrap();
+            let is = |name: &str, most: &str| {
+                let line = limits.lines().find_map(|line| line.strip_prefix(name));
+                line.unwrap().split_whitespace().next() == Some(most)
+            };
+            is("Max address space", "1073741824") && is("Max cpu time", "30")
+        })
+    };
+    eventually("limits of git", async || limited().then_some(())).await;
     clients.iter().for_each(JoinHandle::abort);
     eventually("git to end", async || (running() == 0).then_some(())).await;
     eventually("nothing to be left", async || {
@@ -204,4 +232,115 @@ async fn git_ends_with_the_client_that_waits_for_it() {
         (left.unwrap().count() == 0).then_some(())
     })
     .await;
+}
+
+/// Attack: the agent of a limited token makes `.git` another repository of the host. Then: 403, also for its own.
+#[tokio::test]
+async fn a_token_for_one_agent_shows_no_repository() {
+    let server = orchestrator("pty");
+    let (_folder, other) = repository();
+    let own = tempfile::tempdir().unwrap();
+    symlink(other.join(".git"), own.path().join(".git")).unwrap();
+    let path = agent_in(&server, own.path()).await;
+    let id = path.split('/').nth(2).unwrap();
+    let labelled = json!({"labels": {"team": "a"}});
+    let labelled = server.patch(&format!("/agents/{id}"), &labelled);
+    labelled.await.expect(200);
+    for body in [
+        json!({"name": "one", "scope": "admin", "agent": id}),
+        json!({"name": "label", "scope": "admin", "label": "team=a"}),
+    ] {
+        let (_, limited) = token(&server, &body).await;
+        limited.get(&format!("/agents/{id}")).await.expect(200);
+        limited.get(&path).await.problem(403, "scope");
+    }
+    let (_, admin) = token(&server, &json!({"name": "all", "scope": "admin"})).await;
+    assert!(diff(&admin, &path).await.text.contains("kept"));
+}
+
+/// Attack: a commit of nine objects that has 100,000,000 files. Then: an error, and the service goes on.
+#[tokio::test]
+async fn a_tree_that_is_larger_than_memory_is_an_error() {
+    let server = orchestrator("pty");
+    let folder = tempfile::tempdir().unwrap();
+    let (top, path) = (folder.path(), agent_in(&server, folder.path()).await);
+    git(top, &["init", "-q"]);
+    let mut entry = git_with(top, &["hash-object", "-w", "--stdin"], "x");
+    let mut kind = "100644 blob";
+    for _ in 0..8 {
+        let entries = (0..10).map(|name| format!("{kind} {entry}\t{name}\n"));
+        entry = git_with(top, &["mktree"], &entries.collect::<String>());
+        kind = "040000 tree";
+    }
+    let commit = git_with(top, &["commit-tree", &entry, "-m", "large"], "");
+    git(top, &["update-ref", "refs/heads/main", &commit]);
+    server.get(&path).await.problem(409, "diff-failed");
+    server.get("/health").await.expect(200);
+
+    let (_folder, top) = repository();
+    let mut body = server.new_session("next", &["cat"]);
+    body["working_dir"] = json!(top);
+    let agent: Agent = server.create(&body).await.expect(201).parse();
+    let path = format!("/agents/{}/diff", agent.id);
+    assert_eq!(diff(&server, &path).await.text, "");
+}
+
+/// Git warns of each file.
+#[tokio::test]
+async fn many_warnings_of_git_do_not_end_it() {
+    let server = orchestrator("pty");
+    let (_folder, top) = repository();
+    let names: Vec<_> = (0..400).map(|number| format!("file-{number}")).collect();
+    for name in &names {
+        fs::write(top.join(name), "one\n").unwrap();
+    }
+    git(&top, &["add", "."]);
+    git(&top, &["commit", "-qm", "second"]);
+    fs::write(top.join(".gitattributes"), "* text eol=crlf\n").unwrap();
+    for name in &names {
+        fs::write(top.join(name), "one\ntwo\n").unwrap();
+    }
+    let path = agent_in(&server, &top).await;
+    let shown = diff(&server, &path).await;
+    let changed = shown.text.lines().filter(|line| *line == "+two");
+    assert_eq!(changed.count(), names.len());
+}
+
+/// For git a file whose index was written in the same second may have changed since.
+#[tokio::test]
+async fn what_has_changed_right_after_it_was_added_is_shown() {
+    let server = orchestrator("pty");
+    let (_folder, top) = repository();
+    let (path, file) = (agent_in(&server, &top).await, top.join("kept"));
+    let added = eventually("both in a second", async || {
+        fs::write(&file, "two\n").unwrap();
+        git(&top, &["add", "kept"]);
+        let added = file.metadata().unwrap().ctime();
+        fs::write(&file, "six\n").unwrap();
+        (file.metadata().unwrap().ctime() == added).then_some(added)
+    })
+    .await;
+    eventually("the next second", async || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        (now.as_secs() > added.unsigned_abs()).then_some(())
+    })
+    .await;
+    let shown = diff(&server, &path).await;
+    assert!(shown.text.contains("+six"), "{}", shown.text);
+}
+
+#[tokio::test]
+async fn a_split_index_is_read_with_its_other_part() {
+    let server = orchestrator("pty");
+    let (_folder, top) = repository();
+    git(&top, &["update-index", "--split-index"]);
+    // A name that looks as if it were the other part's.
+    fs::write(top.join("link"), "three\n").unwrap();
+    fs::write(top.join("kept"), "two\n").unwrap();
+    git(&top, &["-c", "core.splitIndex=true", "add", "link"]);
+    let path = agent_in(&server, &top).await;
+    let shown = diff(&server, &path).await;
+    assert!(shown.text.contains("+two"), "{}", shown.text);
+    assert!(shown.text.contains("+three"), "{}", shown.text);
+    assert!(!shown.text.contains("inside"), "{}", shown.text);
 }

@@ -32,7 +32,7 @@ const command = (id: string, label: string, run: () => void, note = ''): Command
 function agentCommands(agent: Agent | undefined): Command[] {
   if (!agent) return [];
   const { id, name } = agent;
-  const views = [can('terminal') ? 'terminal' : '', 'logs', may('admin') ? 'changes' : '', 'details'].filter(Boolean);
+  const views = [can('terminal') ? 'terminal' : '', 'logs', mayAll() ? 'changes' : '', 'details'].filter(Boolean);
   const list = views.map((view) => command(`view-${view}`, `Show the ${view}`, () => go(agentLink(id, view)), name));
   if (may('admin')) {
     if (isActive(agent)) list.push(command('stop', 'Stop', () => askStop(agent), name));

@@ -12,6 +12,12 @@ use rustix::fs::OFlags;
 const LONGEST_REFERENCE: u64 = 4096;
 /// Bytes of the file with all of them, at most.
 const LARGEST_PACKED: u64 = 16 * 1024 * 1024;
+/// What an index has before the hash of what it is split from; how long that part is and how often it may seem to
+/// be there, at most; and how much of an index is looked at together.
+const LINK: &[u8] = b"link";
+const LONGEST_LINK: usize = 64 * 1024 * 1024;
+const MOST_LINKS: usize = 10_000;
+const PART: u64 = 64 * 1024;
 /// References that refer to each other, at most.
 const DEEPEST: usize = 5;
 
@@ -156,12 +162,14 @@ fn open(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Copies a file, if there is one, unless it has more bytes than that.
+/// Copies a file, if there is one, unless it has more bytes than that. The copy is as old as the file: git reads
+/// again what has changed no earlier than its index.
 pub fn copy(from: &Path, to: &Path, most: u64) -> io::Result<()> {
     let Some(file) = open(from)? else {
         return Ok(());
     };
-    if file.metadata()?.len() > most {
+    let metadata = file.metadata()?;
+    if metadata.len() > most {
         return Err(io::Error::other(format!(
             "`{}` is too large",
             from.display()
@@ -170,8 +178,38 @@ pub fn copy(from: &Path, to: &Path, most: u64) -> io::Result<()> {
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder)?;
     }
-    io::copy(&mut file.take(most), &mut File::create(to)?)?;
-    Ok(())
+    let mut made = File::create(to)?;
+    io::copy(&mut file.take(most), &mut made)?;
+    made.set_modified(metadata.modified()?)
+}
+
+/// The name of the file beside a split index that has the rest of it: `link` in the index, a length and the hash
+/// that the name ends with. The same letters may also be in the name of a file.
+pub fn shared_index(index: &Path, beside: &Path, hash: usize) -> io::Result<Option<String>> {
+    let Some(mut file) = open(index)? else {
+        return Ok(None);
+    };
+    let (mut part, mut seen) = (Vec::new(), 0);
+    while (&mut file).take(PART).read_to_end(&mut part)? > 0 {
+        for link in part.windows(LINK.len() + 4 + hash) {
+            let Some((length, hash)) = link.strip_prefix(LINK).and_then(<[u8]>::split_first_chunk)
+            else {
+                continue;
+            };
+            let length = u32::from_be_bytes(*length) as usize;
+            if length < hash.len() || length > LONGEST_LINK || seen == MOST_LINKS {
+                continue;
+            }
+            seen += 1;
+            let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            let name = format!("sharedindex.{hash}");
+            if beside.join(&name).is_file() {
+                return Ok(Some(name));
+            }
+        }
+        part.drain(..part.len().saturating_sub(LINK.len() + 3 + hash));
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import { can, may, me } from '../live.ts';
+import { can, may, mayAll, me } from '../live.ts';
 import { AgentActions, isActive } from '../parts/actions.tsx';
 import { HealthBadge, Since, StatusBadge } from '../parts/badge.tsx';
 import { Tool } from '../parts/button.tsx';
@@ -20,7 +20,7 @@ import { TerminalView } from '../terminal/view.tsx';
 function tabsOf(): Tab[] {
   const tabs = [
     { id: 'logs', label: 'Logs' },
-    ...(may('admin') ? [{ id: 'changes', label: 'Changes' }] : []),
+    ...(mayAll() ? [{ id: 'changes', label: 'Changes' }] : []),
     { id: 'details', label: 'Details' },
   ];
   if (can('terminal')) tabs.unshift({ id: 'terminal', label: 'Terminal' });
