@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::cell::Text;
 use crate::params::Params;
@@ -115,6 +116,9 @@ const SCROLLBACK: usize = 2048;
 /// have left it.
 const RECENT: usize = 1000;
 
+/// So many hashes are compared or copied in the time of one cell.
+const COMPARED: usize = 8;
+
 /// No row.
 const NONE: u64 = u64::MAX;
 
@@ -130,12 +134,12 @@ struct Reading {
     line: String,
     completed: Vec<String>,
     /// Lines that were given and may have been changed since: when they come again as they were, they are
-    /// left out.
-    again: VecDeque<String>,
+    /// left out. Their hashes, as there may be many long ones.
+    again: VecDeque<u64>,
     /// Whether the last line was left out.
     repeats: bool,
-    /// The last lines that were given.
-    recent: VecDeque<String>,
+    /// The hashes of the last lines with text that were given.
+    recent: VecDeque<u64>,
     /// Whether any line has come since the program drew its whole screen anew.
     any_since: bool,
     /// The row that the program went back to last, and the time before. What is below may be drawn again.
@@ -203,14 +207,14 @@ impl Reading {
         self.feeds = 0;
         if row == self.top && self.any_since {
             self.any_since = false;
-            let read = self.recent.iter().filter(|line| !line.is_empty());
-            self.again = read.cloned().collect();
+            self.add_work(self.recent.len() / COMPARED);
+            self.again.clone_from(&self.recent);
         }
         self.rewind(row);
     }
 
     /// Lines that may come again.
-    fn remember(&mut self, lines: Vec<String>) {
+    fn remember(&mut self, lines: Vec<u64>) {
         self.again.extend(lines);
         let most = RECENT + 4 * self.terminal.primary.height;
         let too_many = self.again.len().saturating_sub(most);
@@ -254,7 +258,9 @@ impl Reading {
             return;
         }
         line.truncate(line.trim_end().len());
-        if let Some(known) = self.again.iter().position(|again| *again == line) {
+        let hash = hash(&line);
+        self.add_work(self.again.len() / COMPARED);
+        if let Some(known) = self.again.iter().position(|again| *again == hash) {
             self.again.remove(known);
             (self.repeats, self.feeds) = (true, 0);
             self.any_since = true;
@@ -265,16 +271,18 @@ impl Reading {
         if self.repeats {
             return;
         }
-        if self.recent.len() == RECENT {
-            self.recent.pop_front();
+        if !line.is_empty() {
+            if self.recent.len() == RECENT {
+                self.recent.pop_front();
+            }
+            self.recent.push_back(hash);
         }
-        self.recent.push_back(line.clone());
         self.any_since = true;
         self.completed.push(line);
     }
 
     /// Adds the text of a row to that of its line. True when the line goes on in the next row.
-    fn add_row(&self, line: &mut String, index: usize) -> bool {
+    fn add_row(&mut self, line: &mut String, index: usize) -> bool {
         let primary = &self.terminal.primary;
         let row = &primary.rows[index];
         let next = primary.rows.get(index + 1).filter(|next| next.wrapped);
@@ -286,8 +294,10 @@ impl Reading {
             Some(_) => primary.cols,
             None => row.text_end(),
         };
+        let (goes_on, before) = (next.is_some(), line.len());
         self.terminal.add_text(line, row, end);
-        next.is_some()
+        self.add_work(1 + line.len() - before);
+        goes_on
     }
 
     /// The rows from there on are to be given again, those that have changed.
@@ -303,8 +313,8 @@ impl Reading {
         let (mut line, mut lines) = (String::new(), Vec::new());
         for index in from..(self.given - self.top) as usize {
             if !self.add_row(&mut line, index) {
-                line.truncate(line.trim_end().len());
-                lines.push(std::mem::take(&mut line));
+                lines.push(hash(line.trim_end()));
+                line.clear();
             }
         }
         self.remember(lines);
@@ -318,10 +328,10 @@ impl Reading {
         for held in self.back_to {
             end = end.min(held);
         }
-        let rows = &self.terminal.primary.rows;
         let mut end = end.saturating_sub(self.top) as usize;
         // Empty ones come with what follows them, as at the end of the screen they never do.
         end = end.min(self.used());
+        let rows = &self.terminal.primary.rows;
         while end > 0 && rows[end].wrapped {
             end -= 1;
         }
@@ -337,7 +347,8 @@ impl Reading {
             false => last.min(before),
         };
         let held = usize::try_from(held.saturating_sub(self.top)).unwrap_or(usize::MAX);
-        self.give(self.used().min(held));
+        let end = self.used().min(held);
+        self.give(end);
         self.end_line();
         self.given = self.top;
         self.forget_holds();
@@ -350,9 +361,14 @@ impl Reading {
     }
 
     /// Rows of the main screen up to the last one with text.
-    fn used(&self) -> usize {
-        let has_text = |row: &Row| row.text_end() > 0;
+    fn used(&mut self) -> usize {
+        let mut work = 0;
+        let has_text = |row: &Row| {
+            work += 1 + row.cells().len();
+            row.text_end() > 0
+        };
         let last = self.terminal.primary.rows.iter().rposition(has_text);
+        self.add_work(work);
         last.map_or(0, |last| last + 1)
     }
 
@@ -376,6 +392,10 @@ impl Reading {
 
     fn note_frame(&mut self) {
         let picture = self.picture();
+        let rows = self.terminal.alternate.rows.iter();
+        let cells: usize = rows.map(|row| 1 + row.cells().len()).sum();
+        let text: usize = picture.iter().map(String::len).sum();
+        self.add_work(cells + text);
         if !picture.is_empty() {
             self.frame = picture;
         }
@@ -484,6 +504,12 @@ fn leaves_alternate(params: &Params) -> bool {
     params
         .groups()
         .any(|group| matches!(group[0], 47 | 1047 | 1049))
+}
+
+fn hash(line: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    line.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Terminal {

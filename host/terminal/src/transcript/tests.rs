@@ -241,6 +241,52 @@ fn a_full_screen_program_gives_its_last_screen() {
     assert!(lines.iter().any(|line| line.contains("PID")), "{lines:#?}");
 }
 
+/// Without it a step of what only the transcript does would keep a thread for long.
+#[test]
+fn what_a_transcript_does_beside_the_screen_is_counted() {
+    for output in ["\x1b#8\x1b[2J", "\x1b#8\x1b[?1049h\x1b#8\x1b[?1049l"] {
+        let output = output.repeat(10);
+        let mut emulator = Emulator::new(size(200, 100), 0);
+        emulator.advance(output.as_bytes());
+        let mut transcript = Transcript::new(size(200, 100));
+        transcript.advance_within(output.as_bytes(), u64::MAX);
+        let (screen, all) = (emulator.work(), transcript.reading.work());
+        assert!(
+            all >= screen + 10 * 200 * 100,
+            "{output:?}: {all} of {screen}"
+        );
+    }
+}
+
+/// The bound of the screen, with a few times its cells for each byte.
+#[test]
+fn hostile_output_costs_a_transcript_no_more_than_a_few_screens_for_each_byte() {
+    let mut inputs: Vec<(&str, Vec<u8>)> = crate::hostile::inputs()
+        .into_iter()
+        .map(|input| (input.name, input.bytes(4_000)))
+        .collect();
+    let long = format!("{}\r\n", "x".repeat(4_000)).repeat(1_000);
+    inputs.push(("filled and erased", b"\x1b#8\x1b[2J".repeat(400)));
+    inputs.push((
+        "long lines drawn again",
+        [long.as_bytes(), &b"\x1b[H\x1b[999B\n".repeat(2_000)].concat(),
+    ));
+    inputs.push((
+        "screens left and rewound",
+        b"\x1b#8\x1b[999H\x1b[?1049hx\x1b[?1049l\x1b[H".repeat(100),
+    ));
+    for (name, bytes) in inputs {
+        for size in [size(1, 1), size(20, 6), size(80, 24)] {
+            let mut transcript = Transcript::new(size);
+            transcript.advance_within(&bytes, u64::MAX);
+            let cells = u64::from(size.cols()) * (u64::from(size.rows()) + 1);
+            let most = (64 + RECENT as u64 / 4 + 8 * cells) * bytes.len() as u64;
+            let work = transcript.reading.work();
+            assert!(work <= most, "{name} on {size}: {work}, more than {most}");
+        }
+    }
+}
+
 #[test]
 fn recorded_agents_read_like_their_screens() {
     for (name, recording) in [
