@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use agentd_api::{Agent, AgentQuery, FoundLine, SearchPage, SearchQuery};
 use agentd_host::doors::Limit;
-use agentd_host::session::Pattern;
+use agentd_host::session::{Pattern, Wanted};
 use agentd_host::{Error, ErrorKind, Result};
 use tokio::sync::Semaphore;
 
@@ -100,6 +100,8 @@ struct Searched {
     limit: usize,
     bytes: usize,
     ends_at: Instant,
+    /// Whether a session has been looked at for this page.
+    has_begun: bool,
     page: SearchPage,
 }
 
@@ -118,6 +120,7 @@ impl Searched {
             limit: usize::try_from(limit).unwrap_or_default(),
             bytes: 0,
             ends_at: Instant::now(),
+            has_begun: false,
             page: SearchPage::default(),
         })
     }
@@ -156,16 +159,30 @@ impl Searched {
                 done,
                 list: list.map(str::to_owned),
             };
-            let found = run.search(&self.pattern, self.context).await;
-            self.page.incomplete |= found.is_none();
-            for found in found.unwrap_or_default().into_iter().skip(done) {
+            let wanted = Wanted {
+                context: self.context,
+                skip: done,
+                // One more says that there is a next page.
+                limit: self.limit.saturating_sub(self.page.items.len()) + 1,
+                until: self.ends_at,
+            };
+            let matches = run.search(&self.pattern, wanted).await;
+            let incomplete = matches.as_ref().is_none_or(|matches| matches.incomplete);
+            let matches = matches.unwrap_or_default();
+            if matches.incomplete && self.has_begun {
+                // The next page has all of its time for this one.
+                self.page.next_cursor = Some(place.to_string());
+                return Ok(());
+            }
+            self.has_begun = true;
+            self.page.incomplete |= incomplete;
+            for found in matches.found {
                 if self.page.items.len() >= self.limit || self.bytes > LARGEST_PAGE {
                     self.page.next_cursor = Some(place.to_string());
                     return Ok(());
                 }
                 place.done += 1;
-                let around = found.before.iter().chain(&found.after);
-                self.bytes += found.line.len() + around.map(String::len).sum::<usize>();
+                self.bytes += found.bytes();
                 self.page.items.push(FoundLine {
                     agent: agent.id.clone(),
                     name: agent.name.clone(),

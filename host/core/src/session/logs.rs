@@ -1,4 +1,3 @@
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use agentd_plugin_api::{ErrorKind, PushStatus};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use super::newest::Newest;
 use super::reader::{Read, Reader};
 use super::{CLOSED, Session, Terminal};
 use crate::{Error, Result};
@@ -123,20 +123,18 @@ pub(super) async fn send_output(
     match query.tail {
         Some(tail) => {
             let tail = usize::try_from(tail).unwrap_or(usize::MAX);
-            let mut last = VecDeque::new();
+            let mut last = Newest::new(tail, log.capacity());
             while let Read::Lines(lines) = reader.read(head).await {
                 if sender.is_closed() {
                     return;
                 }
                 last.extend(lines);
-                last.drain(..last.len().saturating_sub(tail));
             }
             last.extend(match is_last {
                 true => reader.finish(),
                 false => reader.settle(),
             });
-            last.drain(..last.len().saturating_sub(tail));
-            if !send(sender, last).await {
+            if !send(sender, last.into_lines()).await {
                 return;
             }
         }
@@ -327,6 +325,30 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, 5);
+    }
+
+    /// Seven bytes complete all lines of the screen each time.
+    #[tokio::test]
+    async fn a_few_bytes_that_make_many_lines_do_not_take_memory_without_bound() {
+        let terminal = Terminal::new(
+            Size {
+                cols: 500,
+                rows: 500,
+            },
+            0,
+        );
+        let sequence = b"\x1b#8\x1b[2J";
+        terminal.push(&sequence.repeat(20));
+        let capacity = terminal.log().capacity() as usize;
+        assert!(20 * 500 * 500 > 8 * capacity);
+        let (sender, mut lines) = mpsc::channel(10_000);
+        send_output(&terminal, &query(Some(u64::MAX)), &sender).await;
+        drop(sender);
+        let mut bytes = 0;
+        while let Some(line) = lines.recv().await {
+            bytes += line.line.len();
+        }
+        assert!(bytes > capacity && bytes <= 4 * capacity, "{bytes}");
     }
 
     #[tokio::test]

@@ -1,13 +1,14 @@
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agentd_api::{LogLine, LogQuery};
 use regex::{Regex, RegexBuilder};
 use tokio::time::timeout;
 
+use super::newest::Newest;
 use super::reader::{Read, Reader};
 use super::{Remains, Run, Session, Terminal};
 use crate::{Error, Result};
@@ -16,7 +17,7 @@ use crate::{Error, Result};
 const LONGEST_PATTERN: usize = 256;
 
 /// A pattern takes no more memory, in bytes.
-const LARGEST_PATTERN: usize = 1 << 20;
+const LARGEST_PATTERN: usize = 256 * 1024;
 
 /// Of a session so many lines are found, the newest ones.
 const MOST_FOUND: usize = 10_000;
@@ -30,8 +31,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// So much of a line is answered, in bytes.
 const LONGEST_LINE: usize = 1024;
 
-/// So many lines are looked at before others get a turn.
-const STEP: usize = 1000;
+/// Of what alternate screens have shown, so much is found, in bytes.
+const LARGEST_SCREENS: usize = 4 << 20;
+
+/// So many bytes of lines are looked at before others get a turn: for an expensive pattern that takes long.
+const STEP: usize = 4096;
 
 /// What is looked for in lines.
 #[derive(Clone, Debug)]
@@ -95,7 +99,35 @@ pub struct Found {
     pub after: Vec<String>,
 }
 
+/// What is wanted of the lines that are found.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Lines around each.
+    pub context: usize,
+    /// So many of them were answered before.
+    pub skip: usize,
+    /// So many are answered at most.
+    pub limit: usize,
+    /// Nothing more is looked at then.
+    pub until: Instant,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Matches {
+    /// The lines that were wanted.
+    pub found: Vec<Found>,
+    /// Whether there was no time to look at all.
+    pub incomplete: bool,
+}
+
 impl Found {
+    /// How much text it is, in bytes.
+    pub fn bytes(&self) -> usize {
+        let around = self.before.iter().chain(&self.after);
+        self.line.len() + around.map(String::len).sum::<usize>()
+    }
+
     fn of(lines: &[String], index: usize, context: usize, number: Option<u64>) -> Self {
         let part = |range: Range<usize>| lines[range].iter().map(|line| cut(line)).collect();
         let end = lines.len().min(index + 1 + context);
@@ -117,59 +149,146 @@ impl Run {
         }
     }
 
-    /// The lines of its log with the pattern in them, the newest first, each with `context` lines around;
-    /// then those that it has only shown on its alternate screen. None when the log cannot be read now.
-    pub async fn search(&self, pattern: &Pattern, context: usize) -> Option<Vec<Found>> {
-        let mut screens = Vec::new();
-        let lines = match self {
-            Run::Kept(remains) => remains.texts(),
+    /// The lines of its log with the pattern in them, the newest first, each with those around it; then
+    /// those that it has only shown on its alternate screen. None when the log cannot be read now.
+    pub async fn search(&self, pattern: &Pattern, wanted: Wanted) -> Option<Matches> {
+        let log = match self {
+            Run::Kept(remains) => Lines::of(remains.texts()),
             Run::Here(session) if session.has_own_output() => {
-                read(&session.terminal, pattern, context, &mut screens).await
+                read(&session.terminal, pattern, wanted).await
             }
             Run::Here(session) => session.remote_lines().await?,
         };
-        let mut numbers = Vec::new();
-        for (step, part) in lines.chunks(STEP).enumerate() {
-            let found = (0..part.len()).filter(|&index| pattern.is_in(&part[index]));
-            numbers.extend(found.map(|index| step * STEP + index));
-            tokio::task::yield_now().await;
+        Some(find(log, pattern, wanted).await)
+    }
+}
+
+/// The lines to look at.
+#[derive(Default)]
+struct Lines {
+    lines: Vec<String>,
+    /// The number of the first one.
+    first: usize,
+    /// What was found on alternate screens, oldest first.
+    screens: VecDeque<Found>,
+    /// Whether there was no time for all of them.
+    incomplete: bool,
+}
+
+impl Lines {
+    fn of(lines: Vec<String>) -> Self {
+        Lines {
+            lines,
+            ..Lines::default()
         }
-        let newest = numbers.iter().rev().take(MOST_FOUND);
-        let mut found: Vec<Found> = newest
-            .map(|&index| Found::of(&lines, index, context, Some(index as u64)))
-            .collect();
-        let in_log: HashSet<&str> = numbers.iter().map(|&index| lines[index].as_str()).collect();
-        screens.retain(|found| !in_log.contains(found.line.as_str()));
-        found.extend(screens.into_iter().rev());
-        found.truncate(MOST_FOUND);
-        Some(found)
+    }
+}
+
+async fn find(log: Lines, pattern: &Pattern, wanted: Wanted) -> Matches {
+    let Lines {
+        lines,
+        first,
+        mut screens,
+        mut incomplete,
+    } = log;
+    // The newest first, as those are what is left when the time is up.
+    let (mut indexes, mut turns) = (Vec::new(), Turns::until(wanted.until));
+    for (index, line) in lines.iter().enumerate().rev() {
+        if indexes.len() == MOST_FOUND {
+            break;
+        }
+        if pattern.is_in(line) {
+            indexes.push(index);
+        }
+        if turns.are_over_after(line).await {
+            incomplete = true;
+            break;
+        }
+    }
+    let in_log: HashSet<&str> = indexes.iter().map(|&index| lines[index].as_str()).collect();
+    screens.retain(|found| !in_log.contains(found.line.as_str()));
+    let found = indexes.iter().map(|&index| {
+        let number = (first + index) as u64;
+        Found::of(&lines, index, wanted.context, Some(number))
+    });
+    // None is made that is not wanted: with the lines around they are large.
+    let in_log = found.skip(wanted.skip).take(wanted.limit);
+    let skip = wanted.skip.saturating_sub(indexes.len());
+    let on_screens = screens.into_iter().rev().skip(skip);
+    let most = MOST_FOUND.saturating_sub(wanted.skip).min(wanted.limit);
+    Matches {
+        found: in_log.chain(on_screens).take(most).collect(),
+        incomplete,
+    }
+}
+
+/// Gives others a turn now and then, until the time is up.
+struct Turns {
+    bytes: usize,
+    until: Instant,
+}
+
+impl Turns {
+    fn until(until: Instant) -> Self {
+        Turns { bytes: 0, until }
+    }
+
+    /// Whether the time is up after that line.
+    async fn are_over_after(&mut self, line: &str) -> bool {
+        self.bytes += 1 + line.len();
+        if self.bytes < STEP {
+            return false;
+        }
+        self.bytes = 0;
+        tokio::task::yield_now().await;
+        Instant::now() >= self.until
     }
 }
 
 /// The lines of a terminal's output, and what was found on the alternate screens that it had, looked at
 /// now and then: each line once.
-async fn read(
-    terminal: &Terminal,
-    pattern: &Pattern,
-    context: usize,
-    screens: &mut Vec<Found>,
-) -> Vec<String> {
+async fn read(terminal: &Terminal, pattern: &Pattern, wanted: Wanted) -> Lines {
     let mut reader = Reader::new(terminal);
-    let (head, mut lines) = (terminal.log().head(), Vec::new());
+    let log = terminal.log();
+    let (head, mut lines) = (log.head(), Newest::new(usize::MAX, log.capacity()));
+    let (mut screens, mut bytes, mut incomplete) = (VecDeque::new(), 0, false);
     let mut seen = HashSet::new();
-    while let Read::Lines(more) = reader.read(head).await {
+    // The rest of the time is for looking at the lines.
+    let now = Instant::now();
+    let until = now + wanted.until.saturating_duration_since(now) / 2;
+    let mut turns = Turns::until(until);
+    while !incomplete && let Read::Lines(more) = reader.read(head).await {
         lines.extend(more);
         if let Some(screen) = reader.alternate_screen() {
             for (index, line) in screen.iter().enumerate() {
                 let room = seen.len() < MOST_FOUND;
-                if room && seen.insert(hash(line)) && pattern.is_in(line) {
-                    screens.push(Found::of(&screen, index, context, None));
+                if !room || !seen.insert(hash(line)) {
+                    continue;
+                }
+                if pattern.is_in(line) {
+                    let found = Found::of(&screen, index, wanted.context, None);
+                    bytes += found.bytes();
+                    screens.push_back(found);
+                }
+                if turns.are_over_after(line).await {
+                    break;
                 }
             }
+            while bytes > LARGEST_SCREENS
+                && let Some(oldest) = screens.pop_front()
+            {
+                bytes -= oldest.bytes();
+            }
         }
+        incomplete = Instant::now() >= until;
     }
     lines.extend(reader.finish());
-    lines
+    Lines {
+        first: lines.dropped(),
+        lines: lines.into_lines(),
+        screens,
+        incomplete,
+    }
 }
 
 fn hash(line: &str) -> u64 {
@@ -179,20 +298,23 @@ fn hash(line: &str) -> u64 {
 }
 
 impl Session {
-    async fn remote_lines(self: &Arc<Self>) -> Option<Vec<String>> {
+    async fn remote_lines(self: &Arc<Self>) -> Option<Lines> {
         let query = LogQuery {
             tail: Some(MOST_REMOTE),
             ..LogQuery::default()
         };
         let mut lines = self.logs(query).await.ok()?;
-        let mut all = Vec::new();
+        let mut all = Newest::new(usize::MAX, self.terminal.log().capacity());
         let read = async {
             while let Some(line) = lines.recv().await {
-                all.push(line.line);
+                all.extend([line.line]);
             }
         };
         timeout(PATIENCE, read).await.ok()?;
-        Some(all)
+        Some(Lines {
+            first: all.dropped(),
+            ..Lines::of(all.into_lines())
+        })
     }
 }
 
@@ -228,8 +350,62 @@ mod tests {
         assert!(is_in("ä", false, "Ä"));
     }
 
+    fn wanted(skip: usize, limit: usize) -> Wanted {
+        Wanted {
+            context: 2,
+            skip,
+            limit,
+            until: Instant::now() + Duration::from_secs(600),
+        }
+    }
+
+    fn log() -> Lines {
+        let shown = |line: &str| Found::of(&[line.to_owned()], 0, 0, None);
+        Lines {
+            first: 5,
+            screens: ["line 99", "line 2"].map(shown).into(),
+            ..Lines::of((0..4).map(|n| format!("line {n}")).collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_join_to_all_that_is_found() {
+        let pattern = Pattern::parse("line", false).unwrap();
+        let all = find(log(), &pattern, wanted(0, 100)).await.found;
+        let numbers: Vec<_> = all.iter().map(|found| found.number).collect();
+        assert_eq!(numbers, [Some(8), Some(7), Some(6), Some(5), None]);
+        for limit in 1..4 {
+            let mut pages = Vec::new();
+            while pages.len() < all.len() {
+                let found = find(log(), &pattern, wanted(pages.len(), limit))
+                    .await
+                    .found;
+                assert!((1..=limit).contains(&found.len()));
+                pages.extend(found);
+            }
+            assert_eq!(pages, all);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_search_ends_when_its_time_is_up() {
+        let pattern = Pattern::parse("x", false).unwrap();
+        let late = Wanted {
+            until: Instant::now(),
+            ..wanted(0, 10)
+        };
+        let lines = Lines::of(vec!["x".repeat(100); 1000]);
+        let matches = find(lines, &pattern, late).await;
+        assert!(matches.incomplete && matches.found.len() == 10);
+        let terminal = Terminal::new(agentd_api::Size { cols: 80, rows: 24 }, 1 << 20);
+        terminal.push(&b"x\r\n".repeat(100_000));
+        let lines = read(&terminal, &pattern, late).await;
+        assert!(lines.incomplete && lines.lines.len() < 10_000);
+    }
+
     #[test]
     fn a_regular_expression_is_one() {
+        assert!(is_in(r"\w+@\w+\.\w+", true, "write to a@b.org"));
         assert!(is_in(r"^e\S+\d$", true, "Error7"));
         assert!(!is_in(r"^E\S+\d$", true, "error7"));
         let error = Pattern::parse("(a", true).unwrap_err();
