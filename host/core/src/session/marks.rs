@@ -62,6 +62,11 @@ impl Marks {
         self.0.drain(..gone);
     }
 
+    /// The newest one, where that is not before `seq`.
+    pub fn newest_from(&self, seq: u64) -> Option<Mark> {
+        self.0.back().filter(|mark| mark.cursor.seq >= seq).cloned()
+    }
+
     /// The oldest one that is not before `seq`.
     pub fn from(&self, seq: u64) -> Option<Mark> {
         self.0.iter().find(|mark| mark.cursor.seq >= seq).cloned()

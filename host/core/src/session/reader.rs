@@ -113,7 +113,7 @@ impl<'a> Reader<'a> {
                 Next::Resize(new) => self.transcript.resize(size(new)),
                 Next::Lost => {
                     let from = self.cursor.seq;
-                    self.cursor = self.terminal.log().cursor(None);
+                    self.cursor = self.after_loss(head);
                     return self.passed_over(from);
                 }
                 Next::Nothing => return Read::Nothing,
@@ -125,6 +125,17 @@ impl<'a> Reader<'a> {
         let read = self.transcript.advance_within(step, WORK);
         self.taken = self.taken.split_off(read);
         Read::Lines(self.transcript.take_lines())
+    }
+
+    /// Where to go on when what came next is not kept any more. One without an end goes on as far ahead as the
+    /// screen is known: at the oldest output it would be too slow again at once.
+    fn after_loss(&self, head: u64) -> Cursor {
+        let log = self.terminal.log();
+        let newest = match head {
+            u64::MAX => self.terminal.newest_mark_from(log.tail()),
+            _ => None,
+        };
+        log.cursor(newest.map(|mark| mark.cursor.seq))
     }
 
     /// The lines so far, and one that says what this reader was too slow for.
@@ -225,6 +236,34 @@ mod tests {
             let n = 100_001 - lines.len() + index;
             assert_eq!(*line, format!("line {n}"));
         }
+    }
+
+    #[tokio::test]
+    async fn a_follower_that_was_too_slow_goes_on_near_the_end() {
+        let terminal = Terminal::new(SIZE, 0);
+        push(&terminal, "first\r\n");
+        let mut reader = Reader::new(&terminal);
+        assert!(matches!(reader.read(u64::MAX).await, Read::Lines(_)));
+        for n in 0..30_000 {
+            push(&terminal, &format!("line {n}\r\n"));
+        }
+        let log = terminal.log();
+        assert!(log.tail() > 7);
+        let Read::Lines(lines) = reader.read(u64::MAX).await else {
+            panic!("nothing was passed over");
+        };
+        assert!(lines.last().unwrap().contains("were passed over here"));
+        let behind = log.head() - reader.cursor.seq;
+        assert!(behind <= log.capacity() / 2, "{behind} bytes behind");
+        let mut lines = Vec::new();
+        while let Read::Lines(more) = reader.read(u64::MAX).await {
+            lines.extend(more);
+        }
+        lines.extend(reader.finish());
+        for (index, line) in lines.iter().enumerate() {
+            assert_eq!(*line, format!("line {}", 30_000 - lines.len() + index));
+        }
+        assert!(lines.len() >= 9);
     }
 
     #[tokio::test]

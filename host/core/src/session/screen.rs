@@ -31,6 +31,9 @@ pub struct Screen {
     state: Mutex<State>,
     /// How far it has read.
     read: watch::Sender<u64>,
+    /// Where readers of the log may begin. Apart from the state, which may be held for long: readers do
+    /// not wait for a screen. Never held while something is drawn.
+    marks: Mutex<Marks>,
 }
 
 #[derive(Debug)]
@@ -44,8 +47,6 @@ struct State {
     last_lines: Vec<String>,
     /// What the program asked before this position was answered by an earlier daemon.
     answered: u64,
-    /// Where readers of the log may begin, oldest first.
-    marks: Marks,
 }
 
 /// An emulator costs much more than what it knows.
@@ -126,7 +127,7 @@ impl Screen {
         let away = PutAway::of_snapshot(size, SCROLLBACK, snapshot, left.bracketed_paste);
         let screen = Screen::put_away_at(cursor, away, left.last_lines, answered);
         if let Some(mark) = mark {
-            screen.lock().marks.push(mark);
+            screen.marks().push(mark);
         }
         screen
     }
@@ -139,11 +140,11 @@ impl Screen {
             snapshot: None,
             last_lines,
             answered,
-            marks: Marks::default(),
         };
         Screen {
             state: Mutex::new(state),
             read: watch::Sender::new(cursor.seq),
+            marks: Mutex::default(),
         }
     }
 
@@ -204,7 +205,7 @@ impl Screen {
     fn step(&self, state: &mut State, log: &Log, work: u64) -> ReadStep {
         let read = catch_unwind(AssertUnwindSafe(|| {
             let more = state.read_step(log, work);
-            state.mark(log);
+            self.mark(state, log);
             more
         }));
         let more = read.unwrap_or_else(|_| {
@@ -234,7 +235,26 @@ impl Screen {
 
     /// The oldest mark that is not before `seq`.
     pub fn mark_from(&self, seq: u64) -> Option<Mark> {
-        self.lock().marks.from(seq)
+        self.marks().from(seq)
+    }
+
+    /// The newest mark, where that is not before `seq`.
+    pub fn newest_mark_from(&self, seq: u64) -> Option<Mark> {
+        self.marks().newest_from(seq)
+    }
+
+    fn marks(&self) -> MutexGuard<'_, Marks> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mark(&self, state: &mut State, log: &Log) {
+        let cursor = state.cursor;
+        if self.marks().is_due(cursor.seq, log.capacity()) {
+            let mark = Mark::of(cursor, state.awake());
+            let mut marks = self.marks();
+            marks.forget_before(log.tail());
+            marks.push(mark);
+        }
     }
 
     /// The state at the position that was read last.
@@ -364,15 +384,6 @@ impl State {
         }
     }
 
-    fn mark(&mut self, log: &Log) {
-        let cursor = self.cursor;
-        if self.marks.is_due(cursor.seq, log.capacity()) {
-            self.marks.forget_before(log.tail());
-            let mark = Mark::of(cursor, self.awake());
-            self.marks.push(mark);
-        }
-    }
-
     /// With an empty screen there.
     fn begin_anew(&mut self, cursor: Cursor) {
         let emulator = Emulator::new(size(cursor.size), SCROLLBACK);
@@ -477,6 +488,23 @@ mod tests {
         assert!(terminal.begin_reading());
         while terminal.read_step().more {}
         assert_eq!(terminal.last_lines(1).unwrap().1, ["after"]);
+    }
+
+    #[test]
+    fn a_reader_does_not_wait_for_a_screen_that_is_in_use() {
+        let log = terminal(b"");
+        let log = log.log();
+        let screen = Screen::new(log.cursor(None));
+        log.append(&b"line\r\n".repeat(100_000), 0);
+        while screen.advance(log).more {}
+        let held = screen.lock();
+        let (sender, marked) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| sender.send(screen.mark_from(1).is_some()));
+            let marked = marked.recv_timeout(Duration::from_secs(60));
+            drop(held);
+            assert_eq!(marked, Ok(true));
+        });
     }
 
     #[test]

@@ -175,6 +175,11 @@ impl Terminal {
         self.screen.get()?.mark_from(seq)
     }
 
+    /// What the screen showed at the last such position, where that is not before `seq`.
+    pub fn newest_mark_from(&self, seq: u64) -> Option<Mark> {
+        self.screen.get()?.newest_mark_from(seq)
+    }
+
     /// The last lines on the screen that are not empty, at most five once nobody needed the screen
     /// for long, and the position up to which it has read. None without a screen, and while
     /// another thread uses it.
