@@ -1,9 +1,9 @@
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use agentd_api::{Agent, Diff};
 use agentd_host::testing::{TestClient, eventually};
@@ -306,25 +306,33 @@ async fn many_warnings_of_git_do_not_end_it() {
     assert_eq!(changed.count(), names.len());
 }
 
-/// For git a file whose index was written in the same second may have changed since.
+/// For git a file that is no older than its index may have changed since.
 #[tokio::test]
 async fn what_has_changed_right_after_it_was_added_is_shown() {
     let server = orchestrator("pty");
     let (_folder, top) = repository();
-    let (path, file) = (agent_in(&server, &top).await, top.join("kept"));
-    let added = eventually("both in a second", async || {
-        fs::write(&file, "two\n").unwrap();
-        git(&top, &["add", "kept"]);
-        let added = file.metadata().unwrap().ctime();
-        fs::write(&file, "six\n").unwrap();
-        (file.metadata().unwrap().ctime() == added).then_some(added)
-    })
-    .await;
-    eventually("the next second", async || {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        (now.as_secs() > added.unsigned_abs()).then_some(())
-    })
-    .await;
+    let (file, index) = (top.join("kept"), top.join(".git/index"));
+    let then = SystemTime::now() - Duration::from_secs(60);
+    let date = |path: &Path| {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(then).unwrap();
+    };
+    fs::write(&file, "six\n").unwrap();
+    date(&file);
+    git(&top, &["add", "kept"]);
+    // As if `one` had been added, and `six` written at the same moment.
+    let hash = |text: &str| {
+        let hash = git_with(&top, &["hash-object", "-w", "--stdin"], text);
+        let byte = |at: usize| u8::from_str_radix(&hash[at..at + 2], 16).unwrap();
+        (0..hash.len()).step_by(2).map(byte).collect::<Vec<u8>>()
+    };
+    let (six, one) = (hash("six\n"), hash("one\n"));
+    let mut bytes = fs::read(&index).unwrap();
+    let at = bytes.windows(six.len()).position(|part| part == six);
+    bytes[at.unwrap()..][..one.len()].copy_from_slice(&one);
+    fs::write(&index, bytes).unwrap();
+    date(&index);
+    let path = agent_in(&server, &top).await;
     let shown = diff(&server, &path).await;
     assert!(shown.text.contains("+six"), "{}", shown.text);
 }
