@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tmpfs tmpfs /run
+mkdir /run/tmp
+mount --bind /tmp /run/tmp
 mount -t tmpfs tmpfs /tmp
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
@@ -47,12 +50,21 @@ pub async fn in_own_kernel(test: &str) {
         format!("{name}='{value}'")
     });
     let binary = std::env::current_exe().unwrap();
+    let here = std::env::current_dir().unwrap();
+    let kept: BTreeSet<_> = [&binary, &here]
+        .into_iter()
+        .filter_map(|path| below_tmp(path))
+        .collect();
+    let kept: String = kept
+        .iter()
+        .map(|name| format!("mkdir '/tmp/{name}'\nmount --bind '/run/tmp/{name}' '/tmp/{name}'\n"))
+        .collect();
     let script = format!(
-        "{INIT}cd '{}'\n\
+        "{INIT}{kept}cd '{}'\n\
          AGENTD_TESTS_BUILT=1 {} '{}' --exact {test} --ignored --nocapture\n\
          echo \"the test ended with $?.\"\n\
          busybox poweroff -f\n",
-        std::env::current_dir().unwrap().display(),
+        here.display(),
         variables.join(" "),
         binary.display(),
     );
@@ -76,6 +88,11 @@ pub async fn in_own_kernel(test: &str) {
     let output = output.expect("the kernel ends").unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("the test ended with 0."), "{said}");
+}
+
+/// What has to be there of the machine's own `/tmp`, if the sources or what was built are in it.
+fn below_tmp(path: &Path) -> Option<&str> {
+    path.strip_prefix("/tmp").ok()?.iter().next()?.to_str()
 }
 
 /// A cgroup as a service manager gives it to a unit. This process is in it, and everything that it starts.
