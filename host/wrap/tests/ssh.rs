@@ -131,8 +131,9 @@ async fn an_agent_runs_on_another_machine() {
     };
     build_library("agentd-backend-ssh");
     let daemon = crate::program().env("AGENTD_BACKEND", "ssh").start();
-    let script = r#"echo "in $PWD: $1, $WORD${SSH_CONNECTION:+, far}"; stty size
-trap 'stty size' WINCH; until read line; do :; done; echo "got <$line>"; exit 7"#;
+    let script = r#"trap 'stty size' WINCH
+echo "in $PWD: $1, $WORD${SSH_CONNECTION:+, far}"; stty size
+until read line; do :; done; echo "got <$line>"; exit 7"#;
     let argument = "it's $HOME";
     let command = ["/bin/sh", "-c", script, "sh", argument];
     let mut body = daemon.new_session("demo", &command);
