@@ -5,13 +5,22 @@ use sha2::Sha256;
 /// gives nobody the key. `purpose` keeps a hash that was made for one thing from being good for
 /// another.
 pub fn keyed_hash(key: &str, purpose: &str, texts: &[&str]) -> String {
+    let texts = [purpose].into_iter().chain(texts.iter().copied());
+    // Each with its length, so that no two lists of texts look the same.
+    let lengths_and_texts = texts.flat_map(|text| {
+        let length = (text.len() as u64).to_be_bytes();
+        [length.to_vec(), text.as_bytes().to_vec()]
+    });
+    hmac_sha256(key, lengths_and_texts)
+}
+
+/// HMAC-SHA-256 of the parts, one after the other, as 64 hexadecimal digits.
+pub fn hmac_sha256(key: &str, parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
     let Ok(mut hash) = Hmac::<Sha256>::new_from_slice(key.as_bytes()) else {
         unreachable!("a key of any length is good (RFC 2104)");
     };
-    for text in [purpose].iter().chain(texts) {
-        // With its length, so that no two lists of texts look the same.
-        hash.update(&(text.len() as u64).to_be_bytes());
-        hash.update(text.as_bytes());
+    for part in parts {
+        hash.update(part.as_ref());
     }
     let bytes = hash.finalize().into_bytes();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

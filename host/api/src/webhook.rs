@@ -1,6 +1,6 @@
-use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+
+use crate::keyed_hash::hmac_sha256;
 
 /// How it goes with the address that is sent what happens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,14 +19,7 @@ pub struct WebhookHealth {
 /// The value of the header `agentd-signature`: `v1=` and HMAC-SHA-256 of the header
 /// `agentd-timestamp`, a dot and the body, in hexadecimal digits.
 pub fn webhook_signature(secret: &str, timestamp: &str, body: &[u8]) -> String {
-    let Ok(mut hash) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else {
-        unreachable!("a key of any length is good (RFC 2104)");
-    };
-    hash.update(timestamp.as_bytes());
-    hash.update(b".");
-    hash.update(body);
-    let bytes = hash.finalize().into_bytes();
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = hmac_sha256(secret, [timestamp.as_bytes(), b".", body]);
     format!("v1={digits}")
 }
 

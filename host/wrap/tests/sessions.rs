@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use agentd_api::{Health, Size, State};
-use agentd_host::testing::eventually;
+use agentd_host::testing::{TestServer, TestSession, eventually};
 use serde_json::{Value, json};
 
 use crate::wrap;
@@ -235,6 +235,14 @@ async fn a_verdict_during_the_start_does_not_hold_it_up() {
     assert_eq!(session.state, State::Running);
 }
 
+/// Starts the script under a name of which a rule knows the prompt.
+async fn start_as_claude(server: &TestServer, script: &str) -> TestSession {
+    let program = server.work_dir().join("claude");
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    server.start("demo", &[program.to_str().unwrap()]).await
+}
+
 /// Drops all keys of its first second, as Claude Code does with Enter, and prints nothing meanwhile.
 const DROPS_KEYS: &str = r#"#!/bin/sh
 stty raw -echo
@@ -251,10 +259,7 @@ sleep 100
 #[tokio::test]
 async fn a_prompt_right_after_the_start_waits_until_the_program_reads_it() {
     let server = wrap("pty");
-    let program = server.work_dir().join("claude");
-    fs::write(&program, DROPS_KEYS).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
-    let session = server.start("demo", &[program.to_str().unwrap()]).await;
+    let session = start_as_claude(&server, DROPS_KEYS).await;
     session.prompt("hello").await.expect(202);
     session.prompt("again").await.expect(202);
     let mut terminal = session.terminal("").await;
@@ -275,10 +280,7 @@ sleep 100
 #[tokio::test]
 async fn enter_comes_after_the_first_prompt_is_shown() {
     let server = wrap("pty");
-    let program = server.work_dir().join("claude");
-    fs::write(&program, DROPS_ENTER_OF_A_PASTE).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
-    let session = server.start("demo", &[program.to_str().unwrap()]).await;
+    let session = start_as_claude(&server, DROPS_ENTER_OF_A_PASTE).await;
     session.prompt("hello").await.expect(202);
     let mut terminal = session.terminal("").await;
     terminal.shows("\\r").await;

@@ -1,7 +1,8 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use agentd_api::client::Events;
-use agentd_api::{Change, ClientError};
+use agentd_api::{Agent, AgentQuery, Change, ClientError};
 use tokio::time::sleep;
 
 use crate::connection::Connection;
@@ -67,6 +68,30 @@ impl<'a> Following<'a> {
                 Err(error) if is_away(&error) => {}
                 Err(error) => return Err(self.connection.explain(error)),
             }
+        }
+    }
+}
+
+/// Brings the agents that the query selects up to date, by id.
+pub(super) fn apply(agents: &mut BTreeMap<String, Agent>, query: &AgentQuery, change: Change) {
+    match change {
+        Change::Activity { id, activity, .. } => {
+            let session = agents.get_mut(&id).and_then(|agent| agent.session.as_mut());
+            if let Some(session) = session {
+                session.activity = Some(activity);
+            }
+        }
+        Change::Deleted { id, .. } => {
+            agents.remove(&id);
+        }
+        change => {
+            let Some(agent) = change.into_agent() else {
+                return;
+            };
+            match query.selects(&agent) {
+                true => agents.insert(agent.id.clone(), agent),
+                false => agents.remove(&agent.id),
+            };
         }
     }
 }

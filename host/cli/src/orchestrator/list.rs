@@ -11,6 +11,7 @@ use clap::Args;
 use rustix::termios::tcgetwinsize;
 use tokio::time::{interval, sleep};
 
+use super::following::{RETRY, apply};
 use super::rows;
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome, note};
@@ -20,8 +21,6 @@ use crate::visible::visible;
 
 /// How often a table that is watched is drawn again without a change, for the ages in it.
 const REDRAW: Duration = Duration::from_secs(1);
-/// How long to wait before asking a service again that has gone away.
-const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
@@ -128,7 +127,7 @@ impl List {
                     output.raw(screen(&agents, output).as_bytes())?;
                 }
                 Ok(Some(change)) if live => {
-                    self.apply(&mut agents, change);
+                    apply(&mut agents, &self.query(), change);
                     output.raw(screen(&agents, output).as_bytes())?;
                 }
                 Ok(Some(change)) if output.is_json() => output.json_line(&change)?,
@@ -154,34 +153,6 @@ impl List {
     async fn by_id(&self, connection: &Connection) -> Result<BTreeMap<String, Agent>, Failure> {
         let agents = self.read(connection).await?.into_iter();
         Ok(agents.map(|agent| (agent.id.clone(), agent)).collect())
-    }
-
-    fn apply(&self, agents: &mut BTreeMap<String, Agent>, change: Change) {
-        let (id, agent) = match change {
-            Change::Gap { .. } => return,
-            Change::Activity { id, activity, .. } => {
-                let session = agents.get_mut(&id).and_then(|agent| agent.session.as_mut());
-                if let Some(session) = session {
-                    session.activity = Some(activity);
-                }
-                return;
-            }
-            Change::Deleted { id, .. } => (id, None),
-            Change::Created { agent }
-            | Change::Started { agent }
-            | Change::Adopted { agent }
-            | Change::Exited { agent }
-            | Change::Restarted { agent }
-            | Change::RestartScheduled { agent }
-            | Change::Edited { agent }
-            | Change::Health { agent }
-            | Change::Progress { agent } => (agent.id.clone(), Some(*agent)),
-        };
-        let query = self.query();
-        match agent.filter(|agent| query.selects(agent)) {
-            Some(agent) => agents.insert(id, agent),
-            None => agents.remove(&id),
-        };
     }
 }
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use rustix::termios::tcgetwinsize;
 use tokio::time::interval;
 
-use super::following::{Following, News};
+use super::following::{Following, News, apply};
 use super::live_table;
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome};
@@ -105,29 +105,6 @@ async fn by_id(
     let agents = agents.map_err(|error| connection.explain(error))?;
     let by_id = agents.into_iter().map(|agent| (agent.id.clone(), agent));
     Ok(by_id.collect())
-}
-
-fn apply(agents: &mut BTreeMap<String, Agent>, query: &AgentQuery, change: Change) {
-    match change {
-        Change::Activity { id, activity, .. } => {
-            let session = agents.get_mut(&id).and_then(|agent| agent.session.as_mut());
-            if let Some(session) = session {
-                session.activity = Some(activity);
-            }
-        }
-        Change::Deleted { id, .. } => {
-            agents.remove(&id);
-        }
-        change => {
-            let Some(agent) = change.into_agent() else {
-                return;
-            };
-            match query.selects(&agent) {
-                true => agents.insert(agent.id.clone(), agent),
-                false => agents.remove(&agent.id),
-            };
-        }
-    }
 }
 
 /// What the terminal shows from now on.
