@@ -1,10 +1,14 @@
 //! The daemon, as a backend sees it.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::future::{Future, ready};
 use std::pin::Pin;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::process::Command;
 
 use crate::{API_VERSION, Error, Program, Result, SessionEvents, Size, Terminal};
 
@@ -79,6 +83,34 @@ impl Host {
         }
     }
 
+    /// Runs a tool of this machine to its end, such as one that says whether the backend can work, and
+    /// gives back what it printed. Unless it succeeds, what it complained of is an
+    /// [`Error::unavailable`]. It is killed when nobody waits for it any more; what it leaves behind is
+    /// reaped by the daemon.
+    pub async fn tool(
+        &self,
+        command: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Result<String> {
+        // In a session of its own, as what is left behind in the daemon's is not reaped.
+        let mut tool = Command::new("setsid");
+        tool.arg("--").args(command).kill_on_drop(true);
+        let [input, output, errors] = [Stdio::null(), Stdio::piped(), Stdio::piped()];
+        tool.stdin(input).stdout(output).stderr(errors);
+        let spawning = self.spawning();
+        let child = tool.spawn()?;
+        spawning.claim(child.id().unwrap_or_default());
+        let output = child.wait_with_output().await?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() {
+            return Ok(text(&output.stdout));
+        }
+        let complaint = text(&output.stderr);
+        Err(Error::unavailable(match complaint.is_empty() {
+            true => output.status.to_string(),
+            false => complaint,
+        }))
+    }
+
     /// Runs an agent on a terminal that the daemon keeps, and reports its output and its end to
     /// `events`, which are those of the session's start. [`Terminal`] is a session by itself, so that
     /// a backend on it is little more than this call.
@@ -147,5 +179,30 @@ impl fmt::Debug for Spawning {
         f.debug_struct("Spawning")
             .field("owned", &self.owned)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{ErrorKind, testing};
+
+    #[tokio::test]
+    async fn a_tool_says_what_it_found_or_why_it_failed() {
+        let host = testing::host();
+        let run = async |script: &str| host.tool(["sh", "-c", script]).await;
+        assert_eq!(run("echo found; echo aside >&2").await.unwrap(), "found");
+        let error = run("echo found; echo no luck >&2; exit 3")
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.kind, &*error.message),
+            (ErrorKind::Unavailable, "no luck")
+        );
+        let error = run("exit 3").await.unwrap_err();
+        assert_eq!(error.message, "exit status: 3");
+        let error = host.tool(["no-such-tool"]).await.unwrap_err();
+        assert!(error.message.contains("no-such-tool"), "{error}");
+        let own_session = "test $$ = $(ps -o sid= -p $$)";
+        run(own_session).await.unwrap();
     }
 }

@@ -44,12 +44,14 @@ compile_error!("a backend must be built with panic = \"unwind\": a panic is turn
 
 pub mod abi;
 pub mod host;
+pub mod options;
 pub mod sink;
 pub mod testing;
 
 mod backend;
 mod event;
 mod forward;
+mod limit_options;
 mod manifest;
 mod spec;
 mod terminal;
@@ -59,6 +61,7 @@ pub use agentd_process::{descriptor, environment, process_tree, program, threads
 pub use backend::{Backend, Session};
 pub use event::{Event, ExitStatus, Health, LogLine, LogQuery, LogStream};
 pub use host::{Host, Spawning};
+pub use limit_options::LimitOptions;
 pub use manifest::{Capability, Manifest};
 pub use sink::{LogSink, PushStatus, SessionEvents};
 pub use spec::{Config, Found, SessionSpec, Size};
@@ -68,8 +71,8 @@ pub use terminal::{Program, Terminal};
 pub mod prelude {
     pub use crate::{
         Backend, Capability, Config, Error, ErrorKind, Event, ExitStatus, Found, Health, Host,
-        Limits, LogLine, LogQuery, LogSink, LogStream, Manifest, Program, Result, Session,
-        SessionEvents, SessionSpec, Size, Terminal, export_backend,
+        LimitOptions, Limits, LogLine, LogQuery, LogSink, LogStream, Manifest, Program, Result,
+        Session, SessionEvents, SessionSpec, Size, Terminal, export_backend,
     };
     pub use std::time::Duration;
 }

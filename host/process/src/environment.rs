@@ -21,6 +21,10 @@ pub const API_VARIABLES: [&str; 5] = [
     "OPENAI_BASE_URL",
 ];
 
+const MACHINE_VARIABLES: [&str; 8] = [
+    "PATH", "HOME", "SHELL", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ",
+];
+
 /// The daemon's environment without what is the daemon's own: `AGENTD_*`, `TMUX*`,
 /// `NOTIFY_SOCKET` and `LISTEN_*`.
 pub fn inherited() -> BTreeMap<OsString, OsString> {
@@ -38,9 +42,19 @@ pub fn for_agent(env: &BTreeMap<String, String>) -> BTreeMap<OsString, OsString>
 
 /// Those of [`API_VARIABLES`] that are set, with the agent's own variables on top.
 pub fn for_container(env: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut all: BTreeMap<String, String> = API_VARIABLES
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
+    with(&API_VARIABLES, env)
+}
+
+/// The same for an agent behind a wall of another kind, which also has this machine's programs and
+/// language, and its user's name.
+pub fn for_sandbox(env: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    with(&[&MACHINE_VARIABLES[..], &API_VARIABLES].concat(), env)
+}
+
+fn with(names: &[&str], env: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let named = names.iter().map(|name| (*name).to_owned());
+    let mut all: BTreeMap<String, String> = named
+        .filter_map(|name| std::env::var(&name).ok().map(|value| (name, value)))
         .collect();
     all.extend(env.clone());
     all

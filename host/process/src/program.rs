@@ -19,7 +19,15 @@ pub fn find(name: &OsStr, path: Option<&OsStr>, directory: &Path) -> Option<Path
         .find(|file| is_executable(file))
 }
 
-/// The same for an agent: what is not there is [`Error::refused`], with a sentence for the user.
+/// The file of a program that the backend itself needs: what is not on the daemon's own `$PATH` is
+/// [`Error::unavailable`]. Add as a hint what installs it.
+pub fn installed(name: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH");
+    let found = find(OsStr::new(name), path.as_deref(), Path::new("/"));
+    found.ok_or_else(|| Error::unavailable(format!("`{name}` is not on the daemon's PATH")))
+}
+
+/// The same as [`find`] for an agent: what is not there is [`Error::refused`], with a sentence for the user.
 pub fn require(name: &str, path: Option<&OsStr>, directory: &Path) -> Result<PathBuf> {
     if let Some(file) = find(OsStr::new(name), path, directory) {
         return Ok(file);
@@ -75,6 +83,12 @@ mod tests {
         assert_eq!(inside("./sh"), Some("/bin/./sh".into()));
         assert_eq!(inside("/etc/passwd"), None);
         assert_eq!(inside("sh"), None);
+        assert!(installed("sh").is_ok());
+        let error = installed("no-such-program").unwrap_err();
+        assert_eq!(
+            error.message,
+            "`no-such-program` is not on the daemon's PATH"
+        );
     }
 
     #[test]

@@ -44,14 +44,17 @@ async fn a_limit_that_cannot_be_set_is_refused() {
     for (options, why) in [
         (
             json!({"memory_limit_mb": 5}),
-            "`memory_limit_mb` is not within 6 and 16777216",
+            "option `memory_limit_mb`: 5 is not between 6 and 16777216",
         ),
         (
             json!({"cpu_limit": 0}),
-            "`cpu_limit` is not within 0.01 and 8192",
+            "option `cpu_limit`: 0 is not between 0.01 and 8192",
         ),
         (json!({"pids_limit": 1.5}), "expected u32"),
-        (json!({"limits": {"colours": 1}}), "no limit `colours`"),
+        (
+            json!({"limits": {"colours": 1}}),
+            "there is no limit `colours`",
+        ),
     ] {
         let (detail, _) = refusal(&daemon, options).await;
         assert!(detail.contains(why), "{detail}");

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use agentd_plugin_api::options::refused;
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::{environment, serde_json};
 use bollard::models::{
@@ -15,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Shared;
 use crate::mounts::{Guarded, WORKSPACE, check_target};
-use crate::options::{NetworkPolicy, Options, refused};
+use crate::options::{NetworkPolicy, Options};
 
 /// [`Config::instance`] of the daemon that made the container.
 pub(crate) const INSTANCE: &str = "agentd.instance";
@@ -72,7 +73,7 @@ impl Plan {
         if cpu_limit > cpus {
             return Err(refused(
                 "cpu_limit",
-                &format!("the engine's machine has {cpus} CPUs"),
+                format!("the engine's machine has {cpus} CPUs"),
             ));
         }
         let memory = options.memory_limit_mb.unwrap_or(DEFAULT_MEMORY_MB) << 20;

@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
+use agentd_plugin_api::options::{self, refused};
 use agentd_plugin_api::prelude::*;
-use agentd_plugin_api::serde_json::{self, Map, Value, json};
+use agentd_plugin_api::serde_json::{Map, Value, json};
 use serde::Deserialize;
 
 /// What a request may ask for.
@@ -62,18 +63,7 @@ const MOST_PIDS: i64 = 1 << 22;
 
 impl Options {
     pub(crate) fn parse(options: &Map<String, Value>) -> Result<Options> {
-        let parse = |options| serde_json::from_value::<Options>(Value::Object(options));
-        let parsed = parse(options.clone()).map_err(|error| {
-            // Serde does not say which member of an object it disliked; alone it gives itself away.
-            let culprit = options.iter().find_map(|(name, value)| {
-                let alone = Map::from_iter([(name.clone(), value.clone())]);
-                Some((name, parse(alone).err()?))
-            });
-            match culprit {
-                Some((name, error)) => refused(name, &error.to_string()),
-                None => Error::refused(error.to_string()),
-            }
-        })?;
+        let parsed: Options = options::parse(options)?;
         parsed.check()?;
         Ok(parsed)
     }
@@ -103,16 +93,11 @@ impl Options {
     }
 }
 
-/// An error about one option.
-pub(crate) fn refused(option: &str, why: &str) -> Error {
-    Error::refused(format!("option `{option}`: {why}"))
-}
-
 fn within(option: &str, value: Option<i64>, least: i64, most: i64) -> Result<()> {
     match value {
         Some(value) if !(least..=most).contains(&value) => Err(refused(
             option,
-            &format!("{value} is not between {least} and {most}"),
+            format!("{value} is not between {least} and {most}"),
         )),
         _ => Ok(()),
     }

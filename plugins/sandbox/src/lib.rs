@@ -6,10 +6,8 @@ mod options;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use agentd_plugin_api::prelude::*;
-use agentd_plugin_api::tokio::process::Command;
 use agentd_plugin_api::{environment, program, threads};
 
 use crate::options::{Network, Options};
@@ -17,15 +15,13 @@ use crate::options::{Network, Options};
 /// Empty for an agent: homes, and where services and users have their sockets.
 const HIDDEN: [&str; 5] = ["/home", "/root", "/run", "/tmp", "/var/tmp"];
 
-/// What an agent has of the daemon's variables, beside those that go into a container too.
-const PASSED_ON: [&str; 8] = [
-    "PATH", "HOME", "SHELL", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ",
-];
-
 const BWRAP: &str = "bwrap --unshare-all --unshare-user --cap-drop ALL --die-with-parent";
 
 /// The signals of a terminal and of an end, which are for the agent: `bwrap` ends after it.
 const SIGNALS: &str = "HUP,INT,QUIT,TERM,TSTP";
+
+/// `bwrap` itself: one process outside, and the first one inside.
+const OWN_PIDS: u64 = 2;
 
 struct Sandbox {
     host: Host,
@@ -44,12 +40,14 @@ impl Backend for Sandbox {
     }
 
     async fn connect(host: Host, config: Config) -> Result<Self> {
-        let path = std::env::var_os("PATH");
-        if program::find(OsStr::new("bwrap"), path.as_deref(), Path::new("/")).is_none() {
-            return Err(Error::unavailable("`bwrap` is not on the daemon's PATH")
-                .hint("install bubblewrap: apt-get install bubblewrap"));
-        }
-        try_out(&host).await?;
+        program::installed("bwrap")
+            .map_err(|error| error.hint("install bubblewrap: apt-get install bubblewrap"))?;
+        // Whether the kernel lets it make namespaces.
+        let tried = BWRAP.split(' ').chain(["--ro-bind", "/", "/", "true"]);
+        host.tool(tried).await.map_err(|error| {
+            Error::unavailable(format!("no sandbox can be made: {error}"))
+                .hint("see `sysctl user.max_user_namespaces`, and AppArmor's profile of bwrap")
+        })?;
         let state_dir = resolved(&config.state_dir)
             .ok_or_else(|| Error::invalid("the state directory has no name in UTF-8"))?;
         Ok(Sandbox { host, state_dir })
@@ -63,55 +61,26 @@ impl Backend for Sandbox {
     }
 }
 
-/// Whether the kernel lets `bwrap` make namespaces. It leaves an orphan behind, which the daemon reaps
-/// where that is of another session.
-async fn try_out(host: &Host) -> Result<()> {
-    let mut command = Command::new("setsid");
-    command
-        .args(BWRAP.split(' '))
-        .args(["--ro-bind", "/", "/", "true"]);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let spawning = host.spawning();
-    let child = command.kill_on_drop(true).spawn()?;
-    spawning.claim(child.id().unwrap_or_default());
-    let output = child.wait_with_output().await?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(
-        Error::unavailable(format!("no sandbox can be made: {reason}"))
-            .hint("see `sysctl user.max_user_namespaces`, and AppArmor's profile of bwrap"),
-    )
-}
-
 /// The agent, with what puts it into its sandbox. Its variables are inherited: all arguments can be
 /// read by every user of the machine.
 fn sandboxed(spec: &SessionSpec, state_dir: &str) -> Result<Program> {
-    let options = Options::parse(spec.options.clone())?;
+    let (options, limits) = Options::parse(&spec.options)?;
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let hidden = HIDDEN.iter().map(PathBuf::from).chain(home);
     let hidden = hidden.filter_map(|path| resolved(&path).filter(|path| path != "/"));
     let hidden: Vec<String> = hidden.chain([state_dir.to_owned()]).collect();
-    let shown = |path: &PathBuf| shown(path, &hidden, state_dir);
-    let read = options.read.iter().map(shown).collect::<Result<Vec<_>>>()?;
-    let write = options
-        .write
-        .iter()
-        .map(shown)
-        .collect::<Result<Vec<_>>>()?;
-    let directory = shown(&spec.working_dir)?;
+    let show = |path: &PathBuf| shown(path, &hidden, state_dir);
+    let read: Vec<String> = options.read.iter().map(show).collect::<Result<_>>()?;
+    let mut write: Vec<String> = options.write.iter().map(show).collect::<Result<_>>()?;
+    let directory = show(&spec.working_dir)?;
+    write.push(directory.clone());
     // Names are looked up with it, and it may lead into what is hidden.
     let resolver = resolved(Path::new("/etc/resolv.conf"));
 
-    let of_each = options.of_each()?;
     let ignore = format!("--ignore-signal={SIGNALS}");
     let default = format!("--default-signal={SIGNALS}");
     let mut words = vec!["prlimit", "--core=0"];
-    words.extend(of_each.iter().map(String::as_str));
+    words.extend(limits.of_each.iter().map(String::as_str));
     words.extend(["env", &ignore]);
     words.extend(BWRAP.split(' '));
     if options.network == Network::Host {
@@ -124,7 +93,7 @@ fn sandboxed(spec: &SessionSpec, state_dir: &str) -> Result<Program> {
     for path in resolver.iter().chain(&read) {
         words.extend(["--ro-bind", path, path]);
     }
-    for path in write.iter().chain([&directory]) {
+    for path in &write {
         words.extend(["--bind", path, path]);
     }
     words.extend(["--chdir", &directory, "--", "env", &default, "--"]);
@@ -133,16 +102,15 @@ fn sandboxed(spec: &SessionSpec, state_dir: &str) -> Result<Program> {
     let mut program = Program::of(spec);
     program.command = words.into_iter().map(str::to_owned).collect();
     program.stands_in = true;
-    program.limits = options.of_all()?;
+    program.limits = limits.of_all;
+    program.limits.pids = limits.of_all.pids.map(|pids| pids + OWN_PIDS);
     program.inherits = false;
-    let passed_on = PASSED_ON.map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
-    program.env = passed_on.into_iter().flatten().collect();
-    program.env.extend(environment::for_container(&spec.env));
+    program.env = environment::for_sandbox(&spec.env);
 
     let path = program.env.get("PATH").map(OsStr::new);
     let file = program::require(&spec.command[0], path, &spec.working_dir)?.canonicalize()?;
     let is_in = |all: &[String]| all.iter().any(|directory| file.starts_with(directory));
-    if is_in(&hidden) && !is_in(&[read, write, vec![directory]].concat()) {
+    if is_in(&hidden) && !is_in(&[read, write].concat()) {
         let file = file.display();
         return Err(Error::refused(format!("`{file}` is hidden in the sandbox"))
             .hint("show its directory with the option `read`"));
