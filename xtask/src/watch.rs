@@ -21,7 +21,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// What this line of nextest, libtest or vitest says of a test.
+    /// What this line of nextest, libtest, libtest-mimic (which aligns the ends) or vitest says of a
+    /// test.
     pub fn read(line: &str) -> Option<Self> {
         let line = line.trim();
         let outcome = |test: &str, passed| {
@@ -31,8 +32,8 @@ impl Outcome {
         if let Some(rest) = line.strip_prefix("test ") {
             let (test, said) = rest.rsplit_once(" ... ")?;
             return match said {
-                "ok" => outcome(test, true),
-                "FAILED" => outcome(test, false),
+                "ok" => outcome(test.trim_end(), true),
+                "FAILED" => outcome(test.trim_end(), false),
                 _ => None,
             };
         }
@@ -134,6 +135,10 @@ mod tests {
             (
                 "test loader::tests::finds ... ok\n",
                 Some(("loader::tests::finds", true)),
+            ),
+            (
+                "test life::removed      ... ok\n",
+                Some(("life::removed", true)),
             ),
             ("test loader::tests::finds ... ignored\n", None),
             (

@@ -362,10 +362,10 @@ impl Drop for Ring {
     }
 }
 
-/// Bytes in sealed memory, to be passed to the other side.
-pub fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
+/// Bytes in sealed memory, to be passed to the other side. `/proc/PID/fd` shows the name.
+pub fn sealed(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let mut memory = File::from(memfd_create("agentd-keeper", flags)?);
+    let mut memory = File::from(memfd_create(name, flags)?);
     io::Write::write_all(&mut memory, bytes)?;
     let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
     fcntl_add_seals(&memory, seals)?;
@@ -515,7 +515,7 @@ mod tests {
         let (memory, ring) = Ring::create(0).unwrap();
         assert!(ftruncate(&memory, 0).is_err());
         assert_eq!(ring.output_at(0, 10), b"");
-        let small = sealed(b"not a ring").unwrap();
+        let small = sealed("agentd-test", b"not a ring").unwrap();
         assert!(Ring::map(&small).is_err());
         assert_eq!(unsealed(&small, 100).unwrap(), b"not a ring");
         assert!(unsealed(&small, 9).is_err());

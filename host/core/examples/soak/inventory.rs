@@ -15,16 +15,10 @@ pub const MARK: &str = "SOAK_MARK";
 /// So much more memory is not a leak, but what an allocator keeps, in KiB.
 const MEMORY_SLACK: u64 = 24 * 1024;
 
-/// Threads that stay once they were needed, and how many of them there may be in a process
-/// (`host/process/src/terminal/spawner.rs`, `host/keeper/src/server/reading.rs`).
-fn pools() -> [(&'static str, u64); 2] {
-    let processors = available_parallelism().map_or(1, |count| count.get() as u64);
-    let floods = (processors / 2).max(1);
-    [
-        ("thread `agentd-spawn`", 64),
-        ("thread `keeper-flood`", floods),
-    ]
-}
+/// What a keeper has of each agent, and where it leaves its newest snapshot if that is large
+/// (`host/keeper/src/server/session.rs`).
+const RING: &str = "keeper's descriptor `/memfd:agentd-terminal (deleted)`";
+const SNAPSHOT: &str = "keeper's descriptor `/memfd:agentd-snapshot (deleted)`";
 
 /// The first argument of a keeper.
 const KEEPER: &[u8] = b"keep-terminals";
@@ -126,13 +120,31 @@ impl Inventory {
     /// What there is more of than before, one line each. Memory only counts at the end, see
     /// [`grown`](Self::grown).
     pub fn more_than(&self, before: &Inventory) -> Vec<String> {
+        let pools = self.pools();
         let more = self.things.iter().filter_map(|(thing, now)| {
-            let then = before.things.get(thing).copied().unwrap_or(0);
-            let stays = |(name, most): (&str, u64)| thing.ends_with(name) && *now <= most;
-            (*now > then && !pools().into_iter().any(stays))
+            let then = before.count(thing);
+            let stays = |(name, most): &(&str, u64)| thing.ends_with(name) && now <= most;
+            (*now > then && !pools.iter().any(stays))
                 .then(|| format!("left: {thing}: {then} before, {now} now"))
         });
         more.collect()
+    }
+
+    /// What may stay once it was needed, and how much of it: threads
+    /// (`host/process/src/terminal/spawner.rs`, `host/keeper/src/server/reading.rs`), and a snapshot
+    /// of each agent whose screen was filled.
+    fn pools(&self) -> [(&'static str, u64); 3] {
+        let processors = available_parallelism().map_or(1, |count| count.get() as u64);
+        let floods = (processors / 2).max(1);
+        [
+            ("thread `agentd-spawn`", 64),
+            ("thread `keeper-flood`", floods),
+            (SNAPSHOT, self.count(RING)),
+        ]
+    }
+
+    fn count(&self, thing: &str) -> u64 {
+        self.things.get(thing).copied().unwrap_or(0)
     }
 
     /// What is an agent's, where none is left.

@@ -293,7 +293,7 @@ async fn start_and_follow(
         }
         let (program, memory) = match encoded.len() <= LARGEST_INLINE {
             true => (encoded, None),
-            false => (Vec::new(), Some(sealed(&encoded)?)),
+            false => (Vec::new(), Some(sealed("agentd-program", &encoded)?)),
         };
         let request = Request::Start {
             keep: terms.keep,

@@ -219,7 +219,7 @@ impl Running {
     /// Leaves the state of the terminal in the keeper, instead of the one before. The ring no longer
     /// has to hold what is before `position`.
     pub async fn checkpoint(&self, position: u64, size: Size, snapshot: &[u8]) -> Result<()> {
-        let (link, snapshot) = (self.link.clone(), sealed(snapshot)?);
+        let (link, snapshot) = (self.link.clone(), sealed("agentd-snapshot", snapshot)?);
         let request = Request::Checkpoint {
             index: self.index,
             position,

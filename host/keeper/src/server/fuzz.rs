@@ -176,7 +176,7 @@ fn descriptors(kind: u8, body: &[u8]) -> Vec<Arc<OwnedFd>> {
     let memory = || {
         // What a START says that is as short as one can be comes before it.
         let content = body.get(SHORTEST_START..).unwrap_or(body);
-        let memory = sealed(&harmless_program(content));
+        let memory = sealed("agentd-test", &harmless_program(content));
         Arc::new(memory.unwrap_or_else(|error| panic!("memory: {error}")))
     };
     match kind >> 1 & 3 {

@@ -51,7 +51,7 @@ impl Label {
     fn new(label: String) -> io::Result<Self> {
         Ok(match u32::try_from(label.len()) {
             Ok(length) if label.len() > LARGEST_INLINE => {
-                Label::Apart(Arc::new(sealed(label.as_bytes())?), length)
+                Label::Apart(Arc::new(sealed("agentd-label", label.as_bytes())?), length)
             }
             _ => Label::Inline(label),
         })
@@ -83,7 +83,7 @@ impl Snapshot {
 
     fn memory(&self) -> io::Result<Arc<OwnedFd>> {
         match self {
-            Snapshot::Small(bytes) => Ok(Arc::new(sealed(bytes)?)),
+            Snapshot::Small(bytes) => Ok(Arc::new(sealed("agentd-snapshot", bytes)?)),
             Snapshot::Apart(memory) => Ok(memory.clone()),
         }
     }
