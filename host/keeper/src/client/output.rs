@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use super::here::Here;
 use super::link::Link;
+use super::running::Abandoned;
 use crate::flood::{CHUNK, PAUSE, Recent, TURN, is_readable_within};
 use crate::protocol::{Answer, Request};
 use crate::ring::Ring;
@@ -50,6 +51,7 @@ pub struct Reader {
     pub position: AtomicU64,
     /// Whether checkpoints say what the ring may overwrite; otherwise it is what was handed over.
     pub checkpoints: bool,
+    pub abandoned: Arc<Abandoned>,
 }
 
 /// When to look at the ring again.
@@ -90,6 +92,8 @@ impl Output {
     pub async fn drained(mut self) {
         loop {
             let before = self.reader.position.load(SeqCst);
+            // The keeper may wait for a checkpoint that nobody leaves any more.
+            self.reader.take(before);
             if timeout(DRAIN_PAUSE, &mut self.task).await.is_ok() {
                 return;
             }
@@ -184,6 +188,17 @@ impl Reader {
         }
     }
 
+    /// Lets what was handed over be overwritten, unless checkpoints do.
+    fn take(&self, position: u64) {
+        if self.checkpoints && !self.abandoned.is() {
+            return;
+        }
+        self.ring.take(position);
+        if self.ring.rouses_writer() {
+            socket::ring(&self.link.room);
+        }
+    }
+
     /// Whether the keeper has nothing after `position`, and waits for the terminal alone. With output
     /// left it is only the turn of others, a full ring waits for a checkpoint, and a keeper that is
     /// stopped may have more to read.
@@ -262,12 +277,7 @@ impl Reader {
         let flow = self.sink.output(output);
         let position = position + count as u64;
         self.position.store(position, SeqCst);
-        if !self.checkpoints {
-            self.ring.take(position);
-            if self.ring.rouses_writer() {
-                socket::ring(&self.link.room);
-            }
-        }
+        self.take(position);
         let next = match flow {
             Flow::Closed => Next::Never,
             Flow::Wait => Next::Taken,

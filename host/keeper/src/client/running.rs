@@ -1,5 +1,5 @@
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -36,8 +36,30 @@ pub struct Running {
     reaped: Arc<RwLock<bool>>,
     /// True once the end has been reported.
     ended: state::Receiver<bool>,
-    /// Notified once nobody has it any more, who could note its end.
-    abandoned: Arc<Notify>,
+    abandoned: Arc<Abandoned>,
+}
+
+/// Whether nobody has a program any more, who could note its end or leave checkpoints.
+#[derive(Default)]
+pub struct Abandoned {
+    is: AtomicBool,
+    notified: Notify,
+}
+
+impl Abandoned {
+    pub fn is(&self) -> bool {
+        self.is.load(SeqCst)
+    }
+
+    fn set(&self) {
+        self.is.store(true, SeqCst);
+        self.notified.notify_one();
+    }
+
+    /// Done when it is so; for one task.
+    async fn set_by_then(&self) {
+        self.notified.notified().await;
+    }
 }
 
 struct Terminal {
@@ -72,6 +94,7 @@ impl Running {
         if !checkpoints {
             ring.take(from);
         }
+        let abandoned = Arc::<Abandoned>::default();
         let reader = Reader {
             index: listed.index,
             ring: ring.clone(),
@@ -80,10 +103,10 @@ impl Running {
             sink: sink.clone(),
             position: AtomicU64::new(from),
             checkpoints,
+            abandoned: abandoned.clone(),
         };
         let reaped = Arc::new(RwLock::new(false));
         let (report_end, ended) = state::channel(false);
-        let abandoned = Arc::new(Notify::new());
         let running = Running {
             index: listed.index,
             pid: listed.pid,
@@ -145,7 +168,7 @@ impl Running {
                 report_end.send_replace(true);
                 tokio::select! {
                     () = sink.noted() => {}
-                    () = abandoned.notified() => {}
+                    () = abandoned.set_by_then() => {}
                     // There is nothing left to be forgotten, or somebody else has it.
                     () = link.closed() => {}
                 }
@@ -205,7 +228,7 @@ impl Running {
 
     /// Begins to end it at once, if it still runs, and does not wait for that.
     pub fn abandon(self: &Arc<Self>) {
-        self.abandoned.notify_one();
+        self.abandoned.set();
         if !*self.ended.borrow() {
             let this = self.clone();
             self.link.runtime().spawn(async move {

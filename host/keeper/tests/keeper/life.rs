@@ -118,6 +118,25 @@ async fn a_start_that_is_given_up_leaves_nothing() {
     }
 }
 
+/// Nobody leaves checkpoints of it any more, so nothing makes room for what it still prints.
+#[tokio::test]
+async fn a_flood_that_nobody_has_any_more_is_ended_though_its_ring_is_full() {
+    let terms = Terms {
+        checkpoints: true,
+        ..BLOCK
+    };
+    for daemon in [Daemon::with_process(), Daemon::with_thread()] {
+        let tape = Tape::forgetful();
+        let flood = daemon
+            .keeper
+            .run(program("exec yes"), "", terms, tape.clone());
+        let running = Arc::new(flood.await.unwrap());
+        until("the ring is full", || tape.output().len() >= BLOCK.capacity);
+        running.abandon();
+        until_empty(&daemon).await;
+    }
+}
+
 /// Attack: an agent looks for descriptors of the keeper. Then: it has three, of its terminal.
 #[tokio::test]
 async fn a_program_inherits_nothing_from_the_keeper() {

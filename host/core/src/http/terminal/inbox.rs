@@ -6,7 +6,7 @@ use futures_util::stream::SplitStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::end::End;
+use super::end::{End, LEFT};
 use crate::http::websocket::WebSocket;
 
 /// So much of what a viewer sends waits for the program, in bytes.
@@ -58,7 +58,7 @@ impl Inbox {
         match self.stream.next().await {
             None => Some(None),
             Some(Err(error)) => Some(unread(&error)),
-            Some(Ok(message)) if message.is_close() => Some(Some((close::NORMAL, ""))),
+            Some(Ok(message)) if message.is_close() => Some(LEFT),
             Some(Ok(message)) => {
                 self.waiting += share(&message);
                 self.messages.push_back(message);
