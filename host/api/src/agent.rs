@@ -41,11 +41,37 @@ pub struct Agent {
     /// Why it is started again, or why it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_reason: Option<String>,
+    /// What became of the prompt that it was created with, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<PromptState>,
     /// The newest session, kept after its end, or null.
     pub session: Option<Session>,
     /// The sessions that have ended, oldest first; the last 20 of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<PastSession>,
+}
+
+/// What became of the prompt that an agent was created with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PromptState {
+    /// It waits until the program reads keys, perhaps that of a later session.
+    Pending,
+    /// It was typed, or was about to be when the service ended. It is not typed again.
+    Delivered,
+    /// It could not be typed, at least not all of it. It is not typed again.
+    Failed,
+}
+
+impl PromptState {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PromptState::Pending => "pending",
+            PromptState::Delivered => "delivered",
+            PromptState::Failed => "failed",
+        }
+    }
 }
 
 /// A session that has ended.

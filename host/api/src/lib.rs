@@ -25,7 +25,9 @@ mod token;
 mod webhook;
 
 pub use activity::{Activity, ActivityState};
-pub use agent::{Agent, AgentPatch, AgentStatus, Labels, NewAgent, PastSession, RestartPolicy};
+pub use agent::{
+    Agent, AgentPatch, AgentStatus, Labels, NewAgent, PastSession, PromptState, RestartPolicy,
+};
 pub use agent_query::{AgentQuery, AgentSort, DeleteQuery, Order};
 pub use audit::{AuditEntry, AuditQuery};
 pub use change::Change;

@@ -53,6 +53,9 @@ pub struct NewSession {
     /// runs on a terminal of the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<Keep>,
+    /// Of an agent only: what is typed into its program once that reads keys, with Enter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
     /// Of an agent only: by key, its value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

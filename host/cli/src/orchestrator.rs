@@ -235,6 +235,7 @@ fn details(agent: &Agent) -> String {
         ("Restart", Some(policy::text(agent))),
         ("Restarts at", agent.next_restart_at.clone()),
         ("Reason", agent.restart_reason.as_deref().map(visible)),
+        ("Prompt", agent.prompt.map(|p| p.as_str().to_owned())),
         ("Created", Some(agent.created_at.clone())),
         ("Backend", session.map(|s| s.backend_type.clone())),
         (

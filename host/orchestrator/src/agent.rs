@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use agentd_api::{AgentStatus, Exit, Health, Labels, NewAgent, PastSession, State};
+use agentd_api::{AgentStatus, Exit, Health, Labels, NewAgent, PastSession, PromptState, State};
 use agentd_host::session::{Label, Record, Session};
 use agentd_host::{Error, Result, now, to_rfc3339};
 
@@ -25,7 +25,9 @@ pub struct AgentRecord {
     pub restart: Restart,
     /// What its users sort it by.
     pub labels: Labels,
-    /// What it is started with, without the variables, the labels and the policy.
+    /// What became of the prompt that it was created with, if it was.
+    pub prompt: Option<PromptState>,
+    /// What it is started with, without the variables, the labels, the policy and the prompt.
     pub spec: NewAgent,
     /// Its variables; never shown. None is a value that is not kept.
     pub env: BTreeMap<String, Option<String>>,
@@ -86,6 +88,7 @@ impl AgentRecord {
                 ..Restart::default()
             },
             labels,
+            prompt: spec.prompt.take().map(|_| PromptState::Pending),
             spec,
             env: env
                 .into_iter()
@@ -124,6 +127,11 @@ impl AgentRecord {
             env: self.env.iter().filter_map(value).collect(),
             ..self.spec.clone()
         })
+    }
+
+    /// Whether a prompt waits for its program.
+    pub fn has_pending_prompt(&self) -> bool {
+        self.prompt == Some(PromptState::Pending)
     }
 
     /// Keeps what is known of its newest session now.
@@ -206,6 +214,7 @@ impl AgentRecord {
             restart_reason: self.restart.last_reason.clone(),
             created_at: self.created_at.clone(),
             labels: self.labels.clone(),
+            prompt: self.prompt,
             session,
             history: self.history.clone(),
         }

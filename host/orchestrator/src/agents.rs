@@ -142,6 +142,8 @@ impl Agents {
     }
 
     async fn start_new(&self, spec: NewAgent, request: Option<KeyedRequest>) -> Result<Agent> {
+        let prompt = spec.prompt.clone();
+        let has_prompt = prompt.is_some();
         labels::check(&spec.labels)?;
         check_model(&spec)?;
         let id = uuid::Uuid::new_v4().to_string();
@@ -162,6 +164,9 @@ impl Agents {
             move |transaction| {
                 let inserted = transaction.insert(&record)?;
                 if inserted {
+                    if let Some(prompt) = &prompt {
+                        transaction.set_prompt(&record.id, prompt)?;
+                    }
                     if let Some(request) = &request {
                         transaction.begin_request(request, &record.id)?;
                     }
@@ -174,7 +179,15 @@ impl Agents {
             return Err(name_taken(session.name.as_str()));
         }
         CrashPoint::CreateRecorded.reached();
-        if let Err(error) = pending.start().await {
+        let started = async {
+            let session = pending.start().await?;
+            match has_prompt && !session.takes_input().await {
+                true => Err(Error::conflict("no-input", "the backend takes no input")
+                    .hint("leave `prompt` out")),
+                false => Ok(()),
+            }
+        };
+        if let Err(error) = started.await {
             CrashPoint::CreateFailed.reached();
             self.end_and_remove(&id).await?;
             CrashPoint::CreateForgotten.reached();
@@ -185,6 +198,9 @@ impl Agents {
         let agent = self.noted(&id, &session, request).await?;
         CrashPoint::CreateNoted.reached();
         unfinished.over();
+        if has_prompt {
+            self.deliver_prompt(&id, &session);
+        }
         Ok(agent)
     }
 
@@ -337,6 +353,7 @@ impl Agents {
         let checked = self
             .sessions
             .check(record.request()?, Some(id.to_owned()))?;
+        let has_prompt = record.has_pending_prompt();
         let old = self.newest(id);
         CrashPoint::RestartBegun.reached();
         match &old {
@@ -392,6 +409,9 @@ impl Agents {
         let agent = restarted.await?.ok_or_else(|| gone(id))?;
         CrashPoint::RestartNoted.reached();
         unstarted.over();
+        if has_prompt {
+            self.deliver_prompt(id, &session);
+        }
         Ok(agent)
     }
 

@@ -67,6 +67,8 @@ crash_points! {
     ReconcileEnding,
     UnownedEnded,
     ReconcileEnded,
+    PromptDue,
+    PromptTaken,
     DatabaseWritten,
     DatabaseCommitted,
     DatabaseSynced,

@@ -16,6 +16,7 @@ mod keyed;
 mod labels;
 mod outputs;
 mod previews;
+mod prompts;
 mod reconcile;
 mod reconciliation;
 mod records;

@@ -327,17 +327,24 @@ impl Reconcile {
             Ok(session) => session,
         };
         CrashPoint::AdoptTaken.reached();
-        store
-            .write(move |transaction| {
-                transaction.adopt(&owner, &session)?;
-                match transaction.get(&owner)? {
-                    Some(record) => transaction.event("adopted", &record.describe(Some(&session))),
-                    // Deleted meanwhile, which ends the session too.
-                    None => Ok(()),
+        let has_prompt = store
+            .write({
+                let (owner, session) = (owner.clone(), session.clone());
+                move |transaction| {
+                    transaction.adopt(&owner, &session)?;
+                    // Without one it was deleted meanwhile, which ends the session too.
+                    let Some(record) = transaction.get(&owner)? else {
+                        return Ok(false);
+                    };
+                    transaction.event("adopted", &record.describe(Some(&session)))?;
+                    Ok(record.has_pending_prompt())
                 }
             })
             .await?;
         CrashPoint::AdoptNoted.reached();
+        if has_prompt {
+            self.agents.deliver_prompt(&owner, &session);
+        }
         Ok(Found::Adopted)
     }
 

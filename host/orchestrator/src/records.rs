@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use agentd_api::{PastSession, Size};
 use agentd_host::KeyedRequest;
 use agentd_host::session::Remains;
-use rusqlite::types::{FromSqlError, Type};
+use rusqlite::types::{FromSqlError, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -120,7 +120,7 @@ pub fn add_histories(connection: &Connection, agents: &mut [AgentRecord]) -> rus
 pub const COLUMNS: &str =
     "id, name, created_at, wish, status, restarts, spec, env, session_id, session,
     (SELECT json_group_object(key, value) FROM labels WHERE agent = agents.number), number,
-    restart, max_restarts, attempts, next_restart_at, last_exit, restart_reason";
+    restart, max_restarts, attempts, next_restart_at, last_exit, restart_reason, prompt_state";
 
 /// The place of the agent's number in [`COLUMNS`].
 pub const NUMBER: usize = 11;
@@ -147,6 +147,10 @@ pub fn record(row: &Row<'_>) -> rusqlite::Result<AgentRecord> {
         session_id: row.get(8)?,
         session: session.map(|json| parse(9, &json)).transpose()?,
         labels: from_json(row, 10)?,
+        prompt: match row.get_ref(18)? {
+            ValueRef::Null => None,
+            _ => Some(word(row, 18)?),
+        },
         restart: Restart {
             policy: word(row, 12)?,
             max: row.get(13)?,

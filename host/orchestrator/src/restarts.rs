@@ -147,9 +147,15 @@ async fn try_restart(agents: &Agents, id: &str) -> Result<()> {
         Ok(_) => {
             CrashPoint::PolicyStarted.reached();
             tracing::info!(agent = record.name, "started again");
-            let done = store.write(move |t| t.restarted_as_planned(&agent, &session, planned));
+            let done = store.write({
+                let (agent, session) = (agent.clone(), session.clone());
+                move |t| t.restarted_as_planned(&agent, &session, planned)
+            });
             done.await?;
             CrashPoint::PolicyNoted.reached();
+            if record.has_pending_prompt() {
+                agents.deliver_prompt(&agent, &session);
+            }
         }
         Err(error) => {
             // The next one was planned when the session ended.

@@ -14,6 +14,7 @@ use crate::records::{self, now_millis};
 use crate::restart::Backoff;
 
 mod plans;
+mod prompts;
 #[cfg(test)]
 mod tests;
 

@@ -23,6 +23,7 @@ mod leaving;
 mod life;
 mod links;
 mod program;
+mod prompt;
 mod reconcile;
 mod rename;
 mod restart_policy;

@@ -67,6 +67,11 @@ impl Collection for ByName {
             return Err(Error::invalid("invalid-restart", message)
                 .hint("agents are, which agentd-orchestrator runs"));
         }
+        if new.prompt.is_some() {
+            let message = "sessions are not created with a prompt";
+            return Err(Error::invalid("invalid-prompt", message)
+                .hint("send it to `POST /sessions/{name}/input`"));
+        }
         check_model(&new)?;
         let Some(key) = key else {
             return Ok(self.sessions.create(new, None).await?.describe());

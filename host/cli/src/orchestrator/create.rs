@@ -4,9 +4,10 @@ use agentd_api::{Agent, ClientError, NewAgent, RestartPolicy};
 use clap::Args;
 
 use crate::connection::Connection;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 use crate::verb::launch::Launch;
+use crate::verb::send::from_stdin;
 
 #[derive(Debug, Args)]
 pub(crate) struct Create {
@@ -28,11 +29,15 @@ pub(super) struct Record {
     /// How often in a row at most
     #[arg(long, value_name = "COUNT")]
     max_restarts: Option<u32>,
+    /// What to type into the program once it reads keys; `-` reads it from standard input
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    prompt: Option<String>,
 }
 
 impl Create {
     pub(crate) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
-        let new = self.launch.into_request()?;
+        let mut new = self.launch.into_request()?;
+        new.prompt = self.record.prompt()?;
         let agent = self.record.create(new, connection).await;
         let agent = agent.map_err(|error| connection.explain(error))?;
         output.show(&agent, |agent| agent.id.clone())?;
@@ -41,6 +46,14 @@ impl Create {
 }
 
 impl Record {
+    /// The prompt, read once.
+    pub(super) fn prompt(&self) -> Result<Option<String>, Failure> {
+        match self.prompt.as_deref() {
+            Some("-") => from_stdin().map(Some),
+            prompt => Ok(prompt.map(str::to_owned)),
+        }
+    }
+
     /// Creates an agent that has this.
     pub(super) async fn create(
         &self,

@@ -57,6 +57,7 @@ impl Run {
         let is_made_up = self.name.is_none();
         let name = self.name.unwrap_or_else(|| made_up(&self.agent));
         let mut new = self.manner.into_request(name, Some(self.agent.clone()))?;
+        new.prompt = self.record.prompt()?;
         let mut attempts = 1;
         loop {
             match self.record.create(new.clone(), connection).await {

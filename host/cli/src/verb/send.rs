@@ -44,7 +44,7 @@ impl Send {
 }
 
 /// All of standard input, without the line end that files have.
-fn from_stdin() -> Result<String, Failure> {
+pub(crate) fn from_stdin() -> Result<String, Failure> {
     let mut text = String::new();
     io::stdin()
         .read_to_string(&mut text)

@@ -10,6 +10,7 @@ mod readiness;
 mod recorded;
 mod rule_file;
 mod rules;
+mod settling;
 mod title;
 mod watcher;
 

@@ -6,7 +6,7 @@ use agentd_api::{LogLine, LogQuery, LogStream};
 use agentd_plugin_api::sink::Receiver;
 use agentd_plugin_api::{ErrorKind, PushStatus};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::newest::Newest;
 use super::reader::{Read, Reader};
@@ -18,6 +18,9 @@ pub(super) const QUEUE: usize = 1024;
 
 /// How long the last lines of a forgotten session may take to be sent.
 const LAST_LINES: Duration = Duration::from_millis(500);
+
+/// How long a backend may take to give the last lines that there are now.
+const NOW: Duration = Duration::from_secs(5);
 
 /// The lines of a log as they come; ends after the last one.
 pub type Lines = mpsc::Receiver<LogLine>;
@@ -75,6 +78,28 @@ impl Session {
             session.while_wanted(&sender, sent).await;
         });
         Ok(lines)
+    }
+
+    /// The last lines that the backend has now.
+    pub(super) async fn last_lines(&self, tail: u64) -> Vec<String> {
+        let query = agentd_plugin_api::LogQuery {
+            tail: Some(tail),
+            ..agentd_plugin_api::LogQuery::default()
+        };
+        let Ok(remote) = self.remote() else {
+            return Vec::new();
+        };
+        let (sender, mut lines) = mpsc::channel(QUEUE);
+        let sent = remote.logs(&query, Arc::new(ToLines(sender.downgrade())));
+        if let Ok(Err(error)) = timeout(NOW, sent).await {
+            tracing::debug!(session = %self.name, %error, "no last lines");
+        }
+        drop(sender);
+        let mut last = Vec::new();
+        while let Some(line) = lines.recv().await {
+            last.push(line.line);
+        }
+        last
     }
 
     pub(super) async fn send_remote(

@@ -16,6 +16,7 @@ mod name;
 mod newest;
 mod pending;
 mod prompt;
+mod prompt_at_start;
 mod reader;
 mod record;
 mod remains;

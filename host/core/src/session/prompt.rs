@@ -17,6 +17,12 @@ const PASTE_END: &str = "\u{1b}[201~";
 /// A program that has printed nothing for so long has shown what was typed.
 const ECHO_PAUSE: Duration = Duration::from_millis(50);
 
+/// So many of the last lines are looked at for what was typed.
+pub(super) const SHOWN: u64 = 60;
+
+/// How long a backend may take to say that it takes no input.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
+
 /// One that shows nothing is sent Enter after so long.
 const ECHO_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -37,19 +43,10 @@ impl Session {
     }
 
     /// `is_first`: of a program that has been started and drops an Enter that comes with its first text.
-    async fn type_prompt(self: &Arc<Self>, input: &Input, is_first: bool) -> Result<()> {
+    pub(super) async fn type_prompt(self: &Arc<Self>, input: &Input, is_first: bool) -> Result<()> {
         let text = without_paste_end(&input.text);
         if !self.backend.has(&Capability::Interactive) {
-            return self
-                .remote()?
-                .prompt(&text, input.submit)
-                .await
-                .map_err(|error| match error.kind {
-                    agentd_plugin_api::ErrorKind::Unsupported => {
-                        Error::conflict("no-input", "the backend takes no input")
-                    }
-                    _ => error.into(),
-                });
+            return self.prompt_by_backend(&text, input.submit, is_first).await;
         }
         let wants_marked_pastes = self.wants_marked_pastes().await;
         let position = self.terminal.log().head();
@@ -66,6 +63,56 @@ impl Session {
             self.write(b"\r").await?;
         }
         Ok(())
+    }
+
+    async fn prompt_by_backend(&self, text: &str, submit: bool, is_first: bool) -> Result<()> {
+        let remote = self.remote()?;
+        let refused = |error: agentd_plugin_api::Error| match error.kind {
+            agentd_plugin_api::ErrorKind::Unsupported => {
+                Error::conflict("no-input", "the backend takes no input")
+            }
+            _ => error.into(),
+        };
+        // Lines with a time and a stream of their own are not those of a terminal, which shows what is typed.
+        let is_shown = !self.backend.has(&Capability::Logs);
+        if !(is_first && submit && is_shown) || text.is_empty() {
+            return remote.prompt(text, submit).await.map_err(refused);
+        }
+        let before = self.last_lines(SHOWN).await;
+        remote.prompt(text, false).await.map_err(refused)?;
+        self.has_shown(before).await;
+        remote.prompt("", true).await.map_err(refused)
+    }
+
+    /// Whether its program can be sent anything at all. A backend that never can says so at once.
+    pub async fn takes_input(&self) -> bool {
+        if self.backend.has(&Capability::Interactive) {
+            return true;
+        }
+        let Ok(remote) = self.remote() else {
+            return true;
+        };
+        // Nothing is typed by it.
+        match timeout(REFUSAL_PATIENCE, remote.prompt("", false)).await {
+            Ok(Err(error)) => error.kind != agentd_plugin_api::ErrorKind::Unsupported,
+            Ok(Ok(())) | Err(_) => true,
+        }
+    }
+
+    /// [`has_echoed`](Self::has_echoed) where the output is not here: these are the last lines of before.
+    async fn has_shown(&self, before: Vec<String>) {
+        let shown = async {
+            let mut last = before.clone();
+            loop {
+                sleep(ECHO_PAUSE * 2).await;
+                let lines = self.last_lines(SHOWN).await;
+                if lines != before && lines == last {
+                    return;
+                }
+                last = lines;
+            }
+        };
+        let _ = timeout(ECHO_PATIENCE, shown).await;
     }
 
     /// Waits until the program has shown what was typed when the output was there: until it has printed

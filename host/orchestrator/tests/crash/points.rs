@@ -61,9 +61,10 @@ fn way(point: CrashPoint, world: &World) -> Option<Way> {
         ReconcileBegun | ReconcileLooked | ReconcileListed | ReconcileExplained
         | ReconcileEnding | ReconcileEnded | DatabaseWritten | DatabaseCommitted
         | DatabaseSynced => Way::Start,
-        // See `rare.rs`.
+        // See `rare.rs` and `prompts.rs`.
         DeleteFailed | DeleteKept | DeleteAbandoning | DeleteAbandoned | OutputTaken
-        | OutputKept | OverlookedFound | OverlookedPlanned | UnownedEnded => return None,
+        | OutputKept | OverlookedFound | OverlookedPlanned | UnownedEnded | PromptDue
+        | PromptTaken => return None,
     })
 }
 

@@ -104,8 +104,9 @@ test('an agent is made in the dialog', async () => {
   await dialog.getByText('Letters, digits').waitFor();
   await dialog.getByLabel('Name').fill(name);
   await dialog.getByLabel('Runs').selectOption('command');
-  await dialog.getByLabel('Command').fill(`sh -c 'echo "value: $SECRET_OF_TEST"; read line'`);
+  await dialog.getByLabel('Command').fill(`sh -c 'echo "value: $SECRET_OF_TEST"; read line; echo "told: $line"; read line'`);
   await dialog.getByLabel('Directory').fill(DIRECTORY);
+  await dialog.getByLabel('Prompt').fill('do it');
   await dialog.getByLabel('Start again').selectOption('on-failure');
   await dialog.getByLabel('In a row at most').fill('many');
   await dialog.getByRole('button', { name: 'Create' }).click();
@@ -124,12 +125,13 @@ test('an agent is made in the dialog', async () => {
   await page.getByRole('heading', { name }).waitFor();
   const id = page.url().split('/agents/')[1]?.split('/')[0] ?? '';
   const made = await agent(id);
-  expect(made.session?.command).toEqual(['sh', '-c', 'echo "value: $SECRET_OF_TEST"; read line']);
+  expect(made.session?.command).toEqual(['sh', '-c', 'echo "value: $SECRET_OF_TEST"; read line; echo "told: $line"; read line']);
   expect(made.session?.env).toEqual({ SECRET_OF_TEST: '***' });
   expect([made.restart, made.max_restarts]).toEqual(['on-failure', 3]);
   expect(made.session?.keep).toBe(onTerminals ? 'drop' : undefined);
   await page.getByRole('tab', { name: 'Logs' }).click();
   await page.getByText('value: hush').first().waitFor();
+  await page.getByText('told: do it').first().waitFor();
   await page.getByRole('tab', { name: 'Details' }).click();
   await page.getByText('hidden').waitFor();
   if (onTerminals) await page.getByText('it goes on, and the oldest output is lost').waitFor();

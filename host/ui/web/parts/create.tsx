@@ -137,6 +137,9 @@ function CreateDialog({ onClose }: { onClose(): void }) {
               <Field label="Model">{(wiring) => <Input {...wiring} placeholder="its own default" value={draft.model} onValue={(model) => change({ model })} />}</Field>
             </div>
           )}
+          <Field label="Prompt" help="Typed into it, with Enter, once it reads keys.">
+            {(wiring) => <textarea {...wiring} rows={3} value={draft.prompt} onInput={(event) => change({ prompt: event.currentTarget.value })} />}
+          </Field>
           <Field label="Labels" complaint={complaints.labels} help="To find it by: `key=value`, with spaces between several.">
             {(wiring) => <Input {...wiring} class="code" placeholder="team=search urgent" value={draft.labels} onValue={(labels) => change({ labels })} />}
           </Field>

@@ -44,6 +44,8 @@ export function Details({ agent }: { agent: Agent }) {
           </Fact>
         )}
         {agent.restart_reason && <Fact name="Because">{agent.restart_reason}</Fact>}
+        {agent.prompt === 'pending' && <Fact name="Prompt">It is typed once the program reads keys.</Fact>}
+        {agent.prompt === 'failed' && <Fact name="Prompt">It could not be typed.</Fact>}
         <Fact name="Created">
           {moment(agent.created_at)} <span class="faint">({duration(now.value - Date.parse(agent.created_at))} ago)</span>
         </Fact>

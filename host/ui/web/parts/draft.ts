@@ -32,6 +32,7 @@ export interface AgentDraft {
   directory: string;
   provider: string;
   model: string;
+  prompt: string;
   labels: string;
   policy: PolicyDraft;
   keep: Keep;
@@ -49,6 +50,7 @@ export const emptyAgent = (): AgentDraft => ({
   directory: directories.value[0] ?? '',
   provider: '',
   model: '',
+  prompt: '',
   labels: '',
   policy: { restart: 'never', max: '' },
   keep: 'block',
@@ -108,6 +110,7 @@ export function agentOf(draft: AgentDraft, fields: Field[], onTerminals: boolean
   else agent.agent = kind;
   if (WITH_MODEL.includes(kind) && model.trim() !== '') agent.model = model.trim();
   if (WITH_PROVIDER.includes(kind) && provider.trim() !== '') agent.provider = provider.trim();
+  if (draft.prompt.trim() !== '') agent.prompt = draft.prompt;
   if (Object.keys(labelled.labels).length > 0) agent.labels = labelled.labels;
   if (policy.restart !== 'never') agent.restart = policy.restart;
   if (bound.max !== null) agent.max_restarts = bound.max;

@@ -114,6 +114,8 @@ export interface Agent {
   restart_reason?: string;
   created_at: string;
   labels?: Record<string, string>;
+  /** What became of the prompt that it was created with. */
+  prompt?: 'pending' | 'delivered' | 'failed';
   session: Session | null;
   /** Runs that have ended, oldest first. */
   history?: PastRun[];
@@ -147,6 +149,8 @@ export interface NewAgent {
   restart?: RestartPolicy;
   max_restarts?: number;
   keep?: Keep;
+  /** What is typed into its program once that reads keys. */
+  prompt?: string;
 }
 
 /** The body of `PATCH /agents/{id}`: what is not named stays as it is. */

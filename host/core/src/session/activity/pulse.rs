@@ -9,10 +9,10 @@ use super::title;
 use crate::clock;
 
 /// Once nothing was printed for so long, the screen is complete, and what it says counts.
-const SETTLED: Duration = Duration::from_millis(600);
+pub(in crate::session) const SETTLED: Duration = Duration::from_millis(600);
 
 /// Once nothing was printed for so long, a program does nothing of which nothing else is known.
-const QUIET: Duration = Duration::from_secs(3);
+pub(in crate::session) const QUIET: Duration = Duration::from_secs(3);
 
 /// What comes so soon after a key is an answer to it, such as its echo, and no work.
 const ECHO: Duration = Duration::from_millis(700);

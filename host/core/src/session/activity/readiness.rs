@@ -5,7 +5,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// A program whose prompt was not recognized for so long is given what is typed for it anyway.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(in crate::session) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Whether a program that has just been started reads what is typed for it: many drop keys, above all Enter,
 /// until they have drawn their prompt.
