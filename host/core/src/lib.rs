@@ -47,7 +47,7 @@ mod text;
 mod tls;
 
 pub use activation::Activation;
-pub use agentd_keeper::entered;
+pub use agentd_keeper::{entered, remove_unfinished};
 pub use audit::{AuditRecord, AuditTrail, Noted};
 pub use backend::{Backend, Phase};
 pub use clock::{from_rfc3339, now, to_rfc3339};

@@ -19,7 +19,9 @@ mod socket;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-pub use client::{Checkpoint, Found, Keeper, Kept, Listed, Place, Readers, Running, Terms};
+pub use client::{
+    Checkpoint, Found, Keeper, Kept, Listed, Place, Readers, Running, Terms, remove_unfinished,
+};
 pub use server::process::entered;
 
 /// What a program does while its ring is full and no daemon is there.

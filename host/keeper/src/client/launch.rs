@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use agentd_process::environment::{INSTANCE_MARKER, SESSION_MARKER};
 use agentd_process::{Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect as connect_to, listen,
@@ -49,12 +49,32 @@ pub fn launch(place: &Place, readers: &Arc<Readers>) -> Result<Keeper> {
     }
 }
 
+/// Removes the sockets of daemons that were killed before anybody listened there, unless a daemon is
+/// launching a keeper in `directory` at this moment.
+pub fn remove_unfinished(directory: &Path) -> io::Result<()> {
+    let nobody_launches = File::open(directory)?;
+    match flock(&nobody_launches, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => return Ok(()),
+        locked => locked?,
+    }
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == UNFINISHED) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 pub fn running(directory: &Path) -> Result<Vec<Found>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     };
+    if let Err(error) = remove_unfinished(directory) {
+        tracing::warn!(%error, "what is left in {}", directory.display());
+    }
     let mut found = Vec::new();
     for entry in entries {
         let path = entry?.path();
@@ -253,6 +273,8 @@ fn execute(program: &Path, directory: &Path) -> Result<PathBuf> {
     // A keeper's own working directory is another one.
     let path = std::path::absolute(directory.join(name))?.with_extension("sock");
     let unfinished = path.with_extension(UNFINISHED);
+    let launching = File::open(directory)?;
+    flock(&launching, FlockOperation::LockShared).map_err(io::Error::from)?;
     let socket = new_socket().map_err(io::Error::from)?;
     let (_directory, address) = address(&unfinished).map_err(io::Error::from)?;
     bind(&socket, &address).map_err(io::Error::from)?;
@@ -261,6 +283,7 @@ fn execute(program: &Path, directory: &Path) -> Result<PathBuf> {
         listen(&socket, BACKLOG)?;
         // Whoever looks for keepers removes a socket at which nobody listens.
         fs::rename(&unfinished, &path)?;
+        drop(launching);
         let mut log = File::options();
         log.write(true).create(true).truncate(true).mode(0o600);
         let log = log.open(path.with_extension("log"))?;

@@ -26,6 +26,7 @@ use kept::Parts;
 use link::Link;
 
 pub use kept::{Checkpoint, Kept};
+pub use launch::remove_unfinished;
 pub use running::Running;
 
 /// A keeper that answers nothing for so long is stopped or stuck.
@@ -127,7 +128,7 @@ impl Keeper {
 
     /// Those that run in `directory`, also those that other daemons have, and those that do not answer,
     /// of which no build and no session is known. Changes nothing, but removes sockets at which nobody
-    /// listens. Blocks, for seconds if one does not answer.
+    /// listens, and will not. Blocks, for seconds if one does not answer.
     pub fn running(directory: &Path) -> Result<Vec<Found>> {
         launch::running(directory)
     }

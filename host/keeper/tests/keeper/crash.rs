@@ -1,11 +1,15 @@
 //! A daemon that is killed at any moment, in a process of its own.
 
+use std::fs::File;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use agentd_keeper::{Keeper, Readers, Terms};
 use agentd_process::terminal::{Ended, Size};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::harness::*;
 
@@ -131,4 +135,51 @@ async fn a_daemon_that_is_killed_at_any_moment_loses_no_byte() {
     drop(kept.follow(furthest, false, tape.clone()).unwrap());
     assert_eq!(tape.ended(), Ended::Code(8));
     assert!(tape.text() == expected[furthest as usize..]);
+}
+
+/// Fault: a service is killed while it launches a keeper, and leaves the socket without its name. Then: the next
+/// look for keepers removes it, unless somebody is launching one at that moment.
+#[test]
+fn a_launch_that_was_broken_off_leaves_nothing() {
+    let daemon = Daemon::with_process();
+    let directory = daemon.directory.path();
+    let left = directory.join("0123456789abcdef.new");
+    drop(UnixListener::bind(&left).unwrap());
+    let launching = File::open(directory).unwrap();
+    flock(&launching, FlockOperation::LockShared).unwrap();
+    assert_eq!(daemon.found().len(), 1);
+    assert!(left.exists());
+    drop(launching);
+    until("it is removed", || {
+        assert_eq!(daemon.found().len(), 1);
+        !left.exists()
+    });
+}
+
+/// Fault: keepers are launched while somebody looks for what was left. Then: every launch succeeds.
+#[test]
+fn who_removes_what_was_left_takes_no_socket_from_a_launch() {
+    let directory = tempfile::tempdir().unwrap();
+    let readers = Readers::start().unwrap();
+    let launched = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !launched.load(Ordering::Acquire) {
+                Keeper::running(directory.path()).unwrap();
+            }
+        });
+        for _ in 0..20 {
+            let keeper = Keeper::launch(&process(directory.path()), &readers);
+            if keeper.is_err() {
+                launched.store(true, Ordering::Release);
+            }
+            kill(keeper.unwrap().pid(), libc::SIGKILL);
+        }
+        launched.store(true, Ordering::Release);
+    });
+    until("nothing is left", || {
+        Keeper::running(directory.path()).unwrap();
+        let left = std::fs::read_dir(directory.path()).unwrap();
+        left.count() == 0
+    });
 }

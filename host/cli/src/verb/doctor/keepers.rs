@@ -7,8 +7,14 @@ use super::{Check, Verdict, check, holder};
 /// A keeper's first argument (`host/keeper/src/server/process.rs`); the second is its socket.
 const KEEPER: &str = "keep-terminals";
 
-/// Keepers whose service does not run any more: they have agents that nobody sees.
+/// Keepers whose service does not run any more: they have agents that nobody sees. Removes what services have
+/// left that were killed while they launched one.
 pub(super) fn keepers(state_dir: &Path) -> Vec<Check> {
+    let directories = fs::read_dir(state_dir.join("keepers"));
+    for directory in directories.into_iter().flatten().flatten() {
+        // The next start of that service tries again.
+        let _ = agentd_host::remove_unfinished(&directory.path());
+    }
     look(Path::new("/proc"), state_dir)
 }
 
@@ -99,6 +105,17 @@ mod tests {
     use super::*;
 
     const NO_LOCK: &str = "1: POSIX  ADVISORY  WRITE 7 08:02:7 0 EOF\n";
+
+    #[test]
+    fn what_a_launch_that_was_broken_off_has_left_is_removed() {
+        let state = tempfile::tempdir().unwrap();
+        let directory = state.path().join("keepers/id");
+        fs::create_dir_all(&directory).unwrap();
+        let left = directory.join("0123456789abcdef.new");
+        drop(std::os::unix::net::UnixListener::bind(&left).unwrap());
+        keepers(state.path());
+        assert!(!left.exists());
+    }
 
     /// A state directory in which a keeper is process 71 of a made-up `/proc`, of the instance `id`.
     fn state(locks: impl Fn(&fs::Metadata) -> String) -> tempfile::TempDir {
