@@ -8,7 +8,7 @@
 //! use agentd_conformance::{Settings, run, work};
 //!
 //! fn main() -> ExitCode {
-//!     // Needed with the setting `AGENTD_KEEPER=on` alone.
+//!     // A keeper is this program, too. With the setting `AGENTD_KEEPER=off` there is none.
 //!     if let Some(code) = agentd_conformance::entered() {
 //!         return code;
 //!     }

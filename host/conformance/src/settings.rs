@@ -53,11 +53,10 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Whether programs on terminals run in a keeper: only where `AGENTD_KEEPER` says so, unlike in a service,
-    /// since whoever tests without it need not know of keepers.
+    /// Whether programs on terminals run in a keeper, as in a service.
     pub(crate) fn has_keeper(&self) -> bool {
         let keeper = self.settings.get("AGENTD_KEEPER");
-        keeper.is_some_and(|keeper| keeper == "on")
+        keeper.is_none_or(|keeper| keeper != "off")
     }
 
     /// Whether the sessions of this backend outlive the daemon.

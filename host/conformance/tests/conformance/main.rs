@@ -40,8 +40,8 @@ fn main() -> ExitCode {
         trial("golden_tmux", golden_tmux),
         trial("golden_1_1_pty", golden_1_1_pty),
         trial("sandbox", sandbox),
-        trial("pty_in_a_keeper", pty_in_a_keeper),
-        trial("sandbox_in_a_keeper", sandbox_in_a_keeper),
+        trial("pty_without_a_keeper", pty_without_a_keeper),
+        trial("sandbox_without_a_keeper", sandbox_without_a_keeper),
         trial("sound", faulty::sound),
         trial("harmless", faulty::harmless),
         trial("every_variant_is_caught", faulty::every_variant_is_caught),
@@ -142,39 +142,39 @@ fn echo() -> Result<(), Failed> {
 }
 
 fn pty() -> Result<(), Failed> {
-    pty_conforms(&cargo::backend("pty")?)
+    pty_conforms(&cargo::backend("pty")?, &Settings::default(), &[])
 }
 
-fn pty_in_a_keeper() -> Result<(), Failed> {
-    let report = test(&cargo::backend("pty")?, &kept())?;
-    conforms(
-        &report,
-        &[FOLLOWERS, &[LOGS, HEALTH_CHECK, ATTACH_TMUX]].concat(),
-    )
+fn pty_without_a_keeper() -> Result<(), Failed> {
+    pty_conforms(&cargo::backend("pty")?, &without_keeper(), &[PERSISTENT])
 }
 
-/// Terminals outlive the daemon.
-fn kept() -> Settings {
-    let settings = [("AGENTD_KEEPER".to_owned(), "on".to_owned())].into();
+/// Terminals end with the daemon.
+fn without_keeper() -> Settings {
+    let settings = [("AGENTD_KEEPER".to_owned(), "off".to_owned())].into();
     Settings {
         settings,
         ..Settings::default()
     }
 }
 
-fn pty_conforms(library: &Path) -> Result<(), Failed> {
-    let report = test(library, &Settings::default())?;
-    let rest = [PERSISTENT, LOGS, HEALTH_CHECK, ATTACH_TMUX];
-    conforms(&report, &[FOLLOWERS, &rest].concat())
+fn pty_conforms(
+    library: &Path,
+    settings: &Settings,
+    not_applicable: &[&str],
+) -> Result<(), Failed> {
+    let report = test(library, settings)?;
+    let rest = [LOGS, HEALTH_CHECK, ATTACH_TMUX];
+    conforms(&report, &[FOLLOWERS, &rest, not_applicable].concat())
 }
 
 /// In namespaces of its own, with a terminal of the daemon.
 fn sandbox() -> Result<(), Failed> {
-    sandbox_conforms(&Settings::default(), &[PERSISTENT])
+    sandbox_conforms(&Settings::default(), &[])
 }
 
-fn sandbox_in_a_keeper() -> Result<(), Failed> {
-    sandbox_conforms(&kept(), &[])
+fn sandbox_without_a_keeper() -> Result<(), Failed> {
+    sandbox_conforms(&without_keeper(), &[PERSISTENT])
 }
 
 fn sandbox_conforms(settings: &Settings, not_applicable: &[&str]) -> Result<(), Failed> {
@@ -209,11 +209,16 @@ fn golden_of(
 }
 
 fn golden_pty() -> Result<(), Failed> {
-    golden("pty", pty_conforms)
+    golden("pty", golden_pty_conforms)
 }
 
 fn golden_1_1_pty() -> Result<(), Failed> {
-    golden_of("1.1", "pty", pty_conforms)
+    golden_of("1.1", "pty", golden_pty_conforms)
+}
+
+/// Neither says in its manifest that its agents are on terminals of the daemon.
+fn golden_pty_conforms(library: &Path) -> Result<(), Failed> {
+    pty_conforms(library, &Settings::default(), &[PERSISTENT])
 }
 
 fn golden_tmux() -> Result<(), Failed> {
