@@ -52,6 +52,38 @@ async fn reaped_by_somebody_else() {
     other.end(Duration::ZERO).await.unwrap();
 }
 
+/// The kernel has one SIGCHLD for all that die while nobody takes it: whoever counts on that one loses exits.
+#[tokio::test]
+async fn programs_that_end_while_a_keeper_is_stopped_all_have_their_own_exits() {
+    const COUNT: i32 = 40;
+    let daemon = Daemon::with_process();
+    let mut all = Vec::new();
+    for code in 0..COUNT {
+        let script = format!("echo ready; read a; exit {code}");
+        let (running, tape) = daemon.run(&script, BLOCK).await;
+        tape.printed("ready");
+        all.push((running, tape));
+    }
+    let keeper = daemon.keeper.pid();
+    kill(keeper, libc::SIGSTOP);
+    for (running, _) in &all {
+        // To the terminal, and not through the keeper.
+        running.write(b"\n".to_vec()).await.unwrap();
+    }
+    for (running, tape) in &all {
+        let stat = format!("/proc/{}/stat", running.pid());
+        until("it is dead, and nobody has reaped it", || {
+            let stat = std::fs::read_to_string(&stat).unwrap();
+            stat.rsplit(')').next().unwrap().starts_with(" Z")
+        });
+        assert!(!tape.has_ended());
+    }
+    kill(keeper, libc::SIGCONT);
+    for (code, (_, tape)) in (0..COUNT).zip(&all) {
+        assert_eq!(tape.ended(), Ended::Code(code));
+    }
+}
+
 /// A terminal's descriptor is closed at the end of its session, and the next session has its number.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_is_typed_late_reaches_nobody_else() {
