@@ -1,11 +1,19 @@
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use agentd_api::Size;
 use agentd_terminal::OutputLog;
 use bytes::Bytes;
 use tokio::sync::watch;
+
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has taken the lock of a log.
+    pub(super) static TAKES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
 
 /// A viewer is sent so much at a time, at most, in bytes.
 pub(super) const MAX_FRAME: usize = 64 * 1024;
@@ -15,6 +23,8 @@ pub(super) const MAX_FRAME: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Log {
     state: Mutex<State>,
+    /// That of the output, for those who need no more than that. Set with the lock held.
+    head: AtomicU64,
     capacity: u64,
     /// Changes whenever there is something new. Level-triggered: no wake-up can be lost between
     /// looking and waiting.
@@ -125,6 +135,7 @@ impl Log {
         };
         state.forget_sizes();
         Log {
+            head: AtomicU64::new(state.output.head()),
             state: Mutex::new(state),
             capacity: capacity as u64,
             changes: watch::Sender::new(()),
@@ -150,6 +161,7 @@ impl Log {
         state.output.hold(held_from);
         state.output.append(bytes);
         state.forget_sizes();
+        self.head.store(state.output.head(), SeqCst);
         drop(state);
         self.changes.send_replace(());
     }
@@ -185,9 +197,9 @@ impl Log {
         self.lock().ended
     }
 
-    /// The position after the last byte.
+    /// The position after the last byte. Takes no lock: every output asks for it several times.
     pub fn head(&self) -> u64 {
-        self.lock().output.head()
+        self.head.load(SeqCst)
     }
 
     /// The position of the oldest byte that is kept.
@@ -260,6 +272,8 @@ impl Log {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
+        #[cfg(test)]
+        TAKES.set(TAKES.get() + 1);
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

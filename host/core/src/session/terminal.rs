@@ -1,5 +1,6 @@
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use agentd_api::Size;
@@ -128,7 +129,7 @@ impl Terminal {
 
     /// True for the one caller that has to read on for the screen now.
     pub fn begin_reading(&self) -> bool {
-        !self.reading.swap(true, Ordering::AcqRel)
+        !self.reading.swap(true, SeqCst)
     }
 
     /// Reads a step on for the screen. After the last step somebody else may
@@ -151,7 +152,8 @@ impl Terminal {
     fn taken(&self, mut step: ReadStep) -> ReadStep {
         step.more |= !step.replies.is_empty();
         if !step.more {
-            self.reading.store(false, Ordering::Release);
+            // In one order with the log's head: who appends sees this, or is seen below.
+            self.reading.store(false, SeqCst);
             // What came between the last look and the line above is nobody else's to read.
             step.more = self.unread(self.screen()) > 0 && self.begin_reading();
         }
@@ -233,8 +235,11 @@ impl Terminal {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::session::Next;
+    use crate::session::log::TAKES;
 
     const SMALL: Size = Size { cols: 80, rows: 24 };
     const LARGE: Size = Size {
@@ -257,6 +262,29 @@ mod tests {
                 Next::Ended => return script + "[end]",
                 Next::Lost => return script + "[lost]",
             }
+        }
+    }
+
+    /// The figures are in `host/ARCHITECTURE.md`.
+    #[test]
+    fn a_small_output_takes_the_lock_of_the_log_three_times_and_twice_for_each_viewer() {
+        let terminal = Terminal::new(SMALL, 0);
+        terminal.push(b"first");
+        assert!(terminal.begin_reading());
+        // With the screen made.
+        assert!(!terminal.read_step().more);
+        let mut viewer = terminal.log().cursor(Some(terminal.log().head()));
+        for text in [&b"one"[..], b"two"] {
+            TAKES.set(0);
+            terminal.push(text);
+            assert!(terminal.begin_reading());
+            assert!(!terminal.try_read_step().more);
+            assert!(terminal.credit() > 0);
+            assert_eq!(TAKES.replace(0), 3);
+            let output = terminal.log().next(&mut viewer);
+            assert_eq!(output, Next::Output(Bytes::from_static(text)));
+            assert_eq!(terminal.log().next(&mut viewer), Next::Nothing);
+            assert_eq!(TAKES.get(), 2);
         }
     }
 

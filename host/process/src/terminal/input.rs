@@ -52,21 +52,30 @@ impl Input {
             let group = tcgetpgrp(master).map_err(io::Error::from)?;
             return Ok(kill_process_group(group, signal).map_err(io::Error::from)?);
         }
+        if (1..=CAPACITY).contains(&message.len()) {
+            return self.queue(master, message).await;
+        }
         for part in message.chunks(CAPACITY) {
-            // A chunk is at most `CAPACITY`, which fits into a `u32`.
-            let room = self
-                .room
-                .acquire_many(u32::try_from(part.len()).unwrap_or(u32::MAX));
-            room.await
-                .map_err(|_| Error::gone("the session has ended"))?
-                .forget();
-            self.lock().messages.push_back(part.to_vec());
-            // A program that reads has it now; what does not fit is for `drain`. A failure is too:
-            // it sees the same one.
-            let _ = self.write_some(master);
-            if !self.lock().messages.is_empty() {
-                self.arrived.notify_one();
-            }
+            self.queue(master, part.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    /// The same for at most `CAPACITY`, which are not copied.
+    async fn queue(&self, master: &OwnedFd, message: Vec<u8>) -> Result<()> {
+        // Which fits into a `u32`.
+        let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+        self.room
+            .acquire_many(length)
+            .await
+            .map_err(|_| Error::gone("the session has ended"))?
+            .forget();
+        self.lock().messages.push_back(message);
+        // A program that reads has it now; what does not fit is for `drain`. A failure is too:
+        // it sees the same one.
+        let _ = self.write_some(master);
+        if !self.lock().messages.is_empty() {
+            self.arrived.notify_one();
         }
         Ok(())
     }
@@ -150,4 +159,39 @@ fn signal_of(master: &OwnedFd, key: u8) -> Option<Signal> {
     .into_iter()
     .find(|(index, _)| modes.special_codes[*index] == key)
     .map(|(_, signal)| signal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The figure is in `host/ARCHITECTURE.md`.
+    #[tokio::test]
+    async fn a_message_is_not_copied_on_its_way_to_the_terminal() {
+        let (reader, full) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
+        while rustix::io::write(&full, &[0; 4096]).is_ok() {}
+        let input = Input::default();
+        let message = b"whole".to_vec();
+        let place = message.as_ptr();
+        input.push(&full, message).await.unwrap();
+        assert_eq!(input.lock().messages[0].as_ptr(), place);
+
+        let large = vec![1; CAPACITY + 5];
+        let none_is_left = input.push(&full, large.clone());
+        let reads = async {
+            let mut got = Vec::<u8>::new();
+            let mut buffer = [0; 65536];
+            while got.len() < large.len() {
+                while let Ok(count) = rustix::io::read(&reader, &mut buffer) {
+                    got.extend(buffer[..count].iter().filter(|byte| **byte == 1));
+                }
+                let _ = input.write_some(&full);
+                tokio::task::yield_now().await;
+            }
+            got
+        };
+        let (pushed, got) = tokio::join!(none_is_left, reads);
+        pushed.unwrap();
+        assert!(got == large);
+    }
 }
