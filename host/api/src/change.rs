@@ -41,6 +41,11 @@ pub enum Change {
         /// As it is now.
         agent: Box<Agent>,
     },
+    /// Its recording has ended before its session: that says why.
+    RecordingEnded {
+        /// As it is now.
+        agent: Box<Agent>,
+    },
     /// Its health check has another verdict.
     Health {
         /// As it is now.
@@ -93,6 +98,7 @@ impl Change {
             | Change::Restarted { agent }
             | Change::RestartScheduled { agent }
             | Change::Edited { agent }
+            | Change::RecordingEnded { agent }
             | Change::Health { agent }
             | Change::Progress { agent } => Some(*agent),
             Change::Activity { .. } | Change::Deleted { .. } | Change::Gap { .. } => None,

@@ -3,6 +3,7 @@
 mod address;
 mod agents;
 mod builder;
+mod cast;
 mod console;
 mod credentials;
 mod error;
@@ -22,6 +23,7 @@ use serde::de::DeserializeOwned;
 use address::Address;
 pub use builder::Authorities;
 use builder::Builder;
+pub use cast::Cast;
 pub use console::Console;
 use credentials::Credentials;
 pub use error::ClientError;

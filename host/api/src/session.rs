@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Activity, RestartPolicy};
+use crate::{Activity, Recording, RestartPolicy};
 
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,9 @@ pub struct NewSession {
     /// Of an agent only: what is typed into its program once that reads keys, with Enter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
+    /// Whether what its terminal shows is recorded; as the service is set unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<bool>,
     /// Of an agent only: by key, its value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -137,6 +140,9 @@ pub struct Session {
     /// What its program is doing; none on an answer of an older service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activity: Option<Activity>,
+    /// How its recording is, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Recording>,
     /// The argv that shows the session in the user's own terminal (capability `attach-tmux`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attach_command: Option<Vec<String>>,

@@ -12,6 +12,7 @@ use crate::service::Service;
 use crate::table::fields;
 use crate::verb::logs::Logs;
 use crate::verb::name::{NAMED, parse_name};
+use crate::verb::recorded::Recorded;
 use crate::verb::screen::ShownScreen;
 use crate::verb::send::Send;
 use crate::verb::{doctor, info, session_text};
@@ -77,6 +78,8 @@ pub(crate) enum OrchestratorVerb {
     Search(Search),
     /// Print what an agent's terminal shows now
     Screen(OfSession<ShownScreen>),
+    /// Write the recording of what an agent's terminal has shown, as an asciicast
+    Record(OfSession<Recorded>),
     /// Print what has changed in an agent's directory since the last commit there
     Diff(ShownDiff),
     /// List the sessions of an agent that have ended
@@ -161,6 +164,9 @@ impl OrchestratorVerb {
                 verb.run(session, connection, output).await
             }
             OrchestratorVerb::Screen(OfSession { verb, session }) => {
+                verb.run(session, connection, output).await
+            }
+            OrchestratorVerb::Record(OfSession { verb, session }) => {
                 verb.run(session, connection, output).await
             }
             OrchestratorVerb::Search(search) => search.run(connection, output).await,
@@ -252,6 +258,7 @@ fn details(agent: &Agent) -> String {
                 Keep::Drop => Some("drop".to_owned()),
             }),
         ),
+        ("Recording", session.and_then(session_text::recording)),
         ("Process", session.and_then(|s| Some(s.pid?.to_string()))),
         (
             "Size",

@@ -15,6 +15,7 @@ use crate::table::table;
 use crate::verb::launch::Launch;
 use crate::verb::logs::Logs;
 use crate::verb::name::{NAMED, parse_name};
+use crate::verb::recorded::Recorded;
 use crate::verb::screen::ShownScreen;
 use crate::verb::send::Send;
 use crate::verb::{doctor, info, session_text};
@@ -35,6 +36,8 @@ pub(crate) enum WrapVerb {
     Logs(Logs),
     /// Print what a session's terminal shows now
     Screen(ShownScreen),
+    /// Write the recording of what a session's terminal has shown, as an asciicast
+    Record(Recorded),
     /// Type a prompt into a session
     Send(Send),
     /// End sessions and forget them
@@ -61,6 +64,7 @@ impl WrapVerb {
             WrapVerb::Attach(attach) => attach.run(None, &connection).await,
             WrapVerb::Logs(logs) => logs.run(None, &connection, output).await,
             WrapVerb::Screen(screen) => screen.run(None, &connection, output).await,
+            WrapVerb::Record(recorded) => recorded.run(None, &connection, output).await,
             WrapVerb::Send(send) => send.run(&connection).await,
             WrapVerb::Kill(kill) => kill.run(&connection).await,
             WrapVerb::Doctor => doctor::doctor(&connection, output).await,

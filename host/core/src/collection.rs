@@ -59,6 +59,21 @@ pub trait Collection: Send + Sync + 'static {
             }
         }
     }
+    /// Where its recording is, and of which session: the newest one, or the one that a client names, if
+    /// those of before are kept.
+    fn recorded(
+        &self,
+        id: &str,
+        name: Option<&str>,
+    ) -> impl Future<Output = Result<(String, String)>> + Send {
+        async move {
+            let session = self.session(id).await?;
+            match name {
+                None => Ok((session.recording_key(), session.id.clone())),
+                Some(name) => Err(Error::not_found("session", name)),
+            }
+        }
+    }
     /// For `GET /health`, where the service counts agents.
     fn agents_active(&self) -> Option<u64> {
         None

@@ -182,6 +182,21 @@ pub struct Config {
     #[arg(long, env = "AGENTD_RULES_DIR", value_name = "DIRECTORY")]
     pub rules_dir: Option<PathBuf>,
 
+    /// Directory in which the terminals of all agents are recorded; without it only of those with
+    /// `record`, in the state directory, until the agent is deleted
+    #[arg(long, env = "AGENTD_RECORD_DIR", value_name = "DIRECTORY")]
+    pub record_dir: Option<PathBuf>,
+
+    /// Recordings of an agent, in bytes, that are kept at most; the oldest part goes first
+    #[arg(
+        long,
+        env = "AGENTD_RECORD_KEPT_BYTES",
+        default_value = "67108864",
+        value_name = "BYTES",
+        value_parser = clap::value_parser!(u64).range(1 << 20..=1 << 40)
+    )]
+    pub record_kept_bytes: u64,
+
     /// What one client may take, and all together.
     #[command(flatten)]
     pub limits: Limits,

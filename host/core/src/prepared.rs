@@ -1,5 +1,7 @@
+use std::fs::DirBuilder;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -24,7 +26,7 @@ use crate::loader::{self, SearchPath, Trust, trial};
 use crate::runtime_dir;
 use crate::server::Server;
 use crate::services::Services;
-use crate::session::{Observer, Rules, ScreenThreads, Sessions};
+use crate::session::{Observer, Recordings, Rules, ScreenThreads, Sessions};
 use crate::socket_file::{SocketError, SocketFile};
 use crate::sockets::Sockets;
 use crate::start_call;
@@ -46,6 +48,7 @@ pub struct Prepared {
     doors: Doors,
     instance: Instance,
     state_dir: PathBuf,
+    recordings: Arc<Recordings>,
 }
 
 impl Prepared {
@@ -98,6 +101,7 @@ impl Prepared {
             let message = format!("the state directory `{}`: {error}", state_dir.display());
             StartError::failure(message).hint("AGENTD_STATE_DIR chooses another one")
         };
+        let recordings = Arc::new(recordings(service, &config, &state_dir)?);
         let stored = Token::in_state_dir(&state_dir).map_err(in_state_dir)?;
         let token = match config.token.as_deref().filter(|token| !token.is_empty()) {
             None => stored,
@@ -163,6 +167,7 @@ impl Prepared {
             doors: Doors::new(addresses, ways, token, config.auth, browsers),
             instance,
             state_dir,
+            recordings,
             config,
         })
     }
@@ -199,6 +204,7 @@ impl Prepared {
             observer,
         );
         sessions.allow(self.config.limits.max_sessions);
+        sessions.record_in(self.recordings.clone());
         sessions
     }
 
@@ -231,6 +237,29 @@ impl Prepared {
             _instance: self.instance,
         }
     }
+}
+
+/// Where terminals are recorded. A directory that is set has to be there, or is made.
+fn recordings(
+    service: &Service,
+    config: &Config,
+    state_dir: &Path,
+) -> Result<Recordings, StartError> {
+    let is_set = |place: &PathBuf| !place.as_os_str().is_empty();
+    let place = config.record_dir.clone().filter(is_set);
+    if let Some(place) = &place {
+        let unusable = |reason: String| {
+            let message = format!("AGENTD_RECORD_DIR `{}` {reason}", place.display());
+            StartError::config(message).hint("name a directory that this user can write to")
+        };
+        if !place.is_absolute() {
+            return Err(unusable("is not absolute".to_owned()));
+        }
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(place);
+        made.map_err(|error| unusable(format!("cannot be used: {error}")))?;
+    }
+    let own = state_dir.join("recordings").join(service.name);
+    Ok(Recordings::new(place, own, config.record_kept_bytes))
 }
 
 /// How requests may come over TCP. Those from other machines come by TLS: to the address `plain`, which

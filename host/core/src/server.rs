@@ -117,9 +117,16 @@ impl Server {
             }
         }
         self.stop.send_replace(true);
-        let ends = async { tokio::join!(connections.join_all(), self.daemon.sockets.closed()) };
+        let sockets = &self.daemon.sockets;
+        let ends = async {
+            tokio::join!(
+                connections.join_all(),
+                sockets.closed(),
+                sessions.recorded()
+            )
+        };
         if timeout(CONNECTIONS_LIMIT, ends).await.is_err() {
-            tracing::debug!("some connections did not end in time");
+            tracing::debug!("some connections or recordings did not end in time");
         }
         if let Some(end) = self.at_end
             && timeout_at(deadline, end).await.is_err()

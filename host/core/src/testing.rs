@@ -9,6 +9,7 @@
 
 mod answer;
 mod backend;
+mod cast;
 mod certificate;
 mod client;
 mod docker_engine;
@@ -32,6 +33,7 @@ use tokio::time::{Instant, sleep};
 pub use agentd_terminal::hostile;
 pub use answer::Answer;
 pub use backend::TestBackend;
+pub use cast::TestCast;
 pub use certificate::Certificate;
 pub use client::{TestClient, TestRequest};
 pub use docker_engine::DockerEngine;

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
-use agentd_api::{AgentStatus, Exit, Health, Labels, NewAgent, PastSession, PromptState, State};
+use agentd_api::{
+    AgentStatus, Exit, Health, Labels, NewAgent, PastSession, PromptState, RecordingState, State,
+};
 use agentd_host::session::{Label, Record, Session};
 use agentd_host::{Error, Result, now, to_rfc3339};
 
@@ -174,6 +176,9 @@ impl AgentRecord {
         match unseen {
             Unseen::Ended(reason) => {
                 session.state = State::Exited;
+                if let Some(recording) = &mut session.recording {
+                    recording.state = RecordingState::Ended;
+                }
                 session.exit = Some(Exit {
                     reason: Some(reason.clone()),
                     ..Exit::default()

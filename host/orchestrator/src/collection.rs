@@ -83,6 +83,10 @@ impl Collection for Agents {
         self.run(id, name).await
     }
 
+    async fn recorded(&self, id: &str, name: Option<&str>) -> Result<(String, String)> {
+        self.recorded_session(id, name).await
+    }
+
     fn agents_active(&self) -> Option<u64> {
         Some(self.active())
     }

@@ -45,7 +45,7 @@ pub struct Event {
     pub id: u64,
     /// Milliseconds since 1970.
     pub at: i64,
-    /// `created`, `started`, `adopted`, `exited`, `restart_scheduled`, `restarted`, `edited`,
+    /// `created`, `started`, `adopted`, `exited`, `restart_scheduled`, `restarted`, `edited`, `recording_ended`,
     /// `health`, `progress` or `deleted`.
     pub kind: String,
     /// JSON.

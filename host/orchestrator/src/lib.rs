@@ -111,6 +111,7 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
     let diffs = Arc::new(Diffs::new(prepared.state_dir()));
     let mut reconcile = Reconcile::new((*agents).clone(), &prepared);
     reconcile.begin().await?;
+    agents.remove_old_recordings().await?;
     tokio::spawn(reconcile.repeat());
     tokio::spawn(Restarts::new((*agents).clone()).repeat());
     let desk = TokenDesk::open(store.clone(), prepared.tokens().clone()).await?;

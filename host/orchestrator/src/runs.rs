@@ -4,6 +4,7 @@ use agentd_api::{Page, PastSession, State};
 use agentd_host::session::Run;
 use agentd_host::{Error, ErrorKind, Result};
 
+use crate::agent::AgentRecord;
 use crate::agents::Agents;
 
 /// The name of the run before the newest one.
@@ -37,14 +38,10 @@ impl Agents {
         let record = self.record(id).await?;
         let newest = newest
             .map(|session| session.id.clone())
-            .or(record.session_id);
+            .or_else(|| record.session_id.clone());
         let wanted = match name {
             None => newest.clone().filter(|_| record.session.is_some()),
-            Some(PREVIOUS) => {
-                let mut past = record.history.iter().rev();
-                let before = past.find(|past| Some(&past.id) != newest.as_ref());
-                before.map(|past| past.id.clone())
-            }
+            Some(PREVIOUS) => before(&record, newest.as_deref()),
             Some(session) => Some(session.to_owned()),
         };
         if let Some(session) = &wanted
@@ -54,11 +51,7 @@ impl Agents {
         }
         Err(match name {
             None => self.no_session(&record.name),
-            Some(PREVIOUS) if wanted.is_none() => {
-                let message = format!("agent `{}` has no session before this one", record.name);
-                Error::new(ErrorKind::NotFound, "gone", message)
-                    .hint("leave `session` out to read the newest one")
-            }
+            Some(PREVIOUS) if wanted.is_none() => nothing_before(&record.name),
             Some(name) => {
                 let was_there = record
                     .history
@@ -76,8 +69,49 @@ impl Agents {
         })
     }
 
+    /// Of which session the recording is that a client asks for, and where it is.
+    pub async fn recorded_session(&self, id: &str, name: Option<&str>) -> Result<(String, String)> {
+        let record = self.record(id).await?;
+        let newest = self.newest(id).map(|session| session.id.clone());
+        let newest = newest.or_else(|| record.session_id.clone());
+        let session = match name {
+            None => newest.ok_or_else(|| self.no_session(&record.name)),
+            Some(PREVIOUS) => {
+                before(&record, newest.as_deref()).ok_or_else(|| nothing_before(&record.name))
+            }
+            Some(session) => Ok(session.to_owned()),
+        };
+        Ok((id.to_owned(), session?))
+    }
+
+    /// Removes the recordings of agents that are not there any more.
+    pub async fn remove_old_recordings(&self) -> Result<()> {
+        let Some(recordings) = self.sessions.recordings() else {
+            return Ok(());
+        };
+        for agent in recordings.own().await {
+            if self.store.get(&agent).await?.is_none() {
+                recordings.remove(&agent).await;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn no_session(&self, name: &str) -> Error {
         let message = format!("agent `{name}` has no session");
         Error::conflict("no-session", message).hint("restart the agent")
     }
+}
+
+/// The session before the newest one.
+fn before(record: &AgentRecord, newest: Option<&str>) -> Option<String> {
+    let mut past = record.history.iter().rev();
+    let before = past.find(|past| Some(past.id.as_str()) != newest);
+    before.map(|past| past.id.clone())
+}
+
+fn nothing_before(name: &str) -> Error {
+    let message = format!("agent `{name}` has no session before this one");
+    Error::new(ErrorKind::NotFound, "gone", message)
+        .hint("leave `session` out to read the newest one")
 }

@@ -67,6 +67,20 @@ impl Observer for Watch {
         self.activities.show(session);
     }
 
+    fn recording_ended(&self, session: &Arc<Session>) {
+        let Some(owner) = session.label.owner.clone() else {
+            return;
+        };
+        let kept = session.clone();
+        self.store.change(false, move |transaction| {
+            transaction.note(&owner, &kept)?;
+            match transaction.get(&owner)? {
+                Some(record) => transaction.event("recording_ended", &record.describe(Some(&kept))),
+                None => Ok(()),
+            }
+        });
+    }
+
     fn end<'a>(&'a self, session: &'a Arc<Session>, end: End<'a>) -> End<'a> {
         Box::pin(self.outputs.keep_after(session, end))
     }

@@ -26,7 +26,9 @@ pub static SERVICE: Service = Service {
 pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
     let sessions = prepared.sessions(Arc::new(Unobserved));
     let begun = now();
-    if !sessions.adopt_all().await?.is_all {
+    if sessions.adopt_all().await?.is_all {
+        remove_old_recordings(&sessions).await;
+    } else {
         sessions.adopt_rest(begun);
     }
     let collection = Arc::new(ByName {
@@ -36,6 +38,21 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
     Ok(prepared.server(sessions, |daemon| {
         http::service(daemon, &collection, http::nothing(), http::nothing())
     }))
+}
+
+/// Those of sessions of this backend that are not there any more.
+async fn remove_old_recordings(sessions: &Sessions) {
+    let Some(recordings) = sessions.recordings() else {
+        return;
+    };
+    let listed = sessions.list();
+    let listed: Vec<_> = listed.iter().map(|it| it.recording_key()).collect();
+    let backend = format!("{}-", sessions.backend().name());
+    for key in recordings.own().await {
+        if key.starts_with(&backend) && !listed.contains(&key) {
+            recordings.remove(&key).await;
+        }
+    }
 }
 
 struct ByName {
@@ -107,7 +124,11 @@ impl Collection for ByName {
                 .hint("agents are, which agentd-orchestrator runs"));
         }
         let session = self.sessions.get(name)?;
-        self.sessions.delete(&session).await
+        self.sessions.delete(&session).await?;
+        if let Some(recordings) = self.sessions.recordings() {
+            recordings.remove(&session.recording_key()).await;
+        }
+        Ok(())
     }
 
     async fn session(&self, name: &str) -> Result<Arc<Session>> {

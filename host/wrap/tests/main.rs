@@ -25,6 +25,7 @@ mod manifest;
 mod memory;
 mod panics;
 mod processes;
+mod recording;
 mod sandbox;
 mod screen;
 mod sessions;

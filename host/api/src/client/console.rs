@@ -1,8 +1,8 @@
 use reqwest::Method;
 
-use super::{Client, ClientError, LogLines, Terminal};
+use super::{Cast, Client, ClientError, LogLines, Terminal};
 use crate::terminal::TerminalQuery;
-use crate::{Input, LogQuery, Screen, ScreenQuery};
+use crate::{Input, LogQuery, RecordingQuery, Screen, ScreenQuery};
 
 /// What is the same for a session and for an agent: typing into it and seeing what it says.
 #[derive(Clone, Debug)]
@@ -44,6 +44,13 @@ impl Console {
     pub async fn screen(&self, query: &ScreenQuery) -> Result<Screen, ClientError> {
         let request = self.request(Method::GET, "screen").query(query);
         self.client.json(request).await
+    }
+
+    /// `GET …/recording`
+    pub async fn recording(&self, query: &RecordingQuery) -> Result<Cast, ClientError> {
+        let request = self.request(Method::GET, "recording").query(query);
+        let response = self.client.send(request).await?;
+        Ok(Cast::new(&self.client.address, response))
     }
 
     /// `GET …/terminal`, upgraded to a WebSocket. A refused upgrade is a [`ClientError::Problem`].

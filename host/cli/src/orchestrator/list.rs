@@ -191,6 +191,11 @@ fn line(change: &Change) -> String {
         Change::Restarted { agent } => ("restarted", &agent.name, Some(agent)),
         Change::RestartScheduled { agent } => ("restart scheduled", &agent.name, Some(agent)),
         Change::Edited { agent } => ("edited", &agent.name, Some(agent)),
+        Change::RecordingEnded { agent } => {
+            let recording = agent.session.as_ref().and_then(session_text::recording);
+            let recording = recording.unwrap_or_default();
+            return format!("recording {recording} {}", agent.name);
+        }
         Change::Health { agent } => ("health", &agent.name, Some(agent)),
         Change::Progress { agent } => ("progress", &agent.name, Some(agent)),
         Change::Activity { name, activity, .. } => {

@@ -50,6 +50,16 @@ pub(crate) struct Manner {
     /// oldest output is lost). Not with tmux and docker
     #[arg(long, value_name = "WHAT", value_parser = parse_keep)]
     keep: Option<Keep>,
+    /// Record what its terminal shows; `--record=false`: not, although the service records all. Not with
+    /// tmux and docker
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    record: Option<bool>,
     /// The command to run instead of the program's own
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -93,6 +103,7 @@ impl Manner {
             size: self.size,
             options: Map::from_iter(self.options),
             keep: self.keep,
+            record: self.record,
             ..NewSession::default()
         })
     }

@@ -1,7 +1,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use agentd_api::{Exit, Health, Session, State};
+use agentd_api::{Exit, Health, RecordingState, Session, State};
 
 use crate::visible::visible;
 
@@ -38,6 +38,16 @@ pub(crate) fn signal_word(signal: i32) -> String {
         .filter(|(name, _)| !name.is_empty())
         .map(|(name, _)| name.to_owned())
         .unwrap_or_else(|| format!("signal {signal}"))
+}
+
+/// How its recording is, if there is one: `goes on`, `ended (the disk is full)`.
+pub(crate) fn recording(session: &Session) -> Option<String> {
+    let recording = session.recording.as_ref()?;
+    Some(match (recording.state, &recording.reason) {
+        (RecordingState::Recording, _) => "goes on".to_owned(),
+        (RecordingState::Ended, None) => "ended".to_owned(),
+        (RecordingState::Ended, Some(reason)) => format!("ended ({})", visible(reason)),
+    })
 }
 
 pub(crate) fn health(session: &Session) -> &'static str {

@@ -67,6 +67,12 @@ const SHARED: &[Need] = &[
     Need::new("GET", "/{collection}/{id}/screen", Scope::Read, Reach::One),
     Need::new(
         "GET",
+        "/{collection}/{id}/recording",
+        Scope::Read,
+        Reach::One,
+    ),
+    Need::new(
+        "GET",
         "/{collection}/{id}/terminal",
         Scope::Read,
         Reach::One,

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use agentd_api::{DeleteQuery, Input, LogQuery, NewSession, ScreenQuery};
+use agentd_api::{DeleteQuery, Input, LogQuery, NewSession, RecordingQuery, ScreenQuery};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::{Method, StatusCode};
 use warp::path::FullPath;
 
 use super::logs::logs;
+use super::recording::recording;
 use super::{Response, access, body, created, idempotency_key, pass, respond, with};
 use crate::audit::Noted;
 use crate::collection::Collection;
@@ -34,6 +35,8 @@ pub fn routes<C: Collection>(
         .or(read_logs(daemon, collection))
         .unify()
         .or(read_screen(daemon, collection))
+        .unify()
+        .or(read_recording(daemon, collection))
         .unify()
         .boxed()
 }
@@ -166,6 +169,29 @@ fn read_screen<C: Collection>(
                     daemon.sessions.screen(run, query).await
                 };
                 respond(screen.await.map(|screen| warp::reply::json(&screen)))
+            },
+        )
+        .boxed()
+}
+
+/// GET /{collection}/{id}/recording?session=
+fn read_recording<C: Collection>(
+    daemon: &Arc<Daemon>,
+    collection: &Arc<C>,
+) -> BoxedFilter<(Response,)> {
+    warp::path(C::PATH)
+        .and(warp::path!(String / "recording"))
+        .and(warp::get())
+        .and(with(daemon))
+        .and(with(collection))
+        .and(warp::query())
+        .then(
+            async |id: String, daemon: Arc<Daemon>, collection: Arc<C>, query: RecordingQuery| {
+                let cast = async {
+                    let (key, session) = collection.recorded(&id, query.session.as_deref()).await?;
+                    recording(daemon, &key, &session).await
+                };
+                respond(cast.await)
             },
         )
         .boxed()

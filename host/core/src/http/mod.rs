@@ -9,6 +9,7 @@ mod logs;
 mod patient;
 pub mod problem;
 mod rates;
+mod recording;
 mod routes;
 mod seats;
 mod secured;

@@ -26,6 +26,9 @@ pub struct Label {
     /// What the program does while no service takes its output, if the request says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<Keep>,
+    /// Whether it is recorded, if the request says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<bool>,
     /// The size at the start.
     pub size: Size,
     /// RFC 3339.
@@ -65,6 +68,7 @@ impl Label {
             size: Some(self.size),
             options: self.options.clone(),
             keep: self.keep,
+            record: self.record,
             ..NewSession::default()
         }
     }

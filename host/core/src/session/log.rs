@@ -245,8 +245,14 @@ impl Log {
 
     /// What follows `cursor`, and moves it on.
     pub fn next(&self, cursor: &mut Cursor) -> Next {
+        self.next_until(cursor, u64::MAX)
+    }
+
+    /// The same for one who stops at the position `end`.
+    pub(super) fn next_until(&self, cursor: &mut Cursor, end: u64) -> Next {
         let mut state = self.lock();
-        let mut limit = MAX_FRAME;
+        let limit = end.saturating_sub(cursor.seq).min(MAX_FRAME as u64);
+        let mut limit = usize::try_from(limit).unwrap_or(MAX_FRAME);
         let first = state.resizes.partition_point(|(at, _)| *at < cursor.seq);
         let mut ahead = state.resizes.range(first..);
         let due = ahead.find(|(at, size)| *at > cursor.seq || *size != cursor.size);
@@ -257,7 +263,7 @@ impl Log {
             }
             limit = usize::try_from(at - cursor.seq)
                 .unwrap_or(MAX_FRAME)
-                .min(MAX_FRAME);
+                .min(limit);
         }
         let ended = state.ended;
         match state.output.read(cursor.seq, limit) {

@@ -19,6 +19,7 @@ mod prompt;
 mod prompt_at_start;
 mod reader;
 mod record;
+mod recording;
 mod remains;
 mod screen;
 mod screen_threads;
@@ -35,7 +36,7 @@ mod viewers;
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use agentd_api::State;
@@ -53,6 +54,7 @@ use activity::Active;
 use answers::Answers;
 use keeping::Keeping;
 use life::{Asked, Life};
+use recording::Recording;
 
 pub use activity::Rules;
 #[cfg(any(test, feature = "testing"))]
@@ -67,6 +69,7 @@ pub use log::{Cursor, Hole, Log, Next};
 pub use name::SessionName;
 pub use pending::Pending;
 pub use record::{Record, SERVICE_STOPPED};
+pub use recording::{Cast, Recordings};
 pub use remains::{End, Remains, Run};
 pub use screen::{ReadStep, Snapshot};
 pub use screen_threads::ScreenThreads;
@@ -125,6 +128,8 @@ pub struct Session {
     /// Held while a prompt is typed.
     prompting: Arc<tokio::sync::Mutex<()>>,
     screens: Arc<ScreenThreads>,
+    /// Of what its terminal shows, if it is recorded.
+    recording: OnceLock<Arc<Recording>>,
 }
 
 impl Session {
@@ -160,6 +165,7 @@ impl Session {
                 resizing: Arc::default(),
                 prompting: Arc::default(),
                 screens,
+                recording: OnceLock::new(),
             }
         })
     }
@@ -211,6 +217,7 @@ impl Session {
             viewers: self.viewers.count(),
             created_at: self.label.created_at.clone(),
             activity: Some(activity),
+            recording: self.describe_recording(record.state),
             attach_command: self.life.attach_command(),
         }
     }

@@ -107,6 +107,7 @@ impl Pending {
         });
         self.session.keep();
         self.session.life.started(remote, attach_command);
+        self.sessions.begin_recording(&self.session);
         self.over = true;
     }
 

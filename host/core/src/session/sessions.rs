@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use agentd_api::{NewSession, Size, State};
+use agentd_plugin_api::Capability;
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -14,8 +15,8 @@ use super::life::Asked;
 use super::meanwhile::{Asking, Meanwhile};
 use super::sweeper::sweep;
 use super::{
-    Beginning, Change, End, Initial, Label, Pending, Record, Released, Reports, ScreenThreads,
-    Session, SessionName, Terminal, agent_kind, size,
+    Beginning, Change, End, Initial, Label, Pending, Record, Recordings, Released, Reports,
+    ScreenThreads, Session, SessionName, Terminal, agent_kind, size,
 };
 use crate::backend::Backend;
 use crate::{Error, ErrorKind, Result, clock};
@@ -34,6 +35,9 @@ pub trait Observer: Send + Sync + 'static {
 
     /// What its program does changed: [`Session::activity`] has it.
     fn active(&self, _: &Arc<Session>) {}
+
+    /// Its recording has ended before it has: [`Session::describe`] says why.
+    fn recording_ended(&self, _: &Arc<Session>) {}
 
     /// Ends the session, which is to be kept: after that the backend may have nothing of it.
     fn end<'a>(&'a self, _: &'a Arc<Session>, end: End<'a>) -> End<'a> {
@@ -83,6 +87,8 @@ struct Shared {
     watcher: Arc<Watcher>,
     /// Notified whenever a screen wakes up.
     activity: Arc<Notify>,
+    /// Where sessions are recorded, if they can be.
+    recordings: OnceLock<Arc<Recordings>>,
 }
 
 #[derive(Default)]
@@ -116,6 +122,7 @@ impl Sessions {
             screens: screens.clone(),
             watcher: Arc::new(Watcher::start(rules, screens.clone())),
             activity: activity.clone(),
+            recordings: OnceLock::new(),
         });
         let all = Arc::downgrade(&shared);
         let list = move || Some(all.upgrade()?.list());
@@ -145,6 +152,9 @@ impl Sessions {
         if new.keep.is_some() && !self.backend().is_on_terminals() {
             return Err(kept_elsewhere(self.backend().name()));
         }
+        if new.record == Some(true) && !self.backend().has(&Capability::Terminal) {
+            return Err(not_recorded(self.backend().name()));
+        }
         let command = agent_kind::command(&new, self.backend().shell())?;
         let label = Label {
             name: name.to_string(),
@@ -153,6 +163,7 @@ impl Sessions {
             env: new.env.keys().cloned().collect(),
             options: new.options,
             keep: new.keep,
+            record: new.record,
             size,
             created_at: clock::now(),
             owner,
@@ -241,6 +252,30 @@ impl Sessions {
     /// Forgets a session that cannot be ended now.
     pub fn abandon(&self, session: &Arc<Session>) {
         self.forget(session);
+    }
+
+    /// Has those that begin from now on recorded there, as far as that is wanted.
+    pub fn record_in(&self, recordings: Arc<Recordings>) {
+        // Set once, when the registry is made.
+        let _ = self.shared.recordings.set(recordings);
+    }
+
+    /// Where they are recorded, if they can be.
+    pub fn recordings(&self) -> Option<&Arc<Recordings>> {
+        self.shared.recordings.get()
+    }
+
+    /// It can be used, and may have printed something.
+    pub(super) fn begin_recording(&self, session: &Arc<Session>) {
+        if let Some(recordings) = self.recordings() {
+            recordings.begin(session);
+        }
+    }
+
+    /// Waits until what all have printed is recorded, as far as the disk takes it.
+    pub async fn recorded(&self) {
+        let sessions = self.list();
+        join_all(sessions.iter().map(|session| session.is_recorded())).await;
     }
 
     /// What does the work of screens.
@@ -414,6 +449,13 @@ fn kept_elsewhere(backend: &str) -> Error {
     let message = format!("the {backend} backend keeps the output of its agents itself");
     Error::new(ErrorKind::Refused, "no-keep", message)
         .hint("leave `keep` out: it is for agents on terminals of the service")
+}
+
+fn not_recorded(backend: &str) -> Error {
+    let message =
+        format!("the output of the {backend} backend's agents does not come to the service");
+    Error::new(ErrorKind::Refused, "no-recording", message)
+        .hint("leave `record` out: it is for agents with a terminal of the service")
 }
 
 fn check_environment(new: &NewSession) -> Result<()> {

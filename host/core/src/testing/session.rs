@@ -1,7 +1,7 @@
 use agentd_api::{Exit, Session, State};
 use serde_json::{Value, json};
 
-use super::{Answer, TestClient, TestTerminal, eventually};
+use super::{Answer, TestCast, TestClient, TestTerminal, eventually};
 
 /// A session of `agentd-wrap`, or an agent with its newest session.
 #[derive(Clone, Debug)]
@@ -57,6 +57,22 @@ impl TestSession {
             line["line"].as_str().unwrap().to_owned()
         };
         answer.body.lines().map(text).collect()
+    }
+
+    /// Its recording so far; `query` such as `?session=previous`.
+    pub async fn recording(&self, query: &str) -> TestCast {
+        let path = format!("{}/recording{query}", self.path);
+        let answer = self.client.get(&path).await.expect(200);
+        assert_eq!(answer.header("content-type"), "application/x-asciicast");
+        TestCast::parse(&answer.body)
+    }
+
+    /// The lines that its screen shows.
+    pub async fn screen(&self) -> Vec<String> {
+        let path = format!("{}/screen", self.path);
+        let screen: agentd_api::Screen = self.client.get(&path).await.expect(200).parse();
+        let lines = screen.text.lines().map(|line| line.trim_end().to_owned());
+        lines.collect()
     }
 
     /// Opens its terminal; `query` such as `?mode=ro`.
