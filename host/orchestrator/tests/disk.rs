@@ -20,12 +20,12 @@ use crate::reconcile::{create, fails, on};
 
 /// A small disk that only this thread, and what it starts, sees: the database's log has no room ahead
 /// on it.
-struct Disk {
+pub struct Disk {
     directory: TempDir,
 }
 
 impl Disk {
-    fn mounted() -> Self {
+    pub fn mounted() -> Self {
         // SAFETY: only the mounts, and this thread's working directory, change; descriptors stay
         // shared.
         unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.unwrap();
@@ -38,7 +38,7 @@ impl Disk {
         disk
     }
 
-    fn state_dir(&self) -> PathBuf {
+    pub fn state_dir(&self) -> PathBuf {
         self.directory.path().join("state")
     }
 
@@ -48,7 +48,7 @@ impl Disk {
     }
 
     /// Leaves no room on it.
-    fn fill(&self) {
+    pub fn fill(&self) {
         let mut filler = File::create(self.filler()).unwrap();
         loop {
             match filler.write_all(&[0; 4096]) {

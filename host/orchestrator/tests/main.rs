@@ -25,6 +25,7 @@ mod links;
 mod program;
 mod prompt;
 mod reconcile;
+mod recording;
 mod rename;
 mod restart_policy;
 mod search;

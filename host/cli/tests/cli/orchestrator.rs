@@ -635,3 +635,45 @@ fn run_shows_a_new_agent_of_this_directory_here() {
     outer.wait_for("outer>");
     assert_eq!(show(&service, "demo")["status"], "running");
 }
+
+#[test]
+fn what_a_terminal_has_shown_is_saved_as_a_cast() {
+    let service = Service::orchestrator("pty");
+    let create = [
+        "create",
+        "demo",
+        "--record",
+        "--",
+        "sh",
+        "-c",
+        "echo hello; exit 7",
+    ];
+    service.agent(&create).run().succeeded();
+    let ended = wait_for_status(&service, "demo", "failed");
+    assert_eq!(ended["session"]["recording"]["state"], "ended");
+    let shown = service.agent(&["show", "demo"]).run().succeeded();
+    assert!(shown.contains("Recording:"), "{shown}");
+    let printed = service.agent(&["record", "demo"]).run().succeeded();
+    let lines: Vec<Value> = printed
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines[0]["version"], 3);
+    assert_eq!(lines[1][2], "hello\r\n");
+    assert_eq!((&lines[2][1], &lines[2][2]), (&json!("x"), &json!("7")));
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("demo.cast");
+    let path = file.to_str().unwrap();
+    let saved = service.agent(&["record", "demo", "--output", path]).run();
+    assert_eq!(saved.succeeded(), "");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), printed);
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let create = ["create", "other", "--record=false", "--", "cat"];
+    service.agent(&create).run().succeeded();
+    let none = service.agent(&["record", "other"]).run();
+    assert_eq!(none.code, Some(1));
+    assert!(none.stderr.contains("hint: "), "{}", none.stderr);
+}

@@ -50,7 +50,7 @@ impl Header {
 }
 
 /// The lines of a cast that are to be written. Output is made into text here: a character that comes
-/// in pieces is put together, and what is none becomes U+FFFD.
+/// in pieces is put together, and what is none is left out, as terminals show nothing for it.
 #[derive(Debug)]
 pub(super) struct Lines {
     bytes: Vec<u8>,
@@ -93,7 +93,6 @@ impl Lines {
                 rest = &[];
                 break;
             };
-            text.push(char::REPLACEMENT_CHARACTER);
             rest = &other[invalid..];
         }
         text.push_str(from_utf8(rest).unwrap_or_default());
@@ -250,7 +249,8 @@ mod tests {
                 lines.output(now, piece);
             }
             let taken = lines.take(CURSOR, false);
-            prop_assert_eq!(text(&taken), String::from_utf8_lossy(&bytes));
+            let valid: String = bytes.utf8_chunks().map(|chunk| chunk.valid()).collect();
+            prop_assert_eq!(text(&taken), valid);
         }
     }
 

@@ -4,6 +4,8 @@ mod cast;
 mod parts;
 mod reader;
 mod recorder;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
