@@ -1,5 +1,8 @@
 use std::fs::DirBuilder;
-use std::io;
+use std::io::{
+    self,
+    ErrorKind::{QuotaExceeded, StorageFull},
+};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -257,6 +260,12 @@ fn recordings(
         }
         let made = DirBuilder::new().recursive(true).mode(0o700).create(place);
         made.map_err(|error| unusable(format!("cannot be used: {error}")))?;
+        state_dir::refuse_others("the directory of recordings", place, "AGENTD_RECORD_DIR")?;
+        match tempfile::tempfile_in(place) {
+            // That passes.
+            Err(error) if matches!(error.kind(), StorageFull | QuotaExceeded) => {}
+            tried => drop(tried.map_err(|error| unusable(format!("cannot be used: {error}")))?),
+        }
     }
     let own = state_dir.join("recordings").join(service.name);
     Ok(Recordings::new(place, own, config.record_kept_bytes))

@@ -67,13 +67,13 @@ impl Agents {
             t.remove(&agent)
         };
         self.store.write(remove).await?;
+        self.tokens.remove_of(id);
+        self.previews().forget(id);
+        self.activities().forget(id);
         // A service that is killed before this leaves it to the next one.
         if let Some(recordings) = self.sessions.recordings() {
             recordings.remove(id).await;
         }
-        self.tokens.remove_of(id);
-        self.previews().forget(id);
-        self.activities().forget(id);
         Ok(())
     }
 

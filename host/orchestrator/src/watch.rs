@@ -75,8 +75,11 @@ impl Observer for Watch {
         self.store.change(false, move |transaction| {
             transaction.note(&owner, &kept)?;
             match transaction.get(&owner)? {
-                Some(record) => transaction.event("recording_ended", &record.describe(Some(&kept))),
-                None => Ok(()),
+                // It may have another session by now.
+                Some(record) if record.session_id.as_deref() == Some(&kept.id) => {
+                    transaction.event("recording_ended", &record.describe(Some(&kept)))
+                }
+                _ => Ok(()),
             }
         });
     }

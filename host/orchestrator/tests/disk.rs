@@ -59,7 +59,7 @@ impl Disk {
         }
     }
 
-    fn free(&self) {
+    pub fn free(&self) {
         fs::remove_file(self.filler()).unwrap();
     }
 

@@ -1,6 +1,7 @@
 //! Recordings of agents: over restarts, through links, and on a full disk.
 
 use agentd_host::testing::{DEADLINE, RunningProgram, TestClient, eventually, may_make_namespaces};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -148,4 +149,52 @@ async fn a_full_disk_ends_the_recording_and_nothing_else() {
     .await;
     terminal.type_keys("3\n").await;
     terminal.shows("done 3").await;
+}
+
+/// Fault: the disk of the recordings is full, and the service is killed. Then: the next one goes on with what could
+/// not be written.
+#[tokio::test]
+async fn what_a_full_disk_did_not_take_is_recorded_by_the_next_service() {
+    if !may_make_namespaces() {
+        return;
+    }
+    let disk = Disk::mounted();
+    let place = disk.state_dir().join("recordings");
+    let service = || {
+        program()
+            .env("AGENTD_KEEPER", "on")
+            .env("AGENTD_RECORD_DIR", &place)
+    };
+    let mut daemon = service().start();
+    let script = "stty -echo; echo hello; while read x; do seq 1 3000; echo done $x; done";
+    let agent = daemon.script("demo", script).await;
+    let mut terminal = agent.terminal("").await;
+    terminal.shows("hello").await;
+    assert_eq!(agent.recording("").await.output(), "hello\r\n");
+    disk.fill();
+    for round in 0..3 {
+        terminal.type_keys(format!("{round}\n")).await;
+        terminal.shows(&format!("done {round}")).await;
+    }
+    let has_ended = |session: &agentd_api::Session| {
+        let recording = session.recording.as_ref();
+        recording.is_some_and(|it| it.reason.is_some())
+    };
+    agent.until("that its recording has ended", has_ended).await;
+    daemon.signal(Signal::KILL);
+    daemon.ended().await;
+    disk.free();
+
+    let id = agent.path.rsplit('/').next().unwrap().to_owned();
+    let daemon = service().start_after(daemon);
+    let agent = daemon.session(&id);
+    agent.prompt("3").await.expect(202);
+    agent.terminal("").await.shows("done 3").await;
+    let cast = agent.recording("").await;
+    let rounds = (0..4).map(|round| format!("done {round}\r\n"));
+    let numbers: String = (1..=3000).map(|number| format!("{number}\r\n")).collect();
+    let all: String = rounds.map(|done| numbers.clone() + &done).collect();
+    assert_eq!(cast.output(), format!("hello\r\n{all}"));
+    let markers = cast.all("m").concat();
+    assert!(!markers.contains("left out"), "{markers}");
 }

@@ -124,11 +124,16 @@ impl Collection for ByName {
                 .hint("agents are, which agentd-orchestrator runs"));
         }
         let session = self.sessions.get(name)?;
-        self.sessions.delete(&session).await?;
-        if let Some(recordings) = self.sessions.recordings() {
-            recordings.remove(&session.recording_key()).await;
-        }
-        Ok(())
+        let sessions = self.sessions.clone();
+        // To the end, also when the client leaves meanwhile.
+        finish(async move {
+            sessions.delete(&session).await?;
+            if let Some(recordings) = sessions.recordings() {
+                recordings.remove(&session.recording_key()).await;
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn session(&self, name: &str) -> Result<Arc<Session>> {

@@ -1,3 +1,4 @@
+use std::io;
 use std::sync::Arc;
 
 use futures_util::stream;
@@ -14,7 +15,8 @@ pub async fn recording(daemon: Arc<Daemon>, key: &str, session: &str) -> Result<
     let pieces = stream::unfold((cast, daemon), async |(mut cast, daemon)| {
         let piece = tokio::select! {
             piece = cast.next() => piece?,
-            () = daemon.shutting_down() => return None,
+            // Who reads it learns that it is not whole.
+            () = daemon.shutting_down() => Err(io::Error::other("the service is shutting down")),
         };
         Some((piece, (cast, daemon)))
     });

@@ -213,6 +213,15 @@ impl Terminal {
         }
     }
 
+    /// Waits until the screen has read the output up to there, as far as there is any by now.
+    pub async fn has_read(&self, seq: u64) {
+        let seq = seq.min(self.log.head());
+        if seq > 0 {
+            // The sender lives as long as the screen.
+            let _ = self.screen().subscribe().wait_for(|it| *it >= seq).await;
+        }
+    }
+
     /// Puts the screen away when nobody needed it for so long. False when it is still awake.
     pub fn put_away(&self, idle: Duration) -> bool {
         self.screen.get().is_none_or(|screen| screen.put_away(idle))

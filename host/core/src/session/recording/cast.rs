@@ -143,13 +143,22 @@ impl Lines {
         self.bytes.is_empty()
     }
 
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Up to where there are lines of what was read up to `cursor`: before a character that is not whole.
+    pub fn position(&self, cursor: Cursor) -> Cursor {
+        Cursor {
+            seq: cursor.seq - self.partial.len() as u64,
+            ..cursor
+        }
+    }
+
     /// The lines, with one that says how far they go: a later service goes on from there.
     pub fn take(&mut self, cursor: Cursor, ended: bool) -> Vec<u8> {
         let position = Position {
-            cursor: Cursor {
-                seq: cursor.seq - self.partial.len() as u64,
-                ..cursor
-            },
+            cursor: self.position(cursor),
             ended,
         };
         let mut bytes = std::mem::take(&mut self.bytes);

@@ -10,12 +10,13 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::thread;
 use std::time::Duration;
 
 use agentd_api::{RecordingState, State};
 use agentd_plugin_api::threads::{Threads, blocking};
 use tokio::runtime::Builder;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::{Session, Sessions, lock};
@@ -29,6 +30,9 @@ pub use reader::Cast;
 /// How long a disk may take that is not to be waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// So many recordings may be opened at a time: each has a thread, which a disk that does not answer keeps.
+const OPENED_AT_ONCE: usize = 8;
+
 /// Where recordings are, and what records.
 pub struct Recordings {
     /// Where new ones are written.
@@ -40,6 +44,7 @@ pub struct Recordings {
     kept: u64,
     /// What records: a disk that does not answer holds up this thread alone. Made when it is needed.
     thread: OnceLock<io::Result<Threads>>,
+    opens: Arc<Semaphore>,
     running: Mutex<Vec<(String, Arc<Recording>)>>,
 }
 
@@ -48,8 +53,9 @@ pub struct Recordings {
 pub(super) struct Recording {
     /// Why it ended before its session did.
     failure: OnceLock<String>,
-    /// Up to where the output is written; the end of all when nothing more will be.
-    written: watch::Sender<u64>,
+    /// Up to where the output is written; the end of all when nothing more will be. None before the
+    /// recording has begun on the disk.
+    written: watch::Sender<Option<u64>>,
     discarded: watch::Sender<bool>,
 }
 
@@ -57,7 +63,7 @@ impl Recording {
     fn new() -> Self {
         Recording {
             failure: OnceLock::new(),
-            written: watch::Sender::new(0),
+            written: watch::Sender::new(None),
             discarded: watch::Sender::new(false),
         }
     }
@@ -74,8 +80,8 @@ impl Recording {
 
     fn note_written(&self, seq: u64) {
         self.written.send_if_modified(|written| {
-            let is_more = seq > *written;
-            *written = seq.max(*written);
+            let is_more = Some(seq) > *written;
+            *written = Some(seq).max(*written);
             is_more
         });
     }
@@ -84,7 +90,12 @@ impl Recording {
     async fn has_written(&self, seq: u64) {
         // The sender lives as long as `self`.
         let mut written = self.written.subscribe();
-        let _ = written.wait_for(|written| *written >= seq).await;
+        let _ = written.wait_for(|written| *written >= Some(seq)).await;
+    }
+
+    /// Whether it is on the disk, or will never be.
+    fn has_begun(&self) -> bool {
+        self.written.borrow().is_some()
     }
 
     fn is_discarded(&self) -> bool {
@@ -111,6 +122,7 @@ impl Recordings {
             own,
             kept,
             thread: OnceLock::new(),
+            opens: Arc::new(Semaphore::new(OPENED_AT_ONCE)),
             running: Mutex::default(),
         }
     }
@@ -138,6 +150,8 @@ impl Recordings {
         let over = Over {
             recordings: self.clone(),
             recording: recording.clone(),
+            session: session.clone(),
+            own: self.own.join(&key),
         };
         let session = session.clone();
         match started {
@@ -145,13 +159,10 @@ impl Recordings {
                 let recordings = self.clone();
                 thread.handle().spawn(async move {
                     let recorded = recordings.record(&session, &recording, &key).await;
-                    over.note(&session, recorded);
+                    over.note(recorded);
                 });
             }
-            Err(error) => over.note(
-                &session,
-                Err(io::Error::new(error.kind(), error.to_string())),
-            ),
+            Err(error) => over.note(Err(io::Error::new(error.kind(), error.to_string()))),
         }
     }
 
@@ -172,7 +183,13 @@ impl Recordings {
     async fn open(&self, key: &str, session: &str) -> Result<Option<Cast>> {
         let folders = [&self.place, &self.own].map(|place| place.join(clean(key)));
         let session = session.to_owned();
+        let opens = self.opens.clone();
+        let Ok(permit) = timeout(PATIENCE, opens.acquire_owned()).await else {
+            return Err(overdue());
+        };
         let open = blocking(move || {
+            // Until the disk has answered, also when nobody waits for that.
+            let _permit = permit;
             for folder in folders {
                 if let Some(cast) = Cast::open(&Folder::new(folder), &session)? {
                     return Ok(Some(cast));
@@ -180,7 +197,10 @@ impl Recordings {
             }
             Ok(None)
         });
-        let opened: io::Result<_> = open.await?;
+        let Ok(opened) = timeout(PATIENCE, open).await else {
+            return Err(overdue());
+        };
+        let opened: io::Result<_> = opened?;
         opened.map_err(|error| unreadable(&error))
     }
 
@@ -195,10 +215,7 @@ impl Recordings {
             }
         }
         let folder = self.own.join(clean(key));
-        let remove = blocking(move || match std::fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        });
+        let remove = blocking(move || remove_folder(&folder));
         match timeout(PATIENCE, remove).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => tracing::warn!(key, %error, "its recording is not removed"),
@@ -226,30 +243,53 @@ impl Recordings {
     }
 }
 
+fn remove_folder(folder: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// Notes the end of a recording, also when it panics.
 struct Over {
     recordings: Arc<Recordings>,
     recording: Arc<Recording>,
+    session: Arc<Session>,
+    /// What goes with the agent.
+    own: PathBuf,
 }
 
 impl Over {
-    fn note(self, session: &Arc<Session>, recorded: io::Result<()>) {
+    fn note(self, recorded: io::Result<()>) {
         let Err(error) = recorded else { return };
-        let reason = recorder::reason(&error);
-        tracing::warn!(session = %session.name, %error, "its recording has ended");
+        tracing::warn!(session = %self.session.name, %error, "its recording has ended");
+        self.fail(recorder::reason(&error));
+    }
+
+    fn fail(&self, reason: String) {
         if self.recording.failure.set(reason).is_ok() {
-            session.active.observer().recording_ended(session);
+            let observer = self.session.active.observer();
+            observer.recording_ended(&self.session);
         }
     }
 }
 
 impl Drop for Over {
     fn drop(&mut self) {
+        if thread::panicking() {
+            self.fail("it failed by a fault of the service".to_owned());
+        }
         let over = &self.recording;
+        // Who removed it may not have waited for a disk that was slow, on which it was written since.
+        if over.is_discarded()
+            && let Err(error) = remove_folder(&self.own)
+        {
+            tracing::warn!(session = %self.session.name, %error, "its recording is not removed");
+        }
         let mut running = self.recordings.lock();
         running.retain(|(_, recording)| !Arc::ptr_eq(recording, over));
         drop(running);
-        over.written.send_replace(u64::MAX);
+        over.written.send_replace(Some(u64::MAX));
     }
 }
 
@@ -257,14 +297,19 @@ impl Sessions {
     /// The recording of a session of now or before, up to what it has printed by now.
     pub async fn recording(&self, key: &str, session: &str) -> Result<Cast> {
         let listed = self.list();
+        let mut has_begun = true;
         if let Some(listed) = listed.iter().find(|listed| listed.id == session) {
             listed.is_recorded().await;
+            has_begun = listed.recording.get().is_none_or(|it| it.has_begun());
         }
         let cast = match self.recordings() {
             Some(recordings) => recordings.open(key, session).await?,
             None => None,
         };
         cast.ok_or_else(|| {
+            if !has_begun {
+                return overdue();
+            }
             Error::not_found("recording of the session", session).hint(
                 "ask for one with `record` when it is created, or set AGENTD_RECORD_DIR for all",
             )
@@ -314,11 +359,17 @@ fn clean(key: &str) -> String {
 }
 
 fn unreadable(error: &io::Error) -> Error {
-    Error::unavailable(
-        "not-saved",
-        format!("the recording cannot be read: {error}"),
-    )
-    .hint("look at the disk of the recordings")
+    unavailable(format!("the recording cannot be read: {error}"))
+}
+
+fn overdue() -> Error {
+    unavailable(format!(
+        "the disk of the recordings has not answered in {PATIENCE:?}"
+    ))
+}
+
+fn unavailable(message: String) -> Error {
+    Error::unavailable("not-saved", message).hint("look at the disk of the recordings")
 }
 
 impl std::fmt::Debug for Recordings {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Take};
 
 use super::cast::Header;
-use super::parts::{Folder, PartFile};
+use super::parts::Folder;
 
 /// So much is read at a time, at least, in bytes.
 const PIECE: usize = 64 << 10;
@@ -33,9 +33,9 @@ impl Cast {
         let mut parts = folder.parts()?;
         parts.retain(|part| part.session() == session);
         let mut files = VecDeque::new();
-        for PartFile { path, .. } in parts {
-            match File::open(&path) {
-                Ok(file) => files.push_back(file),
+        for part in parts {
+            match part.open() {
+                Ok(file) => files.extend(file),
                 // The oldest may go at any time, and with a gap nothing before it can be played.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => files.clear(),
                 Err(error) => return Err(error),

@@ -44,6 +44,8 @@ pub(super) struct Recorder {
     part: Part,
     lines: Lines,
     cursor: Cursor,
+    /// Up to where it is written.
+    written: Cursor,
     budget: Budget,
     /// Where the next part begins, once that is known.
     next_part: Option<Snapshot>,
@@ -71,11 +73,9 @@ impl Recorder {
                 Some((part, position, at)) => {
                     let since = SystemTime::now().duration_since(at).unwrap_or_default();
                     let now = Instant::now();
-                    return Ok(Some(Recorder {
-                        lines: Lines::after(now.checked_sub(since).unwrap_or(now)),
-                        cursor: position.cursor,
-                        ..Recorder::new(session, recording, folder, kept, part)
-                    }));
+                    let lines = Lines::after(now.checked_sub(since).unwrap_or(now));
+                    let begun = (part, lines, position.cursor);
+                    return Ok(Some(Recorder::new(session, recording, folder, kept, begun)));
                 }
                 // The service was killed as it began it.
                 None => std::fs::remove_file(&last.path)?,
@@ -100,12 +100,12 @@ impl Recorder {
             }
             lines.marker(now, &left_out(cursor.seq));
         }
+        if recording.is_discarded() {
+            return Ok(None);
+        }
         let part = folder.begin(session, 1, &lines.take(cursor, false))?;
-        Ok(Some(Recorder {
-            lines,
-            cursor,
-            ..Recorder::new(session, recording, folder, kept, part)
-        }))
+        let begun = (part, lines, cursor);
+        Ok(Some(Recorder::new(session, recording, folder, kept, begun)))
     }
 
     fn new(
@@ -113,20 +113,20 @@ impl Recorder {
         recording: &Arc<Recording>,
         folder: Folder,
         kept: u64,
-        part: Part,
+        (part, lines, cursor): (Part, Lines, Cursor),
     ) -> Self {
-        let now = Instant::now();
         Recorder {
             session: session.clone(),
             recording: recording.clone(),
             folder,
             kept,
             part,
-            lines: Lines::after(now),
-            cursor: session.terminal.log().cursor(None),
+            lines,
+            cursor,
+            written: cursor,
             budget: Budget {
                 left: AT_ONCE,
-                at: now,
+                at: Instant::now(),
             },
             next_part: None,
         }
@@ -135,7 +135,11 @@ impl Recorder {
     /// Records to the end.
     pub async fn run(&mut self) -> io::Result<()> {
         let recorded = self.record().await;
-        if let Err(error) = &recorded {
+        if let Err(error) = &recorded
+            && !self.part.is_torn()
+        {
+            // A later service goes on with what could not be written.
+            self.cursor = self.written;
             self.lines = Lines::after(Instant::now());
             let label = format!("the recording ended: {}", reason(error));
             self.lines.marker(Instant::now(), &label);
@@ -161,7 +165,7 @@ impl Recorder {
                 Turn::Ended => return self.end(),
                 Turn::Lost => self.leave_out().await?,
                 Turn::Written => {
-                    self.plan_next_part().await;
+                    self.plan_next_part().await?;
                     sleep(TICK).await;
                 }
                 Turn::Nothing => tokio::select! {
@@ -185,9 +189,11 @@ impl Recorder {
             {
                 self.begin_part(&snapshot)?;
             }
+            // Not much more than its share comes into a part.
+            let piece = self.cursor.seq + self.part_bytes() / PARTS;
             let end = self.next_part.as_ref().map(|it| it.cursor.seq);
             let log = self.session.terminal.log();
-            match log.next_until(&mut self.cursor, end.unwrap_or(u64::MAX)) {
+            match log.next_until(&mut self.cursor, end.unwrap_or(u64::MAX).min(piece)) {
                 Next::Output(bytes) => {
                     taken += bytes.len();
                     self.lines.output(now, &bytes);
@@ -198,7 +204,7 @@ impl Recorder {
                 Next::Ended => break Turn::Ended,
                 Next::Lost => break Turn::Lost,
             }
-            if taken >= TURN {
+            if taken >= TURN || (self.next_part.is_none() && self.is_full()) {
                 break Turn::Written;
             }
             is_new = true;
@@ -212,6 +218,7 @@ impl Recorder {
     async fn leave_out(&mut self) -> io::Result<()> {
         self.next_part = None;
         let from = self.cursor;
+        self.screen_reads(from.seq + 1).await;
         let snapshot = match self.session.snapshot_after(from.seq).await {
             None => self.session.snapshot().await,
             snapshot => snapshot,
@@ -230,17 +237,47 @@ impl Recorder {
             self.budget.take(SNAPSHOT.max(snapshot.bytes.len() as u64));
         }
         self.write(false)?;
+        if let Some(snapshot) = snapshot
+            && self.needs_next_part()
+        {
+            self.begin_part(&snapshot)?;
+        }
         sleep(TICK).await;
         Ok(())
     }
 
     /// When the part is full, the next one begins where the screen is known, and so can be played
-    /// without those before it.
-    async fn plan_next_part(&mut self) {
-        if self.next_part.is_none() && self.part.bytes >= self.part_bytes() {
-            let here = self.cursor.seq.saturating_sub(1);
-            self.next_part = self.session.snapshot_after(here).await;
+    /// without those before it. Nothing is read until then: a flood may be far ahead of the screen.
+    async fn plan_next_part(&mut self) -> io::Result<()> {
+        if self.next_part.is_some() || !self.needs_next_part() {
+            return Ok(());
         }
+        self.screen_reads(self.cursor.seq).await;
+        let here = self.cursor.seq.saturating_sub(1);
+        let snapshot = self.session.snapshot_after(here).await;
+        let most = self.cursor.seq + self.part_bytes();
+        if snapshot.as_ref().is_some_and(|it| it.cursor.seq > most) {
+            // The screen is so far ahead that what is between would be more than a part.
+            return self.leave_out().await;
+        }
+        self.next_part = snapshot;
+        Ok(())
+    }
+
+    /// Waits until the screen has read the output up to there, as far as there is any.
+    async fn screen_reads(&self, seq: u64) {
+        tokio::select! {
+            () = self.session.terminal.has_read(seq) => {}
+            () = self.recording.discarded() => {}
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.part.bytes + self.lines.len() as u64 >= self.part_bytes()
+    }
+
+    fn needs_next_part(&self) -> bool {
+        self.is_full() || self.part.is_removed()
     }
 
     fn begin_part(&mut self, snapshot: &Snapshot) -> io::Result<()> {
@@ -256,8 +293,10 @@ impl Recorder {
         self.lines.drop_character();
         self.lines.header(&header);
         self.lines.output(now, &snapshot.bytes);
+        self.budget.take(snapshot.bytes.len() as u64);
         let lines = self.lines.take(self.cursor, false);
         self.part = self.folder.begin(&self.session, number, &lines)?;
+        self.written = self.cursor;
         self.folder
             .shorten(&self.part.path, self.kept - self.part_bytes())
     }
@@ -285,6 +324,7 @@ impl Recorder {
         if !self.lines.is_empty() || ended {
             let lines = self.lines.take(self.cursor, ended);
             self.part.append(&lines)?;
+            self.written = self.lines.position(self.cursor);
         }
         self.recording.note_written(self.cursor.seq);
         Ok(())

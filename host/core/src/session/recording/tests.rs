@@ -1,5 +1,7 @@
-//! Recordings on a disk that does not answer, or fails.
+//! Recordings of floods, and on a disk that does not answer, or fails.
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::sync::mpsc;
 
 use agentd_api::{NewSession, Size};
@@ -59,16 +61,21 @@ struct World {
 impl World {
     /// Records in this place.
     fn at(place: PathBuf) -> Self {
+        Self::keeping(1 << 20, 0, place)
+    }
+
+    /// So much is kept of recordings, and so much of the output.
+    fn keeping(kept: u64, history: usize, place: PathBuf) -> Self {
         let counter = Arc::<Counter>::default();
         let sessions = Sessions::new(
             Arc::new(Backend::here(Silent)),
-            0,
+            history,
             Duration::from_secs(3600),
             Arc::new(ScreenThreads::start().unwrap()),
             Rules::bundled(),
             counter.clone(),
         );
-        let recordings = Arc::new(Recordings::new(Some(place.clone()), place, 1 << 20));
+        let recordings = Arc::new(Recordings::new(Some(place.clone()), place, kept));
         sessions.record_in(recordings.clone());
         World {
             sessions,
@@ -78,7 +85,11 @@ impl World {
     }
 
     async fn start(&self) -> Arc<Session> {
-        let new = json!({"name": "demo", "working_dir": "/", "command": ["none"]});
+        self.start_as("demo").await
+    }
+
+    async fn start_as(&self, name: &str) -> Arc<Session> {
+        let new = json!({"name": name, "working_dir": "/", "command": ["none"]});
         let new: NewSession = serde_json::from_value(new).unwrap();
         self.sessions.create(new, None).await.unwrap()
     }
@@ -99,17 +110,72 @@ impl World {
         held
     }
 
-    async fn cast(&self, session: &Session) -> Vec<(f64, String, String)> {
+    async fn try_cast(&self, session: &Session) -> Result<Played> {
         let key = session.recording_key();
-        let mut cast = self.sessions.recording(&key, &session.id).await.unwrap();
+        let mut cast = self.sessions.recording(&key, &session.id).await?;
         let mut bytes = Vec::new();
         while let Some(piece) = cast.next().await {
             bytes.extend_from_slice(&piece.unwrap());
         }
         let text = String::from_utf8(bytes).unwrap();
-        let events = text.lines().skip(1).map(serde_json::from_str);
-        events.collect::<Result<_, _>>().unwrap()
+        let mut lines = text.lines();
+        assert!(lines.next().unwrap().starts_with("{\"version\":3,"));
+        let events = lines.map(serde_json::from_str);
+        Ok(Played(events.collect::<Result<_, _>>().unwrap()))
     }
+
+    async fn cast(&self, session: &Session) -> Played {
+        self.try_cast(session).await.unwrap()
+    }
+
+    /// The files of the session's recording, and how many bytes they have.
+    fn files(&self, session: &Session) -> (Vec<PathBuf>, u64) {
+        let folder = self.recordings.place.join(session.recording_key());
+        let entries = fs::read_dir(folder).into_iter().flatten();
+        let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        // One may go meanwhile.
+        let length = |file| fs::metadata(file).map_or(0, |found| found.len());
+        let bytes = files.iter().map(length).sum();
+        (files, bytes)
+    }
+}
+
+/// The events of a cast that begins with 80 columns and 24 rows.
+struct Played(Vec<(f64, String, String)>);
+
+impl Played {
+    fn all(&self, code: &str) -> Vec<String> {
+        let of_code = self.0.iter().filter(|event| event.1 == code);
+        of_code.map(|event| event.2.clone()).collect()
+    }
+
+    fn screen(&self) -> Vec<String> {
+        let mut emulator = Emulator::new(size(80, 24), 0);
+        for (_, code, data) in &self.0 {
+            match code.as_str() {
+                "o" => emulator.advance(data.as_bytes()),
+                "r" => {
+                    let (cols, rows) = data.split_once('x').unwrap();
+                    emulator.resize(size(cols.parse().unwrap(), rows.parse().unwrap()));
+                }
+                _ => {}
+            }
+        }
+        screen(&emulator)
+    }
+}
+
+fn size(cols: u16, rows: u16) -> agentd_terminal::Size {
+    agentd_terminal::Size::new(cols, rows).unwrap()
+}
+
+fn screen(emulator: &Emulator) -> Vec<String> {
+    let lines = emulator.screen_text();
+    lines
+        .iter()
+        .map(|line| line.trim_end().to_owned())
+        .collect()
 }
 
 fn exit(session: &Session) {
@@ -127,7 +193,7 @@ async fn a_disk_that_does_not_answer_holds_nobody_up() {
     let world = World::at(directory.path().join("recordings"));
     let session = world.start().await;
     let (reports, _released) = world.sessions.reports(&session);
-    let mut whole = Emulator::new(agentd_terminal::Size::new(80, 24).unwrap(), 0);
+    let mut whole = Emulator::new(size(80, 24), 0);
     let mut print = |text: &str| {
         whole.advance(text.as_bytes());
         reports.push(text.as_bytes());
@@ -140,7 +206,9 @@ async fn a_disk_that_does_not_answer_holds_nobody_up() {
         print(&format!("line {number}\r\n"));
     }
     session.terminal.log().resize(Size { cols: 90, rows: 20 });
-    print("after");
+    whole.resize(size(90, 20));
+    whole.advance(b"after");
+    reports.push(b"after");
     session.terminal.caught_up().await;
     assert_eq!(session.terminal.position(), session.terminal.log().head());
     exit(&session);
@@ -149,10 +217,7 @@ async fn a_disk_that_does_not_answer_holds_nobody_up() {
 
     session.recording.get().unwrap().has_written(u64::MAX).await;
     let cast = world.cast(&session).await;
-    let all = |code: &str| {
-        let of_code = cast.iter().filter(move |event| event.1 == code);
-        of_code.map(|event| event.2.clone()).collect::<Vec<_>>()
-    };
+    let all = |code: &str| cast.all(code);
     assert_eq!(all("m").len(), 1, "{:?}", all("m"));
     assert!(all("m")[0].ends_with("bytes of output were left out"));
     assert!(all("o")[0].contains("before"));
@@ -160,10 +225,8 @@ async fn a_disk_that_does_not_answer_holds_nobody_up() {
         (all("r"), all("x")),
         (vec!["90x20".into()], vec!["0".into()])
     );
-    whole.resize(agentd_terminal::Size::new(90, 20).unwrap());
-    let mut played = Emulator::new(agentd_terminal::Size::new(90, 20).unwrap(), 0);
-    played.advance(all("o").concat().as_bytes());
-    assert_eq!(played.screen_text()[19].trim_end(), "after");
+    assert!(cast.screen()[19].ends_with("after"));
+    assert_eq!(cast.screen(), screen(&whole));
     assert_eq!(*lock(&world.counter.0), 0);
 }
 
@@ -185,4 +248,182 @@ async fn a_recording_that_cannot_begin_ends_with_the_reason() {
     let key = session.recording_key();
     let none = world.sessions.recording(&key, &session.id).await;
     assert!(none.is_err());
+}
+
+/// Fault: a program prints without end, and neither its screen nor its recording keep up with it. Then: what is on
+/// the disk stays what is to be kept, and what is left out is marked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_takes_no_more_of_the_disk_than_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::at(directory.path().join("recordings"));
+    let session = world.start().await;
+    let (reports, _released) = world.sessions.reports(&session);
+    let mut whole = Emulator::new(size(80, 24), 0);
+    let mut most = 0;
+    for number in 0..300_u32 {
+        let lines: String = (0..4096)
+            .map(|line| format!("{number} {line}\r\n"))
+            .collect();
+        whole.advance(lines.as_bytes());
+        reports.push(lines.as_bytes());
+        most = world.files(&session).1.max(most);
+    }
+    exit(&session);
+    let recording = session.recording.get().unwrap().clone();
+    let mut over = std::pin::pin!(recording.has_written(u64::MAX));
+    while timeout(Duration::from_millis(10), &mut over).await.is_err() {
+        most = world.files(&session).1.max(most);
+    }
+    most = world.files(&session).1.max(most);
+    // What the newest part has beyond its share, and the one that is removed for it.
+    assert!(most < 2 << 20, "{most} bytes");
+    let cast = world.cast(&session).await;
+    assert_eq!(cast.all("x"), ["0"]);
+    assert_eq!(cast.screen(), screen(&whole));
+    assert_eq!(*lock(&world.counter.0), 0);
+}
+
+/// Fault: there is more output than may be recorded. Then: what is left out is marked.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_more_than_may_be_recorded_is_left_out() {
+    const PRINTED: usize = 48 << 20;
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("recordings");
+    let world = World::keeping(1 << 40, PRINTED, place);
+    let session = world.start().await;
+    let (reports, _released) = world.sessions.reports(&session);
+    session.is_recorded().await;
+    // All of it is there at once.
+    let disk = world.stop_the_disk();
+    let line = [&[b'x'; 1022][..], b"\r\n"].concat();
+    let lines = line.repeat(1024);
+    for _ in 0..PRINTED >> 20 {
+        reports.push(&lines);
+    }
+    reports.push(b"the end");
+    exit(&session);
+    drop(disk);
+    session.recording.get().unwrap().has_written(u64::MAX).await;
+    let cast = world.cast(&session).await;
+    assert!(!cast.all("m").is_empty());
+    assert!(cast.all("o").concat().len() < PRINTED);
+    assert_eq!(cast.all("x"), ["0"]);
+    assert!(
+        cast.screen()[23].ends_with("the end"),
+        "{:?}",
+        cast.screen()
+    );
+}
+
+/// Fault: a session is deleted while the disk of its recording does not answer. Then: nothing of it is there when the
+/// disk has answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_recording_does_not_come_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::at(directory.path().join("recordings"));
+    let running = world.start_as("running").await;
+    let (reports, _released) = world.sessions.reports(&running);
+    reports.push(b"before");
+    running.is_recorded().await;
+    let disk = world.stop_the_disk();
+    reports.push(b"after");
+    let beginning = world.start_as("beginning").await;
+    for session in [&running, &beginning] {
+        world.recordings.remove(&session.recording_key()).await;
+    }
+    drop(disk);
+    for session in [&running, &beginning] {
+        session.recording.get().unwrap().has_written(u64::MAX).await;
+        let folder = world.recordings.own.join(session.recording_key());
+        assert!(!folder.exists(), "{folder:?}");
+    }
+}
+
+/// Fault: somebody asks for a recording before it is on the disk. Then: they learn that, and have it later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_is_asked_for_before_it_has_begun() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::at(directory.path().join("recordings"));
+    let first = world.start_as("first").await;
+    // Nothing is printed, and it is there all the same.
+    assert!(world.cast(&first).await.0.is_empty());
+    let disk = world.stop_the_disk();
+    let second = world.start_as("second").await;
+    let error = world.try_cast(&second).await.err().unwrap();
+    assert_eq!(error.code, "not-saved", "{error}");
+    drop(disk);
+    assert!(world.cast(&second).await.0.is_empty());
+    // A part of which nothing is on the disk yet is none.
+    let (files, _) = world.files(&second);
+    let next = files[0].to_str().unwrap().replace("000001", "000002");
+    fs::write(next, "{\"version\":3,").unwrap();
+    assert!(world.cast(&second).await.0.is_empty());
+}
+
+/// Fault: somebody removes the files of a recording that goes on. Then: it goes on in another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_somebody_removes_is_followed_by_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::at(directory.path().join("recordings"));
+    let session = world.start().await;
+    let (reports, _released) = world.sessions.reports(&session);
+    reports.push(b"one\r\n");
+    session.is_recorded().await;
+    let (files, _) = world.files(&session);
+    fs::remove_dir_all(files[0].parent().unwrap()).unwrap();
+    reports.push(b"two\r\n");
+    // The next part begins after what was written last, and has the screen.
+    while world.files(&session).0.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    reports.push(b"three");
+    exit(&session);
+    session.recording.get().unwrap().has_written(u64::MAX).await;
+    let cast = world.cast(&session).await;
+    assert_eq!(cast.screen()[..3], ["one", "two", "three"]);
+    assert_eq!(cast.all("x"), ["0"]);
+    assert_eq!(*lock(&world.counter.0), 0);
+}
+
+/// Fault: where a part of a recording should be is something else. Then: it is not read, and nobody waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_file_is_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::at(directory.path().join("recordings"));
+    let session = world.start().await;
+    session.is_recorded().await;
+    let (files, _) = world.files(&session);
+    let elsewhere = directory.path().join("elsewhere");
+    fs::rename(&files[0], &elsewhere).unwrap();
+    symlink(&elsewhere, &files[0]).unwrap();
+    let error = world.try_cast(&session).await.err().unwrap();
+    assert_eq!(error.code, "not-saved", "{error}");
+    fs::remove_file(&files[0]).unwrap();
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &files[0], kind, mode, 0).unwrap();
+    let error = world.try_cast(&session).await.err().unwrap();
+    assert!(error.to_string().contains("no regular file"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_that_is_complete_is_not_gone_on_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::at(directory.path().join("recordings"));
+    let session = world.start().await;
+    let (reports, _released) = world.sessions.reports(&session);
+    reports.push(b"hello");
+    exit(&session);
+    let recording = session.recording.get().unwrap();
+    recording.has_written(u64::MAX).await;
+    let (files, _) = world.files(&session);
+    let before = fs::read(&files[0]).unwrap();
+    let key = session.recording_key();
+    world
+        .recordings
+        .record(&session, recording, &key)
+        .await
+        .unwrap();
+    assert_eq!(world.files(&session).0, files);
+    assert_eq!(fs::read(&files[0]).unwrap(), before);
 }
