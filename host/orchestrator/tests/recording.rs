@@ -75,7 +75,7 @@ fn uuid() -> String {
 }
 
 async fn again(mut daemon: RunningProgram) -> RunningProgram {
-    daemon.signal(rustix::process::Signal::KILL);
+    daemon.signal(Signal::KILL);
     daemon.ended().await;
     program().without_keeper().start_after(daemon)
 }

@@ -15,6 +15,9 @@ use super::*;
 use crate::backend::Backend;
 use crate::session::{Change, Observer, Rules, ScreenThreads};
 
+/// How long a test waits for anything before it fails.
+const DEADLINE: Duration = Duration::from_secs(60);
+
 /// A backend whose sessions print what the test says.
 struct Silent;
 
@@ -235,7 +238,7 @@ async fn a_disk_that_does_not_answer_holds_nobody_up() {
 async fn a_recording_that_cannot_begin_ends_with_the_reason() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
-    std::fs::write(&file, "").unwrap();
+    fs::write(&file, "").unwrap();
     let world = World::at(file);
     let session = world.start().await;
     session.recording.get().unwrap().has_written(u64::MAX).await;
@@ -373,9 +376,12 @@ async fn a_part_that_somebody_removes_is_followed_by_another() {
     fs::remove_dir_all(files[0].parent().unwrap()).unwrap();
     reports.push(b"two\r\n");
     // The next part begins after what was written last, and has the screen.
-    while world.files(&session).0.is_empty() {
-        tokio::task::yield_now().await;
-    }
+    let is_there = async {
+        while world.files(&session).0.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, is_there).await.unwrap();
     reports.push(b"three");
     exit(&session);
     session.recording.get().unwrap().has_written(u64::MAX).await;
