@@ -80,6 +80,10 @@ pub trait Session: Send + Sync + 'static {
 
     /// Types a prompt, and with `submit` the Enter key as a keystroke of its own.
     ///
+    /// An empty text with `submit` is Enter alone. Without, nothing is typed: the host asks so whether
+    /// there is any input, before it creates an agent with a prompt. A backend that takes none says that it
+    /// is unsupported.
+    ///
     /// Only for backends without `interactive`; for the others the host writes the keys itself.
     fn prompt(&self, text: String, submit: bool) -> impl Future<Output = Result<()>> + Send {
         let _ = (text, submit);

@@ -20,6 +20,8 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
 const REMOVAL: Duration = Duration::from_millis(15);
 const LEAST_GRACE: Duration = Duration::from_secs(3);
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(10_200);
+/// Longer than a prompt is waited for on the screen before its Enter.
+const TYPING_LIMIT: Duration = Duration::from_secs(6);
 const FORGETTING_LIMIT: Duration = Duration::from_millis(300);
 const CONNECTIONS_LIMIT: Duration = Duration::from_millis(500);
 const AT_END_LIMIT: Duration = Duration::from_millis(400);
@@ -94,9 +96,14 @@ impl Server {
         if self.leave_running {
             // No client was answered that these are there.
             let all = sessions.clone();
-            let ends = tokio::spawn(async move { all.end_starting(SHUTDOWN_GRACE).await });
-            if timeout(SHUTDOWN_LIMIT, ends).await.is_err() {
-                tracing::warn!("some starts were not undone in time");
+            let ends = tokio::spawn(async move {
+                let typed = timeout(TYPING_LIMIT, all.typed());
+                tokio::join!(all.end_starting(SHUTDOWN_GRACE), typed).1
+            });
+            match timeout(SHUTDOWN_LIMIT, ends).await {
+                Err(_) => tracing::warn!("some starts were not undone in time"),
+                Ok(Ok(Err(_))) => tracing::warn!("some prompts may be typed without their Enter"),
+                Ok(_) => {}
             }
             terminals.leave();
             tracing::info!("shutting down; {} sessions stay", sessions.list().len());

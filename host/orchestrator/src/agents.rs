@@ -18,6 +18,7 @@ use crate::outputs::Outputs;
 use crate::previews::Previews;
 use crate::selection::{Selection, Waiting};
 use crate::store::Store;
+use crate::transaction::Transaction;
 use crate::webhook::Webhook;
 
 /// All agents. The owner on the label of an agent's session is the agent's id, by which the
@@ -32,6 +33,8 @@ pub struct Agents {
     pub(crate) outputs: Arc<Outputs>,
     pub(crate) sessions: Sessions,
     pub(crate) busy: Busy,
+    /// The sessions, by their ids, for which a prompt is on its way.
+    pub(crate) delivering: Busy,
     pub(crate) tokens: Arc<Tokens>,
     previews: Arc<Previews>,
     activities: Arc<Activities>,
@@ -60,6 +63,7 @@ impl Agents {
             activities,
             turns: Arc::default(),
             busy: Busy::default(),
+            delivering: Busy::default(),
             reconciled: Arc::default(),
             webhook,
         }
@@ -110,6 +114,9 @@ impl Agents {
         let request = KeyedRequest::new(key, "create", &spec)?;
         self.once(request, async move |agents: Agents, request, begun| {
             if let Some(begun) = begun {
+                if let Some(agent) = agents.finish_begun(&begun, &request).await? {
+                    return Ok(agent);
+                }
                 // Nobody was answered that it is there.
                 agents.end_and_remove(&begun).await?;
             }
@@ -139,6 +146,30 @@ impl Agents {
             }
         })
         .await
+    }
+
+    /// Answers the request with the agent with which an earlier service has begun it, if that runs or has
+    /// been told what to do: another one would be told the same once more.
+    async fn finish_begun(&self, id: &str, request: &KeyedRequest) -> Result<Option<Agent>> {
+        let Some(record) = self.store.get(id).await? else {
+            return Ok(None);
+        };
+        let session = self.newest(id);
+        let is_told = record.prompt.is_some() && !record.has_pending_prompt();
+        let runs = match &session {
+            Some(session) if session.record().state == State::Running => {
+                !record.has_pending_prompt() || session.takes_input().await
+            }
+            _ => false,
+        };
+        if !(runs || is_told) {
+            return Ok(None);
+        }
+        let (id, request) = (id.to_owned(), request.clone());
+        let answer = move |transaction: &mut Transaction<'_>| {
+            transaction.answer_begun(&id, session.as_deref(), &request)
+        };
+        self.store.write(answer).await
     }
 
     async fn start_new(&self, spec: NewAgent, request: Option<KeyedRequest>) -> Result<Agent> {

@@ -1,57 +1,113 @@
 //! The prompts that agents are created with: each is on the disk with its agent, and is typed once, or,
 //! where the service ends just then, not at all.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use agentd_host::session::Session;
+use agentd_host::Result;
+use agentd_host::session::{Due, Session};
 use tokio::time::sleep;
 
 use crate::agents::Agents;
 use crate::crash_point::CrashPoint;
 use crate::transaction::Transaction;
 
-/// The pauses between attempts to have it on the disk that a prompt is about to be typed.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// The pause before a prompt that could not be typed yet is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A prompt on its way to the program of one session.
+struct Delivery {
+    agents: Agents,
+    id: String,
+    session: Arc<Session>,
+    /// What was read in the record, in case it is not known to be on the disk that it is delivered.
+    read: Mutex<Option<String>>,
+}
 
 impl Agents {
+    /// Types the prompts that wait, each once the program of its agent reads keys.
+    pub(crate) async fn deliver_prompts(&self) -> Result<()> {
+        for id in self.store.pending_prompts().await? {
+            if let Some(session) = self.newest(&id)
+                && !self.busy.is(&id)
+            {
+                self.deliver_prompt(&id, &session);
+            }
+        }
+        Ok(())
+    }
+
     /// Types the agent's prompt, if it has one that was never typed, once the program of this session reads
     /// keys. It stays where it is if the session ends before that.
     pub(crate) fn deliver_prompt(&self, id: &str, session: &Arc<Session>) {
-        let (agents, id) = (self.clone(), id.to_owned());
-        let taking = (agents.clone(), id.clone(), session.clone());
-        let typed = session.prompt_at_start(move || {
-            let (agents, id, session) = taking;
-            async move { agents.take_prompt(&id, &session).await }
+        let Some(doing) = self.delivering.begin_alone(&session.id) else {
+            return;
+        };
+        let delivery = Arc::new(Delivery {
+            agents: self.clone(),
+            id: id.to_owned(),
+            session: session.clone(),
+            read: Mutex::default(),
         });
-        let session = session.clone();
+        // Before anything that comes in for the agent from now on.
+        let mut attempt = delivery.attempt();
         tokio::spawn(async move {
-            let Err(error) = typed.await else { return };
-            tracing::warn!(agent = id, %error, "its prompt was not typed");
-            agents.store.change(true, {
-                move |transaction| transaction.fail_prompt(&id, &session)
-            });
+            loop {
+                match attempt.await {
+                    Ok(true) => break,
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::warn!(agent = delivery.id, %error, "its prompt was not typed");
+                        delivery.fail();
+                        break;
+                    }
+                }
+                tokio::select! {
+                    () = delivery.session.ended() => break,
+                    () = sleep(PAUSE) => attempt = delivery.attempt(),
+                }
+            }
+            drop(doing);
         });
     }
+}
 
-    /// The prompt, when it is on the disk that it is delivered. Tries until the session has ended.
-    async fn take_prompt(&self, id: &str, session: &Arc<Session>) -> Option<String> {
-        let (mut pause, longest) = PAUSES;
+impl Delivery {
+    /// Whether it is over.
+    fn attempt(self: &Arc<Self>) -> impl Future<Output = Result<bool>> + Send + use<> {
+        let delivery = self.clone();
+        self.session.prompt_at_start(move || delivery.take())
+    }
+
+    /// The prompt, when it is on the disk that it is delivered.
+    async fn take(self: Arc<Self>) -> Due {
+        let agents = self.agents.clone();
+        // It would be lost in a program that is about to be ended.
+        if agents.busy.is(&self.id) || agents.sessions.is_closed() {
+            return Due::Later;
+        }
         CrashPoint::PromptDue.reached();
-        loop {
-            let (agent, taken_by) = (id.to_owned(), session.clone());
-            let take = move |t: &mut Transaction<'_>| t.take_prompt(&agent, &taken_by);
-            match self.store.write(take).await {
-                Ok(prompt) => {
-                    CrashPoint::PromptTaken.reached();
-                    return prompt;
-                }
-                Err(error) => tracing::warn!(agent = id, %error, "its prompt waits"),
+        let delivery = self.clone();
+        let take = move |transaction: &mut Transaction<'_>| {
+            let mut read = delivery.read.lock().unwrap_or_else(PoisonError::into_inner);
+            transaction.take_prompt(&delivery.id, &delivery.session, &mut read)
+        };
+        match agents.store.write(take).await {
+            Ok(Some(prompt)) => {
+                CrashPoint::PromptTaken.reached();
+                Due::Text(prompt)
             }
-            tokio::select! {
-                () = session.ended() => return None,
-                () = sleep(pause) => pause = longest.min(pause * 2),
+            Ok(None) => Due::Nothing,
+            Err(error) => {
+                tracing::warn!(agent = self.id, %error, "its prompt waits");
+                Due::Later
             }
         }
+    }
+
+    fn fail(&self) {
+        let (id, session) = (self.id.clone(), self.session.clone());
+        let fail = move |t: &mut Transaction<'_>| t.fail_prompt(&id, &session);
+        self.agents.store.change(true, fail);
     }
 }

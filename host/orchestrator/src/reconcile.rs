@@ -94,6 +94,9 @@ impl Reconcile {
                 Some(begun) => begun,
                 None => self.compare_again().await,
             };
+            if let Err(error) = self.agents.deliver_prompts().await {
+                tracing::warn!(%error, "the prompts that wait are not known");
+            }
             self.end(ends, &mut run).await;
             self.agents.set_reconciliation(run.so_far());
             tokio::time::sleep(self.interval).await;
@@ -327,24 +330,20 @@ impl Reconcile {
             Ok(session) => session,
         };
         CrashPoint::AdoptTaken.reached();
-        let has_prompt = store
+        store
             .write({
                 let (owner, session) = (owner.clone(), session.clone());
                 move |transaction| {
                     transaction.adopt(&owner, &session)?;
                     // Without one it was deleted meanwhile, which ends the session too.
                     let Some(record) = transaction.get(&owner)? else {
-                        return Ok(false);
+                        return Ok(());
                     };
-                    transaction.event("adopted", &record.describe(Some(&session)))?;
-                    Ok(record.has_pending_prompt())
+                    transaction.event("adopted", &record.describe(Some(&session)))
                 }
             })
             .await?;
         CrashPoint::AdoptNoted.reached();
-        if has_prompt {
-            self.agents.deliver_prompt(&owner, &session);
-        }
         Ok(Found::Adopted)
     }
 

@@ -67,6 +67,13 @@ pub fn unplanned(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     statement.query_map([], |row| row.get(0))?.collect()
 }
 
+/// The ids of the agents that are to run, and whose prompts wait for their programs.
+pub fn pending_prompts(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let query = "SELECT id FROM prompts JOIN agents ON number = agent WHERE wish = 'running'";
+    let mut statement = connection.prepare_cached(query)?;
+    statement.query_map([], |row| row.get(0))?.collect()
+}
+
 /// The next restarts, the first one first: ids of agents, and times in milliseconds since 1970. None is
 /// after `latest` when it is planned, so where one is, the clock was set back since: it comes first, as of 0.
 pub fn planned(

@@ -71,6 +71,11 @@ impl Store {
         self.database.read(records::unplanned).await
     }
 
+    /// The ids of the agents that are to run, and whose prompts wait for their programs.
+    pub async fn pending_prompts(&self) -> Result<Vec<String>> {
+        self.database.read(records::pending_prompts).await
+    }
+
     /// Does this as one transaction, which is on the disk then.
     pub async fn write<T: Clone + Send + 'static>(
         &self,

@@ -237,6 +237,23 @@ impl<'a> Transaction<'a> {
         Ok(Some(agent))
     }
 
+    /// The agent as it is, which is the answer to a request that an earlier service has begun with it. None
+    /// when it is not there any more, or is to be deleted.
+    pub fn answer_begun(
+        &self,
+        id: &str,
+        session: Option<&Session>,
+        request: &KeyedRequest,
+    ) -> rusqlite::Result<Option<Agent>> {
+        let record = self.get(id)?;
+        let Some(record) = record.filter(|record| record.wish != Wish::Deleted) else {
+            return Ok(None);
+        };
+        let agent = record.describe(session);
+        self.answer_request(request, &agent)?;
+        Ok(Some(agent))
+    }
+
     /// Makes a session that was found the agent's newest one.
     pub fn adopt(&self, id: &str, session: &Session) -> rusqlite::Result<()> {
         let update = "UPDATE agents SET session_id = ? WHERE id = ?";

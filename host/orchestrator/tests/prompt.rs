@@ -3,8 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use agentd_api::{Agent, PromptState};
-use agentd_host::testing::{TestBackend, TestClient, TestSession, eventually, leave_out};
+use agentd_api::{ActivityState, Agent, PromptState};
+use agentd_host::testing::{
+    TestBackend, TestClient, TestServer, TestSession, eventually, leave_out,
+};
 use serde_json::{Value, json};
 use warp::http::Method;
 
@@ -135,17 +137,92 @@ async fn a_prompt_waits_for_a_program_that_starts_slowly_on_tmux() {
     starts_slowly(&backend.configure(program()).start()).await;
 }
 
+/// Has the script run under a name of which a rule knows the prompt, with a prompt.
+async fn start_known(client: &TestClient, script: &str, restart: &str) -> TestSession {
+    let program = client.work_dir().join("claude");
+    fs::write(&program, format!("#!/bin/sh\n{script}\n{READER}\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    let mut body = client.new_session("demo", &[program.to_str().unwrap()]);
+    body["prompt"] = json!("do it");
+    body["restart"] = json!(restart);
+    client.start_with(&body).await
+}
+
+/// Asks what a person has to answer.
+const QUESTION: &str = "printf 'Do you trust this folder?\\r\\n❯ 1. Yes\\r\\n  2. No\\r\\n'";
+
+/// Takes that away, and shows that it reads keys.
+const AT_PROMPT: &str = "printf '\\033[2J\\033[H❯ \\r\\n? for shortcuts\\r\\n'";
+
+async fn until_it_asks(client: &TestClient, agent: &TestSession) {
+    eventually("its question", async || {
+        let session = shown(client, agent).await.session?;
+        (session.activity?.state == ActivityState::Waiting).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_prompt_is_no_answer_to_a_question() {
+    let server = orchestrator("pty");
+    let script = format!("{QUESTION}; read -r answer; {AT_PROMPT}; echo \"answered: $answer\"");
+    let agent = start_known(&server, &script, "never").await;
+    until_it_asks(&server, &agent).await;
+    let prompt = shown(&server, &agent).await.prompt;
+    assert_eq!(prompt, Some(PromptState::Pending));
+    agent.prompt("1").await.expect(202);
+    assert_eq!(has_read(&agent, "do it").await, ["do it"]);
+    let lines = agent.logs("").await;
+    assert!(
+        lines.iter().any(|line| line.contains("answered: 1")),
+        "{lines:?}"
+    );
+    until(&server, &agent, PromptState::Delivered).await;
+}
+
+/// The first time it asks something, and reads keys only while it is being ended, and not for long.
+async fn ended_while_it_asks() -> (TestServer, TestSession) {
+    let server = orchestrator("pty");
+    let script = format!(
+        "if mkdir twice 2>/dev/null; then
+            trap : HUP INT TERM
+            {QUESTION}
+            sleep 1000 & wait
+            {AT_PROMPT}
+            exec sleep 3
+        fi"
+    );
+    let agent = start_known(&server, &script, "never").await;
+    until_it_asks(&server, &agent).await;
+    (server, agent)
+}
+
+#[tokio::test]
+async fn a_prompt_is_not_typed_into_a_program_that_is_stopped() {
+    let (server, agent) = ended_while_it_asks().await;
+    ask(&server, &agent, "stop").await;
+    let prompt = shown(&server, &agent).await.prompt;
+    assert_eq!(prompt, Some(PromptState::Pending));
+    ask(&server, &agent, "restart").await;
+    assert_eq!(has_read(&agent, "do it").await, ["do it"]);
+    until(&server, &agent, PromptState::Delivered).await;
+}
+
+#[tokio::test]
+async fn a_prompt_is_not_typed_into_a_program_that_is_restarted() {
+    let (server, agent) = ended_while_it_asks().await;
+    ask(&server, &agent, "restart").await;
+    assert_eq!(has_read(&agent, "do it").await, ["do it"]);
+    until(&server, &agent, PromptState::Delivered).await;
+    agent.delete().await;
+}
+
 /// A program of which a rule knows the prompt, and which ends before it shows one the first time.
 #[tokio::test]
 async fn a_prompt_that_was_never_delivered_waits_for_the_next_start() {
     let server = orchestrator("pty");
-    let program = server.work_dir().join("claude");
-    let script = format!("#!/bin/sh\nmkdir twice 2>/dev/null && exit 0\n{READER}\n");
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
-    let mut body = server.new_session("demo", &[program.to_str().unwrap()]);
-    body["prompt"] = json!("do it");
-    let agent = server.start_with(&body).await;
+    let script = "mkdir twice 2>/dev/null && exit 0";
+    let agent = start_known(&server, script, "never").await;
     agent.ended().await;
     assert_eq!(
         shown(&server, &agent).await.prompt,
@@ -159,14 +236,8 @@ async fn a_prompt_that_was_never_delivered_waits_for_the_next_start() {
 #[tokio::test]
 async fn a_planned_restart_delivers_a_prompt_that_never_was() {
     let server = orchestrator("pty");
-    let program = server.work_dir().join("claude");
-    let script = format!("#!/bin/sh\nmkdir twice 2>/dev/null && exit 1\n{READER}\n");
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
-    let mut body = server.new_session("demo", &[program.to_str().unwrap()]);
-    body["prompt"] = json!("do it");
-    body["restart"] = json!("on-failure");
-    let agent = server.start_with(&body).await;
+    let script = "mkdir twice 2>/dev/null && exit 1";
+    let agent = start_known(&server, script, "on-failure").await;
     until(&server, &agent, PromptState::Delivered).await;
     assert_eq!(has_read(&agent, "do it").await, ["do it"]);
 }
@@ -181,7 +252,6 @@ async fn a_backend_that_takes_no_input_takes_no_prompt() {
     assert_eq!(list["total"], 0);
 }
 
-/// An agent without one has none, and one that cannot be started leaves nothing.
 #[tokio::test]
 async fn only_agents_with_a_prompt_show_what_became_of_it() {
     let server = orchestrator("pty");

@@ -73,8 +73,9 @@ pub(super) async fn input(bench: &Bench) -> Check {
         typed => typed?,
     }
     agent.line.expect(words).await?;
-    session.prompt(prompt("one", false)).await?;
-    session.prompt(prompt(" two", true)).await?;
+    for (text, submit) in [("one", false), ("", false), (" two", false), ("", true)] {
+        session.prompt(prompt(text, submit)).await?;
+    }
     agent.line.expect("one two").await
 }
 

@@ -144,6 +144,19 @@ impl Session {
         }
     }
 
+    /// Whether its screen asks something. To see that costs nothing.
+    fn is_asking(&self) -> bool {
+        self.active.lock().is_asking()
+    }
+
+    /// Its program reads what is typed for it.
+    async fn need_not_be_waited_for(&self) {
+        if let Some(readiness) = &self.active.readiness {
+            readiness.set();
+            readiness.wait().await;
+        }
+    }
+
     /// Looks at how far the output has come. Whether the screen is to be read.
     fn look(self: &Arc<Self>, now: Instant) -> bool {
         let position = self.terminal.log().head();

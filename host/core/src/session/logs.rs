@@ -80,26 +80,29 @@ impl Session {
         Ok(lines)
     }
 
-    /// The last lines that the backend has now.
-    pub(super) async fn last_lines(&self, tail: u64) -> Vec<String> {
+    /// The last lines that the backend has now; none where it has no lines at all.
+    pub(super) async fn last_lines(&self, tail: u64) -> Result<Vec<String>> {
         let query = agentd_plugin_api::LogQuery {
             tail: Some(tail),
             ..agentd_plugin_api::LogQuery::default()
         };
-        let Ok(remote) = self.remote() else {
-            return Vec::new();
-        };
+        let remote = self.remote()?;
         let (sender, mut lines) = mpsc::channel(QUEUE);
         let sent = remote.logs(&query, Arc::new(ToLines(sender.downgrade())));
-        if let Ok(Err(error)) = timeout(NOW, sent).await {
-            tracing::debug!(session = %self.name, %error, "no last lines");
+        match timeout(NOW, sent).await {
+            Ok(Err(error)) if error.kind != ErrorKind::Unsupported => return Err(error.into()),
+            Ok(_) => {}
+            Err(_) => {
+                let message = "the backend does not give the last lines";
+                return Err(Error::unavailable("backend-unavailable", message));
+            }
         }
         drop(sender);
         let mut last = Vec::new();
         while let Some(line) = lines.recv().await {
             last.push(line.line);
         }
-        last
+        Ok(last)
     }
 
     pub(super) async fn send_remote(

@@ -68,6 +68,7 @@ pub use life::Change;
 pub use log::{Cursor, Hole, Log, Next};
 pub use name::SessionName;
 pub use pending::Pending;
+pub use prompt_at_start::Due;
 pub use record::{Record, SERVICE_STOPPED};
 pub use recording::{Cast, Recordings};
 pub use remains::{End, Remains, Run};
@@ -125,8 +126,10 @@ pub struct Session {
     stepping: Mutex<()>,
     /// Held while the size is changed.
     resizing: Arc<tokio::sync::Mutex<()>>,
-    /// Held while a prompt is typed.
+    /// Held while a prompt waits for its program, and is typed.
     prompting: Arc<tokio::sync::Mutex<()>>,
+    /// Held while that with which it was created is taken and typed.
+    typing: tokio::sync::Mutex<()>,
     screens: Arc<ScreenThreads>,
     /// Of what its terminal shows, if it is recorded.
     recording: OnceLock<Arc<Recording>>,
@@ -164,6 +167,7 @@ impl Session {
                 stepping: Mutex::default(),
                 resizing: Arc::default(),
                 prompting: Arc::default(),
+                typing: tokio::sync::Mutex::default(),
                 screens,
                 recording: OnceLock::new(),
             }

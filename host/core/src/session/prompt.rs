@@ -78,7 +78,7 @@ impl Session {
         if !(is_first && submit && is_shown) || text.is_empty() {
             return remote.prompt(text, submit).await.map_err(refused);
         }
-        let before = self.last_lines(SHOWN).await;
+        let before = self.last_lines(SHOWN).await.unwrap_or_default();
         remote.prompt(text, false).await.map_err(refused)?;
         self.has_shown(before).await;
         remote.prompt("", true).await.map_err(refused)
@@ -105,7 +105,7 @@ impl Session {
             let mut last = before.clone();
             loop {
                 sleep(ECHO_PAUSE * 2).await;
-                let lines = self.last_lines(SHOWN).await;
+                let lines = self.last_lines(SHOWN).await.unwrap_or_default();
                 if lines != before && lines == last {
                     return;
                 }

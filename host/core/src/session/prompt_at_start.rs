@@ -5,16 +5,29 @@ use agentd_api::{Input, State};
 use super::Session;
 use crate::Result;
 
+/// What is to be done about a prompt whose program reads keys now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// This is to be typed.
+    Text(String),
+    /// It cannot be typed now.
+    Later,
+    /// There is none any more.
+    Nothing,
+}
+
 impl Session {
-    /// Types a prompt once the program reads keys, and Enter. `take` gives it then, or none if it is not to
-    /// be typed; it is not asked when the session has ended before. Whether it was. Who prompts a session
-    /// that runs comes after this from the moment of the call on.
-    pub fn prompt_at_start<F>(
+    /// Types a prompt, with Enter, once the program reads keys. `take` gives it then; what it has given is
+    /// typed to its end before [`Sessions::typed`](super::Sessions::typed) returns. False when it is to be
+    /// tried again: the program asks something, its backend cannot be reached, it is being ended, or it
+    /// cannot be taken. Who prompts a session that runs comes after this from the moment of the call on.
+    pub fn prompt_at_start<T, F>(
         self: &Arc<Self>,
-        take: impl FnOnce() -> F + Send + 'static,
-    ) -> impl Future<Output = Result<bool>> + Send + 'static
+        take: T,
+    ) -> impl Future<Output = Result<bool>> + Send + use<T, F>
     where
-        F: Future<Output = Option<String>> + Send,
+        T: FnOnce() -> F + Send,
+        F: Future<Output = Due> + Send,
     {
         let session = self.clone();
         let runs = self.record().state == State::Running;
@@ -30,16 +43,19 @@ impl Session {
                 Some(turn) => turn,
                 None => session.prompting.clone().lock_owned().await,
             };
-            session.has_settled().await;
-            if session.record().state == State::Exited {
+            if !session.settles().await {
                 return Ok(false);
             }
-            let Some(text) = take().await else {
-                return Ok(false);
-            };
-            let input = Input { text, submit: true };
-            session.type_prompt(&input, true).await?;
-            Ok(true)
+            let _typing = session.typing.lock().await;
+            match take().await {
+                Due::Text(text) => {
+                    let input = Input { text, submit: true };
+                    session.type_prompt(&input, true).await?;
+                    Ok(true)
+                }
+                Due::Later => Ok(false),
+                Due::Nothing => Ok(true),
+            }
         }
     }
 }

@@ -288,6 +288,12 @@ impl Sessions {
         self.lock().closed = true;
     }
 
+    /// Waits until the prompts that sessions were created with are typed, where that has begun.
+    pub async fn typed(&self) {
+        let sessions = self.list();
+        join_all(sessions.iter().map(|session| session.typing.lock())).await;
+    }
+
     /// Ends all sessions at once, and leaves nothing of them in the backend. Starts that are under
     /// way are undone.
     pub async fn end_all(&self, grace: Duration) {

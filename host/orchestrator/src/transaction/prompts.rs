@@ -2,31 +2,44 @@
 
 use agentd_api::PromptState;
 use agentd_host::session::Session;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::Transaction;
 
 impl Transaction<'_> {
     /// Keeps what is to be typed into the agent's program.
     pub fn set_prompt(&self, id: &str, prompt: &str) -> rusqlite::Result<()> {
-        let update = "UPDATE agents SET prompt = ?, prompt_state = ? WHERE id = ?";
-        let mut update = self.connection.prepare_cached(update)?;
-        update.execute(params![prompt, PromptState::Pending.as_str(), id])?;
-        Ok(())
+        let insert = "INSERT INTO prompts (agent, text) SELECT number, ? FROM agents WHERE id = ?";
+        let mut insert = self.connection.prepare_cached(insert)?;
+        insert.execute([prompt, id])?;
+        self.set_prompt_state(id, PromptState::Pending)
     }
 
-    /// The agent's prompt, which is taken to be delivered from now on. None if that was done before, or
-    /// the session is not the agent's newest one.
-    pub fn take_prompt(&mut self, id: &str, session: &Session) -> rusqlite::Result<Option<String>> {
-        let query =
-            "SELECT prompt FROM agents WHERE id = ? AND session_id = ? AND prompt_state = ?";
+    /// The agent's prompt, which is taken to be delivered from now on. None if that was done before, the
+    /// session is not the agent's newest one, or it is not to run. `read` is what an attempt of the same
+    /// delivery has found before, which was made all the same if it was only not known to be on the disk.
+    pub fn take_prompt(
+        &mut self,
+        id: &str,
+        session: &Session,
+        read: &mut Option<String>,
+    ) -> rusqlite::Result<Option<String>> {
+        let query = "SELECT prompt_state, text FROM agents LEFT JOIN prompts ON agent = number
+            WHERE id = ? AND session_id = ? AND wish = 'running'";
         let mut query = self.connection.prepare_cached(query)?;
-        let pending = params![id, session.id, PromptState::Pending.as_str()];
-        let prompt = query.query_row(pending, |row| row.get(0)).optional()?;
-        if prompt.is_some() {
-            self.settle_prompt(id, session, PromptState::Delivered)?;
+        let found = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let found: Option<(Option<String>, Option<String>)> = query
+            .query_row([id, session.id.as_str()], found)
+            .optional()?;
+        match found {
+            Some((_, Some(text))) => {
+                self.settle_prompt(id, session, PromptState::Delivered)?;
+                *read = Some(text);
+            }
+            Some((Some(state), None)) if state == PromptState::Delivered.as_str() => {}
+            _ => *read = None,
         }
-        Ok(prompt)
+        Ok(read.clone())
     }
 
     /// It could not be typed, at least not all of it.
@@ -40,10 +53,9 @@ impl Transaction<'_> {
         session: &Session,
         state: PromptState,
     ) -> rusqlite::Result<()> {
-        let update = "UPDATE agents SET prompt = NULL, prompt_state = ? WHERE id = ?";
-        let mut update = self.connection.prepare_cached(update)?;
-        update.execute(params![state.as_str(), id])?;
-        drop(update);
+        let delete = "DELETE FROM prompts WHERE agent = (SELECT number FROM agents WHERE id = ?)";
+        self.connection.prepare_cached(delete)?.execute([id])?;
+        self.set_prompt_state(id, state)?;
         match self.get(id)? {
             Some(record) => {
                 let is_newest = record.session_id.as_ref() == Some(&session.id);
@@ -51,5 +63,12 @@ impl Transaction<'_> {
             }
             None => Ok(()),
         }
+    }
+
+    fn set_prompt_state(&self, id: &str, state: PromptState) -> rusqlite::Result<()> {
+        let update = "UPDATE agents SET prompt_state = ? WHERE id = ?";
+        let mut update = self.connection.prepare_cached(update)?;
+        update.execute(params![state.as_str(), id])?;
+        Ok(())
     }
 }

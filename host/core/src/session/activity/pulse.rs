@@ -224,6 +224,13 @@ impl Pulse {
         })
     }
 
+    /// Whether the screen asks something, as far as it was read when it was complete.
+    pub fn is_asking(&self) -> bool {
+        let settled = self.judged.as_ref().filter(|judged| judged.settled);
+        let verdict = settled.and_then(|judged| judged.verdict.as_ref());
+        self.runs && verdict.is_some_and(|verdict| verdict.state == ActivityState::Waiting)
+    }
+
     /// Whether nothing changes any more by itself while there is output up to `position`: until more is
     /// printed, no look is needed.
     pub fn is_at_rest(&self, position: u64, now: Instant) -> bool {

@@ -1,14 +1,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentd_api::ActivityState;
-use tokio::time::{Instant, sleep, timeout};
+use agentd_api::{ActivityState, State};
+use tokio::time::{Instant, sleep};
 
 use super::Picture;
 use super::pulse::{QUIET, SETTLED};
 use super::readiness::PATIENCE;
 use super::rules::Verdict;
+use crate::Result;
 use crate::session::Session;
+use crate::session::life::Asked;
 use crate::session::prompt::SHOWN;
 
 /// What the program shows is looked at so often.
@@ -16,49 +18,59 @@ const TICK: Duration = Duration::from_millis(200);
 
 impl Session {
     /// Waits until its program reads what is typed for it, also where no rule says what its prompt looks
-    /// like, the session was taken over, or only its backend has what it shows. Not for ever.
-    pub(in crate::session) async fn has_settled(self: &Arc<Self>) {
-        let rules = &self.active.rules;
-        if self.active.readiness.is_some() && self.has_terminal() {
-            self.reads_keys().await;
-            return;
-        }
+    /// like, the session was taken over, or only its backend has what it shows. Not for ever. False where it
+    /// asks something, which is for a person to answer, cannot be reached now, or is being ended.
+    pub(in crate::session) async fn settles(self: &Arc<Self>) -> bool {
+        let (rules, begun) = (&self.active.rules, Instant::now());
         let knows_prompt = rules.know_prompt();
-        let settled = async {
-            let (mut seen, mut since) = (Picture::default(), Instant::now());
-            loop {
-                let picture = self.shown_now().await;
-                if picture != seen {
-                    (seen, since) = (picture, Instant::now());
-                }
-                let verdict = rules.judge(&seen);
-                if reads_keys(&seen, verdict.as_ref(), knows_prompt, since.elapsed()) {
-                    return;
-                }
-                sleep(TICK).await;
+        let (mut seen, mut since) = (Picture::default(), Instant::now());
+        while self.runs_on() && !self.is_asking() {
+            let Ok(picture) = self.shown_now().await else {
+                return false;
+            };
+            if picture != seen {
+                (seen, since) = (picture, Instant::now());
             }
-        };
-        tokio::select! {
-            _ = timeout(PATIENCE, settled) => {}
-            () = self.ended() => {}
+            let (unchanged, is_late) = (since.elapsed(), begun.elapsed() >= PATIENCE);
+            let verdict = rules.judge(&seen);
+            match verdict.as_ref() {
+                Some(verdict) if verdict.state == ActivityState::Waiting => {
+                    if unchanged >= SETTLED || is_late {
+                        return false;
+                    }
+                }
+                verdict => {
+                    if is_late || reads_keys(&seen, verdict, knows_prompt, unchanged) {
+                        self.need_not_be_waited_for().await;
+                        return true;
+                    }
+                }
+            }
+            sleep(TICK).await;
         }
+        false
     }
 
-    async fn shown_now(self: &Arc<Self>) -> Picture {
+    /// Whether it runs, as far as is known, and nobody has asked for its end.
+    fn runs_on(&self) -> bool {
+        self.record().state == State::Running && self.life.asked() == Asked::Nothing
+    }
+
+    async fn shown_now(self: &Arc<Self>) -> Result<Picture> {
         if !self.has_terminal() {
-            return Picture {
-                lines: self.last_lines(SHOWN).await,
+            return Ok(Picture {
+                lines: self.last_lines(SHOWN).await?,
                 ..Picture::default()
-            };
+            });
         }
         self.terminal.caught_up().await;
         let session = self.clone();
         let (_, picture) = self.screens.run(move || session.terminal.picture()).await;
-        picture
+        Ok(picture)
     }
 }
 
-/// Whether a program reads keys that has shown the same for so long.
+/// Whether a program reads keys that has shown the same for so long, and asks nothing.
 fn reads_keys(
     picture: &Picture,
     verdict: Option<&Verdict>,
