@@ -7,6 +7,7 @@ use crate::backend::BackendVerb;
 use crate::completions::{Completions, Names};
 use crate::failure::{Failure, Outcome};
 use crate::global::Global;
+use crate::mcp::Mcp;
 use crate::orchestrator::OrchestratorVerb;
 use crate::output::Output;
 use crate::token_verb::TokenVerb;
@@ -42,6 +43,7 @@ enum Noun {
     Token(TokenVerb),
     /// Print a link that opens the web UI, signed in
     Ui(Ui),
+    Mcp(Mcp),
     /// Print a completion script for a shell
     Completions(Completions),
     #[command(hide = true)]
@@ -82,6 +84,7 @@ impl CommandLine {
             Noun::Backend(verb) => verb.run(&mut output),
             Noun::Token(verb) => verb.run(&self.global, &mut output).await,
             Noun::Ui(ui) => ui.run(&self.global, &mut output).await,
+            Noun::Mcp(mcp) => mcp.run(self.global).await,
             Noun::Names(names) => names.run(&self.global, &mut output).await,
             Noun::Completions(completions) => completions.run(CommandLine::command(), &mut output),
         }

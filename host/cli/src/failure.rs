@@ -40,6 +40,17 @@ impl Failure {
         }
     }
 
+    /// What happened, and what to do, for a program that shows it to somebody.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Failure::Said { message, hint } => {
+                let hint = hint.as_ref().map(|hint| format!("\nhint: {hint}"));
+                visible_lines(&format!("{message}{}", hint.unwrap_or_default()))
+            }
+            Failure::Reported | Failure::BrokenPipe => "it did not work".to_owned(),
+        }
+    }
+
     /// Prints it on stderr, and gives the exit code that goes with it.
     pub(crate) fn report(&self) -> ExitCode {
         match self {

@@ -9,6 +9,7 @@ mod connection;
 mod failure;
 mod full_screen;
 mod global;
+mod mcp;
 mod orchestrator;
 mod output;
 mod service;

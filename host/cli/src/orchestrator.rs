@@ -43,10 +43,12 @@ use list::List;
 use policy::Policy;
 use rename::Rename;
 use run::Run;
+pub(crate) use run::made_up;
 use search::Search;
 use sessions::Sessions;
 use share::Share;
 use wait::Wait;
+pub(crate) use wait::{Goal, Outlook, wait_until};
 use watch::Watch;
 
 #[derive(Debug, Subcommand)]

@@ -76,7 +76,7 @@ fn is_taken(error: &ClientError) -> bool {
 }
 
 /// The program's name and four digits, as there may be others of it.
-fn made_up(agent: &str) -> String {
+pub(crate) fn made_up(agent: &str) -> String {
     let any = uuid::Uuid::new_v4().simple().to_string();
     format!("{agent}-{}", &any[..4])
 }

@@ -34,8 +34,9 @@ pub(crate) struct Wait {
     timeout: Option<u64>,
 }
 
+/// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Goal {
+pub(crate) enum Goal {
     Waiting,
     Idle,
     Exit,
@@ -43,7 +44,7 @@ enum Goal {
 
 /// What became of the agent.
 #[derive(Debug)]
-enum Ending {
+pub(crate) enum Outlook {
     Reached(Agent),
     Ended(Agent),
     Deleted,
@@ -51,7 +52,7 @@ enum Ending {
 
 impl Wait {
     pub(crate) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
-        let until = self.until(connection);
+        let until = wait_until(connection, &self.name, self.goal);
         let ending = match self.timeout {
             None => until.await?,
             Some(seconds) => match timeout(Duration::from_secs(seconds), until).await {
@@ -64,59 +65,21 @@ impl Wait {
             },
         };
         match ending {
-            Ending::Reached(agent) => {
+            Outlook::Reached(agent) => {
                 output.show(&agent, |agent| self.text(agent))?;
                 Ok(ExitCode::SUCCESS)
             }
-            Ending::Ended(agent) => {
+            Outlook::Ended(agent) => {
                 let session = agent.session.as_ref();
                 let how = session.map_or_else(|| "ended".to_owned(), session_text::state);
                 Failure::new(format!("{} is not {}: {how}", self.name, self.state())).report();
                 Ok(ExitCode::from(ENDED))
             }
             // That is an end, too, and there is nothing left to show.
-            Ending::Deleted if self.goal == Goal::Exit => Ok(ExitCode::SUCCESS),
-            Ending::Deleted => {
+            Outlook::Deleted if self.goal == Goal::Exit => Ok(ExitCode::SUCCESS),
+            Outlook::Deleted => {
                 Failure::new(format!("{} was deleted", self.name)).report();
                 Ok(ExitCode::from(ENDED))
-            }
-        }
-    }
-
-    async fn until(&self, connection: &Connection) -> Result<Ending, Failure> {
-        let mut following = Following::open(connection).await?;
-        let mut agent = connection.agent(&self.name).await?;
-        let restarts = agent.restarts;
-        loop {
-            if self.goal.is_reached(&agent, restarts) {
-                return Ok(Ending::Reached(agent));
-            }
-            if self.goal != Goal::Exit {
-                if has_ended(&agent) {
-                    return Ok(Ending::Ended(agent));
-                }
-                can_be_known(&agent)?;
-            }
-            let is_to_read = match following.next().await? {
-                News::Change(change) => match *change {
-                    Change::Deleted { id, .. } if id == agent.id => return Ok(Ending::Deleted),
-                    Change::Gap { .. } => true,
-                    change => {
-                        apply(&mut agent, change);
-                        false
-                    }
-                },
-                News::Lost => {
-                    note("lost the connection; trying again");
-                    false
-                }
-                News::Again => true,
-            };
-            if is_to_read {
-                match again(connection, &agent.id).await? {
-                    Some(now) => agent = now,
-                    None => return Ok(Ending::Deleted),
-                }
             }
         }
     }
@@ -139,6 +102,49 @@ impl Wait {
             (Goal::Exit, _) => session_text::state(session),
             (_, Some(reason)) => format!("{}: {}", self.state(), visible(reason)),
             (_, None) => self.state().to_owned(),
+        }
+    }
+}
+
+/// Waits until the agent of that name or id is so, or can no longer come to be.
+pub(crate) async fn wait_until(
+    connection: &Connection,
+    name: &str,
+    goal: Goal,
+) -> Result<Outlook, Failure> {
+    let mut following = Following::open(connection).await?;
+    let mut agent = connection.agent(name).await?;
+    let restarts = agent.restarts;
+    loop {
+        if goal.is_reached(&agent, restarts) {
+            return Ok(Outlook::Reached(agent));
+        }
+        if goal != Goal::Exit {
+            if has_ended(&agent) {
+                return Ok(Outlook::Ended(agent));
+            }
+            can_be_known(&agent)?;
+        }
+        let is_to_read = match following.next().await? {
+            News::Change(change) => match *change {
+                Change::Deleted { id, .. } if id == agent.id => return Ok(Outlook::Deleted),
+                Change::Gap { .. } => true,
+                change => {
+                    apply(&mut agent, change);
+                    false
+                }
+            },
+            News::Lost => {
+                note("lost the connection; trying again");
+                false
+            }
+            News::Again => true,
+        };
+        if is_to_read {
+            match again(connection, &agent.id).await? {
+                Some(now) => agent = now,
+                None => return Ok(Outlook::Deleted),
+            }
         }
     }
 }

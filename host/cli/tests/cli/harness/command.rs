@@ -48,18 +48,23 @@ impl Agent {
         self
     }
 
-    /// Starts it; what it prints can be read while it runs.
-    pub fn spawn(mut self) -> Child {
-        let mut child = self
-            .command
+    /// Starts it; it can be written to, and what it prints be read, while it runs.
+    pub fn open(mut self) -> Child {
+        self.command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
+            .unwrap()
+    }
+
+    /// Starts it; what it prints can be read while it runs.
+    pub fn spawn(mut self) -> Child {
+        let input = std::mem::take(&mut self.input);
+        let mut child = self.open();
         let mut stdin = child.stdin.take().unwrap();
         // It need not read what it is given.
-        let _ = stdin.write_all(&self.input);
+        let _ = stdin.write_all(&input);
         child
     }
 
