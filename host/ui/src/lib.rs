@@ -16,8 +16,9 @@ struct Dist;
 /// The `Content-Security-Policy` that every file of the UI is served with:
 /// nothing but this origin's own scripts, styles, images and connections.
 /// The hash is that of an empty `<style>`, which is all that xterm.js gets to
-/// insert: see `web/terminal/csp.ts`.
-pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
+/// insert: see `web/terminal/csp.ts`. `wasm-unsafe-eval` allows WebAssembly,
+/// which the player of recordings brings, and nothing else to be compiled.
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; \
     style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; img-src 'self'; \
     font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'";

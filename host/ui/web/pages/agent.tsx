@@ -7,6 +7,7 @@ import { Changes } from '../parts/changes.tsx';
 import { Composer } from '../parts/composer.tsx';
 import { Details } from '../parts/details.tsx';
 import { Logs } from '../parts/logs.tsx';
+import { Recorded } from '../parts/recorded.tsx';
 import { Side } from '../parts/side.tsx';
 import { Panel, type Tab, Tabs } from '../parts/tabs.tsx';
 import { sidebar } from '../prefs.ts';
@@ -17,9 +18,10 @@ import { Problem } from '../service/problem.ts';
 import { TerminalView } from '../terminal/view.tsx';
 
 /** What the backend can do decides which tabs there are; the first is shown unless another is asked for. */
-function tabsOf(): Tab[] {
+function tabsOf(recorded: boolean): Tab[] {
   const tabs = [
     { id: 'logs', label: 'Logs' },
+    ...(recorded ? [{ id: 'recording', label: 'Recording' }] : []),
     ...(mayAll() ? [{ id: 'changes', label: 'Changes' }] : []),
     { id: 'details', label: 'Details' },
   ];
@@ -78,7 +80,7 @@ function One({ id, tab }: Props) {
     );
   }
 
-  const tabs = tabsOf();
+  const tabs = tabsOf(agent.session?.recording !== undefined);
   const chosen = tabs.find((one) => one.id === tab) ?? tabs[0];
   if (!chosen) return null;
   const { session } = agent;
@@ -98,10 +100,11 @@ function One({ id, tab }: Props) {
         {chosen.id === 'terminal' && session && <TerminalView key={id} agent={agent} />}
         {chosen.id === 'terminal' && !session && <p class="faint">Nothing has run yet.</p>}
         {chosen.id === 'logs' && <Logs agent={agent} />}
+        {chosen.id === 'recording' && <Recorded key={id} agent={agent} />}
         {chosen.id === 'changes' && <Changes key={`${id} ${session?.created_at}`} agent={agent} />}
         {chosen.id === 'details' && <Details agent={agent} />}
       </Panel>
-      {chosen.id !== 'details' && may('write') && isActive(agent) && <Composer agents={[agent]} />}
+      {chosen.id !== 'details' && chosen.id !== 'recording' && may('write') && isActive(agent) && <Composer agents={[agent]} />}
     </main>
   );
 }

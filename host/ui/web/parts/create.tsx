@@ -157,6 +157,11 @@ function CreateDialog({ onClose }: { onClose(): void }) {
               )}
             </Field>
           )}
+          {onTerminals && (
+            <label class="check">
+              <input type="checkbox" checked={draft.record} onChange={(event) => change({ record: event.currentTarget.checked })} /> Record what its terminal shows
+            </label>
+          )}
           <Variables variables={draft.variables} onVariables={(variables) => change({ variables })} />
           {complaints.env && <p class="complaint">{complaints.env}</p>}
           {fields.length > 0 && (

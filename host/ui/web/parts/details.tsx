@@ -6,6 +6,7 @@ import { api } from '../service/api.ts';
 import type { Agent } from '../service/wire.ts';
 import { endText, exitText } from '../text/exit.ts';
 import { KEEPS } from '../text/keep.ts';
+import { recordingText } from '../text/recording.ts';
 import { duration, moment } from '../text/time.ts';
 import { line } from '../text/words.ts';
 import { HealthBadge, StatusBadge } from './badge.tsx';
@@ -91,6 +92,7 @@ export function Details({ agent }: { agent: Agent }) {
           <Fact name="Backend">{session.backend_type}</Fact>
           {session.pid !== undefined && <Fact name="Process">{session.pid}</Fact>}
           {session.keep && <Fact name="Without agentd">{KEEPS[session.keep]}</Fact>}
+          {session.recording && <Fact name="Recording">{recordingText(session.recording)}</Fact>}
           <Fact name="Terminal">
             {session.size.cols} × {session.size.rows}, {session.viewers === 1 ? '1 viewer' : `${session.viewers} viewers`}
           </Fact>

@@ -36,6 +36,7 @@ export interface AgentDraft {
   labels: string;
   policy: PolicyDraft;
   keep: Keep;
+  record: boolean;
   variables: Variable[];
   /** What the backend's form begins with. */
   given: Record<string, unknown>;
@@ -54,6 +55,7 @@ export const emptyAgent = (): AgentDraft => ({
   labels: '',
   policy: { restart: 'never', max: '' },
   keep: 'block',
+  record: false,
   variables: [],
   given: {},
   options: null,
@@ -73,6 +75,7 @@ export function copyOf(agent: Agent, names: Iterable<string>): AgentDraft {
     ...(bare ? { kind: bare.value } : { kind: COMMAND, command: line(session.command) }),
     directory: session.working_dir,
     keep: session.keep ?? 'block',
+    record: session.recording !== undefined,
     variables: Object.keys(session.env ?? {}).map((name) => ({ name, value: '' })),
     given: session.options ?? {},
   };
@@ -115,6 +118,7 @@ export function agentOf(draft: AgentDraft, fields: Field[], onTerminals: boolean
   if (policy.restart !== 'never') agent.restart = policy.restart;
   if (bound.max !== null) agent.max_restarts = bound.max;
   if (onTerminals && keep !== 'block') agent.keep = keep;
+  if (onTerminals && draft.record) agent.record = true;
   if (Object.keys(env).length > 0) agent.env = env;
   if (Object.keys(collected.options).length > 0) agent.options = collected.options;
   return { agent, complaints: found };

@@ -10,6 +10,7 @@ import { plain } from '../text/ansi.ts';
 import { clock } from '../text/time.ts';
 import { Button, Tool } from './button.tsx';
 import { copyText } from './clipboard.ts';
+import { download } from './download.ts';
 import { ProblemNote } from './problem.tsx';
 import { earlierRun, RunChoice } from './runs.tsx';
 
@@ -218,13 +219,4 @@ function marked(line: string, search: string) {
   }
   parts.push(line.slice(at));
   return parts;
-}
-
-function download(name: string, text: string): void {
-  const address = URL.createObjectURL(new Blob([text], { type: 'text/plain' }));
-  const anchor = document.createElement('a');
-  anchor.href = address;
-  anchor.download = name;
-  anchor.click();
-  setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }

@@ -64,6 +64,9 @@ export const api = {
   create: (agent: NewAgent, signal?: AbortSignal) => json<Agent>('/agents', { method: 'POST', body: agent, signal }),
   edit: (id: string, patch: AgentPatch) => json<Agent>(agentPath(id), { method: 'PATCH', body: patch }),
   diff: (id: string, signal?: AbortSignal) => json<Diff>(agentPath(id, '/diff'), { signal }),
+  /** What its terminal has shown, or that of an earlier run, as an asciicast. */
+  recording: async (id: string, session: string | undefined, signal: AbortSignal) =>
+    (await request(agentPath(id, '/recording'), { query: { session }, signal })).text(),
   stop: (id: string) => request(agentPath(id, '/stop'), { method: 'POST' }),
   restart: (id: string) => request(agentPath(id, '/restart'), { method: 'POST' }),
   /** Type a text, and Enter unless `submit` is false. */

@@ -72,6 +72,7 @@ export function parseChange(event: ServerEvent): Change | null {
     case 'restart_scheduled':
     case 'restarted':
     case 'edited':
+    case 'recording_ended':
     case 'health':
     case 'progress':
       return body.agent?.id ? { type: event.event, agent: body.agent } : null;

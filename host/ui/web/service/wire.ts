@@ -85,11 +85,19 @@ export interface Session {
   env?: Record<string, string>;
   options?: Record<string, unknown>;
   keep?: Keep;
+  /** How its recording is, if there is one. */
+  recording?: Recording;
   size: Size;
   viewers: number;
   activity?: Activity;
   created_at: string;
   attach_command?: string[];
+}
+
+export interface Recording {
+  state: 'recording' | 'ended';
+  /** Why it ended before its session did. */
+  reason?: string;
 }
 
 /** What a program does while no service is there and too much of its output waits. */
@@ -151,6 +159,7 @@ export interface NewAgent {
   keep?: Keep;
   /** What is typed into its program once that reads keys. */
   prompt?: string;
+  record?: boolean;
 }
 
 /** The body of `PATCH /agents/{id}`: what is not named stays as it is. */
@@ -178,7 +187,7 @@ export interface LogLine {
 }
 
 export type Change =
-  | { type: 'created' | 'started' | 'adopted' | 'exited' | 'restart_scheduled' | 'restarted' | 'edited' | 'health' | 'progress'; agent: Agent }
+  | { type: 'created' | 'started' | 'adopted' | 'exited' | 'restart_scheduled' | 'restarted' | 'edited' | 'recording_ended' | 'health' | 'progress'; agent: Agent }
   | { type: 'activity'; id: string; name: string; activity: Activity }
   | { type: 'deleted'; id: string; name: string };
 
