@@ -20,7 +20,7 @@ use crate::global::Global;
 use crate::orchestrator::{Goal, Outlook, made_up, wait_until};
 use crate::service::Service;
 
-/// A client is told what this is for.
+/// What a client reads of it first.
 const INSTRUCTIONS: &str = "Runs coding agents and other programs in terminals that outlive this session. Create one \
     with a prompt, wait until it is idle or waits for a person, and read its screen or logs. A tool that fails says \
     what to do.";
@@ -64,7 +64,7 @@ impl Server {
         };
         let acted = tokio::select! {
             acted = acted => acted,
-            // Nobody is told of it.
+            // Nobody reads it.
             () = context.ct.cancelled() => Err(Failure::new("it was cancelled")),
         };
         acted.unwrap_or_else(|failure| answer::failure(&failure))

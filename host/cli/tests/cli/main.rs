@@ -9,6 +9,7 @@ mod first_start;
 #[cfg(test)]
 mod harness;
 mod local;
+#[cfg(test)]
 mod mcp;
 mod orchestrator;
 mod reconnect;
