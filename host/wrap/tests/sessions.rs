@@ -228,6 +228,14 @@ async fn input_to_a_backend_that_takes_none_is_refused() {
 }
 
 #[tokio::test]
+async fn a_session_is_not_created_with_a_prompt() {
+    let server = wrap("pty");
+    let mut body = server.new_session("demo", &["cat"]);
+    body["prompt"] = json!("hello");
+    server.create(&body).await.problem(400, "invalid-prompt");
+}
+
+#[tokio::test]
 async fn a_verdict_during_the_start_does_not_hold_it_up() {
     let server = wrap("fixture");
     let session = server.start("demo", &["unhealthy"]).await.show().await;

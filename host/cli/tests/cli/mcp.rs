@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::process::{Child, ChildStdin};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -203,7 +204,11 @@ fn what_fails_is_said_with_a_hint() {
         text.starts_with("there is no agent `nobody`\nhint: "),
         "{text}"
     );
-    drop(service);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let token = "a-token-that-nobody-gets";
+    let mut client = Client::of(Agent::new(&["mcp", "--url", &nobody, "--token", token]));
     let (text, is_error) = client.call("list_agents", &json!({}));
     assert!(
         is_error && text.contains("\nhint: start `agentd-orchestrator`"),
