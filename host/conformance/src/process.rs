@@ -102,9 +102,21 @@ pub(crate) fn children() -> io::Result<Vec<(i32, Stat)>> {
     Ok(children)
 }
 
-/// How many entries a directory of `/proc/self` has, such as `fd` and `task`.
-pub(crate) fn count(directory: &str) -> io::Result<usize> {
-    Ok(fs::read_dir(format!("/proc/self/{directory}"))?.count())
+/// How many descriptors this process has open.
+pub(crate) fn descriptors() -> io::Result<usize> {
+    Ok(fs::read_dir("/proc/self/fd")?.count())
+}
+
+/// How many threads this process has, without those of the host that start programs: there are as many
+/// as programs were ever started at once (`host/process/src/terminal/spawner.rs`).
+pub(crate) fn threads() -> io::Result<usize> {
+    let mut count = 0;
+    for thread in fs::read_dir("/proc/self/task")? {
+        // A thread that has ended meanwhile has no name.
+        let name = fs::read_to_string(thread?.path().join("comm"));
+        count += usize::from(name.is_ok_and(|name| name.trim() != "agentd-spawn"));
+    }
+    Ok(count)
 }
 
 fn passed_on() -> io::Result<HashSet<i32>> {

@@ -21,7 +21,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use super::direct::released;
 use crate::bench::{Bench, unique};
 use crate::fault::{Check, Fault, ensure};
-use crate::process::{children, count, may_be_ignored, signals};
+use crate::process::{children, descriptors, may_be_ignored, signals, threads};
 use crate::remains;
 use crate::tape::Tape;
 
@@ -37,18 +37,15 @@ const STARTS: usize = 5;
 pub(super) async fn leaves_nothing(bench: &Bench) -> Check {
     let backend = bench.other_daemon().await?;
     round(bench, &backend).await?;
-    let descriptors = count("fd")?;
-    let threads = count("task")?;
+    let counts: [(&str, Count); 2] = [("descriptors", descriptors), ("threads", threads)];
+    let before = [descriptors()?, threads()?];
     round(bench, &backend).await?;
-    for (directory, what, before) in [
-        ("fd", "descriptors", descriptors),
-        ("task", "threads", threads),
-    ] {
+    for ((what, count), before) in counts.into_iter().zip(before) {
         let settled = bench.until("what sessions used to be given back", async || {
-            Ok(count(directory)? < before + TOLERATED)
+            Ok(count()? < before + TOLERATED)
         });
         if let Err(fault) = settled.await {
-            let now = count(directory)?;
+            let now = count()?;
             return Err(fault.during(&format!(
                 "{before} {what} were open before {ROUND} sessions came and went, and {now} are after"
             )));
@@ -70,6 +67,8 @@ pub(super) async fn leaves_nothing(bench: &Bench) -> Check {
     }
     Ok(())
 }
+
+type Count = fn() -> io::Result<usize>;
 
 /// Sessions that come, do a little and go.
 async fn round(bench: &Bench, backend: &RemoteBackend) -> Check {

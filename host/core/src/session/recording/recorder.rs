@@ -18,8 +18,8 @@ const TURN: usize = 1 << 20;
 
 /// So much output is recorded in a second for long, in bytes, and so much of it may come at once. A
 /// program that floods is not to be made slower by its recording.
-const PER_SECOND: u64 = 4 << 20;
-const AT_ONCE: u64 = 16 << 20;
+const PER_SECOND: i64 = 4 << 20;
+const AT_ONCE: i64 = 16 << 20;
 
 /// What a snapshot in place of output counts as, at least, in bytes.
 const SNAPSHOT: u64 = 256 << 10;
@@ -124,10 +124,7 @@ impl Recorder {
             lines,
             cursor,
             written: cursor,
-            budget: Budget {
-                left: AT_ONCE,
-                at: Instant::now(),
-            },
+            budget: Budget::full(),
             next_part: None,
         }
     }
@@ -157,7 +154,7 @@ impl Recorder {
             changes.mark_unchanged();
             if self.budget.is_spent() {
                 self.recording.pause(PAUSE).await;
-                if self.backlog() > self.budget.left() {
+                if self.backlog().cast_signed() > self.budget.left() {
                     self.leave_out().await?;
                 }
             }
@@ -366,26 +363,33 @@ pub(super) fn reason(error: &io::Error) -> String {
     }
 }
 
-/// How much may be recorded.
+/// How much may be recorded, in bytes. What a turn takes beyond that is owed.
 struct Budget {
-    left: u64,
+    left: i64,
     at: Instant,
 }
 
 impl Budget {
+    fn full() -> Self {
+        Budget {
+            left: AT_ONCE,
+            at: Instant::now(),
+        }
+    }
+
     fn take(&mut self, bytes: u64) {
-        self.left = self.left().saturating_sub(bytes);
+        self.left = self.left().saturating_sub_unsigned(bytes);
     }
 
     fn is_spent(&mut self) -> bool {
-        self.left() == 0
+        self.left() <= 0
     }
 
-    fn left(&mut self) -> u64 {
+    fn left(&mut self) -> i64 {
         let now = Instant::now();
         let millis = now.saturating_duration_since(self.at).as_millis();
-        let more = u64::try_from(millis)
-            .unwrap_or(u64::MAX)
+        let more = i64::try_from(millis)
+            .unwrap_or(i64::MAX)
             .saturating_mul(PER_SECOND)
             / 1000;
         if more > 0 {

@@ -292,7 +292,8 @@ async fn what_is_more_than_may_be_recorded_is_left_out() {
     const PRINTED: usize = 48 << 20;
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().join("recordings");
-    let world = World::keeping(1 << 40, PRINTED, place);
+    // None of it is lost before it is read.
+    let world = World::keeping(1 << 40, 2 * PRINTED, place);
     let session = world.start().await;
     let (reports, _released) = world.sessions.reports(&session);
     session.is_recorded().await;
