@@ -25,14 +25,15 @@ pub fn run(profile: impl Into<Profile>, dest: Option<&Path>) -> Result {
     let packages = packages();
     let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
     build(profile, &packages)?;
-    for plugin in PLUGINS.into_iter().chain(DROP_INS) {
-        let library = library(profile, plugin);
-        check(&library)?;
-        if let Some(dest) = dest {
-            install(&library, dest)?;
-        }
-    }
-    Ok(())
+    check(profile)?;
+    let Some(dest) = dest else { return Ok(()) };
+    let mut libraries = libraries(profile);
+    libraries.try_for_each(|library| install(&library, dest))
+}
+
+/// Whether each library that was built exports what a host looks for, and nothing else.
+pub fn check(profile: impl Into<Profile>) -> Result {
+    libraries(profile.into()).try_for_each(|library| check_exports(&library))
 }
 
 /// The packages of the libraries.
@@ -43,6 +44,11 @@ pub fn packages() -> Vec<String> {
         .collect()
 }
 
+fn libraries(profile: Profile) -> impl Iterator<Item = PathBuf> {
+    let plugins = PLUGINS.into_iter().chain(DROP_INS);
+    plugins.map(move |plugin| library(profile, plugin))
+}
+
 /// The library of a plugin where cargo has put it.
 pub fn library(profile: impl Into<Profile>, plugin: &str) -> PathBuf {
     let extension = std::env::consts::DLL_EXTENSION;
@@ -50,7 +56,7 @@ pub fn library(profile: impl Into<Profile>, plugin: &str) -> PathBuf {
 }
 
 /// A backend exports its root symbol and nothing else.
-fn check(library: &Path) -> Result {
+fn check_exports(library: &Path) -> Result {
     let failed = |what: &str| format!("`{}` {what}", library.display());
     let bytes = fs::read(library).map_err(|error| failed(&format!("cannot be read: {error}")))?;
     let file = object::File::parse(&*bytes)
@@ -126,7 +132,7 @@ mod tests {
 
     #[test]
     fn what_exports_no_root_symbol_is_refused() {
-        let error = check(&std::env::current_exe().unwrap()).unwrap_err();
+        let error = check_exports(&std::env::current_exe().unwrap()).unwrap_err();
         assert!(error.contains("export"), "{error}");
     }
 }

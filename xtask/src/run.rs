@@ -28,8 +28,12 @@ pub fn run(service: Service, release: bool, flags: &[String]) -> Result {
             say("note: Node.js is not here, so the web UI is left out");
         }
     }
-    build_plugins::run(release, None)?;
-    build(release, &[package, "agentd-cli"])?;
+    // At once: by themselves they have other features, with which what they share is compiled again.
+    let libraries = build_plugins::packages();
+    let mut packages = vec![package, "agentd-cli"];
+    packages.extend(libraries.iter().map(String::as_str));
+    build(release, &packages)?;
+    build_plugins::check(release)?;
 
     let programs = out_dir(release);
     if service == Service::Orchestrator && flags.is_empty() {

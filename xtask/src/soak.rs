@@ -2,8 +2,8 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::cargo::{build, cargo, out_dir};
-use crate::test::BUILT;
+use crate::cargo::out_dir;
+use crate::test::{BUILT, build_all};
 use crate::{Result, tool};
 
 /// How to soak.
@@ -25,7 +25,7 @@ pub struct Options {
 
 /// Builds the services and soaks them.
 pub fn run(options: &Options) -> Result {
-    prepare()?;
+    build_all()?;
     let mut soak = command();
     soak.arg(format!("--minutes={}", options.minutes));
     let seed = options.seed.map(|seed| seed.to_string());
@@ -39,14 +39,6 @@ pub fn run(options: &Options) -> Result {
         }
     }
     tool::run(&mut soak)
-}
-
-/// Builds the services, their libraries, and the soak with what it needs. All packages at once, see
-/// `test.rs`.
-pub fn prepare() -> Result {
-    build(false, &[])?;
-    let examples = ["--example", "soak", "--example", "engine"];
-    tool::run(cargo().args(["build", "--workspace"]).args(examples))
 }
 
 /// The soak, as the test suite runs it without further arguments.

@@ -150,21 +150,18 @@ fn prepare(part: Part) -> Result<bool> {
             .and_then(|()| build_ui::check_signatures())
             .map(|()| true),
         // The tests run the programs and load the libraries, which cargo builds only when asked.
-        Part::Rust => build_all().map(|()| true),
+        Part::Rust | Part::Soak => build_all().map(|()| true),
         Part::Browser if builds_ui && find("chromium").is_some() => {
             build_ui::run_if_old()?;
             build_all().map(|()| true)
         }
-        Part::Soak => soak::prepare().map(|()| true),
         Part::Ui | Part::Browser => Ok(false),
     }
 }
 
-/// Builds what users have, and then what only tests have. Everything at once each time: a package by
-/// itself has other features, with which all that it depends on would be compiled again.
-fn build_all() -> Result {
-    tool::run(&mut cargo(&["build", "--workspace"]))?;
-    tool::run(&mut cargo(&["build", "--workspace", "--examples"]))
+/// Everything at once: less has other features, with which all that it depends on would be compiled again.
+pub fn build_all() -> Result {
+    tool::run(&mut cargo(&["build", "--workspace", "--all-targets"]))
 }
 
 fn commands(part: Part, filter: &[String]) -> Vec<Command> {
