@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
@@ -64,18 +65,32 @@ pub struct Options {
 /// Runs one part, or all.
 pub fn run(options: &Options) -> Result {
     name_missing_tools()?;
-    let Some(file) = &options.report else {
-        return run_parts(options, &mut |mut command| tool::run(&mut command));
+    let mut times = Vec::new();
+    let ran = match &options.report {
+        None => run_parts(options, &mut times, &mut |mut command| {
+            tool::run(&mut command)
+        }),
+        Some(file) => {
+            let mut report = Report::begin()?;
+            let ran = run_parts(options, &mut times, &mut |command| report.run(command));
+            report.end(file.as_deref())?;
+            ran
+        }
     };
-    let mut report = Report::begin()?;
-    let ran = run_parts(options, &mut |command| report.run(command));
-    report.end(file.as_deref())?;
+    let times = times
+        .iter()
+        .map(|(part, time)| format!("{part:?} took {} s", time.as_secs()));
+    say(&times.collect::<Vec<_>>().join(", "));
     ran
 }
 
 /// Runs them with `run`. A test that fails keeps none from being run: what comes after it has its
 /// results too. Only lints stop all.
-fn run_parts(options: &Options, run: &mut dyn FnMut(Command) -> Result) -> Result {
+fn run_parts(
+    options: &Options,
+    times: &mut Vec<(Part, Duration)>,
+    run: &mut dyn FnMut(Command) -> Result,
+) -> Result {
     let wanted = |part: &&Part| options.only.is_none_or(|only| only == **part);
     let (lint, tests): (Vec<_>, Vec<_>) = Part::value_variants()
         .iter()
@@ -83,7 +98,10 @@ fn run_parts(options: &Options, run: &mut dyn FnMut(Command) -> Result) -> Resul
         .partition(|part| **part == Part::Lint);
     let mut run_part = |part: &Part| {
         say(&format!("--- {part:?}"));
-        run_part(*part, options, run)
+        let begin = Instant::now();
+        let ran = run_part(*part, options, run);
+        times.push((*part, begin.elapsed()));
+        ran
     };
     lint.into_iter().try_for_each(&mut run_part)?;
     each(tests, run_part)
@@ -230,7 +248,7 @@ fn rust(filter: &[String]) -> Vec<Command> {
 const DOCKER: &str = "agentd-backend-docker::docker";
 
 fn browser() -> Command {
-    // One for each backend; those that would disturb each other wait.
+    // One for each backend: they wait more than they work.
     let threads = "--test-threads=3";
     let mut command = cargo(&["test", "--workspace", "--test", "browser", "--", threads]);
     command.env(BUILT, "1");

@@ -7,24 +7,18 @@
 use std::io::{Write, stdout};
 use std::path::Path;
 use std::process::Command;
-use std::sync::{PoisonError, RwLock};
 
 use agentd_host::testing::{Certificate, TestBackend, TestProgram, leave_out};
 
 const UI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ui");
 
-/// Held by whoever measures, and by the others together: they wait more than they work.
-static QUIET: RwLock<()> = RwLock::new(());
-
 #[test]
 fn pty() {
-    let _quiet = QUIET.write().unwrap_or_else(PoisonError::into_inner);
     run(|| Ok(TestBackend::kept()));
 }
 
 #[test]
 fn tls() {
-    let _busy = QUIET.read().unwrap_or_else(PoisonError::into_inner);
     let certificate = Certificate::new();
     let of_tls = ["tests/e2e/tls.test.ts", "tests/e2e/signin.test.ts"];
     run_tests(|| Ok(TestBackend::pty()), Some(&certificate), &of_tls);
@@ -32,13 +26,11 @@ fn tls() {
 
 #[test]
 fn tmux() {
-    let _busy = QUIET.read().unwrap_or_else(PoisonError::into_inner);
     run(TestBackend::tmux);
 }
 
 #[test]
 fn docker() {
-    let _busy = QUIET.read().unwrap_or_else(PoisonError::into_inner);
     run(TestBackend::docker);
 }
 

@@ -4,6 +4,7 @@
 mod marks;
 mod table;
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +18,9 @@ use table::{Fuzzed, Verdict, table};
 
 /// Where a test is noted that could not be run here, see `host/core/src/testing.rs`.
 const LEFT_OUT: &str = "AGENTD_TESTS_LEFT_OUT";
+
+/// So many lines of what failed are shown once more at the end: the table is long.
+const LAST_LINES: usize = 30;
 
 /// How the tests of a run ended.
 #[derive(Debug)]
@@ -40,17 +44,25 @@ impl Report {
         })
     }
 
-    /// Runs tests, and remembers how they end.
+    /// Runs tests, and remembers how they end. The error has the last lines that they printed.
     pub fn run(&mut self, mut command: Command) -> Result {
         let shown = show(&command);
         command.env(LEFT_OUT, &self.left_out);
+        let mut last = VecDeque::with_capacity(LAST_LINES);
         let status = watch(command, |line| {
+            if last.len() == LAST_LINES {
+                last.pop_front();
+            }
+            last.push_back(line.to_owned());
             self.outcomes.extend(Outcome::read(line));
             self.fuzzed.extend(Fuzzed::read(line));
         })?;
         match status.success() {
             true => Ok(()),
-            false => Err(format!("`{shown}` failed: {status}")),
+            false => {
+                let last: String = last.iter().map(|line| format!("\n    {line}")).collect();
+                Err(format!("`{shown}` failed: {status}{last}"))
+            }
         }
     }
 

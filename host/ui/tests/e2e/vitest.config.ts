@@ -5,7 +5,7 @@ export default defineConfig({
     include: ['tests/e2e/**/*.test.ts'],
     // A line for each test, which `cargo xtask test --report` reads.
     reporters: ['verbose'],
-    // One browser at a time: the machine is small and some tests measure.
+    // One browser at a time for each backend: the machine is small.
     fileParallelism: false,
     // A deadline, with room for a machine that others use as well.
     testTimeout: 180_000,
