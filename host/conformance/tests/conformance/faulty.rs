@@ -317,7 +317,7 @@ fn build() -> Result<PathBuf, Failed> {
          [lib]\npath = {source:?}\ncrate-type = [\"cdylib\"]\n\n\
          [dependencies]\nagentd-plugin-api = {{ path = {api:?} }}\nlibc = \"0.2\"\n\
          rustix = {{ version = \"1\", features = [\"fs\", \"process\", \"pty\", \"stdio\", \"termios\"] }}\n\
-         tracing = \"0.1\"\n\n[profile.dev.package.\"*\"]\nopt-level = 0\n"
+         tracing = \"0.1\"\n\n[profile.dev.package.\"*\"]\nopt-level = 0\ndebug = false\n"
     );
     write(&root.join("Cargo.toml"), &manifest)?;
     // The versions that are at hand without a network.
