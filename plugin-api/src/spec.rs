@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,10 @@ pub struct Config {
     /// environment or a flag. The token is not among them.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
+    /// What else no agent may see, file or directory, there or not yet: recordings, keys, sockets. Since
+    /// 1.2; an older daemon names none.
+    #[serde(default)]
+    pub private: Vec<PathBuf>,
 }
 
 impl Config {
@@ -29,7 +34,7 @@ impl Config {
 }
 
 /// What to run. Crosses the boundary as JSON.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionSpec {
     /// A UUID, new for each start; the variable `AGENTD_SESSION` of every process of the agent.
     pub id: String,
@@ -51,6 +56,18 @@ pub struct SessionSpec {
     /// [`Found::label`]; it holds no secrets.
     #[serde(default)]
     pub label: String,
+}
+
+/// Without variables and options, which may be secrets: this gets into panics and logs.
+impl fmt::Debug for SessionSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionSpec")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("working_dir", &self.working_dir)
+            .field("command", &self.command)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A session that outlived an earlier daemon.

@@ -140,6 +140,7 @@ async fn connect(job: &Job, library: Library, shared: Shared) -> Check<Bench> {
         instance: job.run.clone(),
         state_dir: job.state_dir.clone(),
         settings: job.settings.settings.clone(),
+        private: Vec::new(),
     };
     let settings = job.settings.clone();
     let (run, working_dir) = (job.run.clone(), job.working_dir.clone());

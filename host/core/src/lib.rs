@@ -31,6 +31,7 @@ mod listen;
 mod listener;
 mod memory;
 mod prepared;
+mod private_paths;
 mod process_end;
 mod runtime_dir;
 mod server;

@@ -26,6 +26,7 @@ use crate::instance::Instance;
 use crate::listen::Listen;
 use crate::listener::{self, listen_all, resolve};
 use crate::loader::{self, SearchPath, Trust, trial};
+use crate::private_paths::private_paths;
 use crate::runtime_dir;
 use crate::server::Server;
 use crate::services::Services;
@@ -121,6 +122,7 @@ impl Prepared {
             instance: instance.id.clone(),
             state_dir: state_dir.clone(),
             settings: config.backend_settings(),
+            private: private_paths(&config, &activation.unix),
         };
         let keepers = state_dir.join("keepers").join(&instance.id);
         let terminals = match config.keeper {

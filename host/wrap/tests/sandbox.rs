@@ -1,6 +1,7 @@
 //! Agents of the sandbox, seen from inside.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -125,6 +126,72 @@ async fn what_is_the_daemons_or_the_persons_is_not_there() {
     assert!(text.contains("echo hello"), "{text}");
 }
 
+/// Attack: an agent in a sandbox looks for recordings, a secret's file and a socket of the service outside of the
+/// state directory. Then: they are not there.
+#[tokio::test]
+async fn what_the_daemon_has_elsewhere_is_not_there() {
+    let Some(program) = sandbox() else { return };
+    let elsewhere = tempfile::tempdir_in("/var").unwrap();
+    let place = |name: &str| elsewhere.path().join(name);
+    let secret = place("secret");
+    fs::write(&secret, "sesame-of-the-webhook").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let listen = format!("tcp,unix:{}", place("socket").display());
+    let daemon = program
+        .env("AGENTD_RECORD_DIR", place("recordings"))
+        .env("AGENTD_WEBHOOK_SECRET_FILE", &secret)
+        .env("AGENTD_LISTEN", &listen)
+        .start();
+    // Its own terminal is recorded, so that there is something to find.
+    let script = "find recordings -type f; cat secret; test -S socket && echo socket";
+    let script = format!(
+        "cd {} || exit; {script}; echo end",
+        elsewhere.path().display()
+    );
+    let lines = inside(&daemon, json!({}), &script).await;
+    assert_eq!(lines.last().unwrap(), "end", "{lines:?}");
+    let has = |word: &str| lines.iter().any(|line| line.starts_with(word));
+    assert!(!has("recordings"), "{lines:?}");
+    assert!(!has("sesame") && !has("socket"), "{lines:?}");
+    assert!(place("socket").exists() && place("recordings").read_dir().unwrap().count() > 0);
+
+    let mut body = daemon.new_session("demo", &["true"]);
+    for shown in [elsewhere.path().to_owned(), place("recordings"), secret] {
+        body["options"] = json!({"read": [shown]});
+        let refusal = daemon.create(&body).await.problem(422, "refused");
+        assert!(refusal.detail.contains("cannot be shown"), "{refusal:?}");
+    }
+}
+
+/// Attack: an agent in a sandbox, which is the service's own user to the kernel, has got at its Unix socket. Then: 401.
+#[tokio::test]
+async fn an_agent_that_reaches_the_socket_is_not_taken_for_its_user() {
+    let Some(program) = sandbox() else { return };
+    let socket = program.state_dir().with_file_name("socket");
+    let listen = format!("tcp,unix:{}", socket.display());
+    let daemon = program.env("AGENTD_LISTEN", listen).start();
+    let work = daemon.work_dir();
+    fs::hard_link(&socket, work.join("alias")).unwrap();
+    let ask = r#"
+        my $socket = IO::Socket::UNIX->new("alias") or die "unreachable: $!";
+        print $socket "GET /sessions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        print scalar <$socket>;
+    "#;
+    fs::write(work.join("ask.pl"), format!("use IO::Socket::UNIX;{ask}")).unwrap();
+    let outside = Command::new("perl")
+        .arg("ask.pl")
+        .current_dir(work)
+        .output();
+    let outside = String::from_utf8(outside.unwrap().stdout).unwrap();
+    assert_eq!(outside.trim(), "HTTP/1.1 200 OK");
+    let lines = inside(&daemon, json!({}), "perl ask.pl").await;
+    assert_eq!(
+        lines.last().unwrap(),
+        "HTTP/1.1 401 Unauthorized",
+        "{lines:?}"
+    );
+}
+
 #[tokio::test]
 async fn limits_are_those_of_every_process() {
     let Some(program) = sandbox() else { return };
@@ -163,7 +230,7 @@ async fn what_would_show_what_is_hidden_is_refused() {
     let detail = refusal(json!({"options": {"limits": {"open_files": 0}}})).await;
     assert!(detail.contains("nonzero"), "{detail}");
     fs::write(home.join("agent"), "#!/bin/sh\n").unwrap();
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    let executable = fs::Permissions::from_mode(0o755);
     fs::set_permissions(home.join("agent"), executable).unwrap();
     let detail = refusal(json!({"command": [home.join("agent")]})).await;
     assert!(detail.contains("is hidden in the sandbox"), "{detail}");

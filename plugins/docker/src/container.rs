@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
-use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use agentd_plugin_api::options::refused;
 use agentd_plugin_api::prelude::*;
@@ -15,7 +15,7 @@ use bollard::models::{
 use sha2::{Digest, Sha256};
 
 use crate::Shared;
-use crate::mounts::{Guarded, WORKSPACE, check_target};
+use crate::mounts::{Guarded, Mounted, Source, WORKSPACE, check_target};
 use crate::options::{NetworkPolicy, Options};
 
 /// [`Config::instance`] of the daemon that made the container.
@@ -45,6 +45,7 @@ pub(crate) struct Plan {
     pub(crate) spec_hash: String,
     pub(crate) tty: bool,
     pub(crate) size: Size,
+    pub(crate) mounts: Arc<Vec<Mounted>>,
     pub(crate) body: ContainerCreateBody,
 }
 
@@ -57,15 +58,26 @@ impl Plan {
         guarded: &Guarded,
     ) -> Result<Plan> {
         let working_dir = guarded.check("working_dir", &spec.working_dir)?;
-        let mut mounts = vec![bind(&working_dir, WORKSPACE, false)?];
+        let owner = owner(&working_dir);
+        let mut mounts = vec![bind(&working_dir.path, WORKSPACE, false)?];
+        let mut mounted = vec![Mounted {
+            what: "working_dir",
+            source: working_dir,
+            target: WORKSPACE.to_owned(),
+        }];
         for mount in &options.mounts {
             check_target(&mount.container_path)?;
             let source = guarded.check("mounts", &mount.host_path)?;
-            mounts.push(bind(&source, &mount.container_path, mount.read_only)?);
+            mounts.push(bind(&source.path, &mount.container_path, mount.read_only)?);
+            mounted.push(Mounted {
+                what: "mounts",
+                source,
+                target: mount.container_path.clone(),
+            });
         }
         let user = match &options.user {
             Some(user) => user.clone(),
-            None => owner(&working_dir)?,
+            None => owner?,
         };
         #[expect(clippy::cast_precision_loss, reason = "no machine has 2^52 CPUs")]
         let cpus = shared.cpus as f64;
@@ -129,6 +141,7 @@ impl Plan {
             spec_hash,
             tty: options.tty,
             size: spec.size,
+            mounts: Arc::new(mounted),
             body,
         })
     }
@@ -202,13 +215,12 @@ fn bind(source: &Path, target: &str, read_only: bool) -> Result<Mount> {
 }
 
 /// Files that the agent makes then belong to whom they should.
-fn owner(working_dir: &Path) -> Result<String> {
-    let metadata = fs::metadata(working_dir)
-        .map_err(|error| Error::refused(format!("{}: {error}", working_dir.display())))?;
+fn owner(working_dir: &Source) -> Result<String> {
+    let metadata = &working_dir.metadata;
     match metadata.uid() {
         0 => Err(Error::refused(format!(
             "the working directory {} belongs to root, and an agent does not run as root unasked",
-            working_dir.display()
+            working_dir.path.display()
         ))
         .hint("set `options.user` to the `uid:gid` that the agent is to run as")),
         uid => Ok(format!("{uid}:{}", metadata.gid())),

@@ -52,7 +52,8 @@ struct Shared {
     cpus: i64,
     instance: String,
     default_image: String,
-    state_dir: PathBuf,
+    /// What no agent may see.
+    private: Vec<PathBuf>,
     pulls: Arc<Pulls>,
     watch: Watch,
 }
@@ -79,7 +80,7 @@ impl Backend for DockerBackend {
             engine,
             cpus: facts.cpus,
             instance: config.instance,
-            state_dir: config.state_dir,
+            private: [vec![config.state_dir], config.private].concat(),
             pulls: Arc::default(),
             watch: Watch::default(),
         });
@@ -96,7 +97,7 @@ impl Backend for DockerBackend {
             let shared = shared.clone();
             // It asks the file system, which may be slow to answer.
             tokio::task::spawn_blocking(move || {
-                let guarded = Guarded::new(shared.engine.socket(), &shared.state_dir);
+                let guarded = Guarded::new(shared.engine.socket(), &shared.private);
                 Plan::new(&spec, options, &shared, &guarded)
             })
             .await

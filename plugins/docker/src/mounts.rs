@@ -1,81 +1,165 @@
-use std::fs;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use agentd_plugin_api::prelude::*;
+use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 
 /// Where the working directory appears in the container.
 pub(crate) const WORKSPACE: &str = "/workspace";
 
 /// What no agent may see. Decided by device and inode, so that neither a link nor a bind mount
 /// leads around it.
-pub(crate) struct Guarded {
-    /// The guarded things and everything above them, `/` included.
+pub(crate) struct Guarded(Vec<Private>);
+
+struct Private {
+    path: PathBuf,
+    /// None where there is nothing.
+    itself: Option<Object>,
+    /// It, and everything above it.
     above: Vec<Object>,
-    state_dir: Option<Object>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Object {
+/// One file or directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Object {
     device: u64,
     inode: u64,
 }
 
 impl Object {
     fn at(path: &Path) -> Option<Object> {
-        let metadata = fs::metadata(path).ok()?;
-        Some(Object {
+        fs::metadata(path).ok().as_ref().map(Object::of)
+    }
+
+    fn of(metadata: &Metadata) -> Object {
+        Object {
             device: metadata.dev(),
             inode: metadata.ino(),
-        })
+        }
     }
 }
 
 impl Guarded {
-    pub(crate) fn new(socket: Option<&Path>, state_dir: &Path) -> Guarded {
-        let sockets = [Path::new("/var/run/docker.sock")]
+    /// Guards `/`, the Docker sockets and what is `private`. It need not be there.
+    pub(crate) fn new<'a>(
+        socket: Option<&'a Path>,
+        private: impl IntoIterator<Item = &'a PathBuf>,
+    ) -> Guarded {
+        let always = [Path::new("/var/run/docker.sock")]
             .into_iter()
             .chain(socket);
-        let above = sockets
-            .chain([state_dir])
-            .flat_map(|path| {
-                resolve(path)
-                    .ancestors()
-                    .filter_map(Object::at)
-                    .collect::<Vec<_>>()
-            })
-            .chain(Object::at(Path::new("/")))
-            .collect();
-        Guarded {
-            above,
-            state_dir: Object::at(state_dir),
-        }
+        let paths = always.chain(private.into_iter().map(PathBuf::as_path));
+        let guarded = paths.map(|path| Private {
+            path: path.to_owned(),
+            itself: Object::at(path),
+            above: resolve(path).ancestors().filter_map(Object::at).collect(),
+        });
+        Guarded(guarded.collect())
     }
 
-    /// Resolves a directory that is to be mounted, or refuses it. `what` names it to the user.
-    pub(crate) fn check(&self, what: &str, path: &Path) -> Result<PathBuf> {
+    /// Looks at a directory that is to be mounted, or refuses it. `what` names it to the user.
+    pub(crate) fn check(&self, what: &str, path: &Path) -> Result<Source> {
         if !path.is_absolute() {
             return Err(refused(what, format!("{} is not absolute", path.display())));
         }
-        let resolved = fs::canonicalize(path)
-            .map_err(|error| refused(what, format!("{}: {error}", path.display())))?;
-        let object = Object::at(&resolved);
-        let exposes = object.is_none_or(|object| self.above.contains(&object));
-        let inside = resolved
-            .ancestors()
-            .any(|above| self.state_dir.is_some() && Object::at(above) == self.state_dir);
-        if exposes || inside {
-            return Err(refused(
-                what,
-                format!(
-                    "{} would show `/`, the Docker socket or the state directory to the agent",
-                    path.display()
-                ),
-            )
-            .hint("choose a directory that holds only what the agent works on"));
+        let unusable = |error| refused(what, format!("{}: {error}", path.display()));
+        let source = Source::open(path).map_err(unusable)?;
+        let object = source.object();
+        let all: Vec<Object> = source.path.ancestors().filter_map(Object::at).collect();
+        if all.first() != Some(&object) {
+            return Err(changed(what, path));
         }
-        Ok(resolved)
+        let exposed = |private: &&Private| {
+            let itself = private.itself.as_ref();
+            private.above.contains(&object) || itself.is_some_and(|itself| all.contains(itself))
+        };
+        let root = Object::at(Path::new("/")).filter(|root| *root == object);
+        match self.0.iter().find(exposed) {
+            None if root.is_none() => Ok(source),
+            exposed => {
+                let shown = exposed.map_or(Path::new("/"), |private| &private.path);
+                let (path, shown) = (path.display(), shown.display());
+                let why = format!("{path} would show `{shown}`, which no agent may see");
+                Err(refused(what, why)
+                    .hint("choose a directory that holds only what the agent works on"))
+            }
+        }
     }
+}
+
+/// What is to be mounted, as it was looked at.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// Without links.
+    pub(crate) path: PathBuf,
+    pub(crate) metadata: Metadata,
+}
+
+impl Source {
+    /// Whatever the path leads to a moment later, this is one thing and where that is.
+    fn open(path: &Path) -> io::Result<Source> {
+        let file = File::from(open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?);
+        Ok(Source {
+            path: fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?,
+            metadata: file.metadata()?,
+        })
+    }
+
+    pub(crate) fn object(&self) -> Object {
+        Object::of(&self.metadata)
+    }
+}
+
+/// A mount as it is to be.
+#[derive(Debug)]
+pub(crate) struct Mounted {
+    /// Names it to the user.
+    pub(crate) what: &'static str,
+    pub(crate) source: Source,
+    /// Where it is in the container.
+    pub(crate) target: String,
+}
+
+/// Refuses a container that has something else than what was looked at: between that and the engine's mount somebody
+/// who can write above a directory can swap it. What cannot be looked at there is not compared.
+pub(crate) fn check_mounted(process: u32, mounts: &[Mounted]) -> Result<()> {
+    let Ok(root) = open(
+        format!("/proc/{process}/root"),
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+    ) else {
+        return Ok(());
+    };
+    for mount in mounts {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        // A link in the container leads to what the container has.
+        let found = openat2(
+            &root,
+            &mount.target,
+            flags,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT,
+        );
+        let found = found.map(File::from).map(|file| file.metadata());
+        if let Ok(Ok(found)) = found
+            && Object::of(&found) != mount.source.object()
+        {
+            return Err(changed(mount.what, &mount.source.path));
+        }
+    }
+    Ok(())
+}
+
+fn changed(what: &str, path: &Path) -> Error {
+    let path = path.display();
+    refused(
+        what,
+        format!("{path} was replaced while the agent was started"),
+    )
+    .hint("choose a directory above which nobody else can write")
 }
 
 /// Follows links as far as the path exists.
@@ -121,21 +205,23 @@ mod tests {
 
     use super::*;
 
-    /// `state/` and `run/docker.sock` in a directory of their own, and `work/`.
+    /// `state/`, `recordings/`, `keys/tls` and `run/docker.sock` in a directory of their own, and `work/`.
     fn machine() -> (tempfile::TempDir, PathBuf, Guarded) {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().canonicalize().unwrap();
-        for name in ["state/inner", "run", "work/deep"] {
+        for name in ["state/inner", "run", "work/deep", "recordings/demo", "keys"] {
             fs::create_dir_all(root.join(name)).unwrap();
         }
         let socket = root.join("run/docker.sock");
         drop(UnixListener::bind(&socket).unwrap());
-        let guarded = Guarded::new(Some(&socket), &root.join("state"));
+        fs::write(root.join("keys/tls"), "").unwrap();
+        let private = ["state", "recordings", "keys/tls"].map(|name| root.join(name));
+        let guarded = Guarded::new(Some(&socket), &private);
         (directory, root, guarded)
     }
 
-    /// Attack: mounts of `/`, the Docker socket or the state directory, by links, parents, `/proc`, or
-    /// from inside. Then: refused.
+    /// Attack: mounts of `/`, the Docker socket, the state directory, recordings or a key, by links,
+    /// parents, `/proc`, or from inside. Then: refused.
     #[test]
     fn mounts_that_contain_a_guarded_path_are_refused() {
         let (_directory, root, guarded) = machine();
@@ -154,6 +240,10 @@ mod tests {
             root.join("link/inner"),
             root.join("slash"),
             root.join("work/../state"),
+            root.join("recordings"),
+            root.join("recordings/demo"),
+            root.join("keys"),
+            root.join("keys/tls"),
         ] {
             let error = guarded
                 .check("mounts", &path)
@@ -175,7 +265,7 @@ mod tests {
         let (_directory, root, guarded) = machine();
         symlink(root.join("work/deep"), root.join("short")).unwrap();
         assert_eq!(
-            guarded.check("mounts", &root.join("short")).unwrap(),
+            guarded.check("mounts", &root.join("short")).unwrap().path,
             root.join("work/deep")
         );
         assert!(guarded.check("mounts", &root.join("absent")).is_err());
@@ -185,7 +275,7 @@ mod tests {
     #[test]
     fn a_state_directory_that_does_not_exist_yet_is_guarded_above() {
         let (_directory, root, _) = machine();
-        let guarded = Guarded::new(None, &root.join("work/later/state"));
+        let guarded = Guarded::new(None, &[root.join("work/later/state")]);
         assert!(guarded.check("mounts", &root.join("work")).is_err());
         assert!(guarded.check("mounts", &root.join("work/deep")).is_ok());
     }

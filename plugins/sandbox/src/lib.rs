@@ -25,8 +25,8 @@ const OWN_PIDS: u64 = 2;
 
 struct Sandbox {
     host: Host,
-    /// What no agent may see.
-    state_dir: String,
+    /// What no agent may see: the daemon's state directory and what it has elsewhere.
+    private: Vec<PathBuf>,
 }
 
 impl Backend for Sandbox {
@@ -48,28 +48,31 @@ impl Backend for Sandbox {
             Error::unavailable(format!("no sandbox can be made: {error}"))
                 .hint("see `sysctl user.max_user_namespaces`, and AppArmor's profile of bwrap")
         })?;
-        let state_dir = resolved(&config.state_dir)
-            .ok_or_else(|| Error::invalid("the state directory has no name in UTF-8"))?;
-        Ok(Sandbox { host, state_dir })
+        let private = [vec![config.state_dir], config.private].concat();
+        Ok(Sandbox { host, private })
     }
 
     async fn start(&self, spec: SessionSpec, events: SessionEvents) -> Result<Terminal> {
-        let state_dir = self.state_dir.clone();
+        let private = self.private.clone();
         // Paths may be on a file system that does not answer.
-        let program = threads::blocking(move || sandboxed(&spec, &state_dir)).await??;
+        let program = threads::blocking(move || sandboxed(&spec, &private)).await??;
         self.host.run(program, events).await
     }
 }
 
 /// The agent, with what puts it into its sandbox. Its variables are inherited: all arguments can be
 /// read by every user of the machine.
-fn sandboxed(spec: &SessionSpec, state_dir: &str) -> Result<Program> {
+fn sandboxed(spec: &SessionSpec, private: &[PathBuf]) -> Result<Program> {
     let (options, limits) = Options::parse(&spec.options)?;
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let hidden = HIDDEN.iter().map(PathBuf::from).chain(home);
     let hidden = hidden.filter_map(|path| resolved(&path).filter(|path| path != "/"));
-    let hidden: Vec<String> = hidden.chain([state_dir.to_owned()]).collect();
-    let show = |path: &PathBuf| shown(path, &hidden, state_dir);
+    // Some of it need not be there yet.
+    let private = private.iter().filter(|path| path.exists());
+    let private = private.map(|path| resolved(path).ok_or_else(|| not_text(path)));
+    let private: Vec<String> = private.collect::<Result<_>>()?;
+    let hidden: Vec<String> = hidden.chain(private.iter().cloned()).collect();
+    let show = |path: &PathBuf| shown(path, &hidden, &private);
     let read: Vec<String> = options.read.iter().map(show).collect::<Result<_>>()?;
     let mut write: Vec<String> = options.write.iter().map(show).collect::<Result<_>>()?;
     let directory = show(&spec.working_dir)?;
@@ -87,8 +90,15 @@ fn sandboxed(spec: &SessionSpec, state_dir: &str) -> Result<Program> {
         words.push("--share-net");
     }
     words.extend("--ro-bind / / --dev /dev --proc /proc".split(' '));
-    for path in &hidden {
+    let (directories, files): (Vec<&String>, Vec<&String>) =
+        hidden.iter().partition(|path| Path::new(path).is_dir());
+    for path in &directories {
         words.extend(["--tmpfs", path]);
+    }
+    let is_hidden = |file: &str| directories.iter().any(|it| Path::new(file).starts_with(it));
+    for path in files.into_iter().filter(|file| !is_hidden(file)) {
+        // Nobody can open it there, nor connect to it.
+        words.extend(["--ro-bind", "/dev/null", path]);
     }
     for path in resolver.iter().chain(&read) {
         words.extend(["--ro-bind", path, path]);
@@ -124,13 +134,18 @@ fn resolved(path: &Path) -> Option<String> {
     resolved.into_os_string().into_string().ok()
 }
 
+fn not_text(path: &Path) -> Error {
+    Error::refused(format!("`{}` has no name in UTF-8", path.display()))
+}
+
 /// The same, if it does not show what is hidden as a whole.
-fn shown(path: &Path, hidden: &[String], state_dir: &str) -> Result<String> {
+fn shown(path: &Path, hidden: &[String], private: &[String]) -> Result<String> {
     let refused =
         |why: &str| Error::refused(format!("`{}` cannot be shown: {why}", path.display()));
     let resolved = resolved(path).filter(|_| path.is_absolute());
     let resolved = resolved.ok_or_else(|| refused("it is not there, or not absolute"))?;
-    if Path::new(&resolved).starts_with(state_dir) {
+    let is_below = |own: &String| Path::new(&resolved).starts_with(own);
+    if private.iter().any(is_below) {
         return Err(refused("it is the daemon's own"));
     }
     let is_in = |hidden: &&String| Path::new(hidden).starts_with(&resolved);

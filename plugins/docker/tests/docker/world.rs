@@ -44,6 +44,7 @@ pub struct World {
     pub docker: Docker,
     pub config: Config,
     _state: TempDir,
+    _recordings: TempDir,
 }
 
 impl World {
@@ -53,6 +54,7 @@ impl World {
 
     pub async fn on(docker_host: &str) -> World {
         let state = tempfile::tempdir().expect("a state directory");
+        let recordings = tempfile::tempdir().expect("a directory of recordings");
         let config = Config {
             instance: unique("instance"),
             state_dir: state.path().to_owned(),
@@ -61,12 +63,14 @@ impl World {
                 ("AGENTD_DOCKER_IMAGE".to_owned(), image::PLAIN.to_owned()),
             ]
             .into(),
+            private: vec![recordings.path().to_owned()],
         };
         World {
             backend: connect(&config).await.expect("connecting"),
             docker: image::client(docker_host),
             config,
             _state: state,
+            _recordings: recordings,
         }
     }
 

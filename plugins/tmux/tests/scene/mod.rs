@@ -207,6 +207,7 @@ async fn connect(directory: &Path, instance: &str) -> Result<Tmux> {
                     directory.to_str().unwrap().to_owned(),
                 ),
             ]),
+            private: Vec::new(),
         },
     )
     .await
