@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::fs;
 use std::future::ready;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -372,8 +373,12 @@ async fn accept(listener: &Listener) -> (Stream, End) {
 /// The kernel knows who made the connection, whoever uses it now (unix(7), `SO_PEERCRED`).
 fn of_user(stream: &UnixStream, auth: SocketAuth) -> End {
     let own = rustix::process::geteuid().as_raw();
-    let is_own = |user: u32| user == 0 || user == own;
-    let user = stream.peer_cred().ok().map(|peer| peer.uid());
+    let peer = stream.peer_cred().ok();
+    let user = peer.map(|peer| peer.uid());
+    let is_own = |user: u32| match user == own {
+        true => shares_namespace(peer.and_then(|peer| peer.pid())),
+        false => user == 0,
+    };
     End {
         who: user.map_or(Who::Gone, Who::User),
         peer: Some(Peer {
@@ -383,6 +388,17 @@ fn of_user(stream: &UnixStream, auth: SocketAuth) -> End {
         from: None,
         is_secure: false,
     }
+}
+
+/// Whether a process of this user is in the same user namespace. One that is not may be an agent in a sandbox, which
+/// is the same user to the kernel, and can do less.
+fn shares_namespace(process: Option<i32>) -> bool {
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/user"));
+    let Ok(own) = namespace("self") else {
+        return true;
+    };
+    let theirs = process.and_then(|process| namespace(&process.to_string()).ok());
+    theirs == Some(own)
 }
 
 /// Whether the connection ended before it was accepted (accept(2)).
