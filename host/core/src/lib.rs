@@ -19,6 +19,7 @@ mod children;
 mod clock;
 mod collection;
 mod config;
+mod core_files;
 mod daemon;
 mod descriptors;
 mod error;
