@@ -12,7 +12,7 @@ use crate::{Limits, Result, Session, SessionSpec, Size};
 
 /// What to run on a terminal of the daemon; see [`Host::run`](crate::Host::run). Crosses the boundary
 /// as JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Program {
     /// [`SessionSpec::id`] of the session.
@@ -51,6 +51,18 @@ pub struct Program {
     /// [`SessionSpec::label`]. The daemon sets it.
     #[serde(skip)]
     pub label: String,
+}
+
+/// Without variables, which may be secrets: this gets into panics and logs.
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program")
+            .field("session", &self.session)
+            .field("title", &self.title)
+            .field("working_dir", &self.working_dir)
+            .field("command", &self.command)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Program {

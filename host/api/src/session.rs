@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -18,7 +19,7 @@ pub struct Page<T> {
 }
 
 /// The body of `POST /sessions`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewSession {
     /// `[A-Za-z0-9][A-Za-z0-9_-]{0,62}`, unique.
@@ -68,6 +69,18 @@ pub struct NewSession {
     /// Of an agent only: how often in a row at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_restarts: Option<u32>,
+}
+
+/// Without variables and the prompt, which may be secrets: this gets into panics and logs.
+impl fmt::Debug for NewSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewSession")
+            .field("name", &self.name)
+            .field("working_dir", &self.working_dir)
+            .field("agent", &self.agent)
+            .field("command", &self.command)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a program does whose output nobody takes, as there is no service, once what is kept of it is

@@ -66,7 +66,7 @@ impl Backend for Fixture {
         let command = spec.command[0].clone();
         let made = spec.working_dir.join(MADE);
         match command.as_str() {
-            "panic" => panic!("the fixture panics"),
+            "panic" => panic!("the fixture panics over {spec:?}"),
             "refuse" => return Err(Error::refused("the fixture refuses").hint("ask another")),
             "unavailable" => return Err(Error::unavailable("the fixture is not there")),
             "hang" => std::future::pending().await,

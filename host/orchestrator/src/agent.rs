@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 
 use agentd_api::{
     AgentStatus, Exit, Health, Labels, NewAgent, PastSession, PromptState, RecordingState, State,
@@ -9,7 +10,7 @@ use agentd_host::{Error, Result, now, to_rfc3339};
 use crate::restart::Restart;
 
 /// What is kept of an agent.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct AgentRecord {
     /// A UUID.
     pub id: String,
@@ -39,6 +40,19 @@ pub struct AgentRecord {
     pub session: Option<agentd_api::Session>,
     /// The sessions that have ended, oldest first.
     pub history: Vec<PastSession>,
+}
+
+/// Without variables, which may be secrets: this gets into panics and logs.
+impl fmt::Debug for AgentRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentRecord")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("wish", &self.wish)
+            .field("status", &self.status)
+            .field("session_id", &self.session_id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What somebody wants of an agent.

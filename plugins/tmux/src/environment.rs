@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 
 use agentd_plugin_api::environment::{INSTANCE_MARKER, SESSION_MARKER, for_agent};
 use agentd_plugin_api::{Error, Result};
@@ -19,10 +20,17 @@ const OF_TMUX: [&str; 6] = [
 ];
 
 /// What a program in a pane should have.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Environment {
     /// Of [`OF_TMUX`], only what the request insists on.
     pub variables: BTreeMap<OsString, OsString>,
+}
+
+/// By name alone, as the values may be secrets: this gets into panics and logs.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.variables.keys()).finish()
+    }
 }
 
 impl Environment {

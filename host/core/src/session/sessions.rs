@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -53,11 +54,21 @@ impl Observer for Unobserved {
 }
 
 /// A request for a session that has been checked.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request {
     pub(super) name: SessionName,
     pub(super) label: Label,
     pub(super) env: BTreeMap<String, String>,
+}
+
+/// Without variables, which may be secrets: this gets into panics and logs.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("name", &self.name)
+            .field("label", &self.label)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where a session comes from that is listed.

@@ -8,6 +8,7 @@ mod spawner;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -25,7 +26,7 @@ pub use spawner::Spawner;
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 
 /// What to run.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Program {
     /// The mark of its processes, `AGENTD_SESSION`.
     pub session: String,
@@ -46,6 +47,18 @@ pub struct Program {
     pub size: Size,
     /// For all of its processes together.
     pub limits: Limits,
+}
+
+/// Without variables, which may be secrets: this gets into panics and logs.
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program")
+            .field("session", &self.session)
+            .field("title", &self.title)
+            .field("directory", &self.directory)
+            .field("command", &self.command)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Program {
@@ -74,7 +87,7 @@ impl Program {
 }
 
 /// What is executed, and all that the program gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Launch {
     /// The program and its arguments, never empty.
     pub command: Vec<String>,
@@ -86,6 +99,16 @@ pub struct Launch {
     pub size: Size,
     /// For all of its processes together; the marks among the variables name their cgroup.
     pub limits: Limits,
+}
+
+/// Without variables, which may be secrets: this gets into panics and logs.
+impl fmt::Debug for Launch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Launch")
+            .field("directory", &self.directory)
+            .field("command", &self.command)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Columns and rows.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use agentd_host::testing::{eventually, processes_of};
+use agentd_host::testing::{eventually, example_libraries, processes_of};
 use serde_json::json;
 use warp::http::Method;
 
@@ -165,6 +165,39 @@ async fn planted_secrets_are_found_nowhere() {
             // The service was given its token there, and the agent its variable.
             let is_given = (pid == own && secret == TOKEN) || secret == VALUE;
             assert!(is_given || !variables.contains(secret), "{pid}: {secret}");
+        }
+    }
+}
+
+/// Attack: a library panics with all that it knows of a session in the text. Then: neither log nor answer has the
+/// values of variables, nor the token.
+#[tokio::test]
+async fn the_text_of_a_panic_has_no_secret() {
+    let daemon = program()
+        .env("RUST_LOG", "trace")
+        .env("AGENTD_TOKEN", TOKEN)
+        .env("AGENTD_BACKEND", "fixture")
+        .env("AGENTD_PLUGIN_DIR", example_libraries())
+        .start();
+    let mut admin = (*daemon).clone();
+    TOKEN.clone_into(&mut admin.token);
+    let mut body = admin.new_session("demo", &["panic"]);
+    body["env"] = json!({"KEY": VALUE});
+    let answer = admin.create(&body).await;
+    let said = answer.body.clone();
+    answer.problem(500, "backend-panicked");
+    let log = eventually("the panic in the log", async || {
+        let log = daemon.log();
+        log.contains("the backend panicked").then_some(log)
+    })
+    .await;
+    for text in [said, log] {
+        assert!(
+            text.contains("the fixture panics over SessionSpec"),
+            "{text}"
+        );
+        for secret in [TOKEN, VALUE] {
+            assert!(!text.contains(secret), "{secret}: {text}");
         }
     }
 }
