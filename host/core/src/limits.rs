@@ -77,6 +77,17 @@ pub struct Limits {
     )]
     pub max_requests_per_second: u32,
 
+    /// Connections of TLS per second from one address that may come about, at most; others wait for their
+    /// turn. Those of a proxy that is listed do not
+    #[arg(
+        long,
+        env = "AGENTD_MAX_TLS_HANDSHAKES_PER_SECOND",
+        default_value = "200",
+        value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    pub max_tls_handshakes_per_second: u32,
+
     /// Requests with wrong credentials per minute from one address, or of one user, at most
     #[arg(
         long,

@@ -10,6 +10,8 @@ use rustix::process::Signal;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::program;
 
@@ -18,6 +20,9 @@ const HALF_A_HANDSHAKE: [u8; 7] = [22, 3, 1, 2, 0, 1, 0];
 
 /// A message of TLS that is too short for what it says to be.
 const NO_HANDSHAKE: [u8; 10] = [22, 3, 1, 0, 5, 1, 0, 0, 1, 0];
+
+/// How many connections of TLS one address asks for: more than come about during a test, with one per second.
+const ASKING: usize = 400;
 
 /// Whether the service can be reached by somebody who trusts that certificate.
 async fn is_reached(client: &TestClient, certificate: &Certificate) -> bool {
@@ -263,6 +268,35 @@ async fn five_hundred_who_begin_with_tls_keep_nobody_waiting() {
         let waits = read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
         assert!(waits, "it was cut off");
     }
+}
+
+/// Attack: one address asks for connections of TLS again and again, each of which takes work. Then: it gets so many per
+/// second, and a user at another one is served.
+#[tokio::test]
+async fn who_asks_for_tls_again_and_again_waits_for_their_turn() {
+    let certificate = Certificate::new();
+    let daemon = program()
+        .tls(&certificate)
+        .env("AGENTD_MAX_TLS_HANDSHAKES_PER_SECOND", "1")
+        // Longer than the test takes on any machine.
+        .env("AGENTD_TLS_HANDSHAKE_TIMEOUT_MS", "3600000")
+        .start();
+    let (came_about, mut count) = mpsc::unbounded_channel();
+    let mut flood = JoinSet::new();
+    for _ in 0..ASKING {
+        let (certificate, to) = (certificate.clone(), daemon.address());
+        let came_about = came_about.clone();
+        flood.spawn(async move {
+            let connection = certificate.connect([127, 0, 0, 2].into(), to).await;
+            // They stay open, so that nobody is counted twice.
+            came_about.send(connection).unwrap();
+        });
+    }
+    let (_session, _terminal) = daemon.use_normally().await;
+    let open = [count.recv().await, count.recv().await];
+    assert!(open.iter().all(Option::is_some));
+    assert!(count.len() < ASKING / 2, "{} came about", count.len());
+    is_quiet(&daemon);
 }
 
 /// Asks with a wrong token, as a proxy does for that address.

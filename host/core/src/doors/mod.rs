@@ -136,6 +136,11 @@ impl Doors {
         Ok((from, is_secure))
     }
 
+    /// Whether a proxy that is believed is at that address.
+    pub fn is_proxy(&self, address: IpAddr) -> bool {
+        self.ways.proxies.has(address)
+    }
+
     /// The tokens with a scope.
     pub fn tokens(&self) -> &Arc<Tokens> {
         &self.tokens

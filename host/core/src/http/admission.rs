@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 use warp::http::HeaderMap;
 use warp::http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use warp::http::request::Parts;
@@ -38,6 +39,7 @@ pub struct Admission {
     /// Who may use the service, and who may not, at each address.
     requests: Rates<(Who, bool)>,
     failures: Rates<Who>,
+    handshakes: Rates<Who>,
     /// Where it is kept who asked for what.
     pub trail: Option<Arc<dyn AuditTrail>>,
 }
@@ -60,6 +62,7 @@ impl Admission {
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             requests: Rates::new(limits.max_requests_per_second, Duration::from_secs(1)),
             failures: Rates::new(limits.max_failed_sign_ins, Duration::from_secs(60)),
+            handshakes: Rates::new(limits.max_tls_handshakes_per_second, Duration::from_secs(1)),
             daemon,
             trail,
         })
@@ -68,6 +71,17 @@ impl Admission {
     /// What everybody may have.
     pub fn limits(&self) -> &Limits {
         &self.daemon.limits
+    }
+
+    /// Waits until that one may have a connection of TLS: to make one takes thousands of times as much work as to
+    /// ask for it. A proxy asks for many.
+    pub async fn handshake(&self, who: Who, from: Option<IpAddr>) {
+        if from.is_some_and(|from| self.daemon.doors.is_proxy(from)) {
+            return;
+        }
+        while let Err(wait) = self.handshakes.take(who, Instant::now()) {
+            sleep(wait).await;
+        }
     }
 
     /// Who sends a request that came from there over TCP, and whether nobody else reads it.

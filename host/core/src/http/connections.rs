@@ -96,6 +96,7 @@ pub async fn serve_connections(
             _ = stopped.wait_for(|stopped| *stopped) => break,
         };
         let gate = Gate {
+            end,
             tls: listener.acceptor(),
             admission: admission.clone(),
         };
@@ -171,6 +172,7 @@ impl Listener {
 
 /// What a connection has to pass before it is one of HTTP.
 struct Gate {
+    end: End,
     tls: Option<TlsAcceptor>,
     admission: Arc<Admission>,
 }
@@ -187,7 +189,7 @@ impl Gate {
         let stream = Patient::new(stream, limits.write_patience(), goes_on, Some(seat.clone()));
         match &self.tls {
             None => Ok(Either::Left(stream)),
-            Some(tls) => secure(stream, tls, patience).await,
+            Some(tls) => secure(stream, tls, self.turn(), patience).await,
         }
     }
 
@@ -201,7 +203,12 @@ impl Gate {
             return refuse(stream, tls_required()).await;
         }
         let stream = Patient::new(stream, patience, GoesOn::default(), None);
-        refuse(secure(stream, tls, patience).await?, no_room()).await
+        let stream = secure(stream, tls, self.turn(), patience).await?;
+        refuse(stream, no_room()).await
+    }
+
+    fn turn(&self) -> impl Future<Output = ()> {
+        self.admission.handshake(self.end.who, self.end.from)
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use tokio_util::either::Either;
 
 use super::patient::Patient;
@@ -33,12 +34,19 @@ pub async fn is_plain(stream: &Stream, patience: Duration) -> io::Result<bool> {
     }
 }
 
-/// A connection of TLS, if its client takes part in time.
+/// A connection of TLS, if its client takes part in time. Its `turn` is waited for when the client has asked, and
+/// before that costs any work.
 pub async fn secure(
     stream: Patient<Stream>,
     tls: &TlsAcceptor,
+    turn: impl Future<Output = ()>,
     patience: Duration,
 ) -> io::Result<Secured> {
-    let stream = timeout(patience, tls.accept(stream)).await??;
+    let comes_about = async {
+        let asked = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        turn.await;
+        asked.into_stream(tls.config().clone()).await
+    };
+    let stream = timeout(patience, comes_about).await??;
     Ok(Either::Right(Box::new(stream)))
 }

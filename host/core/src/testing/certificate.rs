@@ -1,9 +1,13 @@
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -35,6 +39,15 @@ impl Certificate {
         fs::write(&key, &self.key).unwrap();
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
         (cert, key)
+    }
+
+    /// A connection of TLS from that address of this machine, once it has come about.
+    pub async fn connect(&self, from: IpAddr, to: SocketAddr) -> TlsStream<TcpStream> {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let stream = socket.connect(to).await.unwrap();
+        let connector = TlsConnector::from(self.trust());
+        connector.connect(to.ip().into(), stream).await.unwrap()
     }
 
     /// Takes this certificate and no other.
