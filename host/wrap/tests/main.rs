@@ -23,6 +23,7 @@ mod limits;
 mod logs;
 mod manifest;
 mod memory;
+mod own_cgroup;
 mod panics;
 mod processes;
 mod recording;
