@@ -108,6 +108,9 @@ pub struct BackendDescription {
     /// Whether its agents are programs on terminals of the service, so that `keep` is for them.
     #[serde(default)]
     pub on_terminals: bool,
+    /// Whether what terminals show is recorded unless a session says otherwise.
+    #[serde(default)]
+    pub records_all: bool,
     /// JSON Schema of the `options` of a session, or null where there are none.
     pub options_schema: Option<serde_json::Value>,
     /// The file that was loaded.

@@ -1,6 +1,7 @@
 //! A backend for the tests of the services that shows a terminal and takes keys. Calls are noted in the
 //! file `calls` in the working directory of their session, when they begin and when they have been done.
-//! While there is a file `held`, those wait that its content is the beginning of.
+//! While there is a file `held`, those wait that its content is the beginning of; those of a file `fails` fail. Starts
+//! count only as far as they are held. While there is a file `unreachable`, the backend is.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -16,16 +17,44 @@ struct Held;
 struct HeldSession {
     working_dir: PathBuf,
     events: SessionEvents,
+    reports: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl HeldSession {
     async fn call(&self, call: &str) -> Result<()> {
         self.note(&format!("begun {call}"))?;
-        let held = self.working_dir.join("held");
-        while fs::read_to_string(&held).is_ok_and(|held| call.starts_with(&held)) {
+        while self.says("held", call) {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+        if self.says("fails", call) {
+            return Err(Error::internal("it takes nothing now"));
+        }
         self.note(&format!("done {call}"))
+    }
+
+    fn says(&self, file: &str, call: &str) -> bool {
+        let content = fs::read_to_string(self.working_dir.join(file));
+        content.is_ok_and(|content| call.starts_with(&content))
+    }
+
+    /// Reports whether it can be reached, now and whenever that changes.
+    fn report(&mut self) {
+        let (events, file) = (self.events.clone(), self.working_dir.join("unreachable"));
+        let tell = |events: &SessionEvents, reached: bool| match reached {
+            true => events.running(None),
+            false => events.unknown("it is out of reach"),
+        };
+        let mut reached = !file.exists();
+        tell(&events, reached);
+        self.reports = Some(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                if reached == file.exists() {
+                    reached = !reached;
+                    tell(&events, reached);
+                }
+            }
+        }));
     }
 
     fn note(&self, line: &str) -> Result<()> {
@@ -49,11 +78,16 @@ impl Backend for Held {
     }
 
     async fn start(&self, spec: SessionSpec, events: SessionEvents) -> Result<HeldSession> {
-        events.running(None);
-        Ok(HeldSession {
+        let mut session = HeldSession {
             working_dir: spec.working_dir,
             events,
-        })
+            reports: None,
+        };
+        if session.says("held", "start") {
+            session.call("start").await?;
+        }
+        session.report();
+        Ok(session)
     }
 }
 
@@ -71,6 +105,14 @@ impl Session for HeldSession {
     async fn terminate(&self, _grace: Duration) -> Result<()> {
         self.events.exited(ExitStatus::code(0));
         Ok(())
+    }
+}
+
+impl Drop for HeldSession {
+    fn drop(&mut self) {
+        if let Some(reports) = &self.reports {
+            reports.abort();
+        }
     }
 }
 

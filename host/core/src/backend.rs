@@ -147,7 +147,7 @@ impl Backend {
             .collect()
     }
 
-    /// `GET /backend`.
+    /// `GET /backend`, as far as it is about the library.
     pub fn describe(&self) -> BackendDescription {
         let Info {
             backend_type,
@@ -160,6 +160,7 @@ impl Backend {
             capabilities,
             persistent: self.is_persistent(),
             on_terminals: self.is_on_terminals(),
+            records_all: false,
             options_schema: self.manifest.options_schema.clone(),
             library: self.library.clone(),
         }

@@ -129,11 +129,12 @@ impl Server {
             tokio::join!(
                 connections.join_all(),
                 sockets.closed(),
-                sessions.recorded()
+                sessions.recorded(),
+                sessions.typed()
             )
         };
         if timeout(CONNECTIONS_LIMIT, ends).await.is_err() {
-            tracing::debug!("some connections or recordings did not end in time");
+            tracing::debug!("some connections, recordings or prompts did not end in time");
         }
         if let Some(end) = self.at_end
             && timeout_at(deadline, end).await.is_err()

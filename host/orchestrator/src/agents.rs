@@ -345,8 +345,8 @@ impl Agents {
         edited.await?
     }
 
-    /// Ends the agent's session and keeps it.
-    pub async fn stop(&self, id: &str) -> Result<Agent> {
+    /// Ends the agent's session for `who`, and keeps it.
+    pub async fn stop(&self, id: &str, who: &str) -> Result<Agent> {
         let _doing = self.busy.begin(id);
         CrashPoint::StopBegun.reached();
         self.wish(id, Wish::Stopped).await?;
@@ -356,29 +356,34 @@ impl Agents {
             self.store.write(|_| Ok(())).await?;
             return self.get(id).await;
         };
-        self.sessions.stop(&session).await?;
+        self.sessions.stop_as(&session, who).await?;
         CrashPoint::StopEnded.reached();
         let agent = self.noted(id, &session, None).await?;
         CrashPoint::StopNoted.reached();
         Ok(agent)
     }
 
-    /// Ends the agent's session, where there is one, and starts a new one; not while one may run that
+    /// Ends the agent's session for `who`, where there is one, and starts a new one; not while one may run that
     /// cannot be ended. When the client goes
     /// away during the end, the agent is stopped; during the start, that is undone and has failed.
-    pub async fn restart(&self, id: &str, key: Option<IdempotencyKey>) -> Result<Agent> {
+    pub async fn restart(&self, id: &str, who: &str, key: Option<IdempotencyKey>) -> Result<Agent> {
         let Some(key) = key else {
-            return self.start_again(id, None).await;
+            return self.start_again(id, who, None).await;
         };
-        let id = id.to_owned();
+        let (id, who) = (id.to_owned(), who.to_owned());
         let request = KeyedRequest::new(key, "restart", &id)?;
         self.once(request, async move |agents: Agents, request, _| {
-            agents.start_again(&id, Some(request)).await
+            agents.start_again(&id, &who, Some(request)).await
         })
         .await
     }
 
-    async fn start_again(&self, id: &str, request: Option<KeyedRequest>) -> Result<Agent> {
+    async fn start_again(
+        &self,
+        id: &str,
+        who: &str,
+        request: Option<KeyedRequest>,
+    ) -> Result<Agent> {
         let doing = self.busy.begin(id);
         let record = self.record(id).await?;
         let checked = self
@@ -388,7 +393,7 @@ impl Agents {
         let old = self.newest(id);
         CrashPoint::RestartBegun.reached();
         match &old {
-            Some(old) => self.sessions.end_for_another(old).await?,
+            Some(old) => self.sessions.end_for_another(old, Some(who)).await?,
             None if record.is_out_of_reach() => self.end_out_of_reach(&record, "restart").await?,
             None => {}
         }

@@ -1,4 +1,4 @@
-//! Places at which a test has the service killed. Only a build with the feature `failpoints`, which
+//! Places at which a test has the service killed, or its disk fail. Only a build with the feature `failpoints`, which
 //! none but the tests have, does anything there.
 
 /// Lists them once.
@@ -79,11 +79,7 @@ impl CrashPoint {
     /// the process, `sleep(200)` holds it up.
     #[cfg(feature = "failpoints")]
     pub fn reached(self) {
-        use std::sync::Once;
-
-        static SET_UP: Once = Once::new();
-        // Dropped, it would forget the variable.
-        SET_UP.call_once(|| std::mem::forget(fail::FailScenario::setup()));
+        set_up();
         fail::fail_point!(&format!("{self:?}"), |_| {
             let _ = rustix::process::kill_process(
                 rustix::process::getpid(),
@@ -98,4 +94,28 @@ impl CrashPoint {
     /// Nothing.
     #[cfg(not(feature = "failpoints"))]
     pub fn reached(self) {}
+}
+
+/// Whether a wait for the disk is to fail: while there is the file that `FAILPOINTS` names as in
+/// `DiskFails=return(FILE)`.
+#[cfg(feature = "failpoints")]
+pub fn disk_fails() -> bool {
+    set_up();
+    fail::fail_point!("DiskFails", |file: Option<String>| {
+        file.is_some_and(|file| std::path::Path::new(&file).exists())
+    });
+    false
+}
+
+/// Never.
+#[cfg(not(feature = "failpoints"))]
+pub fn disk_fails() -> bool {
+    false
+}
+
+#[cfg(feature = "failpoints")]
+fn set_up() {
+    static SET_UP: std::sync::Once = std::sync::Once::new();
+    // Dropped, it would forget the variable.
+    SET_UP.call_once(|| std::mem::forget(fail::FailScenario::setup()));
 }

@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use agentd_host::Result;
 use agentd_host::session::{Due, Session};
+use agentd_host::{Error, Result};
 use tokio::time::sleep;
 
 use crate::agents::Agents;
@@ -52,16 +52,7 @@ impl Agents {
         // Before anything that comes in for the agent from now on.
         let mut attempt = delivery.attempt();
         tokio::spawn(async move {
-            loop {
-                match attempt.await {
-                    Ok(true) => break,
-                    Ok(false) => {}
-                    Err(error) => {
-                        tracing::warn!(agent = delivery.id, %error, "its prompt was not typed");
-                        delivery.fail();
-                        break;
-                    }
-                }
+            while !attempt.await {
                 tokio::select! {
                     () = delivery.session.ended() => break,
                     () = sleep(PAUSE) => attempt = delivery.attempt(),
@@ -74,9 +65,11 @@ impl Agents {
 
 impl Delivery {
     /// Whether it is over.
-    fn attempt(self: &Arc<Self>) -> impl Future<Output = Result<bool>> + Send + use<> {
-        let delivery = self.clone();
-        self.session.prompt_at_start(move || delivery.take())
+    fn attempt(self: &Arc<Self>) -> impl Future<Output = bool> + Send + use<> {
+        let (taking, failing) = (self.clone(), self.clone());
+        let take = move || taking.take();
+        self.session
+            .prompt_at_start(take, move |error| failing.fail(&error))
     }
 
     /// The prompt, when it is on the disk that it is delivered.
@@ -105,7 +98,8 @@ impl Delivery {
         }
     }
 
-    fn fail(&self) {
+    fn fail(&self, error: &Error) {
+        tracing::warn!(agent = self.id, %error, "its prompt was not typed");
         let (id, session) = (self.id.clone(), self.session.clone());
         let fail = move |t: &mut Transaction<'_>| t.fail_prompt(&id, &session);
         self.agents.store.change(true, fail);

@@ -178,7 +178,7 @@ async fn prepare(agents: &Agents, record: &AgentRecord) -> Result<Option<Pending
         if old.record().state != State::Exited {
             return Ok(None);
         }
-        agents.sessions.end_for_another(old).await?;
+        agents.sessions.end_for_another(old, None).await?;
     } else if record.is_out_of_reach() {
         return Ok(None);
     }

@@ -66,8 +66,9 @@ fn stop(agents: &Arc<Agents>) -> BoxedFilter<(Response,)> {
     warp::path!("agents" / String / "stop")
         .and(warp::post())
         .and(with(agents))
-        .then(async |id: String, agents: Arc<Agents>| {
-            let agent = agents.stop(&id).await;
+        .and(pass())
+        .then(async |id: String, agents: Arc<Agents>, pass: Pass| {
+            let agent = agents.stop(&id, pass.name()).await;
             respond(agent.map(|agent| warp::reply::json(&agent)))
         })
         .boxed()
@@ -78,10 +79,14 @@ fn restart(agents: &Arc<Agents>) -> BoxedFilter<(Response,)> {
     warp::path!("agents" / String / "restart")
         .and(warp::post())
         .and(with(agents))
+        .and(pass())
         .and(idempotency_key())
         .then(
-            async |id: String, agents: Arc<Agents>, key: Result<Option<IdempotencyKey>>| {
-                let agent = async { agents.restart(&id, key?).await };
+            async |id: String,
+                   agents: Arc<Agents>,
+                   pass: Pass,
+                   key: Result<Option<IdempotencyKey>>| {
+                let agent = async { agents.restart(&id, pass.name(), key?).await };
                 respond(agent.await.map(|agent| warp::reply::json(&agent)))
             },
         )

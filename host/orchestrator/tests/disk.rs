@@ -71,7 +71,7 @@ impl Disk {
         ending_program().env("AGENTD_STATE_DIR", self.state_dir())
     }
 
-    fn start(&self) -> RunningProgram {
+    pub fn start(&self) -> RunningProgram {
         self.program().start_in(&self.state_dir())
     }
 }

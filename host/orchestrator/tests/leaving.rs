@@ -4,7 +4,7 @@ use std::fs;
 
 use agentd_api::Session;
 use agentd_host::testing::{
-    Answer, RunningProgram, TestBackend, TestServer, eventually, leave_out,
+    Answer, RunningProgram, TestBackend, TestClient, eventually, leave_out,
 };
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -59,13 +59,13 @@ async fn a_prompt_whose_client_leaves_halfway_is_typed_to_its_end_or_not_at_all(
 }
 
 /// What the backend `held` was called for, begun and done.
-fn calls(server: &TestServer) -> Vec<String> {
+pub fn calls(server: &TestClient) -> Vec<String> {
     let calls = fs::read_to_string(server.work_dir().join("calls")).unwrap_or_default();
     calls.lines().map(str::to_owned).collect()
 }
 
 /// Waits until a call of the backend is held, which begins so.
-async fn until_held(server: &TestServer, call: &str) {
+pub async fn until_held(server: &TestClient, call: &str) {
     let begun = format!("begun {call}");
     eventually(&begun, async || {
         calls(server)
@@ -77,10 +77,35 @@ async fn until_held(server: &TestServer, call: &str) {
 }
 
 /// Lets it go, and waits until it has been done with what comes after it.
-async fn let_go(server: &TestServer, expected: &[&str]) {
+pub async fn let_go(server: &TestClient, expected: &[&str]) {
     fs::remove_file(server.work_dir().join("held")).unwrap();
     eventually(&format!("{expected:?}"), async || {
         (calls(server) == expected).then_some(())
+    })
+    .await;
+}
+
+/// Sends a request, and waits for nothing.
+pub async fn begin(server: &TestClient, path: &str, body: &Value) -> TcpStream {
+    let body = body.to_string();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        server.address,
+        server.bearer(),
+        body.len()
+    );
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Closes its connection, and waits until the service knows.
+pub async fn leave(server: &TestClient, stream: TcpStream) {
+    let client = stream.local_addr().unwrap();
+    drop(stream);
+    eventually("the service has noticed that the client left", async || {
+        (!server.holds_connection(client)).then_some(())
     })
     .await;
 }
@@ -98,24 +123,14 @@ async fn a_prompt_that_was_begun_is_typed_with_its_enter_when_the_client_has_lef
         let server = orchestrator("held");
         let agent = server.start("demo", &["run"]).await;
         fs::write(server.work_dir().join("held"), held).unwrap();
-        let body = json!({"text": "x"}).to_string();
-        let request = format!(
-            "POST {}/input HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            agent.path,
-            server.address,
-            server.bearer(),
-            body.len()
-        );
-        let mut stream = TcpStream::connect(server.address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        until_held(&server, held).await;
-        let client = stream.local_addr().unwrap();
-        drop(stream);
-        eventually("the service has noticed that the client left", async || {
-            (!server.holds_connection(client)).then_some(())
-        })
+        let stream = begin(
+            &server,
+            &format!("{}/input", agent.path),
+            &json!({"text": "x"}),
+        )
         .await;
+        until_held(&server, held).await;
+        leave(&server, stream).await;
         let_go(&server, &typed).await;
     }
 }

@@ -2,13 +2,16 @@
 
 use agentd_api::{Agent, AgentStatus, Health};
 use agentd_host::testing::{Answer, DEADLINE, TestServer, eventually};
-use serde_json::Value;
+use rustix::process::Signal;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use warp::http::Method;
 
 use crate::events::Listener;
 use crate::orchestrator;
+use crate::program::program;
+use crate::tokens::{agent_of, token};
 
 async fn shown(server: &TestServer, id: &str) -> Agent {
     server
@@ -153,4 +156,59 @@ async fn an_end_during_the_start_comes_last() {
         let rest = listener.until("deleted").await;
         assert_eq!(rest.len(), 1, "{rest:?}");
     }
+}
+
+#[tokio::test]
+async fn an_end_says_who_asked_for_it() {
+    let mut daemon = program().start();
+    let agent = daemon
+        .script("demo", "trap 'exit 3' HUP TERM; read line")
+        .await;
+    let body = json!({"name": "ci", "scope": "admin"});
+    let (_, ci) = token(&daemon, &body).await;
+    let restart = format!("{}/restart", agent.path);
+    let stop = format!("{}/stop", agent.path);
+    ci.request(Method::POST, &restart).await.expect(200);
+    daemon.request(Method::POST, &stop).await.expect(200);
+    // Whoever stops it again changes nothing.
+    ci.request(Method::POST, &stop).await.expect(200);
+    let reasons = async |agent: &agentd_host::testing::TestSession| {
+        let reason = agent.ended().await.reason;
+        let path = format!("{}/sessions", agent.path);
+        let past = daemon.get(&path).await.expect(200).json();
+        let first = past["items"][0]["exit"]["reason"].clone();
+        (first, reason)
+    };
+    let expected = (
+        json!("restarted by ci"),
+        Some("stopped by admin token".to_owned()),
+    );
+    assert_eq!(reasons(&agent).await, expected);
+    assert_eq!(reasons(&agent_of(&ci, &agent)).await, expected);
+
+    // What ends by itself says nothing of anybody, and nor does one that is restarted after its end.
+    daemon.request(Method::POST, &restart).await.expect(200);
+    agent.prompt("").await.expect(202);
+    assert_eq!(agent.ended().await.reason, None);
+    ci.request(Method::POST, &restart).await.expect(200);
+    let past = daemon.get(&format!("{}/sessions", agent.path)).await;
+    let past = past.expect(200).json();
+    let reasons: Vec<&Value> = past["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|past| &past["exit"]["reason"])
+        .collect();
+    assert_eq!(
+        reasons,
+        [&expected.0, &json!("stopped by admin token"), &Value::Null]
+    );
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.ended().await.code(), Some(0), "{}", daemon.log());
+    let daemon = program().start_after(daemon);
+    let agent = daemon.session(agent.path.rsplit('/').next().unwrap());
+    assert_eq!(
+        agent.ended().await.reason.as_deref(),
+        Some("service stopped")
+    );
 }

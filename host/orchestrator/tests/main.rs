@@ -24,6 +24,7 @@ mod life;
 mod links;
 mod program;
 mod prompt;
+mod prompt_faults;
 mod reconcile;
 mod recording;
 mod rename;

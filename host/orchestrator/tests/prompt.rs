@@ -138,7 +138,7 @@ async fn a_prompt_waits_for_a_program_that_starts_slowly_on_tmux() {
 }
 
 /// Has the script run under a name of which a rule knows the prompt, with a prompt.
-async fn start_known(client: &TestClient, script: &str, restart: &str) -> TestSession {
+pub async fn start_known(client: &TestClient, script: &str, restart: &str) -> TestSession {
     let program = client.work_dir().join("claude");
     fs::write(&program, format!("#!/bin/sh\n{script}\n{READER}\n")).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
@@ -149,12 +149,12 @@ async fn start_known(client: &TestClient, script: &str, restart: &str) -> TestSe
 }
 
 /// Asks what a person has to answer.
-const QUESTION: &str = "printf 'Do you trust this folder?\\r\\n❯ 1. Yes\\r\\n  2. No\\r\\n'";
+pub const QUESTION: &str = "printf 'Do you trust this folder?\\r\\n❯ 1. Yes\\r\\n  2. No\\r\\n'";
 
 /// Takes that away, and shows that it reads keys.
-const AT_PROMPT: &str = "printf '\\033[2J\\033[H❯ \\r\\n? for shortcuts\\r\\n'";
+pub const AT_PROMPT: &str = "printf '\\033[2J\\033[H❯ \\r\\n? for shortcuts\\r\\n'";
 
-async fn until_it_asks(client: &TestClient, agent: &TestSession) {
+pub async fn until_it_asks(client: &TestClient, agent: &TestSession) {
     eventually("its question", async || {
         let session = shown(client, agent).await.session?;
         (session.activity?.state == ActivityState::Waiting).then_some(())

@@ -286,6 +286,103 @@ async fn a_recording_that_is_cut_off_by_the_end_of_the_service_has_no_proper_end
     assert!(cut_off, "{bytes} bytes");
 }
 
+/// The parts of recordings that the service has open.
+fn open_parts(daemon: &RunningProgram) -> usize {
+    let open = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
+    let files = open.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    files
+        .filter(|file| file.display().to_string().contains(".cast"))
+        .count()
+}
+
+/// Attack: more recordings are fetched than may be at a time, by those who do not read, and who leave in the middle.
+/// Then: the service opens no more files, says so, and has none open afterwards.
+#[tokio::test]
+async fn no_more_recordings_are_open_than_may_be_fetched_at_a_time() {
+    const AT_ONCE: usize = 64;
+    let daemon = program().without_keeper().start();
+    // Each is six bytes in a cast: more than is on its way while nobody reads.
+    let script = "head -c 8000000 /dev/zero | tr '\\0' '\\1'; echo; echo the end";
+    let session = daemon.start_with(&recorded(&daemon, "demo", script)).await;
+    session.ended().await;
+    let whole = session.recording("").await;
+    assert!(whole.output().ends_with("the end\r\n"));
+    let parts = files(&daemon.state_dir().join("recordings")).len();
+    eventually("nobody reads", async || {
+        (open_parts(&daemon) == 0).then_some(())
+    })
+    .await;
+
+    let path = format!("{}/recording", session.path);
+    let mut readers = Vec::new();
+    for _ in 0..AT_ONCE {
+        let mut reader = daemon.get(&path).stream().await;
+        assert_eq!(reader.status(), 200);
+        assert!(!reader.chunk().await.unwrap().unwrap().is_empty());
+        readers.push(reader);
+    }
+    let refused = daemon.get(&path).await;
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() > 0);
+    refused.problem(503, "too-many-readers");
+    assert!(open_parts(&daemon) <= AT_ONCE * parts);
+    // One leaves, and another has its place.
+    readers.pop();
+    eventually("there is room for one", async || {
+        (daemon.get(&path).await.status == 200).then_some(())
+    })
+    .await;
+    drop(readers);
+    eventually("nothing is open", async || {
+        (open_parts(&daemon) == 0).then_some(())
+    })
+    .await;
+    let again = session.recording("").await;
+    assert_eq!(again.events, whole.events);
+}
+
+/// Fault: a session is deleted in the middle of a flood that is being recorded. Then: nothing of it is left, on the disk
+/// or open.
+#[tokio::test]
+async fn a_session_is_deleted_while_its_recording_is_written() {
+    let daemon = program().without_keeper().start();
+    let place = daemon.state_dir().join("recordings");
+    let path = "/sessions/demo/recording";
+    for _ in 0..5 {
+        let flood = recorded(&daemon, "demo", "while :; do seq 100000; done");
+        let session = daemon.start_with(&flood).await;
+        eventually("it is being written", async || {
+            let written: u64 = files(&place)
+                .iter()
+                .map(|file| fs::metadata(file).map_or(0, |found| found.len()))
+                .sum();
+            (written > 1 << 20).then_some(())
+        })
+        .await;
+        let mut reader = daemon.get(path).stream().await;
+        assert_eq!(reader.status(), 200);
+        session.delete().await;
+        daemon.get(path).await.problem(404, "not-found");
+        eventually("nothing is left", async || {
+            (fs::read_dir(&place).unwrap().count() == 0).then_some(())
+        })
+        .await;
+        // Who has begun to fetch it has all of it that there was.
+        let mut fetched = Vec::new();
+        while let Some(piece) = reader.chunk().await.unwrap() {
+            fetched.extend_from_slice(&piece);
+        }
+        assert!(
+            !TestCast::parse(&String::from_utf8(fetched).unwrap())
+                .output()
+                .is_empty()
+        );
+        eventually("nothing is open", async || {
+            (open_parts(&daemon) == 0).then_some(())
+        })
+        .await;
+    }
+}
+
 /// Such as a program that starts another one, which is killed in any moment.
 async fn killed(mut daemon: RunningProgram) -> RunningProgram {
     daemon.signal(Signal::KILL);
@@ -326,5 +423,50 @@ async fn the_next_service_goes_on_where_a_killed_one_has_stopped() {
         String::from_utf8_lossy(&session.output().await)
     );
     assert_eq!(cast.all("x"), ["3"]);
+    has_the_screen(&session, &cast).await;
+}
+
+/// Fault: more is printed while there is no service than is kept. Then: the recording has a marker, and the right screen
+/// after it.
+#[tokio::test]
+async fn a_recording_has_a_marker_where_output_was_lost_without_a_service() {
+    let kept = || program().env("AGENTD_KEEPER", "on");
+    let daemon = kept().start();
+    let directory = daemon.work_dir().to_owned();
+    let script = "stty -echo; echo before; while [ ! -e go ]; do sleep 0.02; done
+        printf '\\033[31m'; seq 1 500000; touch done; read x; echo after; exit 5";
+    let mut body = recorded(&daemon, "demo", script);
+    body["keep"] = json!("drop");
+    let session = daemon.start_with(&body).await;
+    session.terminal("").await.shows("before").await;
+    assert_eq!(session.recording("").await.output(), "before\r\n");
+    let daemon = killed(daemon).await;
+    fs::write(directory.join("go"), "").unwrap();
+    eventually("all is printed", async || {
+        directory.join("done").exists().then_some(())
+    })
+    .await;
+
+    let daemon = kept().start_after(daemon);
+    let session = daemon.session("demo");
+    session.prompt("").await.expect(202);
+    assert_eq!(session.ended().await.code, Some(5));
+    let cast = session.recording("").await;
+    // What was lost, and what the new service could not record in time.
+    let markers = cast.all("m");
+    let marker = markers[0];
+    let left_out = |marker: &&str| marker.ends_with("bytes of output were left out");
+    assert!(markers.iter().all(left_out), "{markers:?}");
+    let events = cast.events.iter();
+    let place = |text: &str| {
+        events
+            .clone()
+            .position(|(_, _, data)| data.contains(text))
+            .unwrap()
+    };
+    assert!(place("before") < place(marker), "{cast:?}");
+    assert!(place(marker) < place("500000"), "what came after is there");
+    assert!(!cast.output().contains("\r\n1\r\n2\r\n"));
+    assert_eq!(cast.all("x"), ["5"]);
     has_the_screen(&session, &cast).await;
 }

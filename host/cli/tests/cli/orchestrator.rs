@@ -80,6 +80,42 @@ fn an_agent_goes_through_its_life_by_name_and_by_id() {
 }
 
 #[test]
+fn a_prompt_that_could_not_be_typed_and_who_stopped_its_agent_are_shown() {
+    let service = Service::orchestrator("pty");
+    let create = ["create", "demo", "--working-dir", "/", "--prompt", "do it"];
+    // Before Enter it is waited for what is typed, which is not shown.
+    let silent = ["--", "sh", "-c", "stty -echo; echo ready; exec sleep 1000"];
+    let create = [&create[..], &silent[..]].concat();
+    service.agent(&create).run().succeeded();
+    let until = |state: &str| {
+        wait_for(state, || {
+            let agent = show(&service, "demo");
+            match agent["prompt"] == state {
+                true => Ok(()),
+                false => Err(agent.to_string()),
+            }
+        });
+    };
+    until("delivered");
+    service.agent(&["stop", "demo"]).run().succeeded();
+    until("failed");
+    let text = service.agent(&["show", "demo"]).run().succeeded();
+    assert!(text.contains("\nPrompt:      failed\n"), "{text}");
+    let who = wait_for("the stop in the audit trail", || {
+        let trail = service.agent(&["audit", "--json"]).run().json();
+        let newest = &trail["items"][0];
+        match newest["request"] == "POST /agents/{id}/stop" {
+            true => Ok(newest["who"].as_str().unwrap().to_owned()),
+            false => Err(trail.to_string()),
+        }
+    });
+    let by = format!(", stopped by {who})");
+    assert!(text.contains(&by), "{by} in\n{text}");
+    let list = service.agent(&["list"]).run().succeeded();
+    assert!(list.contains(&by), "{by} in\n{list}");
+}
+
+#[test]
 fn an_agent_gets_another_name() {
     let service = Service::orchestrator("pty");
     service.launch("one", &["cat"]);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agentd_api::{Page, ServiceHealth};
+use agentd_api::{BackendDescription, Page, ServiceHealth};
 use serde::{Deserialize, Serialize};
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -141,7 +141,12 @@ fn backend(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
         .and(warp::get())
         .and(with(daemon))
         .map(|daemon: Arc<Daemon>| {
-            warp::reply::json(&daemon.sessions.backend().describe()).into_response()
+            let sessions = &daemon.sessions;
+            warp::reply::json(&BackendDescription {
+                records_all: sessions.records_all(),
+                ..sessions.backend().describe()
+            })
+            .into_response()
         })
         .boxed()
 }

@@ -83,6 +83,8 @@ struct Held<R> {
 struct LifeState<R> {
     stage: Stage<R>,
     asked: Asked,
+    /// Who asked for it, or why, as its exit says.
+    asked_by: Option<String>,
     record: Record,
     /// Not yet given to the observer.
     changes: VecDeque<Change>,
@@ -96,6 +98,7 @@ impl<R> Life<R> {
         let state = LifeState {
             stage: Stage::Starting,
             asked: Asked::Nothing,
+            asked_by: None,
             record,
             changes: VecDeque::new(),
             delivering: false,
@@ -135,14 +138,21 @@ impl<R> Life<R> {
     /// The backend reports something.
     pub fn report(&self, event: Event) {
         self.transition(|state| {
-            let asked = state.asked;
-            state.record.apply(event, asked);
+            state.apply(event);
         });
     }
 
     /// Somebody asks for the end.
     pub fn ask(&self, asked: Asked) {
+        self.ask_as(asked, None);
+    }
+
+    /// The same, and `by` is what the exit says of it: who asked last counts.
+    pub fn ask_as(&self, asked: Asked, by: Option<String>) {
         self.transition(|state| {
+            if asked >= state.asked && by.is_some() {
+                state.asked_by = by;
+            }
             state.asked = state.asked.max(asked);
             if matches!(state.stage, Stage::Starting) && asked != Asked::Nothing {
                 state.stage = Stage::Cancelling;
@@ -307,7 +317,12 @@ impl<R> LifeState<R> {
     }
 
     fn lose(&mut self, reason: String) {
-        self.record.apply(Event::Lost { reason }, self.asked);
+        self.apply(Event::Lost { reason });
+    }
+
+    fn apply(&mut self, event: Event) {
+        self.record
+            .apply(event, self.asked, self.asked_by.as_deref());
     }
 }
 

@@ -489,14 +489,18 @@ impl Session {
             if self.life.is_starting() {
                 return Error::conflict("starting", format!("session `{name}` is still starting"));
             }
-            let message = format!("session `{name}` has ended");
-            Error::new(ErrorKind::NotFound, "gone", message)
+            self.gone()
         })
     }
 
+    fn gone(&self) -> Error {
+        let message = format!("session `{}` has ended", self.name);
+        Error::new(ErrorKind::NotFound, "gone", message)
+    }
+
     /// Ends the session. A start that is under way is undone.
-    async fn end(&self, asked: Asked, grace: Duration) -> Result<()> {
-        self.life.ask(asked);
+    async fn end(&self, asked: Asked, by: Option<String>, grace: Duration) -> Result<()> {
+        self.life.ask_as(asked, by);
         let Some(remote) = self.life.call_over().await else {
             return match self.life.is_left_alone() {
                 true => Err(self.out_of_reach()),

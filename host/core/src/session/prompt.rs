@@ -26,6 +26,9 @@ const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 /// One that shows nothing is sent Enter after so long.
 const ECHO_PATIENCE: Duration = Duration::from_secs(5);
 
+/// What ends a program was taken by it before the end is known; what has not been for so long never will be.
+const GONE_PATIENCE: Duration = Duration::from_millis(200);
+
 impl Session {
     /// Types a prompt, and Enter as a keystroke of its own. One that was begun is typed to its end,
     /// also when the caller goes away, and before the next one. The first one waits for a program that
@@ -42,8 +45,21 @@ impl Session {
         .await
     }
 
-    /// `is_first`: of a program that has been started and drops an Enter that comes with its first text.
+    /// `is_first`: of a program that has been started and drops an Enter that comes with its first text. An
+    /// error when the session ends meanwhile, also where its backend does not answer any more.
     pub(super) async fn type_prompt(self: &Arc<Self>, input: &Input, is_first: bool) -> Result<()> {
+        let gone = async {
+            self.ended().await;
+            sleep(GONE_PATIENCE).await;
+        };
+        tokio::select! {
+            biased;
+            typed = self.type_whole(input, is_first) => typed,
+            () = gone => Err(self.gone()),
+        }
+    }
+
+    async fn type_whole(self: &Arc<Self>, input: &Input, is_first: bool) -> Result<()> {
         let text = without_paste_end(&input.text);
         if !self.backend.has(&Capability::Interactive) {
             return self.prompt_by_backend(&text, input.submit, is_first).await;

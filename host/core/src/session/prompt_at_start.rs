@@ -3,7 +3,7 @@ use std::sync::Arc;
 use agentd_api::{Input, State};
 
 use super::Session;
-use crate::Result;
+use crate::Error;
 
 /// What is to be done about a prompt whose program reads keys now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,16 +18,18 @@ pub enum Due {
 
 impl Session {
     /// Types a prompt, with Enter, once the program reads keys. `take` gives it then; what it has given is
-    /// typed to its end before [`Sessions::typed`](super::Sessions::typed) returns. False when it is to be
-    /// tried again: the program asks something, its backend cannot be reached, it is being ended, or it
+    /// typed to its end, or `fail` has been told why it was not, before
+    /// [`Sessions::typed`](super::Sessions::typed) returns. False when it is to be tried again: the program asks something, its backend cannot be reached, it is being ended, or it
     /// cannot be taken. Who prompts a session that runs comes after this from the moment of the call on.
-    pub fn prompt_at_start<T, F>(
+    pub fn prompt_at_start<T, F, E>(
         self: &Arc<Self>,
         take: T,
-    ) -> impl Future<Output = Result<bool>> + Send + use<T, F>
+        fail: E,
+    ) -> impl Future<Output = bool> + Send + use<T, F, E>
     where
         T: FnOnce() -> F + Send,
         F: Future<Output = Due> + Send,
+        E: FnOnce(Error) + Send,
     {
         let session = self.clone();
         let runs = self.record().state == State::Running;
@@ -44,17 +46,19 @@ impl Session {
                 None => session.prompting.clone().lock_owned().await,
             };
             if !session.settles().await {
-                return Ok(false);
+                return false;
             }
             let _typing = session.typing.lock().await;
             match take().await {
                 Due::Text(text) => {
                     let input = Input { text, submit: true };
-                    session.type_prompt(&input, true).await?;
-                    Ok(true)
+                    if let Err(error) = session.type_prompt(&input, true).await {
+                        fail(error);
+                    }
+                    true
                 }
-                Due::Later => Ok(false),
-                Due::Nothing => Ok(true),
+                Due::Later => false,
+                Due::Nothing => true,
             }
         }
     }

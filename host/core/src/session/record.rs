@@ -46,8 +46,8 @@ impl Record {
         }
     }
 
-    /// Takes in what the backend reports. An end is final; `asked` says who wanted it.
-    pub(super) fn apply(&mut self, event: Event, asked: Asked) {
+    /// Takes in what the backend reports. An end is final; `asked` says what was asked for, and `by` who did.
+    pub(super) fn apply(&mut self, event: Event, asked: Asked, by: Option<&str>) {
         if self.state == State::Exited {
             return;
         }
@@ -66,21 +66,26 @@ impl Record {
                 self.progress = Some(line(&reason));
             }
             Event::Health { health } => self.health = wire_health(health),
-            Event::Exited { status } => self.end(wire_exit(status), asked),
+            Event::Exited { status } => self.end(wire_exit(status), asked, by),
             Event::Lost { reason } => {
                 let exit = Exit {
                     reason: Some(line(&reason)),
                     ..Exit::default()
                 };
-                self.end(exit, asked);
+                self.end(exit, asked, by);
             }
             _ => {}
         }
     }
 
-    fn end(&mut self, mut exit: Exit, asked: Asked) {
+    fn end(&mut self, mut exit: Exit, asked: Asked, by: Option<&str>) {
         if asked == Asked::Shutdown {
             exit.reason = Some(SERVICE_STOPPED.to_owned());
+        } else if let Some(by) = by {
+            exit.reason = Some(match exit.reason {
+                None => by.to_owned(),
+                Some(reason) => format!("{by}; {reason}"),
+            });
         }
         self.state = State::Exited;
         self.health = Health::Unknown;

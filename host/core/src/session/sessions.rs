@@ -238,13 +238,20 @@ impl Sessions {
 
     /// Ends a session and keeps it; also when the caller goes away meanwhile.
     pub async fn stop(&self, session: &Arc<Session>) -> Result<()> {
-        self.end(session, Asked::Stop).await
+        self.end(session, Asked::Stop, None).await
+    }
+
+    /// The same; its exit says that it was `stopped by` so somebody.
+    pub async fn stop_as(&self, session: &Arc<Session>, who: &str) -> Result<()> {
+        let by = Some(format!("stopped by {who}"));
+        self.end(session, Asked::Stop, by).await
     }
 
     /// Ends a session that is about to be replaced, and lists it until then; also when the caller
-    /// goes away meanwhile.
-    pub async fn end_for_another(&self, session: &Arc<Session>) -> Result<()> {
-        self.end(session, Asked::Delete).await
+    /// goes away meanwhile. If it ran until then, its exit says that it was `restarted by` so somebody.
+    pub async fn end_for_another(&self, session: &Arc<Session>, who: Option<&str>) -> Result<()> {
+        let by = who.map(|who| format!("restarted by {who}"));
+        self.end(session, Asked::Delete, by).await
     }
 
     /// Ends a session with everything that it started, and forgets it; also when the caller goes
@@ -252,7 +259,7 @@ impl Sessions {
     pub async fn delete(&self, session: &Arc<Session>) -> Result<()> {
         let (sessions, session) = (self.clone(), session.clone());
         finish(async move {
-            session.end(Asked::Delete, GRACE).await?;
+            session.end(Asked::Delete, None, GRACE).await?;
             sessions.forget(&session);
             tracing::info!(session = %session.name, "deleted");
             Ok(())
@@ -269,6 +276,12 @@ impl Sessions {
     pub fn record_in(&self, recordings: Arc<Recordings>) {
         // Set once, when the registry is made.
         let _ = self.shared.recordings.set(recordings);
+    }
+
+    /// Whether those are recorded of which nobody has said anything.
+    pub fn records_all(&self) -> bool {
+        self.backend().has(&Capability::Terminal)
+            && self.recordings().is_some_and(|it| it.records_all())
     }
 
     /// Where they are recorded, if they can be.
@@ -299,7 +312,7 @@ impl Sessions {
         self.lock().closed = true;
     }
 
-    /// Waits until the prompts that sessions were created with are typed, where that has begun.
+    /// Waits until the prompts that sessions were created with are typed, or have failed, where that has begun.
     pub async fn typed(&self) {
         let sessions = self.list();
         join_all(sessions.iter().map(|session| session.typing.lock())).await;
@@ -320,16 +333,16 @@ impl Sessions {
 
     async fn end_each(&self, sessions: Vec<Arc<Session>>, grace: Duration) {
         join_all(sessions.iter().map(|session| async move {
-            if let Err(error) = self.shared.end(session, Asked::Shutdown, grace).await {
+            if let Err(error) = self.shared.end(session, Asked::Shutdown, None, grace).await {
                 tracing::warn!(session = %session.name, %error, "not ended");
             }
         }))
         .await;
     }
 
-    async fn end(&self, session: &Arc<Session>, asked: Asked) -> Result<()> {
+    async fn end(&self, session: &Arc<Session>, asked: Asked, by: Option<String>) -> Result<()> {
         let (shared, session) = (self.shared.clone(), session.clone());
-        finish(async move { shared.end(&session, asked, GRACE).await }).await
+        finish(async move { shared.end(&session, asked, by, GRACE).await }).await
     }
 
     /// What a backend gets to report on the session with: for benchmarks.
@@ -414,12 +427,18 @@ impl Sessions {
 }
 
 impl Shared {
-    async fn end(&self, session: &Arc<Session>, asked: Asked, grace: Duration) -> Result<()> {
+    async fn end(
+        &self,
+        session: &Arc<Session>,
+        asked: Asked,
+        by: Option<String>,
+        grace: Duration,
+    ) -> Result<()> {
         let begun = Instant::now();
         let end = Box::pin(async move {
             // What was done before counts too.
             let grace = grace.saturating_sub(begun.elapsed());
-            session.end(asked, grace).await
+            session.end(asked, by, grace).await
         });
         self.observer.end(session, end).await
     }

@@ -2,6 +2,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use crate::crash_point::disk_fails;
+
 /// The file's size from the first time that the disk is waited for. SQLite begins it again at 1,000
 /// pages of 4 KiB, each with a header, and the transaction that reaches them is whole.
 const SIZE: u64 = 1100 * (4096 + 24);
@@ -43,6 +45,9 @@ impl Log {
                 self.file.insert(file)
             }
         };
+        if disk_fails() {
+            return Err(io::Error::other("a test has it fail"));
+        }
         file.sync_data()
     }
 }

@@ -33,6 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// So many recordings may be opened at a time: each has a thread, which a disk that does not answer keeps.
 const OPENED_AT_ONCE: usize = 8;
 
+/// So many may be read at a time: each has its parts open, as long as its reader takes.
+const READ_AT_ONCE: usize = 64;
+
 /// Where recordings are, and what records.
 pub struct Recordings {
     /// Where new ones are written.
@@ -45,6 +48,7 @@ pub struct Recordings {
     /// What records: a disk that does not answer holds up this thread alone. Made when it is needed.
     thread: OnceLock<io::Result<Threads>>,
     opens: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
     running: Mutex<Vec<(String, Arc<Recording>)>>,
 }
 
@@ -123,8 +127,14 @@ impl Recordings {
             kept,
             thread: OnceLock::new(),
             opens: Arc::new(Semaphore::new(OPENED_AT_ONCE)),
+            reads: Arc::new(Semaphore::new(READ_AT_ONCE)),
             running: Mutex::default(),
         }
+    }
+
+    /// Whether all sessions are recorded that do not say otherwise.
+    pub fn records_all(&self) -> bool {
+        self.records_all
     }
 
     /// Begins to record the session, if that is wanted.
@@ -181,8 +191,16 @@ impl Recordings {
     }
 
     async fn open(&self, key: &str, session: &str) -> Result<Option<Cast>> {
-        let folders = [&self.place, &self.own].map(|place| place.join(clean(key)));
+        let places = [&self.place, &self.own];
+        let folders = places.map(|place| Folder::new(place.join(clean(key))));
         let session = session.to_owned();
+        let reads = self.reads.clone();
+        let Ok(Ok(place)) = timeout(PATIENCE, reads.acquire_owned()).await else {
+            let message = "too many recordings are being read";
+            return Err(Error::unavailable("too-many-readers", message)
+                .hint("try it again in a moment")
+                .retry_after(PATIENCE));
+        };
         let opens = self.opens.clone();
         let Ok(permit) = timeout(PATIENCE, opens.acquire_owned()).await else {
             return Err(overdue());
@@ -190,12 +208,7 @@ impl Recordings {
         let open = blocking(move || {
             // Until the disk has answered, also when nobody waits for that.
             let _permit = permit;
-            for folder in folders {
-                if let Some(cast) = Cast::open(&Folder::new(folder), &session)? {
-                    return Ok(Some(cast));
-                }
-            }
-            Ok(None)
+            Cast::open(&folders, &session, place)
         });
         let Ok(opened) = timeout(PATIENCE, open).await else {
             return Err(overdue());
