@@ -10,6 +10,7 @@ import { Creating } from './parts/create.tsx';
 import { Help } from './parts/help.tsx';
 import { Palette } from './parts/palette.tsx';
 import { Labelling } from './parts/relabel.tsx';
+import { Search } from './parts/search.tsx';
 import { Toasts } from './parts/toast.tsx';
 import { Top } from './parts/top.tsx';
 import { agentsLink, type Pass, route } from './router.ts';
@@ -78,6 +79,7 @@ export function App({ pass }: { pass: Pass | null }) {
       <Asked />
       <Labelling />
       <Palette />
+      <Search />
       <Help />
       <Toasts />
     </>

@@ -1,5 +1,5 @@
 import { can, may, mayAll } from './live.ts';
-import { openHelp } from './opened.ts';
+import { openHelp, openSearch } from './opened.ts';
 import { askRemove, askStop, isActive, restart } from './parts/actions.tsx';
 import { askNew } from './parts/create.tsx';
 import { sidebar, THEMES, theme } from './prefs.ts';
@@ -55,6 +55,7 @@ function pageCommands(): Command[] {
   if (waiting(agents.value).length > 0) list.unshift(command('waiting', 'Next agent that waits', goToWaiting));
   if (can('terminal')) list.push(command('grid', 'Grid of terminals', () => go(gridLink)));
   if (mayAll()) list.push(command('new', 'New agent', () => askNew()));
+  list.push(command('search', 'Search what agents wrote', () => openSearch(), 'find output logs'));
   list.push(command('side', sidebar.value ? 'Hide other agents beside one' : 'Show other agents beside one', () => (sidebar.value = !sidebar.value)));
   for (const { value, label } of THEMES) {
     if (value !== theme.value) list.push(command(`theme-${value}`, `Theme: ${label}`, () => (theme.value = value)));
@@ -62,6 +63,9 @@ function pageCommands(): Command[] {
   list.push(command('help', 'Keys', openHelp, 'help'), command('out', 'Sign out', signOut));
   return list;
 }
+
+/** What is called so may be nothing that can be done, but something that an agent wrote. */
+export const searchFor = (text: string): Command => command('search-for', `Search what agents wrote: ${text.trim()}`, () => openSearch(text.trim()));
 
 /** Those in which each word is found, those whose label begins with the text first. */
 export function matching(list: Command[], text: string): Command[] {

@@ -1,4 +1,4 @@
-import { openHelp, openPalette } from './opened.ts';
+import { openHelp, openPalette, openSearch } from './opened.ts';
 import { say } from './parts/toast.tsx';
 import { agentLink, go, route } from './router.ts';
 import { agents } from './service/agents.ts';
@@ -33,5 +33,6 @@ function actionOf({ code, key, target, ctrlKey, metaKey, shiftKey, altKey }: Key
   if (code === 'KeyK' && ctrlKey && !metaKey && (shiftKey || !inTerminal)) return openPalette;
   if (code === 'ArrowDown' && ctrlKey && shiftKey && !metaKey) return goToWaiting;
   if (key === '?' && !ctrlKey && !metaKey && !inField) return openHelp;
+  if (key === '/' && !ctrlKey && !metaKey && !inField) return openSearch;
   return null;
 }

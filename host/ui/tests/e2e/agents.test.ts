@@ -65,7 +65,7 @@ test('stop, restart and delete, each with the right question', async () => {
   await page.getByRole('button', { name: `Stop ${made.name}` }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Stop' }).click();
   await row(made.name).getByText('Stopped', { exact: true }).waitFor();
-  await row(made.name).getByText('stopped on request').waitFor();
+  await row(made.name).getByText('stopped from this page').waitFor();
 
   await page.getByRole('button', { name: `Restart ${made.name}` }).click();
   await row(made.name).getByText(RUNS).waitFor();

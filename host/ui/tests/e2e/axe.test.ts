@@ -59,6 +59,11 @@ describe.each(['light', 'dark'] as const)('in the %s theme', (colorScheme) => {
     await dialog.getByRole('option', { name: failed.name }).waitFor();
     expect(await violations(page), 'palette').toEqual([]);
     await page.keyboard.press('Escape');
+    await page.keyboard.press('/');
+    await dialog.getByRole('searchbox').fill('hello');
+    await dialog.getByRole('listitem').first().waitFor();
+    expect(await violations(page), 'search').toEqual([]);
+    await page.keyboard.press('Escape');
     await page.keyboard.press('?');
     await dialog.getByRole('heading', { name: 'Keys' }).waitFor();
     expect(await violations(page), 'keys').toEqual([]);

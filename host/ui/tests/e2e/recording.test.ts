@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { expect } from 'vitest';
 import { signedIn, test } from './browser.ts';
-import { agent, create, info, until } from './service.ts';
+import { agent, call, create, DIRECTORY, info, until } from './service.ts';
+import type { Agent, NewAgent } from '../../web/service/wire.ts';
 
 const { capabilities } = await info();
 const recorded = capabilities.includes('terminal');
@@ -34,4 +35,35 @@ test('there is no such tab where nothing is recorded', async ({ browser }) => {
   const page = await signedIn(browser, `#/agents/${made.id}/recording`);
   await page.getByRole('tab', { name: 'Logs' }).waitFor();
   expect(await page.getByRole('tab', { name: 'Recording' }).count()).toBe(0);
+});
+
+test.runIf(recorded)('where all are recorded, that is shown, and one can be left out', async ({ browser }) => {
+  const page = await signedIn(browser, '', {
+    prepare: (opened) =>
+      opened.route('**/backend', async (route) => {
+        const response = await route.fetch();
+        await route.fulfill({ response, json: { ...((await response.json()) as object), records_all: true } });
+      }),
+  });
+  const asked: NewAgent[] = [];
+  page.on('request', (request) => request.method() === 'POST' && request.url().endsWith('/agents') && asked.push(request.postDataJSON() as NewAgent));
+  for (const left of [false, true]) {
+    await page.getByRole('button', { name: 'New agent' }).first().click();
+    const dialog = page.getByRole('dialog');
+    await dialog.locator('form[aria-busy=false]').waitFor();
+    const name = `all-${process.pid}-${left}`;
+    await dialog.getByLabel('Name').fill(name);
+    await dialog.getByLabel('Runs').selectOption('command');
+    await dialog.getByLabel('Command').fill('cat');
+    await dialog.getByLabel('Directory').fill(DIRECTORY);
+    const record = dialog.getByRole('checkbox', { name: 'Record what its terminal shows' });
+    expect(await record.isChecked()).toBe(true);
+    if (left) await record.uncheck();
+    await dialog.getByRole('button', { name: 'Create' }).click();
+    await page.getByRole('heading', { name, exact: true }).waitFor();
+    expect(asked.at(-1)?.record).toBe(left ? false : undefined);
+    const [made] = ((await (await call('GET', `/agents?name=${name}`)).json()) as { items: Agent[] }).items;
+    await call('DELETE', `/agents/${made?.id}`);
+    await page.goto(page.url().replace(/#.*/, '#/'));
+  }
 });

@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { WebSocketServer } from 'ws';
-import type { Agent, AgentPatch, Change, NewAgent, Session } from '../../web/service/wire.ts';
+import type { Agent, AgentPatch, Change, NewAgent, Session, FoundLine } from '../../web/service/wire.ts';
 import { MockSession } from './session.ts';
 
 const BACKENDS: Record<string, { capabilities: string[]; on_terminals?: boolean; options_schema: object | null }> = {
@@ -173,6 +173,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     const to = from + Number(url.searchParams.get('limit') ?? 50);
     return json(response, 200, { items: all.slice(from, to), total: all.length, ...(to < all.length ? { next_cursor: String(to) } : {}) });
   }
+  if (is('GET', '/search')) return json(response, 200, { items: [...agents.values()].flatMap((kept) => search(kept, url.searchParams.get('q') ?? '')) });
   if (is('POST', '/agents')) {
     const spec = JSON.parse(await body(request)) as NewAgent;
     if ([...agents.values()].some(({ agent }) => agent.name === spec.name)) {
@@ -222,6 +223,15 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   }
   if (method === 'GET' && verb === 'logs') return logs(kept.session, url, response);
   problem(response, 404, 'not-found', 'No such thing.');
+}
+
+function search({ agent, session }: Kept, wanted: string): FoundLine[] {
+  const { lines } = session;
+  return lines.flatMap((line, number) =>
+    line.toLowerCase().includes(wanted.toLowerCase())
+      ? [{ agent: agent.id, name: agent.name, session: 'newest', number, line, before: lines.slice(Math.max(0, number - 2), number), after: lines.slice(number + 1, number + 3) }]
+      : [],
+  );
 }
 
 function logs(session: MockSession, url: URL, response: ServerResponse): void {

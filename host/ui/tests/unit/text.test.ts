@@ -50,6 +50,9 @@ test('a stop that was asked for is not called a failure', () => {
   expect(endText({ status: 'stopped' }, { code: 137 })).toBe('stopped on request');
   expect(endText({ status: 'stopped' }, { code: 0 })).toBe('exited with code 0');
   expect(endText({ status: 'stopped' }, { signal: 1, reason: 'service stopped' })).toBe('stopped with the service');
+  expect(endText({ status: 'stopped' }, { signal: 1, reason: 'stopped by ci' })).toBe('stopped by ci');
+  expect(endText({ status: 'stopped' }, { signal: 1, reason: 'stopped by sign-in; killed' })).toBe('stopped from this page; killed');
+  expect(endText({ status: 'stopped' }, { code: 0, reason: 'stopped by ci' })).toBe('exited with code 0 (stopped by ci)');
   expect(endText({ status: 'failed' }, { signal: 1 })).toBe('ended by SIGHUP');
 });
 

@@ -5,13 +5,13 @@ import { directories, rememberDirectory } from '../prefs.ts';
 import { agentLink, go } from '../router.ts';
 import { agents, put } from '../service/agents.ts';
 import { api } from '../service/api.ts';
-import { type Complaints, type Field as Option, fieldsOf } from '../service/options.ts';
+import { type Complaints, fieldsOf } from '../service/options.ts';
 import { Problem } from '../service/problem.ts';
 import type { Agent, Keep } from '../service/wire.ts';
 import { KEEPS } from '../text/keep.ts';
 import { Button } from './button.tsx';
 import { Dialog } from './dialog.tsx';
-import { type AgentDraft, agentOf, COMMAND, copyOf, emptyAgent, KINDS, optionsOf, typed, WITH_MODEL, WITH_PROVIDER } from './draft.ts';
+import { type AgentDraft, agentOf, COMMAND, copyOf, emptyAgent, KINDS, optionsOf, typed, type Ways, WITH_MODEL, WITH_PROVIDER } from './draft.ts';
 import { Field, Input } from './field.tsx';
 import { OptionsForm } from './options.tsx';
 import { PolicyFields } from './policy.tsx';
@@ -34,8 +34,7 @@ export function Creating() {
 /** Makes an agent. */
 function CreateDialog({ onClose }: { onClose(): void }) {
   const draft = typed.value;
-  const [onTerminals, setOnTerminals] = useState(false);
-  const [fields, setFields] = useState<Option[]>([]);
+  const [ways, setWays] = useState<Ways>({ fields: [], onTerminals: false, recordsAll: false });
   const [complaints, setComplaints] = useState<Complaints>({});
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
@@ -48,10 +47,8 @@ function CreateDialog({ onClose }: { onClose(): void }) {
     api
       .backend()
       .then(
-        (backend) => {
-          setOnTerminals(backend.on_terminals ?? false);
-          setFields(fieldsOf(backend.options_schema));
-        },
+        ({ options_schema, on_terminals = false, records_all = false }) =>
+          setWays({ fields: fieldsOf(options_schema), onTerminals: on_terminals, recordsAll: records_all }),
         (error: unknown) => setProblem(Problem.of(error)),
       )
       .finally(() => setLoading(false));
@@ -61,7 +58,7 @@ function CreateDialog({ onClose }: { onClose(): void }) {
   useLayoutEffect(() => form.current?.querySelector<HTMLElement>('[aria-invalid]')?.focus(), [complaints]);
 
   const create = async () => {
-    const { agent, complaints: found } = agentOf(typed.value, fields, onTerminals);
+    const { agent, complaints: found } = agentOf(typed.value, ways);
     setComplaints(found);
     if (Object.keys(found).length > 0) return;
     const { signal: stopped } = closed.current;
@@ -87,6 +84,7 @@ function CreateDialog({ onClose }: { onClose(): void }) {
     Object.entries(complaints).flatMap(([path, text]) => (path.startsWith('options.') ? [[path.slice(8), text]] : [])),
   );
   const { kind } = draft;
+  const { fields, onTerminals, recordsAll } = ways;
   return (
     <Dialog title="New agent" onClose={onClose} wide>
       <form
@@ -159,7 +157,8 @@ function CreateDialog({ onClose }: { onClose(): void }) {
           )}
           {onTerminals && (
             <label class="check">
-              <input type="checkbox" checked={draft.record} onChange={(event) => change({ record: event.currentTarget.checked })} /> Record what its terminal shows
+              <input type="checkbox" checked={draft.record ?? recordsAll} onChange={(event) => change({ record: event.currentTarget.checked })} /> Record what its terminal shows
+              {recordsAll && <span class="faint">as this service does with all</span>}
             </label>
           )}
           <Variables variables={draft.variables} onVariables={(variables) => change({ variables })} />

@@ -36,7 +36,8 @@ export interface AgentDraft {
   labels: string;
   policy: PolicyDraft;
   keep: Keep;
-  record: boolean;
+  /** As the service does it where nobody has said. */
+  record: boolean | null;
   variables: Variable[];
   /** What the backend's form begins with. */
   given: Record<string, unknown>;
@@ -55,7 +56,7 @@ export const emptyAgent = (): AgentDraft => ({
   labels: '',
   policy: { restart: 'never', max: '' },
   keep: 'block',
-  record: false,
+  record: null,
   variables: [],
   given: {},
   options: null,
@@ -91,8 +92,17 @@ export function freeName(name: string, taken: ReadonlySet<string>): string {
 
 export const optionsOf = (draft: AgentDraft, fields: Field[]): DraftGroup => draft.options ?? draftOfOptions(fields, draft.given);
 
+/** What the form has to know of the service. */
+export interface Ways {
+  fields: Field[];
+  /** Whether agents run on terminals of the service. */
+  onTerminals: boolean;
+  /** Whether it records all that say nothing of it. */
+  recordsAll: boolean;
+}
+
 /** The agent as the service takes it, or what is wrong with the draft. */
-export function agentOf(draft: AgentDraft, fields: Field[], onTerminals: boolean): { agent: NewAgent; complaints: Complaints } {
+export function agentOf(draft: AgentDraft, { fields, onTerminals, recordsAll }: Ways): { agent: NewAgent; complaints: Complaints } {
   const { name, kind, directory, provider, model, policy, keep } = draft;
   const found: Complaints = {};
   if (!NAME.test(name)) found.name = NAME_RULE;
@@ -118,7 +128,7 @@ export function agentOf(draft: AgentDraft, fields: Field[], onTerminals: boolean
   if (policy.restart !== 'never') agent.restart = policy.restart;
   if (bound.max !== null) agent.max_restarts = bound.max;
   if (onTerminals && keep !== 'block') agent.keep = keep;
-  if (onTerminals && draft.record) agent.record = true;
+  if (onTerminals && draft.record !== null && draft.record !== recordsAll) agent.record = draft.record;
   if (Object.keys(env).length > 0) agent.env = env;
   if (Object.keys(collected.options).length > 0) agent.options = collected.options;
   return { agent, complaints: found };

@@ -1,12 +1,14 @@
-import { useComputed, useSignal } from '@preact/signals';
+import { batch, useComputed, useSignal } from '@preact/signals';
 import { Component } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { can } from '../live.ts';
+import { lookedFor } from '../opened.ts';
 import { api } from '../service/api.ts';
 import { backoff } from '../service/backoff.ts';
 import { Problem } from '../service/problem.ts';
-import type { Agent, LogLine } from '../service/wire.ts';
+import type { Agent, FoundLine, LogLine } from '../service/wire.ts';
 import { plain } from '../text/ansi.ts';
+import { marked } from '../text/marked.tsx';
 import { clock } from '../text/time.ts';
 import { Button, Tool } from './button.tsx';
 import { copyText } from './clipboard.ts';
@@ -31,16 +33,33 @@ export function Logs({ agent }: { agent: Agent }) {
   const search = useSignal('');
   // The id of an earlier run; the newest one without.
   const run = useSignal('');
+  // A line to be shown among those around it, and which one that is.
+  const wanted = useSignal<FoundLine | null>(null);
+  const found = useSignal<number | null>(null);
   const box = useRef<HTMLDivElement>(null);
+  const { id } = agent;
+
+  const asked = lookedFor.value;
+  useEffect(() => {
+    if (asked?.agent !== id) return;
+    batch(() => {
+      lookedFor.value = null;
+      wanted.value = asked;
+      run.value = asked.session;
+      follow.value = false;
+      search.value = '';
+    });
+  }, [asked, id]);
 
   // Anew for every session, and whenever following is switched on again.
-  const { id } = agent;
   const session = agent.session?.created_at;
   const following = follow.value;
   const chosen = earlierRun(agent, run.value);
+  const around = wanted.value;
   useEffect(() => {
     const stop = new AbortController();
     problem.value = null;
+    found.value = null;
     void read(stop.signal);
     return () => stop.abort();
 
@@ -59,15 +78,19 @@ export function Logs({ agent }: { agent: Agent }) {
             first = false;
             fresh = [];
           };
-          for await (const batch of api.logs(id, { tail: TAIL, follow: following, session: chosen || undefined }, signal)) {
+          const whole = around?.number !== undefined;
+          const last = around?.number === undefined ? Infinity : around.number + KEPT / 2;
+          for await (const batch of api.logs(id, { tail: whole ? undefined : TAIL, follow: following, session: chosen || undefined }, signal)) {
             for (const line of batch) fresh.push({ ...line, line: plain(line.line), number: number++ });
             // Many batches a frame become one change of the page.
             scheduled ||= window.setTimeout(show, 50);
+            if (number > last) break;
           }
           clearTimeout(scheduled);
           show();
           problem.value = null;
           reading.value = false;
+          if (around) found.value = placeOf(around, rows.value);
           return; // the session has ended, or nothing is followed
         } catch (error) {
           if (signal.aborted) return;
@@ -82,7 +105,7 @@ export function Logs({ agent }: { agent: Agent }) {
       }
       reading.value = false;
     }
-  }, [id, session, following, chosen]);
+  }, [id, session, following, chosen, around]);
 
   const shown = useComputed(() => {
     const text = search.value.toLowerCase();
@@ -95,6 +118,12 @@ export function Logs({ agent }: { agent: Agent }) {
     const element = box.current;
     if (element && atEnd.current) element.scrollTop = element.scrollHeight;
   }, [shown.value]);
+  useEffect(() => {
+    if (found.value === null) return;
+    atEnd.current = false;
+    box.current?.querySelector('.found')?.scrollIntoView({ block: 'center' });
+    box.current?.focus({ preventScroll: true });
+  }, [found.value]);
 
   const structured = can('logs') || rows.value.some((row) => row.ts !== null);
   const text = () => shown.value.map((row) => [row.ts, row.stream, row.line].filter((part) => part !== null).join(' ')).join('\n');
@@ -106,12 +135,17 @@ export function Logs({ agent }: { agent: Agent }) {
           <input type="search" placeholder="Search" value={search.value} onInput={(event) => (search.value = event.currentTarget.value)} />
         </label>
         <span class="faint count" role="status">
+          {around && !reading.value && found.value === null && 'That line is not in the log. '}
           {search.value === '' ? `${rows.value.length} lines` : `${shown.value.length} of ${rows.value.length} lines`}
         </span>
         <span class="gap" />
-        <RunChoice agent={agent} chosen={chosen} onChoose={(to) => (run.value = to)} />
+        <RunChoice agent={agent} chosen={chosen} onChoose={(to) => batch(() => ((run.value = to), (wanted.value = null)))} />
         <label class="check">
-          <input type="checkbox" checked={follow.value} onChange={(event) => (follow.value = event.currentTarget.checked)} />
+          <input type="checkbox" checked={follow.value} onChange={(event) => {
+              const { checked } = event.currentTarget;
+              batch(() => ((follow.value = checked), (wanted.value = null)));
+            }}
+          />
           Follow
         </label>
         <Tool icon="copy" label="Copy these lines" onClick={() => void copyText(text(), `${shown.value.length} lines`)} />
@@ -131,7 +165,7 @@ export function Logs({ agent }: { agent: Agent }) {
         }}
       >
         {blocks(shown.value).map((block) => (
-          <Block key={block.key} rows={block.rows} structured={structured} search={search.value} />
+          <Block key={block.key} rows={block.rows} structured={structured} search={search.value} found={found.value} />
         ))}
         {rows.value.length === 0 && !problem.value && (
           <p class="faint empty">{reading.value ? 'No output yet.' : 'No output.'}</p>
@@ -153,6 +187,13 @@ export function Logs({ agent }: { agent: Agent }) {
   );
 }
 
+/** The number of the row of a line that was found: it may have moved up since. */
+function placeOf({ number, line }: FoundLine, rows: Row[]): number | null {
+  const text = plain(line).trimEnd();
+  const row = rows.findLast((one) => one.number <= (number ?? -1) && one.line.startsWith(text));
+  return row?.number ?? null;
+}
+
 const BLOCK = 200;
 
 function blocks(rows: Row[]): { key: number; rows: Row[] }[] {
@@ -170,13 +211,16 @@ interface BlockProps {
   rows: Row[];
   structured: boolean;
   search: string;
+  /** The number of the line that was looked for. */
+  found: number | null;
 }
 
 /** Some rows together, so that new lines at the end do not cost a look at all the others. */
 class Block extends Component<BlockProps> {
   override shouldComponentUpdate(next: BlockProps): boolean {
-    const { rows, structured, search } = this.props;
+    const { rows, structured, search, found } = this.props;
     return (
+      next.found !== found ||
       next.search !== search ||
       next.structured !== structured ||
       next.rows.length !== rows.length ||
@@ -185,11 +229,11 @@ class Block extends Component<BlockProps> {
     );
   }
 
-  override render({ rows, structured, search }: BlockProps) {
+  override render({ rows, structured, search, found }: BlockProps) {
     return (
       <div class="block">
         {rows.map((row) => (
-          <div key={row.number} class={row.stream === 'stderr' ? 'line err' : 'line'}>
+          <div key={row.number} class={['line', row.stream === 'stderr' ? 'err' : '', row.number === found ? 'found' : ''].join(' ').trim()}>
             {structured && (
               <>
                 <time dateTime={row.ts ?? ''} title={row.ts ?? ''}>
@@ -204,19 +248,4 @@ class Block extends Component<BlockProps> {
       </div>
     );
   }
-}
-
-/** A line with the searched text marked in it. */
-function marked(line: string, search: string) {
-  if (search === '') return line;
-  const parts: preact.ComponentChild[] = [];
-  const lower = line.toLowerCase();
-  const wanted = search.toLowerCase();
-  let at = 0;
-  for (let found = lower.indexOf(wanted); found >= 0; found = lower.indexOf(wanted, at)) {
-    parts.push(line.slice(at, found), <mark>{line.slice(found, found + wanted.length)}</mark>);
-    at = found + wanted.length;
-  }
-  parts.push(line.slice(at));
-  return parts;
 }

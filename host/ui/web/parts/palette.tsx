@@ -1,5 +1,5 @@
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { type Command, commands, matching } from '../commands.ts';
+import { type Command, commands, matching, searchFor } from '../commands.ts';
 import { paletteOpen } from '../opened.ts';
 import { Dialog } from './dialog.tsx';
 
@@ -15,7 +15,8 @@ function PaletteDialog({ onClose }: { onClose(): void }) {
   const [text, setText] = useState('');
   const [at, setAt] = useState(0);
   const list = useRef<HTMLUListElement>(null);
-  const found = matching(commands(), text).slice(0, MOST);
+  const named = matching(commands(), text).slice(0, MOST);
+  const found = text.trim() === '' ? named : [...named, searchFor(text)];
   const chosen = found[Math.min(at, found.length - 1)];
   useLayoutEffect(() => list.current?.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest' }), [chosen?.id]);
 
@@ -57,6 +58,7 @@ function PaletteDialog({ onClose }: { onClose(): void }) {
         }}
         onKeyDown={key}
       />
+      {named.length === 0 && <p class="faint">Nothing is called so.</p>}
       {found.length > 0 && (
         <ul ref={list} id="commands" class="commands" role="listbox" aria-label="Found">
           {found.map((one) => (
@@ -67,7 +69,6 @@ function PaletteDialog({ onClose }: { onClose(): void }) {
           ))}
         </ul>
       )}
-      {found.length === 0 && <p class="faint">Nothing is called so.</p>}
     </Dialog>
   );
 }

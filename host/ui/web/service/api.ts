@@ -3,7 +3,7 @@ import { me } from '../live.ts';
 import { dropKey, HEADER, keepKey, key } from './key.ts';
 import { LineReader } from './lines.ts';
 import { Problem } from './problem.ts';
-import type { Agent, AgentPage, AgentPatch, Backend, Diff, Info, LogLine, NewAgent, Whoami } from './wire.ts';
+import type { Agent, AgentPage, AgentPatch, Backend, Diff, Info, LogLine, NewAgent, SearchPage, Whoami } from './wire.ts';
 
 /** Whether this browser may use the service; `null` until the first answer. */
 export const signedIn = signal<boolean | null>(null);
@@ -64,6 +64,8 @@ export const api = {
   create: (agent: NewAgent, signal?: AbortSignal) => json<Agent>('/agents', { method: 'POST', body: agent, signal }),
   edit: (id: string, patch: AgentPatch) => json<Agent>(agentPath(id), { method: 'PATCH', body: patch }),
   diff: (id: string, signal?: AbortSignal) => json<Diff>(agentPath(id, '/diff'), { signal }),
+  /** Lines of all agents; a page may have few or none before the end. */
+  search: (q: string, cursor: string | undefined, signal: AbortSignal) => json<SearchPage>('/search', { query: { q, cursor }, signal }),
   /** What its terminal has shown, or that of an earlier run, as an asciicast. */
   recording: async (id: string, session: string | undefined, signal: AbortSignal) =>
     (await request(agentPath(id, '/recording'), { query: { session }, signal })).text(),

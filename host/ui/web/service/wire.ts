@@ -28,6 +28,8 @@ export interface Backend {
   persistent: boolean;
   /** Whether agents are programs on terminals of the service. */
   on_terminals?: boolean;
+  /** Whether what terminals show is recorded unless an agent says otherwise. */
+  records_all?: boolean;
   library?: string;
   options_schema: Schema | null;
 }
@@ -215,3 +217,22 @@ export type ServerFrame =
 
 /** Text frames the page sends. */
 export type ClientFrame = ({ type: 'resize' } & Size) | { type: 'ack'; seq: number };
+
+/** A line that was found, with those around it. */
+export interface FoundLine {
+  agent: string;
+  name: string;
+  /** The id of the run that wrote it. */
+  session: string;
+  /** Which line of that run's log it is; none of what was on a screen alone. */
+  number?: number;
+  line: string;
+  before: string[];
+  after: string[];
+}
+
+export interface SearchPage {
+  items: FoundLine[];
+  next_cursor?: string;
+  incomplete?: boolean;
+}

@@ -31,10 +31,17 @@ export function exitText(exit: Exit | null | undefined): string {
 /** The reason of an end that came because the whole service was asked to end. */
 const SERVICE_STOPPED = 'service stopped';
 
+/** The reason of one that somebody asked for begins so; this is a browser that is signed in. */
+const STOPPED_BY = 'stopped by ';
+const BROWSER = 'stopped by sign-in';
+
 /** How the agent's last run ended, as whoever asked for it would say it. */
 export function endText({ status }: Pick<Agent, 'status'>, exit: Exit | null | undefined): string {
   if (status !== 'stopped' || endedWell(exit)) return exitText(exit);
-  return exit?.reason === SERVICE_STOPPED ? 'stopped with the service' : 'stopped on request';
+  const reason = exit?.reason ?? '';
+  if (reason === SERVICE_STOPPED) return 'stopped with the service';
+  if (reason.startsWith(BROWSER)) return reason.replace(BROWSER, 'stopped from this page');
+  return reason.startsWith(STOPPED_BY) ? reason : 'stopped on request';
 }
 
 export const endedWell = (exit: Exit | null | undefined): boolean => exit?.code === 0 && (exit.signal ?? null) === null;
