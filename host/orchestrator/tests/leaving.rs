@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use warp::http::Method;
 
 use crate::orchestrator;
 use crate::program::program;
@@ -133,6 +134,20 @@ async fn a_prompt_that_was_begun_is_typed_with_its_enter_when_the_client_has_lef
         leave(&server, stream).await;
         let_go(&server, &typed).await;
     }
+}
+
+/// Fault: the backend does not take what is typed, and the session ends. Then: whoever typed it learns that.
+#[tokio::test]
+async fn whoever_types_into_a_session_that_ends_is_answered_whatever_its_backend_does() {
+    let server = orchestrator("held");
+    let agent = server.start("demo", &["run"]).await;
+    fs::write(server.work_dir().join("held"), "write").unwrap();
+    let typing = agent.clone();
+    let typed = tokio::spawn(async move { typing.prompt("x").await });
+    until_held(&server, "write \"x\"").await;
+    let stop = format!("{}/stop", agent.path);
+    server.request(Method::POST, &stop).await.expect(200);
+    typed.await.unwrap().problem(404, "gone");
 }
 
 #[tokio::test]

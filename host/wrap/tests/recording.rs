@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use agentd_api::RecordingState;
-use agentd_host::testing::{RunningProgram, TestCast, TestClient, TestSession, eventually};
+use agentd_host::testing::{
+    RunningProgram, TestCast, TestClient, TestServer, TestSession, eventually,
+};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -129,6 +131,13 @@ async fn a_directory_has_recordings_of_all_that_only_its_user_can_read() {
     let place = directory.path().join("recordings");
     let flag = format!("--record-dir={}", place.display());
     let server = wrap_with("pty", &[&flag]);
+    let records_all = async |server: &TestServer| {
+        let backend = server.get("/backend").await.expect(200).json();
+        backend["records_all"].clone()
+    };
+    assert_eq!(records_all(&server).await, true);
+    assert_eq!(records_all(&wrap("pty")).await, false);
+    assert_eq!(records_all(&wrap_with("fixture", &[&flag])).await, false);
     let session = server.script("demo", "echo hello").await;
     let mut without = server.new_session("without", &["cat"]);
     without["record"] = json!(false);

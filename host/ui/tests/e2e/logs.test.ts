@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
 import { expect } from 'vitest';
 import { signedIn, test, untilCopied } from './browser.ts';
+import type { SearchPage } from '../../web/service/wire.ts';
 import { call, create, info, until } from './service.ts';
 
 let page: Page;
@@ -58,8 +59,11 @@ test('what any agent wrote is searched, and shown where it is in its logs', asyn
   const lines = `for i in $(seq 1 200); do echo "filler $i"; done; echo "a NEEDLE of one"; for i in $(seq 201 ${last}); do echo "filler $i"; done; read line`;
   const one = await create({ command: ['sh', '-c', lines] });
   const two = await create({ command: ['sh', '-c', String.raw`echo before; printf '\033[31ma needle of two\033[0m\n'; echo after; exit 3`] });
+  await until('both have written it', async () => {
+    const found = (await (await call('GET', '/search?q=a%20needle%20of')).json()) as SearchPage;
+    return found.items.length === 2;
+  });
   page = await signedIn(browser);
-  await page.locator('li.agent').filter({ hasText: two.name }).waitFor();
   await page.keyboard.press('/');
   const dialog = page.getByRole('dialog', { name: 'Search what agents wrote' });
   const field = dialog.getByRole('searchbox');
@@ -67,13 +71,7 @@ test('what any agent wrote is searched, and shown where it is in its logs', asyn
   await dialog.getByText('0 lines', { exact: true }).waitFor();
   await field.fill('a needle of');
   const hits = dialog.getByRole('listitem');
-  await until('both', async () => {
-    // They may not have printed it when it was searched.
-    if ((await hits.count()) === 2) return true;
-    await field.fill(`a needle of${' '.repeat(Date.now() % 2)}`);
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    return false;
-  });
+  await until('both', async () => (await hits.count()) === 2);
   const first = hits.filter({ hasText: one.name });
   expect(await first.innerText()).toMatch(/filler 199\s+filler 200\s+a NEEDLE of one\s+filler 201\s+filler 202/);
   expect(await hits.filter({ hasText: two.name }).locator('mark').innerText()).toBe('a needle of');

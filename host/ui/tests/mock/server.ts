@@ -241,7 +241,7 @@ function logs(session: MockSession, url: URL, response: ServerResponse): void {
       `${JSON.stringify({ ts: structured ? new Date().toISOString() : null, stream: structured ? (index % 7 === 3 ? 'stderr' : 'stdout') : null, line })}\n`,
     );
   response.writeHead(200, { 'Content-Type': 'application/x-ndjson' });
-  session.lines.slice(-Number(url.searchParams.get('tail') ?? 2000)).forEach(write);
+  session.lines.slice(-Number(url.searchParams.get('tail') ?? session.lines.length)).forEach(write);
   let at = session.lines.length;
   if (url.searchParams.get('follow') !== 'true' || session.exit) return void response.end();
   const timer = setInterval(() => {

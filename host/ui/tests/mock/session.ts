@@ -106,7 +106,7 @@ export class MockSession {
     this.seq += bytes.length;
     this.history = Buffer.concat([this.history, bytes]).subarray(-HISTORY);
     this.lines.push(...bytes.toString().split(/\r?\n/).filter(Boolean));
-    this.lines.splice(0, this.lines.length - 2000);
+    this.lines.splice(0, this.lines.length - 5000);
     this.terminal.write(bytes);
     for (const viewer of this.viewers) this.pump(viewer);
   }
