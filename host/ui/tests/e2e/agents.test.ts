@@ -497,6 +497,15 @@ test('the tabs are those of the backend', async () => {
   }
 });
 
+// Where Enter waits for what was typed, which this program does not show.
+test.runIf(!capabilities.includes('logs'))('a prompt that could not be typed to its end is shown as such', async () => {
+  const made = await create({ command: ['sh', '-c', 'stty -echo; echo ready; exec sleep 1000'], prompt: 'do it' });
+  await until('it is being typed', async () => (await agent(made.id)).prompt === 'delivered');
+  await page.goto(`${URL_BASE}/#/agents/${made.id}/details`);
+  await call('POST', `/agents/${made.id}/stop`);
+  await page.getByText('It could not be typed.').waitFor();
+});
+
 test('nothing was blocked, failed, or fetched from elsewhere', () => {
   expect(complaintsOf(page)).toEqual([]);
 });
