@@ -1,7 +1,7 @@
 //! The prompts that agents are created with: each is on the disk with its agent, and is typed once, or,
 //! where the service ends just then, not at all.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agentd_host::session::{Due, Session};
@@ -54,7 +54,10 @@ impl Agents {
         tokio::spawn(async move {
             while !attempt.await {
                 tokio::select! {
-                    () = delivery.session.ended() => break,
+                    () = delivery.session.ended() => {
+                        delivery.give_up();
+                        break;
+                    }
                     () = sleep(PAUSE) => attempt = delivery.attempt(),
                 }
             }
@@ -82,8 +85,7 @@ impl Delivery {
         CrashPoint::PromptDue.reached();
         let delivery = self.clone();
         let take = move |transaction: &mut Transaction<'_>| {
-            let mut read = delivery.read.lock().unwrap_or_else(PoisonError::into_inner);
-            transaction.take_prompt(&delivery.id, &delivery.session, &mut read)
+            transaction.take_prompt(&delivery.id, &delivery.session, &mut lock(&delivery.read))
         };
         match agents.store.write(take).await {
             Ok(Some(prompt)) => {
@@ -104,4 +106,17 @@ impl Delivery {
         let fail = move |t: &mut Transaction<'_>| t.fail_prompt(&id, &session);
         self.agents.store.change(true, fail);
     }
+
+    /// The disk may have it as delivered without having said so.
+    fn give_up(&self) {
+        if lock(&self.read).is_some() {
+            let (id, session) = (self.id.clone(), self.session.clone());
+            let give_up = move |t: &mut Transaction<'_>| t.give_prompt_up(&id, &session);
+            self.agents.store.change(true, give_up);
+        }
+    }
+}
+
+fn lock(read: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
+    read.lock().unwrap_or_else(PoisonError::into_inner)
 }

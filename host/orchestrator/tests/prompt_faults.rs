@@ -8,7 +8,7 @@ use agentd_host::testing::{
     may_make_namespaces,
 };
 use rusqlite::Connection;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use warp::http::Method;
 
@@ -107,6 +107,30 @@ async fn a_prompt_waits_until_the_disk_has_it_as_delivered() {
     let read = has_read(&agent, "last").await;
     assert_eq!(read, ["do it", "and then this", "last"]);
     agent.delete().await;
+}
+
+/// Fault: the program ends before the disk confirms that its prompt is noted as delivered. Then: it has failed, and is not
+/// typed into the next one.
+#[tokio::test]
+async fn a_prompt_has_failed_whose_program_ends_before_the_disk_has_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let fails = directory.path().join("fails");
+    let failing = format!("DiskFails=return({})", fails.display());
+    let daemon = crashing_program().env("FAILPOINTS", failing).start();
+    let agent = asks(&daemon).await;
+    fs::write(&fails, "").unwrap();
+    agent.prompt("1").await.expect(202);
+    until_logged(&daemon, "its prompt waits").await;
+    let pid = agent.show().await.pid.unwrap().cast_signed();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    assert_eq!(agent.ended().await.signal, Some(9));
+    fs::remove_file(&fails).unwrap();
+    until(&daemon, &agent, PromptState::Failed).await;
+    restart(&daemon, &agent).await;
+    // It asks again.
+    agent.prompt("1").await.expect(202);
+    agent.prompt("again").await.expect(202);
+    assert_eq!(has_read(&agent, "again").await, ["again"]);
 }
 
 /// Takes what is typed for it, and shows nothing before Enter, for which it is waited.

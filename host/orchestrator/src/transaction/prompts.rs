@@ -47,6 +47,18 @@ impl Transaction<'_> {
         self.settle_prompt(id, session, PromptState::Failed)
     }
 
+    /// The session has ended, and nothing was typed into it, whether it is noted as delivered or still waits.
+    pub fn give_prompt_up(&mut self, id: &str, session: &Session) -> rusqlite::Result<()> {
+        let taken = "SELECT count(*) FROM agents LEFT JOIN prompts ON agent = number
+            WHERE id = ? AND session_id = ? AND prompt_state = ? AND text IS NULL";
+        let mut taken = self.connection.prepare_cached(taken)?;
+        let of = [id, session.id.as_str(), PromptState::Delivered.as_str()];
+        match taken.query_row(of, |row| row.get::<_, bool>(0))? {
+            true => self.settle_prompt(id, session, PromptState::Failed),
+            false => Ok(()),
+        }
+    }
+
     fn settle_prompt(
         &mut self,
         id: &str,
