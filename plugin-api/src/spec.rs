@@ -24,6 +24,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// All that no agent may see: the state directory and what is elsewhere.
+    pub fn all_private(&self) -> Vec<PathBuf> {
+        let mut all = vec![self.state_dir.clone()];
+        all.extend_from_slice(&self.private);
+        all
+    }
+
     /// A setting that is set and not empty.
     pub fn setting(&self, name: &str) -> Option<&str> {
         self.settings

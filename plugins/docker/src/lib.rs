@@ -79,8 +79,8 @@ impl Backend for DockerBackend {
                 .to_owned(),
             engine,
             cpus: facts.cpus,
+            private: config.all_private(),
             instance: config.instance,
-            private: [vec![config.state_dir], config.private].concat(),
             pulls: Arc::default(),
             watch: Watch::default(),
         });

@@ -48,7 +48,7 @@ impl Backend for Sandbox {
             Error::unavailable(format!("no sandbox can be made: {error}"))
                 .hint("see `sysctl user.max_user_namespaces`, and AppArmor's profile of bwrap")
         })?;
-        let private = [vec![config.state_dir], config.private].concat();
+        let private = config.all_private();
         Ok(Sandbox { host, private })
     }
 
@@ -68,8 +68,9 @@ fn sandboxed(spec: &SessionSpec, private: &[PathBuf]) -> Result<Program> {
     let hidden = HIDDEN.iter().map(PathBuf::from).chain(home);
     let hidden = hidden.filter_map(|path| resolved(&path).filter(|path| path != "/"));
     // Some of it need not be there yet.
-    let private = private.iter().filter(|path| path.exists());
-    let private = private.map(|path| resolved(path).ok_or_else(|| not_text(path)));
+    let private = private.iter().filter(|path| path.exists()).map(|path| {
+        resolved(path).ok_or_else(|| Error::refused("what is private has no name in UTF-8"))
+    });
     let private: Vec<String> = private.collect::<Result<_>>()?;
     let hidden: Vec<String> = hidden.chain(private.iter().cloned()).collect();
     let show = |path: &PathBuf| shown(path, &hidden, &private);
@@ -90,15 +91,12 @@ fn sandboxed(spec: &SessionSpec, private: &[PathBuf]) -> Result<Program> {
         words.push("--share-net");
     }
     words.extend("--ro-bind / / --dev /dev --proc /proc".split(' '));
-    let (directories, files): (Vec<&String>, Vec<&String>) =
-        hidden.iter().partition(|path| Path::new(path).is_dir());
-    for path in &directories {
-        words.extend(["--tmpfs", path]);
-    }
-    let is_hidden = |file: &str| directories.iter().any(|it| Path::new(file).starts_with(it));
-    for path in files.into_iter().filter(|file| !is_hidden(file)) {
-        // Nobody can open it there, nor connect to it.
-        words.extend(["--ro-bind", "/dev/null", path]);
+    for path in &hidden {
+        match Path::new(path).is_dir() {
+            true => words.extend(["--tmpfs", path]),
+            // Nobody can open it there, nor connect to it.
+            false => words.extend(["--ro-bind", "/dev/null", path]),
+        }
     }
     for path in resolver.iter().chain(&read) {
         words.extend(["--ro-bind", path, path]);
@@ -134,18 +132,14 @@ fn resolved(path: &Path) -> Option<String> {
     resolved.into_os_string().into_string().ok()
 }
 
-fn not_text(path: &Path) -> Error {
-    Error::refused(format!("`{}` has no name in UTF-8", path.display()))
-}
-
 /// The same, if it does not show what is hidden as a whole.
 fn shown(path: &Path, hidden: &[String], private: &[String]) -> Result<String> {
     let refused =
         |why: &str| Error::refused(format!("`{}` cannot be shown: {why}", path.display()));
     let resolved = resolved(path).filter(|_| path.is_absolute());
     let resolved = resolved.ok_or_else(|| refused("it is not there, or not absolute"))?;
-    let is_below = |own: &String| Path::new(&resolved).starts_with(own);
-    if private.iter().any(is_below) {
+    let shown = Path::new(&resolved);
+    if private.iter().any(|own| shown.starts_with(own)) {
         return Err(refused("it is the daemon's own"));
     }
     let is_in = |hidden: &&String| Path::new(hidden).starts_with(&resolved);

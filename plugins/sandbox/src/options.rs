@@ -38,12 +38,9 @@ impl Options {
         let paths = json!({"type": "array", "items": {"type": "string"}});
         let network = json!({"enum": ["none", "host"], "default": "none"});
         let mut properties = LimitOptions::schema();
-        let own = [
-            ("network", network),
-            ("read", paths.clone()),
-            ("write", paths),
-        ];
-        properties.extend(own.map(|(name, schema)| (name.to_owned(), schema)));
+        properties.insert("network".to_owned(), network);
+        properties.insert("read".to_owned(), paths.clone());
+        properties.insert("write".to_owned(), paths);
         json!({"type": "object", "additionalProperties": false, "properties": properties})
     }
 }
