@@ -372,7 +372,7 @@ async fn a_session_is_deleted_while_its_recording_is_written() {
         session.delete().await;
         daemon.get(path).await.problem(404, "not-found");
         eventually("nothing is left", async || {
-            (fs::read_dir(&place).unwrap().count() == 0).then_some(())
+            (fs::read_dir(place.join("agentd-wrap")).unwrap().count() == 0).then_some(())
         })
         .await;
         // Who has begun to fetch it has all of it that there was.
