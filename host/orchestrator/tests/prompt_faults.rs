@@ -271,7 +271,7 @@ async fn told(client: &TestClient) -> Vec<Value> {
     })
     .await;
     assert!(!text.contains("do it"), "{text}");
-    let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    let data = text.lines().filter_map(|line| line.strip_prefix("data:"));
     let agents = data.filter_map(|data| serde_json::from_str::<Value>(data).ok());
     let mut prompts: Vec<Value> = agents.map(|it| it["agent"]["prompt"].clone()).collect();
     prompts.retain(|prompt| !prompt.is_null());
