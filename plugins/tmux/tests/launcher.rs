@@ -70,10 +70,14 @@ async fn an_agent_inherits_three_descriptors_and_nothing_else_of_the_launcher() 
     let agent = scene.start(spec).await;
     let listed = scene.ask(&["list-panes", "-t", "=descriptors:", "-F", "#{pane_pid}"]);
     let agents = listed.lines().next().unwrap();
-    let open = std::fs::read_dir(format!("/proc/{agents}/fd")).unwrap();
-    let mut open: Vec<_> = open.map(|entry| entry.unwrap().file_name()).collect();
-    open.sort();
-    assert_eq!(open, ["0", "1", "2"]);
+    // It opens files of its own as it begins, and closes them.
+    wait_until("it has nothing else open", || {
+        let open = std::fs::read_dir(format!("/proc/{agents}/fd")).unwrap();
+        let mut open: Vec<_> = open.map(|entry| entry.unwrap().file_name()).collect();
+        open.sort();
+        open == ["0", "1", "2"]
+    })
+    .await;
     // Rust's own programs ignore SIGPIPE.
     let sibling = ["-P", "-F", "#{pane_pid}", "--", "sleep", "1000"];
     let sibling = scene.ask(&[&["new-session", "-d"][..], &sibling].concat());

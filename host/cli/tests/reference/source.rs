@@ -17,7 +17,8 @@ fn sources() -> Vec<String> {
                 folders.push(path);
             } else if name.ends_with(".rs") && name != "tests.rs" {
                 let text = fs::read_to_string(&path).unwrap();
-                sources.push(text.split("#[cfg(test)]").next().unwrap().to_owned());
+                let without_tests = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+                sources.push(without_tests.to_owned());
             }
         }
     }
