@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentd_plugin_api::{Config, Error, Result, environment, program};
+use agentd_plugin_api::{Config, Error, Result, SHORTAGE_HINT, environment, is_shortage, program};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::Mutex;
@@ -209,7 +209,11 @@ impl Client {
         });
         spawned.map_err(|error| {
             let program = command.as_std().get_program().to_string_lossy();
-            Error::unavailable(format!("`{program}` cannot be run: {error}"))
+            let refusal = Error::unavailable(format!("`{program}` cannot be run: {error}"));
+            match is_shortage(&error) {
+                true => refusal.hint(SHORTAGE_HINT),
+                false => refusal,
+            }
         })
     }
 
