@@ -264,18 +264,20 @@ async fn told(client: &TestClient) -> Vec<Value> {
         .stream()
         .await;
     let mut text = String::new();
-    eventually("the failure", async || {
+    let prompts = eventually("the failure", async || {
         let piece = events.chunk().await.unwrap().unwrap();
         text.push_str(&String::from_utf8_lossy(&piece));
-        text.contains("\"failed\"").then_some(())
+        // The last line may have come in part.
+        let data = text.lines().filter_map(|line| line.strip_prefix("data:"));
+        let agents = data.filter_map(|data| serde_json::from_str::<Value>(data).ok());
+        let mut prompts: Vec<Value> = agents.map(|it| it["agent"]["prompt"].clone()).collect();
+        prompts.retain(|prompt| !prompt.is_null());
+        prompts.dedup();
+        let has_failed = prompts.last().is_some_and(|last| last == "failed");
+        has_failed.then_some(prompts)
     })
     .await;
     assert!(!text.contains("do it"), "{text}");
-    let data = text.lines().filter_map(|line| line.strip_prefix("data:"));
-    let agents = data.filter_map(|data| serde_json::from_str::<Value>(data).ok());
-    let mut prompts: Vec<Value> = agents.map(|it| it["agent"]["prompt"].clone()).collect();
-    prompts.retain(|prompt| !prompt.is_null());
-    prompts.dedup();
     prompts
 }
 

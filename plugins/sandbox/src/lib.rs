@@ -68,9 +68,9 @@ fn sandboxed(spec: &SessionSpec, private: &[PathBuf]) -> Result<Program> {
     let hidden = HIDDEN.iter().map(PathBuf::from).chain(home);
     let hidden = hidden.filter_map(|path| resolved(&path).filter(|path| path != "/"));
     // Some of it need not be there yet.
-    let private = private.iter().filter(|path| path.exists()).map(|path| {
-        resolved(path).ok_or_else(|| Error::refused("what is private has no name in UTF-8"))
-    });
+    let private = private.iter().filter(|it| it.try_exists().unwrap_or(true));
+    let unnamed = || Error::refused("what is private has no name in UTF-8");
+    let private = private.map(|path| resolved(path).ok_or_else(unnamed));
     let private: Vec<String> = private.collect::<Result<_>>()?;
     let hidden: Vec<String> = hidden.chain(private.iter().cloned()).collect();
     let show = |path: &PathBuf| shown(path, &hidden, &private);

@@ -82,10 +82,16 @@ fn an_agent_goes_through_its_life_by_name_and_by_id() {
 #[test]
 fn a_prompt_that_could_not_be_typed_and_who_stopped_its_agent_are_shown() {
     let service = Service::orchestrator("pty");
-    let create = ["create", "demo", "--working-dir", "/", "--prompt", "do it"];
-    // Before Enter it is waited for what is typed, which is not shown.
-    let silent = ["--", "sh", "-c", "stty -echo; echo ready; exec sleep 1000"];
-    let create = [&create[..], &silent[..]].concat();
+    // More than a terminal takes of which nobody reads.
+    let long = "x".repeat(30_000);
+    let create = ["create", "demo", "--working-dir", "/", "--prompt", &long];
+    let deaf = [
+        "--",
+        "sh",
+        "-c",
+        "stty raw -echo; echo ready; exec sleep 1000",
+    ];
+    let create = [&create[..], &deaf[..]].concat();
     service.agent(&create).run().succeeded();
     let until = |state: &str| {
         wait_for(state, || {

@@ -397,15 +397,15 @@ fn of_user(stream: &UnixStream, auth: SocketAuth) -> End {
     }
 }
 
-/// Whether a process of this user is in the same user namespace. One that is not may be an agent in a sandbox, which
-/// is the same user to the kernel, and can do less.
+/// Whether the users of a process are those of this one. If not, it may be an agent in a sandbox, which is the same
+/// user to the kernel, and can do less. Its user namespace itself is kept from processes of another group.
 fn shares_namespace(process: Option<i32>) -> bool {
-    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/user"));
-    let Ok(own) = namespace("self") else {
+    // One that is outside of the service's PID namespace has no number, and is not in a sandbox of the service.
+    let Some(process) = process.filter(|process| *process > 0) else {
         return true;
     };
-    let theirs = process.and_then(|process| namespace(&process.to_string()).ok());
-    theirs == Some(own)
+    let users = |process: &str| fs::read(format!("/proc/{process}/uid_map"));
+    users("self").is_ok_and(|own| users(&process.to_string()).is_ok_and(|theirs| theirs == own))
 }
 
 /// Whether the connection ended before it was accepted (accept(2)).

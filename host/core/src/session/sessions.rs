@@ -61,12 +61,12 @@ pub struct Request {
     pub(super) env: BTreeMap<String, String>,
 }
 
-/// Without variables, which may be secrets: this gets into panics and logs.
+/// Without variables and options, which may be secrets: this gets into panics and logs.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
             .field("name", &self.name)
-            .field("label", &self.label)
+            .field("working_dir", &self.label.working_dir)
             .finish_non_exhaustive()
     }
 }

@@ -76,7 +76,7 @@ export function copyOf(agent: Agent, names: Iterable<string>): AgentDraft {
     ...(bare ? { kind: bare.value } : { kind: COMMAND, command: line(session.command) }),
     directory: session.working_dir,
     keep: session.keep ?? 'block',
-    record: session.recording !== undefined,
+    record: session.recording ? true : null,
     variables: Object.keys(session.env ?? {}).map((name) => ({ name, value: '' })),
     given: session.options ?? {},
   };

@@ -22,6 +22,8 @@ interface Found {
   incomplete: boolean;
 }
 
+const NOTHING: Found = { items: [], next: undefined, incomplete: false };
+
 /** Lines that any agent has written, while they are looked for. */
 export function Search() {
   return searchOpen.value ? <SearchDialog onClose={() => (searchOpen.value = false)} /> : null;
@@ -39,6 +41,7 @@ function SearchDialog({ onClose }: { onClose(): void }) {
   const look = async (had: Found) => {
     const { signal } = stop.current;
     setBusy(true);
+    setProblem(null);
     try {
       const enough = had.items.length + MORE;
       do {
@@ -58,7 +61,7 @@ function SearchDialog({ onClose }: { onClose(): void }) {
     setBusy(false);
     if (text.trim() === '') return;
     stop.current = new AbortController();
-    const timer = setTimeout(() => void look({ items: [], next: undefined, incomplete: false }), PAUSE_MS);
+    const timer = setTimeout(() => void look(NOTHING), PAUSE_MS);
     return () => {
       clearTimeout(timer);
       stop.current.abort();
@@ -129,6 +132,7 @@ function SearchDialog({ onClose }: { onClose(): void }) {
             ))}
           </ol>
         )}
+        {problem && !busy && <Button onClick={() => void look(found ?? NOTHING)}>Try again</Button>}
         {found?.next !== undefined && !busy && !problem && <Button onClick={() => void look(found)}>More</Button>}
       </div>
     </Dialog>

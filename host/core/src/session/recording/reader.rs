@@ -192,8 +192,9 @@ mod tests {
         let place = places.clone().acquire_owned().await.unwrap();
         let (answer, slow) = channel();
         let parts: [Source; 2] = [Box::new(&b"first\n"[..]), Box::new(Slow(Mutex::new(slow)))];
-        let mut cast = Cast::of(parts.into(), place, Duration::from_millis(100));
+        let mut cast = Cast::of(parts.into(), place, Duration::MAX);
         assert_eq!(cast.next().await.unwrap().unwrap(), "first\n");
+        cast.patience = Duration::from_millis(100);
         let error = cast.next().await.unwrap().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(cast.next().await.is_none());
