@@ -136,7 +136,7 @@ pub async fn killed_at(point: CrashPoint, world: &World) -> bool {
             _ => Answered::Again,
         };
         answered.insert("again".to_owned(), answer);
-        world.kill_program("again");
+        world.kill_program("again").await;
         dies(daemon, None, point).await;
     } else {
         let daemon = world.start_as(program);

@@ -137,13 +137,14 @@ impl World {
     }
 
     /// Kills the program of an agent.
-    pub fn kill_program(&self, agent: &str) {
-        let programs: Vec<Pid> = self
-            .running()
-            .filter_map(|(name, pid)| (name == agent).then_some(pid))
-            .collect();
-        assert!(!programs.is_empty(), "nothing runs for `{agent}`");
-        for program in programs {
+    pub async fn kill_program(&self, agent: &str) {
+        // One that is just being executed has no variables for a moment.
+        let programs = eventually("the agent's program", async || {
+            let all = self.running();
+            let programs = all.filter_map(|(name, pid)| (name == agent).then_some(pid));
+            Some(programs.collect::<Vec<Pid>>()).filter(|programs| !programs.is_empty())
+        });
+        for program in programs.await {
             // One of them may end with another.
             let _ = kill_process(program, Signal::KILL);
         }
