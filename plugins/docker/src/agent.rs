@@ -179,7 +179,7 @@ fn health(state: &ContainerState) -> Health {
 
 /// The engine may run on another machine or in a virtual one, where the number means nothing to
 /// us: only a process that is a member of the container's control group is the one meant.
-pub(crate) fn pid_here(pid: i64, container: &str) -> Option<u32> {
+fn pid_here(pid: i64, container: &str) -> Option<u32> {
     let pid = u32::try_from(pid).ok().filter(|pid| *pid != 0)?;
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     groups.contains(container).then_some(pid)

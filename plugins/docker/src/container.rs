@@ -2,7 +2,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 
 use agentd_plugin_api::options::refused;
 use agentd_plugin_api::prelude::*;
@@ -15,7 +14,7 @@ use bollard::models::{
 use sha2::{Digest, Sha256};
 
 use crate::Shared;
-use crate::mounts::{Guarded, Mounted, Source, WORKSPACE, check_target};
+use crate::mounts::{Guarded, Source, WORKSPACE, check_target};
 use crate::options::{NetworkPolicy, Options};
 
 /// [`Config::instance`] of the daemon that made the container.
@@ -45,7 +44,6 @@ pub(crate) struct Plan {
     pub(crate) spec_hash: String,
     pub(crate) tty: bool,
     pub(crate) size: Size,
-    pub(crate) mounts: Arc<Vec<Mounted>>,
     pub(crate) body: ContainerCreateBody,
 }
 
@@ -60,20 +58,10 @@ impl Plan {
         let working_dir = guarded.check("working_dir", &spec.working_dir)?;
         let owner = owner(&working_dir);
         let mut mounts = vec![bind(&working_dir.path, WORKSPACE, false)?];
-        let mut mounted = vec![Mounted {
-            what: "working_dir",
-            source: working_dir,
-            target: WORKSPACE.to_owned(),
-        }];
         for mount in &options.mounts {
             check_target(&mount.container_path)?;
             let source = guarded.check("mounts", &mount.host_path)?;
             mounts.push(bind(&source.path, &mount.container_path, mount.read_only)?);
-            mounted.push(Mounted {
-                what: "mounts",
-                source,
-                target: mount.container_path.clone(),
-            });
         }
         let user = match &options.user {
             Some(user) => user.clone(),
@@ -141,7 +129,6 @@ impl Plan {
             spec_hash,
             tty: options.tty,
             size: spec.size,
-            mounts: Arc::new(mounted),
             body,
         })
     }

@@ -1,16 +1,15 @@
 use std::sync::Arc;
 
 use agentd_plugin_api::prelude::*;
-use agentd_plugin_api::{threads, tokio, tracing};
+use agentd_plugin_api::{tokio, tracing};
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{CreateContainerOptionsBuilder, ResizeContainerTTYOptionsBuilder};
 use tokio_util::sync::CancellationToken;
 
 use crate::Shared;
-use crate::agent::{self, Agent, Failure, Stage, pid_here};
+use crate::agent::{self, Agent, Failure, Stage};
 use crate::container::{INSTANCE, Plan, SESSION, SPEC_HASH};
 use crate::engine::status;
-use crate::mounts::check_mounted;
 
 /// Starts an agent whose image is there. Run it to its end: when `cancel` fires it stops after
 /// the step at hand and removes what it made.
@@ -161,17 +160,6 @@ async fn begin(
     if cancel.is_cancelled() {
         return Err(cancelled());
     }
-    // The container runs: that it cannot be inspected just now is for the watch to report.
-    let found = shared.engine.inspect(container).await.ok().flatten();
-    let state = found.and_then(|found| found.state);
-    let process = state.as_ref().and_then(|state| state.pid);
-    if let Some(process) = process.and_then(|process| pid_here(process, container)) {
-        let mounts = plan.mounts.clone();
-        // File systems may be slow to answer.
-        let checked = threads::blocking(move || check_mounted(process, &mounts)).await;
-        let checked = checked.and_then(|checked| checked);
-        checked.map_err(|error| Failure::new("mount-changed", error))?;
-    }
     if plan.tty {
         // Only possible once it runs; an agent that has ended already needs it no more.
         let _ = shared.resize(container, plan.size).await;
@@ -179,7 +167,10 @@ async fn begin(
     agent
         .stage
         .send_replace(Stage::Container(container.to_owned()));
-    if let Some(state) = state {
+    // The container runs: that it cannot be inspected just now is for the watch to report.
+    if let Ok(Some(found)) = shared.engine.inspect(container).await
+        && let Some(state) = found.state
+    {
         agent.alive(container, &state);
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use agentd_plugin_api::prelude::*;
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::fs::{Mode, OFlags, open};
 
 /// Where the working directory appears in the container.
 pub(crate) const WORKSPACE: &str = "/workspace";
@@ -111,46 +111,6 @@ impl Source {
     pub(crate) fn object(&self) -> Object {
         Object::of(&self.metadata)
     }
-}
-
-/// A mount as it is to be.
-#[derive(Debug)]
-pub(crate) struct Mounted {
-    /// Names it to the user.
-    pub(crate) what: &'static str,
-    pub(crate) source: Source,
-    /// Where it is in the container.
-    pub(crate) target: String,
-}
-
-/// Refuses a container that has something else than what was looked at: between that and the engine's mount somebody
-/// who can write above a directory can swap it. What cannot be looked at there is not compared.
-pub(crate) fn check_mounted(process: u32, mounts: &[Mounted]) -> Result<()> {
-    let Ok(root) = open(
-        format!("/proc/{process}/root"),
-        OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-    ) else {
-        return Ok(());
-    };
-    for mount in mounts {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        // A link in the container leads to what the container has.
-        let found = openat2(
-            &root,
-            &mount.target,
-            flags,
-            Mode::empty(),
-            ResolveFlags::IN_ROOT,
-        );
-        let found = found.map(File::from).map(|file| file.metadata());
-        if let Ok(Ok(found)) = found
-            && Object::of(&found) != mount.source.object()
-        {
-            return Err(changed(mount.what, &mount.source.path));
-        }
-    }
-    Ok(())
 }
 
 fn changed(what: &str, path: &Path) -> Error {

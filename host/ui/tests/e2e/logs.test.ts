@@ -60,8 +60,13 @@ test('what any agent wrote is searched, and shown where it is in its logs', asyn
   const one = await create({ command: ['sh', '-c', lines] });
   const two = await create({ command: ['sh', '-c', String.raw`echo before; printf '\033[31ma needle of two\033[0m\n'; echo after; exit 3`] });
   await until('both have written it', async () => {
-    const found = (await (await call('GET', '/search?q=a%20needle%20of')).json()) as SearchPage;
-    return found.items.length === 2;
+    let count = 0;
+    for (let query: string | undefined = ''; query !== undefined; ) {
+      const found = (await (await call('GET', `/search?q=a%20needle%20of${query}`)).json()) as SearchPage;
+      count += found.items.length;
+      query = found.next_cursor === undefined ? undefined : `&cursor=${encodeURIComponent(found.next_cursor)}`;
+    }
+    return count === 2;
   });
   page = await signedIn(browser);
   await page.keyboard.press('/');

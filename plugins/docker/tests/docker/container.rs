@@ -3,24 +3,17 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::testing::Recorder;
 use bollard::models::{ContainerCreateBody, RestartPolicyNameEnum};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
 use libtest_mimic::Trial;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::json;
 
 use crate::image::PLAIN;
 use crate::trial;
 use crate::world::{AGENT, GRACE, Workspace, World, shared_engine};
-
-/// For what comes by chance, and soon.
-const DEADLINE: Duration = Duration::from_secs(120);
 
 pub fn trials(trials: &mut Vec<Trial>) {
     trial(trials, "container::settings", settings);
@@ -32,7 +25,6 @@ pub fn trials(trials: &mut Vec<Trial>) {
     trial(trials, "container::terminal", terminal);
     trial(trials, "container::wrong_options", wrong_options);
     trial(trials, "container::guarded_paths", guarded_paths);
-    trial(trials, "container::swapped_mounts", swapped_mounts);
     trial(trials, "container::root_owned", root_owned);
     trial(trials, "container::name_taken", name_taken);
 }
@@ -359,59 +351,6 @@ async fn guarded_paths() {
             "{target}"
         );
     }
-}
-
-/// Attack: a directory is swapped for a link to the state directory, over and over, while it is mounted. Then: no agent that
-/// is started has the state directory, and one that would have it is refused.
-async fn swapped_mounts() {
-    let world = World::shared().await;
-    fs::write(world.config.state_dir.join("token"), "").expect("a token");
-    let place = tempfile::tempdir().expect("a directory");
-    let (shown, other) = (place.path().join("shown"), place.path().join("other"));
-    fs::create_dir(&shown).expect("a directory");
-    fs::write(shown.join("own"), "").expect("a file");
-    symlink(&world.config.state_dir, &other).expect("a link");
-    let swapping = Arc::new(AtomicBool::new(true));
-    let swaps = {
-        let swapping = swapping.clone();
-        std::thread::spawn(move || {
-            while swapping.load(Ordering::Relaxed) {
-                let flags = RenameFlags::EXCHANGE;
-                renameat_with(CWD, &shown, CWD, &other, flags).expect("exchanging them");
-            }
-        })
-    };
-    let (mut started, mut caught) = (0, 0);
-    let until = Instant::now() + DEADLINE;
-    while (started == 0 || caught == 0) && Instant::now() < until {
-        let workspace = Workspace::new();
-        let command = ["sh", "-c", "ls /workspace; echo listed; sleep 600"];
-        let mut spec = workspace.spec(&command, json!({"user": "0:0"}));
-        spec.working_dir = place.path().join("shown");
-        match world.start_spec(spec, workspace).await {
-            Ok(agent) => {
-                agent.wait_for_line("listed").await;
-                assert_eq!(agent.text().await, ["own", "listed"]);
-                agent.terminate().await;
-                started += 1;
-            }
-            Err(error) => {
-                assert_eq!(error.kind, ErrorKind::Refused, "{error}");
-                caught += i32::from(error.message.contains("was replaced"));
-            }
-        }
-    }
-    swapping.store(false, Ordering::Relaxed);
-    swaps.join().expect("the swaps");
-    assert!(
-        started > 0 && caught > 0,
-        "{started} started, {caught} caught"
-    );
-    assert_eq!(
-        world.backend.list().await.expect("listing"),
-        [],
-        "nothing is left behind"
-    );
 }
 
 async fn root_owned() {
