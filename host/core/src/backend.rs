@@ -147,8 +147,8 @@ impl Backend {
             .collect()
     }
 
-    /// `GET /backend`, as far as it is about the library.
-    pub fn describe(&self) -> BackendDescription {
+    /// `GET /backend`, of a service that records all or not.
+    pub fn describe(&self, records_all: bool) -> BackendDescription {
         let Info {
             backend_type,
             version,
@@ -160,7 +160,7 @@ impl Backend {
             capabilities,
             persistent: self.is_persistent(),
             on_terminals: self.is_on_terminals(),
-            records_all: false,
+            records_all,
             options_schema: self.manifest.options_schema.clone(),
             library: self.library.clone(),
         }

@@ -363,9 +363,9 @@ impl Agents {
         Ok(agent)
     }
 
-    /// Ends the agent's session for `who`, where there is one, and starts a new one; not while one may run that
-    /// cannot be ended. When the client goes
-    /// away during the end, the agent is stopped; during the start, that is undone and has failed.
+    /// Ends the agent's session for `who`, where there is one, and starts a new one; not while one may run
+    /// that cannot be ended. When the client goes away during the end, the agent is stopped; during the
+    /// start, that is undone and has failed.
     pub async fn restart(&self, id: &str, who: &str, key: Option<IdempotencyKey>) -> Result<Agent> {
         let Some(key) = key else {
             return self.start_again(id, who, None).await;

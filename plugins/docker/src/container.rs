@@ -56,7 +56,6 @@ impl Plan {
         guarded: &Guarded,
     ) -> Result<Plan> {
         let working_dir = guarded.check("working_dir", &spec.working_dir)?;
-        let owner = owner(&working_dir);
         let mut mounts = vec![bind(&working_dir.path, WORKSPACE, false)?];
         for mount in &options.mounts {
             check_target(&mount.container_path)?;
@@ -65,7 +64,7 @@ impl Plan {
         }
         let user = match &options.user {
             Some(user) => user.clone(),
-            None => owner?,
+            None => owner(&working_dir)?,
         };
         #[expect(clippy::cast_precision_loss, reason = "no machine has 2^52 CPUs")]
         let cpus = shared.cpus as f64;

@@ -23,8 +23,8 @@ struct Private {
 }
 
 /// One file or directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Object {
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Object {
     device: u64,
     inode: u64,
 }
@@ -43,7 +43,8 @@ impl Object {
 }
 
 impl Guarded {
-    /// Guards `/`, the Docker sockets and what is `private`. It need not be there.
+    /// Guards the Docker sockets and what is `private`, and with them `/`, which is above them. They need
+    /// not be there.
     pub(crate) fn new<'a>(
         socket: Option<&'a Path>,
         private: impl IntoIterator<Item = &'a PathBuf>,
@@ -67,21 +68,25 @@ impl Guarded {
         }
         let unusable = |error| refused(what, format!("{}: {error}", path.display()));
         let source = Source::open(path).map_err(unusable)?;
-        let object = source.object();
+        let object = Object::of(&source.metadata);
         let all: Vec<Object> = source.path.ancestors().filter_map(Object::at).collect();
         if all.first() != Some(&object) {
-            return Err(changed(what, path));
+            let why = format!(
+                "{} was replaced while the agent was started",
+                path.display()
+            );
+            return Err(
+                refused(what, why).hint("choose a directory above which nobody else can write")
+            );
         }
         let exposed = |private: &&Private| {
             let itself = private.itself.as_ref();
             private.above.contains(&object) || itself.is_some_and(|itself| all.contains(itself))
         };
-        let root = Object::at(Path::new("/")).filter(|root| *root == object);
         match self.0.iter().find(exposed) {
-            None if root.is_none() => Ok(source),
-            exposed => {
-                let shown = exposed.map_or(Path::new("/"), |private| &private.path);
-                let (path, shown) = (path.display(), shown.display());
+            None => Ok(source),
+            Some(private) => {
+                let (path, shown) = (path.display(), private.path.display());
                 let why = format!("{path} would show `{shown}`, which no agent may see");
                 Err(refused(what, why)
                     .hint("choose a directory that holds only what the agent works on"))
@@ -107,19 +112,6 @@ impl Source {
             metadata: file.metadata()?,
         })
     }
-
-    pub(crate) fn object(&self) -> Object {
-        Object::of(&self.metadata)
-    }
-}
-
-fn changed(what: &str, path: &Path) -> Error {
-    let path = path.display();
-    refused(
-        what,
-        format!("{path} was replaced while the agent was started"),
-    )
-    .hint("choose a directory above which nobody else can write")
 }
 
 /// Follows links as far as the path exists.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agentd_api::{BackendDescription, Page, ServiceHealth};
+use agentd_api::{Page, ServiceHealth};
 use serde::{Deserialize, Serialize};
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -142,11 +142,8 @@ fn backend(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
         .and(with(daemon))
         .map(|daemon: Arc<Daemon>| {
             let sessions = &daemon.sessions;
-            warp::reply::json(&BackendDescription {
-                records_all: sessions.records_all(),
-                ..sessions.backend().describe()
-            })
-            .into_response()
+            let description = sessions.backend().describe(sessions.records_all());
+            warp::reply::json(&description).into_response()
         })
         .boxed()
 }

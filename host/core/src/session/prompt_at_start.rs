@@ -18,9 +18,10 @@ pub enum Due {
 
 impl Session {
     /// Types a prompt, with Enter, once the program reads keys. `take` gives it then; what it has given is
-    /// typed to its end, or `fail` has been told why it was not, before
-    /// [`Sessions::typed`](super::Sessions::typed) returns. False when it is to be tried again: the program asks something, its backend cannot be reached, it is being ended, or it
-    /// cannot be taken. Who prompts a session that runs comes after this from the moment of the call on.
+    /// typed to its end, or `fail` is given why it was not, before
+    /// [`Sessions::typed`](super::Sessions::typed) returns. False when it is to be tried again: the program
+    /// asks something, its backend cannot be reached, it is being ended, or it cannot be taken. Who prompts
+    /// a session that runs comes after this from the moment of the call on.
     pub fn prompt_at_start<T, F, E>(
         self: &Arc<Self>,
         take: T,

@@ -116,17 +116,9 @@ function SearchDialog({ onClose }: { onClose(): void }) {
                     <strong>{line.name}</strong>
                     <span class="faint">{line.number === undefined ? 'on its screen' : `line ${line.number + 1}`}</span>
                   </span>
-                  {line.before.map((beside, at) => (
-                    <span key={at} class="faint beside">
-                      {plain(beside)}
-                    </span>
-                  ))}
+                  {besides(line.before)}
                   <span>{marked(plain(line.line), text)}</span>
-                  {line.after.map((beside, at) => (
-                    <span key={at} class="faint beside">
-                      {plain(beside)}
-                    </span>
-                  ))}
+                  {besides(line.after)}
                 </button>
               </li>
             ))}
@@ -137,4 +129,13 @@ function SearchDialog({ onClose }: { onClose(): void }) {
       </div>
     </Dialog>
   );
+}
+
+/** What is before or after a line that was found. */
+function besides(lines: string[]) {
+  return lines.map((line, at) => (
+    <span key={at} class="faint beside">
+      {plain(line)}
+    </span>
+  ));
 }
