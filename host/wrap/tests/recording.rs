@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use agentd_api::RecordingState;
 use agentd_host::testing::{
-    RunningProgram, TestCast, TestClient, TestServer, TestSession, eventually,
+    RunningProgram, TestCast, TestClient, TestProgram, TestServer, TestSession, eventually,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -36,6 +36,12 @@ fn files(directory: &Path) -> Vec<PathBuf> {
         .collect();
     found.sort();
     found
+}
+
+/// How long they are together. One may go meanwhile.
+fn bytes_in(directory: &Path) -> u64 {
+    let length = |path: &PathBuf| fs::metadata(path).map_or(0, |found| found.len());
+    files(directory).iter().map(length).sum()
 }
 
 /// The screen at the end of the cast is the one that the service shows.
@@ -253,11 +259,7 @@ async fn the_oldest_parts_go_when_there_is_too_much() {
     let server = wrap_with("pty", &[&place, "--record-kept-bytes=1048576"]);
     let session = server.script("demo", SLOW_FLOOD).await;
     let output = flood(&session, 80).await;
-    let found = files(directory.path());
-    let bytes: u64 = found
-        .iter()
-        .map(|path| fs::metadata(path).unwrap().len())
-        .sum();
+    let bytes = bytes_in(directory.path());
     // What the newest part has beyond its share among them.
     assert!(bytes < (1 << 20) + (256 << 10), "{bytes} bytes");
     let cast = session.recording("").await;
@@ -266,17 +268,23 @@ async fn the_oldest_parts_go_when_there_is_too_much() {
     has_the_screen(&session, &cast).await;
 }
 
+/// A service that keeps more output than its test prints: what is no longer kept before it is recorded, is left out.
+fn loses_nothing() -> TestProgram {
+    let program = program().without_keeper();
+    program.env("AGENTD_HISTORY_BYTES", "16777216")
+}
+
 /// Fault: the service ends while somebody fetches a recording. Then: they learn that it is not whole.
 #[tokio::test]
 async fn a_recording_that_is_cut_off_by_the_end_of_the_service_has_no_proper_end() {
     // Each is six bytes in a cast: more than is on its way while nobody reads.
     const PRINTED: usize = 8_000_000;
-    let mut daemon = program().without_keeper().start();
+    let mut daemon = loses_nothing().start();
     let script = format!("head -c {PRINTED} /dev/zero | tr '\\0' '\\1'; echo; echo the end; cat");
     let session = daemon.start_with(&recorded(&daemon, "demo", &script)).await;
-    eventually("the end of the output", async || {
-        let screen = session.screen().await;
-        screen.iter().any(|line| line == "the end").then_some(())
+    let place = daemon.state_dir().join("recordings");
+    eventually("all of it is recorded", async || {
+        (bytes_in(&place) > 6 * PRINTED as u64).then_some(())
     })
     .await;
     let path = format!("{}/recording", session.path);
@@ -309,13 +317,16 @@ fn open_parts(daemon: &RunningProgram) -> usize {
 #[tokio::test]
 async fn no_more_recordings_are_open_than_may_be_fetched_at_a_time() {
     const AT_ONCE: usize = 64;
-    let daemon = program().without_keeper().start();
+    let daemon = loses_nothing().start();
     // Each is six bytes in a cast: more than is on its way while nobody reads.
     let script = "head -c 8000000 /dev/zero | tr '\\0' '\\1'; echo; echo the end";
     let session = daemon.start_with(&recorded(&daemon, "demo", script)).await;
     session.ended().await;
-    let whole = session.recording("").await;
-    assert!(whole.output().ends_with("the end\r\n"));
+    let whole = eventually("all of it is recorded", async || {
+        let whole = session.recording("").await;
+        whole.output().ends_with("the end\r\n").then_some(whole)
+    })
+    .await;
     let parts = files(&daemon.state_dir().join("recordings")).len();
     eventually("nobody reads", async || {
         (open_parts(&daemon) == 0).then_some(())
@@ -360,11 +371,7 @@ async fn a_session_is_deleted_while_its_recording_is_written() {
         let flood = recorded(&daemon, "demo", "while :; do seq 100000; done");
         let session = daemon.start_with(&flood).await;
         eventually("it is being written", async || {
-            let written: u64 = files(&place)
-                .iter()
-                .map(|file| fs::metadata(file).map_or(0, |found| found.len()))
-                .sum();
-            (written > 1 << 20).then_some(())
+            (bytes_in(&place) > 1 << 20).then_some(())
         })
         .await;
         let mut reader = daemon.get(path).stream().await;
