@@ -166,6 +166,8 @@ pub async fn apart<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) ->
 
 /// None also for a process of another user, whose environment cannot be read.
 fn markers(pid: i32) -> io::Result<Markers> {
+    // An exec that begins before a look at the environment may be over before the next look.
+    let mut is_confirmed = false;
     for _ in 0..EXEC_PATIENCE {
         let environ = match fs::read(format!("/proc/{pid}/environ")) {
             Ok(environ) => environ,
@@ -175,11 +177,14 @@ fn markers(pid: i32) -> io::Result<Markers> {
         if !environ.is_empty() {
             return Ok(Markers::of(&environ));
         }
-        if !Stat::read(pid)?.is_some_and(|stat| stat.starting) {
+        if is_confirmed {
             break;
         }
-        // In the middle of an exec it has no environment yet; that takes a moment at most.
-        thread::sleep(Duration::from_millis(1));
+        is_confirmed = !Stat::read(pid)?.is_some_and(|stat| stat.starting);
+        if !is_confirmed {
+            // In the middle of an exec it has no environment yet; that takes a moment at most.
+            thread::sleep(Duration::from_millis(1));
+        }
     }
     Ok(Markers::default())
 }

@@ -8,6 +8,7 @@ mod reading;
 mod reports;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -284,8 +285,12 @@ impl Terminals {
             match listed {
                 Ok(listed) => {
                     for listed in listed {
-                        found.push(listed_as(&listed));
                         let entry = kept.entry(listed.session.clone());
+                        // It is being started, or nobody has it any more and it is being ended.
+                        if listed.is_followed && matches!(entry, Entry::Vacant(_)) {
+                            continue;
+                        }
+                        found.push(listed_as(&listed));
                         entry.or_insert_with(|| InKeeper::Found(keeper.clone(), Box::new(listed)));
                     }
                 }

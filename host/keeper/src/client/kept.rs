@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use agentd_process::process_tree::{ProcessTree, Stat};
 use agentd_process::terminal::{Sink, Size};
-use agentd_process::{Error, Result, SHORTAGE_HINT};
+use agentd_process::{Error, ErrorKind, Result, SHORTAGE_HINT};
 
-use super::link::Link;
+use super::link::{Following, Link};
 use super::running::Running;
 use super::{Listed, unexpected};
 use crate::protocol::{Answer, Request};
@@ -36,6 +36,7 @@ pub struct Kept {
     /// The newest one.
     pub checkpoint: Option<Checkpoint>,
     pub(super) link: Arc<Link>,
+    pub(super) following: Following,
     pub(super) ring: Arc<Ring>,
     pub(super) terminal: OwnedFd,
     pub(super) bell: OwnedFd,
@@ -80,16 +81,28 @@ impl Parts {
 impl Kept {
     pub(super) async fn open(link: Arc<Link>, listed: Listed) -> Result<Kept> {
         let index = listed.index;
+        let following = link.follow(index).ok_or_else(|| {
+            let message = format!("the program {} is followed already", listed.pid);
+            Error::new(ErrorKind::Conflict, message)
+        })?;
         let (answer, descriptors) = link.ask(Request::Open { index }, None).await?;
         match answer {
-            Answer::Open(checkpoint) => {
-                Kept::new(link, listed, Parts::new(descriptors, checkpoint)?)
-            }
+            Answer::Open(checkpoint) => Kept::new(
+                link,
+                following,
+                listed,
+                Parts::new(descriptors, checkpoint)?,
+            ),
             other => Err(unexpected(&other)),
         }
     }
 
-    pub(super) fn new(link: Arc<Link>, listed: Listed, parts: Parts) -> Result<Kept> {
+    pub(super) fn new(
+        link: Arc<Link>,
+        following: Following,
+        listed: Listed,
+        parts: Parts,
+    ) -> Result<Kept> {
         let size = rustix::termios::tcgetwinsize(&parts.terminal).map_err(io::Error::from)?;
         Ok(Kept {
             listed,
@@ -99,6 +112,7 @@ impl Kept {
             },
             checkpoint: parts.checkpoint,
             link,
+            following,
             ring: Arc::new(parts.ring),
             terminal: parts.terminal,
             bell: parts.bell,

@@ -1,8 +1,8 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use agentd_process::{Error, Result};
 use rustix::net::{Shutdown, shutdown};
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::{PATIENCE, Readers};
 use crate::protocol::{Answer, Frame, OLDEST, Request, VERSION};
 use crate::server::reading::Reading;
+use crate::server::session::lock;
 use crate::socket::{self, Received};
 
 type Reply = Result<(Answer, Vec<OwnedFd>)>;
@@ -34,6 +35,20 @@ pub struct Link {
     left: AtomicBool,
     /// Programs whose end was reported, and which the keeper has not forgotten.
     ended: watch::Sender<usize>,
+    /// Programs that are followed here: a ring has one reader.
+    followed: Mutex<HashSet<u64>>,
+}
+
+/// The right to follow a program, which nobody else has until this is dropped.
+pub struct Following {
+    link: Arc<Link>,
+    index: u64,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        lock(&self.link.followed).remove(&self.index);
+    }
 }
 
 /// A program that has ended and is about to be forgotten.
@@ -76,6 +91,7 @@ impl Link {
             closed: watch::Sender::new(false),
             left: AtomicBool::new(false),
             ended: watch::Sender::new(0),
+            followed: Mutex::default(),
         });
         let receive = receive(socket, Arc::downgrade(&link));
         link.runtime().spawn(receive);
@@ -143,6 +159,23 @@ impl Link {
         let _ = closed.wait_for(|closed| *closed).await;
     }
 
+    /// The right to follow the program that an answer says was started.
+    pub fn following(self: &Arc<Self>, index: u64) -> Following {
+        let link = self.clone();
+        Following { link, index }
+    }
+
+    /// The right to follow a program that was listed; none while somebody has it.
+    pub fn follow(self: &Arc<Self>, index: u64) -> Option<Following> {
+        let is_free = lock(&self.followed).insert(index);
+        is_free.then(|| self.following(index))
+    }
+
+    /// Whether somebody has the right to follow it.
+    pub fn is_followed(&self, index: u64) -> bool {
+        lock(&self.followed).contains(&index)
+    }
+
     /// From here on, until what this gives is dropped, [`forgotten`](Self::forgotten) waits for a program.
     pub fn forgetting(self: &Arc<Self>) -> Forgetting {
         self.ended.send_modify(|count| *count += 1);
@@ -208,6 +241,10 @@ impl Link {
         let reply = Answer::decode(&frame)
             .unwrap_or_else(|| Err(Error::internal("the keeper's answer cannot be read")))
             .map(|answer| (answer, descriptors));
+        // Before it is listed to anybody: what is listed is answered later.
+        if let Ok((Answer::Start { index, .. }, _)) = &reply {
+            lock(&self.followed).insert(*index);
+        }
         // Whoever asked may have gone.
         if let Some(give) = give {
             let _ = give.send(reply);
@@ -221,7 +258,7 @@ impl Link {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 }
 

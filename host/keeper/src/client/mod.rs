@@ -188,6 +188,7 @@ impl Keeper {
                             record.label = label_in(descriptors)?;
                         }
                         all.push(Listed {
+                            is_followed: link.is_followed(record.index),
                             index: record.index,
                             session: record.session,
                             label: record.label,
@@ -264,6 +265,8 @@ pub struct Listed {
     pub keep: Keep,
     /// How it ended.
     pub ended: Option<Ended>,
+    /// Whether it is followed through this connection, or is about to be: nobody else can then.
+    pub is_followed: bool,
 }
 
 /// Runs on when nobody waits for `give` any more: what was started has to be ended then.
@@ -281,6 +284,7 @@ async fn start_and_follow(
         pid,
         keep: terms.keep,
         ended: None,
+        is_followed: true,
     };
     let (refuse, refused) = oneshot::channel();
     let mut give = Some(give);
@@ -305,16 +309,15 @@ async fn start_and_follow(
         let Answer::Start { index, pid } = answer else {
             return Err(unexpected(&answer));
         };
-        let kept = Parts::new(descriptors, None)
-            .and_then(|parts| Kept::new(link.clone(), listed(index, pid), parts));
-        match kept {
-            Ok(kept) => kept.follow(0, terms.checkpoints, sink.clone()),
-            Err(error) => {
-                // What cannot be followed must not run on.
-                let _ = link.ask(Request::Hangup { index }, None).await;
-                Err(error)
-            }
+        let following = link.following(index);
+        let running = Parts::new(descriptors, None)
+            .and_then(|parts| Kept::new(link.clone(), following, listed(index, pid), parts))
+            .and_then(|kept| kept.follow(0, terms.checkpoints, sink.clone()));
+        if running.is_err() {
+            // What cannot be followed must not run on.
+            let _ = link.ask(Request::Hangup { index }, None).await;
         }
+        running
     };
     let mut started = std::pin::pin!(started);
     let result = tokio::select! {

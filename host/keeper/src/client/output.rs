@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
+use agentd_process::ErrorKind;
 use agentd_process::terminal::{Ended, Flow, Sink};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
@@ -209,6 +210,8 @@ impl Reader {
         let index = self.index;
         match self.link.ask(Request::Exit { index }, None).await {
             Ok((Answer::Exit { head, closed, .. }, _)) => head == position && !closed,
+            // Whoever ended it by force had it forgotten.
+            Err(error) => error.kind == ErrorKind::Gone,
             _ => false,
         }
     }

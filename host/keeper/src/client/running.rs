@@ -9,7 +9,7 @@ use agentd_process::terminal::{Ended, Input, Sink, Size, set_size};
 use agentd_process::{Error, Result};
 use tokio::io::Interest;
 use tokio::sync::{Notify, RwLock, watch as state};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::PATIENCE;
 use super::kept::Kept;
@@ -20,6 +20,9 @@ use crate::ring::{Ring, sealed};
 
 /// What the program leaves behind has so long to end by itself.
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
+
+/// The pause before it is tried again to end a program that nobody has any more.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A program that is followed, with three tasks: one hands over output, one writes, one handles the
 /// program's end. Its methods may be called and polled anywhere, also outside of any runtime. It runs
@@ -78,6 +81,7 @@ impl Running {
         let Kept {
             listed,
             link,
+            following,
             ring,
             terminal,
             bell,
@@ -175,6 +179,7 @@ impl Running {
                 forget.await;
             }
             drop(sink);
+            drop(following);
         });
         Ok(running)
     }
@@ -232,8 +237,18 @@ impl Running {
         if !*self.ended.borrow() {
             let this = self.clone();
             self.link.runtime().spawn(async move {
-                if let Err(error) = this.end(Duration::ZERO).await {
-                    tracing::warn!(%error, "ending a program that nobody has any more");
+                let mut is_logged = false;
+                // Nobody else would try again.
+                while let Err(error) = this.end(Duration::ZERO).await {
+                    if !is_logged {
+                        tracing::warn!(%error, "ending a program that nobody has any more");
+                    }
+                    is_logged = true;
+                    // Left to a later daemon.
+                    if this.ended.has_changed().is_err() {
+                        return;
+                    }
+                    sleep(PAUSE).await;
                 }
             });
         }

@@ -2,9 +2,12 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
 use agentd_keeper::Keeper;
 use agentd_process::ErrorKind;
+use agentd_process::terminal::Ended;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
     send, socket_with,
@@ -138,4 +141,49 @@ fn nonsense_ends_a_connection_and_nothing_else() {
     let answer = ask(&socket, &hangup);
     assert_eq!(answer[16..20], [3, 0, 0, 0]);
     assert_eq!(daemon.found().len(), 1);
+}
+
+/// A ring has one reader: of two, one would sleep while the other is notified.
+#[tokio::test]
+async fn what_is_followed_cannot_be_opened() {
+    let daemon = Daemon::with_process();
+    let (running, tape) = daemon.run("cat", BLOCK).await;
+    let [listed] = &daemon.keeper.list().await.unwrap()[..] else {
+        panic!("one program");
+    };
+    assert!(listed.is_followed);
+    let refused = daemon.keeper.open(listed).await.map(drop).unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Conflict, "{refused}");
+    // It runs on, and is followed.
+    drop(running);
+    assert!(daemon.keeper.open(listed).await.is_err());
+    daemon.keeper.hang_up(listed).await.unwrap();
+    assert_eq!(tape.ended(), Ended::Signal(libc::SIGKILL));
+}
+
+/// A program whose start is given up is listed until it has ended, and nobody else gets it meanwhile.
+#[tokio::test]
+async fn a_start_that_is_given_up_is_followed_to_its_end() {
+    let daemon = Daemon::with_process();
+    for round in 0..20 {
+        let (keeper, tape) = (daemon.keeper.clone(), Tape::new());
+        let (program, sink) = (program("trap '' HUP TERM; sleep 1000"), tape.clone());
+        let start = tokio::spawn(async move {
+            if let Ok(running) = keeper.run(program, "", BLOCK, sink).await {
+                Arc::new(running).abandon();
+            }
+        });
+        tokio::task::yield_now().await;
+        start.abort();
+        let deadline = Instant::now() + PATIENCE;
+        // Whoever follows it has the tape.
+        while Arc::strong_count(&tape) > 1 {
+            for listed in daemon.keeper.list().await.unwrap() {
+                let opened = daemon.keeper.open(&listed).await;
+                assert!(opened.is_err(), "round {round}");
+            }
+            assert!(Instant::now() < deadline, "round {round}");
+        }
+        assert!(daemon.keeper.list().await.unwrap().is_empty());
+    }
 }

@@ -108,11 +108,11 @@ async fn a_program_that_ends_in_the_gap_is_kept_until_it_is_collected() {
 async fn without_a_daemon_a_program_waits_for_room() {
     let daemon = Daemon::with_process();
     let (_, tape) = daemon.run("read a; seq 100000", BLOCK).await;
-    let running = daemon.only().await;
     drop(tape);
     let typed = Tape::new();
-    drop(running);
     let daemon = daemon.next();
+    // Who opens it may let go of it again.
+    drop(daemon.only().await);
     let kept = daemon.only().await;
     let running = kept.follow(0, true, typed.clone()).unwrap();
     running.write(b"\n".to_vec()).await.unwrap();
