@@ -21,7 +21,7 @@ use crate::prepared::Prepared;
 use crate::server::Server;
 use crate::signals::shutdown_signal;
 use crate::start_error::{ExitCode as StartExitCode, StartError};
-use crate::{core_files, process_end, start_call};
+use crate::{core_files, memory, process_end, start_call};
 
 /// How long the end waits for threads of the runtime, which a library may block.
 const LEFT_BEHIND: Duration = Duration::from_millis(300);
@@ -43,6 +43,7 @@ where
     if let Some(code) = agentd_keeper::entered() {
         return code;
     }
+    memory::bound();
     // Where that cannot be, the log would be too early for a word about it.
     let _ = core_files::leave_none();
     trial::begin(std::env::args_os());
