@@ -84,7 +84,7 @@ impl Recorder {
     ///
     /// # Panics
     ///
-    /// After 20 seconds, with what had arrived.
+    /// After 60 seconds, with what had arrived.
     pub async fn wait_for(&self, what: &str, condition: impl Fn(&Recorded) -> bool) -> Recorded {
         let mut changed = self.changed.subscribe();
         let wait = async {
@@ -99,7 +99,7 @@ impl Recorder {
                 }
             }
         };
-        match tokio::time::timeout(Duration::from_secs(20), wait).await {
+        match tokio::time::timeout(Duration::from_secs(60), wait).await {
             Ok(recorded) => recorded,
             Err(_) => panic!("waited in vain for {what}; so far: {:?}", self.recorded()),
         }
@@ -109,14 +109,14 @@ impl Recorder {
     ///
     /// # Panics
     ///
-    /// After 20 seconds.
+    /// After 60 seconds.
     pub async fn released(self: &Arc<Self>) {
         let released = async {
             while Arc::strong_count(self) > 1 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        let released = tokio::time::timeout(Duration::from_secs(20), released).await;
+        let released = tokio::time::timeout(Duration::from_secs(60), released).await;
         assert!(released.is_ok(), "the backend still holds its events");
     }
 

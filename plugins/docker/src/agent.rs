@@ -143,6 +143,13 @@ pub(crate) fn is_new(state: &ContainerState) -> bool {
     state.status == Some(ContainerStateStatusEnum::CREATED)
 }
 
+/// Whether it was killed, and nobody says why.
+pub(crate) fn is_killed(state: &ContainerState) -> bool {
+    const KILLED: i64 = 128 + 9;
+    let ended = !is_alive(state) && !is_new(state);
+    ended && state.exit_code == Some(KILLED) && state.oom_killed != Some(true)
+}
+
 /// How a container that is no longer alive ended.
 pub(crate) fn end(state: &ContainerState) -> ExitStatus {
     exit_status(

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::tokio::task::AbortHandle;
-use agentd_plugin_api::tokio::time::{interval, sleep};
+use agentd_plugin_api::tokio::time::{Instant, interval, sleep};
 use agentd_plugin_api::{tokio, tracing};
 use bollard::models::{ContainerState, EventMessage};
 use bollard::query_parameters::{EventsOptions, EventsOptionsBuilder};
@@ -37,6 +37,12 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(3);
+
+/// An engine may learn that the kernel killed an agent for its memory after it learns of the end: containerd's
+/// monitor of a control group reports on a way of its own (containerd/containerd#8180, #12714). So long it is
+/// asked again how an agent was killed.
+const REASON_PATIENCE: Duration = Duration::from_millis(500);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// So many containers are inspected at a time.
 const INSPECTIONS: usize = 16;
@@ -352,7 +358,15 @@ impl Watcher {
 /// The engine is there, and this is what it reports about the container.
 async fn confirm(shared: Arc<Shared>, container: String) -> Inspected {
     shared.engine.ping_anew().await?;
-    inspect(&shared, container).await
+    let deadline = Instant::now() + REASON_PATIENCE;
+    loop {
+        let found = inspect(&shared, container.clone()).await?;
+        let is_killed = found.1.as_ref().is_some_and(agent::is_killed);
+        if !is_killed || Instant::now() > deadline {
+            return Ok(found);
+        }
+        sleep(LOOK_AGAIN).await;
+    }
 }
 
 async fn inspect(shared: &Shared, container: String) -> Inspected {
