@@ -187,7 +187,7 @@ fn commands(part: Part, filter: &[String]) -> Vec<Command> {
         Part::Lint => return lint(),
         Part::Ui => vec![build_ui::npm(&["test", "--"])],
         Part::Rust => return rust(filter),
-        Part::Browser => vec![browser()],
+        Part::Browser => return browser(filter),
         Part::Soak => vec![soak::command()],
     };
     for command in &mut commands {
@@ -247,12 +247,21 @@ fn rust(filter: &[String]) -> Vec<Command> {
 /// Its tests share an engine when they are in one process, and each starts its own under nextest.
 const DOCKER: &str = "agentd-backend-docker::docker";
 
-fn browser() -> Command {
-    // One for each backend: they wait more than they work.
-    let threads = "--test-threads=3";
-    let mut command = cargo(&["test", "--workspace", "--test", "browser", "--", threads]);
-    command.env(BUILT, "1");
-    command
+/// Everything, or what the filter says. What is measured is measured by itself.
+fn browser(filter: &[String]) -> Vec<Command> {
+    let command = |arguments: &[&str]| {
+        let mut command = cargo(&["test", "--workspace", "--test", "browser", "--"]);
+        // They wait more than they work.
+        command.arg("--test-threads=3").args(arguments);
+        command.env(BUILT, "1");
+        command
+    };
+    match filter {
+        [] => vec![command(&["--skip=measured"]), command(&["measured"])],
+        filter => vec![command(
+            &filter.iter().map(String::as_str).collect::<Vec<_>>(),
+        )],
+    }
 }
 
 fn cargo(arguments: &[&str]) -> Command {

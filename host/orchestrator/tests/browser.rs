@@ -12,39 +12,60 @@ use agentd_host::testing::{Certificate, TestBackend, TestProgram, leave_out};
 
 const UI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ui");
 
+/// The longest ones, which have a test each here, so that several browsers share the work.
+const LONGEST: [&str; 3] = ["terminal", "font", "measure"];
+
+/// What is the same on all backends.
+const OF_ANY_BACKEND: [&str; 5] = ["attacks", "links", "pictures", "signin", "tls"];
+
 #[test]
 fn pty() {
-    run(|| Ok(TestBackend::kept()));
+    run(Ok(TestBackend::kept()), None, &all_but(&[&LONGEST]));
+}
+
+#[test]
+fn pty_terminal() {
+    let tests = [file("terminal"), file("font")];
+    run(Ok(TestBackend::kept()), None, &tests);
+}
+
+/// By itself, while nothing else is run.
+#[test]
+fn measured() {
+    run(Ok(TestBackend::kept()), None, &[file("measure")]);
 }
 
 #[test]
 fn tls() {
-    let certificate = Certificate::new();
-    let of_tls = ["tests/e2e/tls.test.ts", "tests/e2e/signin.test.ts"];
-    run_tests(|| Ok(TestBackend::pty()), Some(&certificate), &of_tls);
+    let tests = [file("tls"), file("signin")];
+    run(Ok(TestBackend::pty()), Some(&Certificate::new()), &tests);
 }
 
 #[test]
 fn tmux() {
-    run(TestBackend::tmux);
+    let tests = all_but(&[&LONGEST[1..], &OF_ANY_BACKEND]);
+    run(TestBackend::tmux(), None, &tests);
 }
 
 #[test]
 fn docker() {
-    run(TestBackend::docker);
+    let tests = all_but(&[&LONGEST[1..], &OF_ANY_BACKEND]);
+    run(TestBackend::docker(), None, &tests);
 }
 
-/// Runs the browser's tests on a backend.
-fn run(start: impl FnOnce() -> Result<TestBackend, String>) {
-    run_tests(start, None, &[]);
+fn file(name: &str) -> String {
+    format!("tests/e2e/{name}.test.ts")
 }
 
-/// Runs those of the browser's tests; all of them if none are named.
-fn run_tests(
-    start: impl FnOnce() -> Result<TestBackend, String>,
-    certificate: Option<&Certificate>,
-    tests: &[&str],
-) {
+/// Vitest's arguments.
+fn all_but(names: &[&[&str]]) -> Vec<String> {
+    let names = names.concat();
+    let exclude = |name: &&str| format!("--exclude={}", file(name));
+    names.iter().map(exclude).collect()
+}
+
+/// Runs the browser's tests on a backend, those that vitest's arguments say.
+fn run(backend: Result<TestBackend, String>, certificate: Option<&Certificate>, tests: &[String]) {
     let node_modules = Path::new(UI).join("node_modules");
     for (needed, path) in [
         ("chromium", Path::new("/usr/bin/chromium")),
@@ -54,7 +75,7 @@ fn run_tests(
             return leave_out(needed);
         }
     }
-    let backend = match start() {
+    let backend = match backend {
         Ok(backend) => backend,
         Err(missing) => return leave_out(&missing),
     };
@@ -86,5 +107,13 @@ fn run_tests(
     shown.write_all(&output.stderr).unwrap();
     drop(shown);
     let status = output.status;
-    assert!(status.success(), "{status}\n{}", service.log());
+    let failures = failures(&output.stdout);
+    assert!(status.success(), "{}\n{status}\n{failures}", service.log());
+}
+
+/// What vitest says of what failed, after everything else.
+fn failures(output: &[u8]) -> String {
+    let output = String::from_utf8_lossy(output);
+    let failures = output.split_once("Failed Tests");
+    failures.map_or_else(String::new, |(_, failures)| failures.to_owned())
 }

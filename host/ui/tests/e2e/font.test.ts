@@ -10,6 +10,8 @@ const { capabilities } = await info();
 const folder = process.env.AGENTD_E2E_SHOTS ?? fileURLToPath(new URL('../../shots/', import.meta.url));
 const DEFAULT = 14;
 const SIZES = Array.from({ length: 27 }, (_, index) => index + 6);
+/** What WebGL is looked at with, which draws slowly without a graphics card. */
+const SOME_SIZES = SIZES.filter((size) => size % 4 === 2);
 
 /** Each letter has a cell of its own with empty ones around it. */
 const LETTERS = ['_', 'g', 'Å', '|', 'a', 'ř', 'Ж', 'Σ', '⠿'];
@@ -198,7 +200,7 @@ describe.runIf(capabilities.includes('terminal'))('the font', () => {
     // Parts of the font that come later draw the screen anew.
     await until('all parts of the font', () => page.evaluate(() => document.fonts.status === 'loaded'));
     const wrong: string[] = [];
-    for (const size of SIZES) wrong.push(...(await faults(page, size)));
+    for (const size of drawing === 'webgl' ? SOME_SIZES : SIZES) wrong.push(...(await faults(page, size)));
     await faults(page, DEFAULT);
     await page.screenshot({ path: `${folder}/font-${drawing}-${scale}.png`, clip: { x: 0, y: 0, width: 600, height: 300 } });
     expect(wrong).toEqual([]);

@@ -67,7 +67,7 @@ test('what any agent wrote is searched, and shown where it is in its logs', asyn
       query = found.next_cursor === undefined ? undefined : `&cursor=${encodeURIComponent(found.next_cursor)}`;
     }
     return count === 2;
-  });
+  }, 60_000);
   page = await signedIn(browser);
   await page.keyboard.press('/');
   const dialog = page.getByRole('dialog', { name: 'Search what agents wrote' });

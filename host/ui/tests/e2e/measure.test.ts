@@ -95,7 +95,9 @@ describe.runIf(capabilities.includes('terminal'))('measured', () => {
 
   test('sixteen terminals that flood stay usable', async ({ browser }) => {
     await removeAll();
-    const flood = { command: ['nice', '-n', '19', 'sh', '-c', 'i=0; while :; do i=$((i+1)); echo "line $i of a flood that does not end"; done'] };
+    // Each terminal is a group of its own to the scheduler (sched(7)), among which a nice value says nothing.
+    const leaveRoom = 'echo 19 2>/dev/null >/proc/self/autogroup';
+    const flood = { command: ['nice', '-n', '19', 'sh', '-c', `${leaveRoom}; i=0; while :; do i=$((i+1)); echo "line $i of a flood that does not end"; done`] };
     const quiet = await create(SHELL);
     for (let index = 0; index < 15; index += 1) await create(flood);
     const page = await signedIn(browser, '#/grid', {
