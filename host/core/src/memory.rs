@@ -3,29 +3,29 @@
 #[cfg(target_env = "gnu")]
 use std::{num::NonZero, ops::RangeInclusive, thread::available_parallelism};
 
-/// Free bytes at the end of a heap from which on they go back to the machine.
+/// So many free bytes at the end of an arena are given back to the machine.
 #[cfg(target_env = "gnu")]
 const TRIM_THRESHOLD: libc::c_int = 256 << 10;
 
-/// Blocks from this size on are not part of a heap, and go back as soon as they are free.
+/// Blocks from this size on are not part of an arena, and are given back as soon as they are free.
 #[cfg(target_env = "gnu")]
 const MMAP_THRESHOLD: libc::c_int = 1 << 20;
 
-/// Heaps, of which there are as many as processors. What lives long in one keeps pages of what does not from the
-/// machine, in each of them.
+/// Arenas, of which there are as many as processors. In each of them, blocks that live long keep freed pages around
+/// them from being given back.
 #[cfg(target_env = "gnu")]
-const HEAPS: RangeInclusive<usize> = 2..=8;
+const ARENAS: RangeInclusive<usize> = 2..=8;
 
-/// Bounds what heaps keep, before there are threads. glibc has eight heaps for each processor unless that is set, and
-/// raises both thresholds with each large block that is freed, up to 64 MiB and 32 MiB (mallopt(3)); the end of a
-/// heap other than the first is out of reach for [`give_back`].
+/// Bounds what the allocator keeps; to be called before there are threads. Unless that is set, glibc has eight arenas
+/// for each processor, and raises both thresholds with each large block that is freed, up to 64 MiB and 32 MiB
+/// (mallopt(3)). [`give_back`] does not reach the end of an arena other than the first.
 #[cfg(target_env = "gnu")]
 pub fn bound() {
     let processors = available_parallelism().map_or(1, NonZero::get);
-    let heaps = processors.clamp(*HEAPS.start(), *HEAPS.end());
-    let heaps = libc::c_int::try_from(heaps).unwrap_or(libc::c_int::MAX);
+    let arenas = processors.clamp(*ARENAS.start(), *ARENAS.end());
+    let arenas = libc::c_int::try_from(arenas).unwrap_or(libc::c_int::MAX);
     for (parameter, value) in [
-        (libc::M_ARENA_MAX, heaps),
+        (libc::M_ARENA_MAX, arenas),
         (libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD),
         (libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD),
     ] {

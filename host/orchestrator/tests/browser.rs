@@ -12,45 +12,45 @@ use agentd_host::testing::{Certificate, TestBackend, TestProgram, leave_out};
 
 const UI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ui");
 
-/// The longest ones, which have a test each here, so that several browsers share the work.
-const LONGEST: [&str; 3] = ["terminal", "font", "measure"];
+/// What has a test of its own here, so that several browsers share the work.
+const OF_THEIR_OWN: [&str; 4] = ["font", "measure", "terminal", "tls"];
 
-/// What is the same on all backends.
-const OF_ANY_BACKEND: [&str; 5] = ["attacks", "links", "pictures", "signin", "tls"];
+/// What is the same on all backends, or needs a terminal for all that it does.
+const ON_PTY_ALONE: [&str; 7] = [
+    "attacks", "font", "links", "measure", "pictures", "signin", "tls",
+];
 
 #[test]
 fn pty() {
-    run(Ok(TestBackend::kept()), None, &all_but(&[&LONGEST]));
+    run(|| Ok(TestBackend::kept()), None, &all_but(&OF_THEIR_OWN));
 }
 
 #[test]
 fn pty_terminal() {
-    let tests = [file("terminal"), file("font")];
-    run(Ok(TestBackend::kept()), None, &tests);
+    let tests = ["terminal", "font"].map(file);
+    run(|| Ok(TestBackend::kept()), None, &tests);
 }
 
 /// By itself, while nothing else is run.
 #[test]
 fn measured() {
-    run(Ok(TestBackend::kept()), None, &[file("measure")]);
+    run(|| Ok(TestBackend::kept()), None, &[file("measure")]);
 }
 
 #[test]
 fn tls() {
-    let tests = [file("tls"), file("signin")];
-    run(Ok(TestBackend::pty()), Some(&Certificate::new()), &tests);
+    let (certificate, tests) = (Certificate::new(), ["tls", "signin"].map(file));
+    run(|| Ok(TestBackend::pty()), Some(&certificate), &tests);
 }
 
 #[test]
 fn tmux() {
-    let tests = all_but(&[&LONGEST[1..], &OF_ANY_BACKEND]);
-    run(TestBackend::tmux(), None, &tests);
+    run(TestBackend::tmux, None, &all_but(&ON_PTY_ALONE));
 }
 
 #[test]
 fn docker() {
-    let tests = all_but(&[&LONGEST[1..], &OF_ANY_BACKEND]);
-    run(TestBackend::docker(), None, &tests);
+    run(TestBackend::docker, None, &all_but(&ON_PTY_ALONE));
 }
 
 fn file(name: &str) -> String {
@@ -58,14 +58,17 @@ fn file(name: &str) -> String {
 }
 
 /// Vitest's arguments.
-fn all_but(names: &[&[&str]]) -> Vec<String> {
-    let names = names.concat();
+fn all_but(names: &[&str]) -> Vec<String> {
     let exclude = |name: &&str| format!("--exclude={}", file(name));
     names.iter().map(exclude).collect()
 }
 
 /// Runs the browser's tests on a backend, those that vitest's arguments say.
-fn run(backend: Result<TestBackend, String>, certificate: Option<&Certificate>, tests: &[String]) {
+fn run(
+    start: impl FnOnce() -> Result<TestBackend, String>,
+    certificate: Option<&Certificate>,
+    tests: &[String],
+) {
     let node_modules = Path::new(UI).join("node_modules");
     for (needed, path) in [
         ("chromium", Path::new("/usr/bin/chromium")),
@@ -75,7 +78,7 @@ fn run(backend: Result<TestBackend, String>, certificate: Option<&Certificate>, 
             return leave_out(needed);
         }
     }
-    let backend = match backend {
+    let backend = match start() {
         Ok(backend) => backend,
         Err(missing) => return leave_out(&missing),
     };
@@ -107,13 +110,14 @@ fn run(backend: Result<TestBackend, String>, certificate: Option<&Certificate>, 
     shown.write_all(&output.stderr).unwrap();
     drop(shown);
     let status = output.status;
-    let failures = failures(&output.stdout);
+    let failures = failures(&output.stderr);
     assert!(status.success(), "{}\n{status}\n{failures}", service.log());
 }
 
 /// What vitest says of what failed, after everything else.
 fn failures(output: &[u8]) -> String {
     let output = String::from_utf8_lossy(output);
-    let failures = output.split_once("Failed Tests");
-    failures.map_or_else(String::new, |(_, failures)| failures.to_owned())
+    let titles = ["Failed Suites", "Failed Tests"];
+    let begin = titles.iter().filter_map(|title| output.find(title)).min();
+    begin.map_or_else(String::new, |begin| output[begin..].to_owned())
 }

@@ -166,8 +166,8 @@ pub async fn apart<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) ->
 
 /// None also for a process of another user, whose environment cannot be read.
 fn markers(pid: i32) -> io::Result<Markers> {
-    // An exec that begins before a look at the environment may be over before the next look.
-    let mut is_confirmed = false;
+    // An exec that begins before the environment is read may be over before the state is read.
+    let mut was_empty = false;
     for _ in 0..EXEC_PATIENCE {
         let environ = match fs::read(format!("/proc/{pid}/environ")) {
             Ok(environ) => environ,
@@ -177,13 +177,12 @@ fn markers(pid: i32) -> io::Result<Markers> {
         if !environ.is_empty() {
             return Ok(Markers::of(&environ));
         }
-        if is_confirmed {
-            break;
-        }
-        is_confirmed = !Stat::read(pid)?.is_some_and(|stat| stat.starting);
-        if !is_confirmed {
+        if Stat::read(pid)?.is_some_and(|stat| stat.starting && !stat.dead) {
             // In the middle of an exec it has no environment yet; that takes a moment at most.
             thread::sleep(Duration::from_millis(1));
+            was_empty = false;
+        } else if std::mem::replace(&mut was_empty, true) {
+            break;
         }
     }
     Ok(Markers::default())

@@ -143,8 +143,8 @@ pub(crate) fn is_new(state: &ContainerState) -> bool {
     state.status == Some(ContainerStateStatusEnum::CREATED)
 }
 
-/// Whether it was killed, and nobody says why.
-pub(crate) fn is_killed(state: &ContainerState) -> bool {
+/// Whether it was killed, and the engine names no reason.
+pub(crate) fn is_killed_without_reason(state: &ContainerState) -> bool {
     const KILLED: i64 = 128 + 9;
     let ended = !is_alive(state) && !is_new(state);
     ended && state.exit_code == Some(KILLED) && state.oom_killed != Some(true)

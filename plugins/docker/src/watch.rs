@@ -359,14 +359,25 @@ impl Watcher {
 async fn confirm(shared: Arc<Shared>, container: String) -> Inspected {
     shared.engine.ping_anew().await?;
     let deadline = Instant::now() + REASON_PATIENCE;
-    loop {
-        let found = inspect(&shared, container.clone()).await?;
-        let is_killed = found.1.as_ref().is_some_and(agent::is_killed);
-        if !is_killed || Instant::now() > deadline {
-            return Ok(found);
-        }
+    let mut found = inspect(&shared, container).await?;
+    while found
+        .1
+        .as_ref()
+        .is_some_and(agent::is_killed_without_reason)
+        && Instant::now() < deadline
+        && shared
+            .watch
+            .get(&found.0)
+            .is_some_and(|agent| !agent.has_ended())
+    {
         sleep(LOOK_AGAIN).await;
+        match inspect(&shared, found.0.clone()).await {
+            Ok(again) => found = again,
+            // It has ended in any case.
+            Err(_) => break,
+        }
     }
+    Ok(found)
 }
 
 async fn inspect(shared: &Shared, container: String) -> Inspected {

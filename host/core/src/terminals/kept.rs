@@ -102,9 +102,13 @@ impl TerminalServices for Lent {
     }
 
     fn abandon(&self) {
-        if self.ends.load(Ordering::Acquire) {
-            self.followed.running.abandon();
-            self.followed.let_go();
+        match self.ends.load(Ordering::Acquire) {
+            true => {
+                self.followed.running.abandon();
+                self.followed.let_go();
+            }
+            // For whoever takes it over next, in this service or a later one.
+            false => self.followed.running.leave(),
         }
     }
 }

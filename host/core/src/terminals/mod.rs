@@ -7,8 +7,7 @@ mod label;
 mod reading;
 mod reports;
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -225,7 +224,10 @@ impl Terminals {
                     let from = kept.head();
                     (keeper, kept, from)
                 }
-                Some(InKeeper::Followed(_)) | None => {
+                other => {
+                    if let Some(followed) = other {
+                        self.lock().insert(session.clone(), followed);
+                    }
                     let message = format!("no keeper has the session `{session}`");
                     return Err(Error::gone(message));
                 }
@@ -284,13 +286,14 @@ impl Terminals {
         for (keeper, listed) in listed {
             match listed {
                 Ok(listed) => {
+                    let sessions: HashSet<_> = listed.iter().map(|one| &*one.session).collect();
+                    kept.retain(|session, entry| {
+                        let was_found = matches!(entry, InKeeper::Found(..));
+                        !was_found || !entry.is_in(&keeper) || sessions.contains(&**session)
+                    });
                     for listed in listed {
-                        let entry = kept.entry(listed.session.clone());
-                        // It is being started, or nobody has it any more and it is being ended.
-                        if listed.is_followed && matches!(entry, Entry::Vacant(_)) {
-                            continue;
-                        }
                         found.push(listed_as(&listed));
+                        let entry = kept.entry(listed.session.clone());
                         entry.or_insert_with(|| InKeeper::Found(keeper.clone(), Box::new(listed)));
                     }
                 }
@@ -339,7 +342,8 @@ impl Terminals {
 
     /// Where the terminal of a session goes on that an earlier service had, if a keeper has it.
     pub async fn beginning(&self, session: &str) -> Result<Option<Beginning>> {
-        let (keeper, listed) = match self.lock().remove(session) {
+        let entry = self.lock().remove(session);
+        let (keeper, listed) = match entry {
             Some(InKeeper::Found(keeper, listed)) => (keeper, listed),
             Some(InKeeper::Opened(keeper, kept, _)) => (keeper, Box::new(kept.listed)),
             Some(followed) => {

@@ -36,7 +36,7 @@ pub struct Kept {
     /// The newest one.
     pub checkpoint: Option<Checkpoint>,
     pub(super) link: Arc<Link>,
-    pub(super) following: Following,
+    pub(super) following: Arc<Following>,
     pub(super) ring: Arc<Ring>,
     pub(super) terminal: OwnedFd,
     pub(super) bell: OwnedFd,
@@ -99,7 +99,7 @@ impl Kept {
 
     pub(super) fn new(
         link: Arc<Link>,
-        following: Following,
+        following: Arc<Following>,
         listed: Listed,
         parts: Parts,
     ) -> Result<Kept> {

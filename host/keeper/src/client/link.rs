@@ -159,21 +159,16 @@ impl Link {
         let _ = closed.wait_for(|closed| *closed).await;
     }
 
-    /// The right to follow the program that an answer says was started.
-    pub fn following(self: &Arc<Self>, index: u64) -> Following {
+    /// The right to follow a program that was started, which nobody else has got; once.
+    pub fn follow_started(self: &Arc<Self>, index: u64) -> Arc<Following> {
         let link = self.clone();
-        Following { link, index }
+        Arc::new(Following { link, index })
     }
 
     /// The right to follow a program that was listed; none while somebody has it.
-    pub fn follow(self: &Arc<Self>, index: u64) -> Option<Following> {
+    pub fn follow(self: &Arc<Self>, index: u64) -> Option<Arc<Following>> {
         let is_free = lock(&self.followed).insert(index);
-        is_free.then(|| self.following(index))
-    }
-
-    /// Whether somebody has the right to follow it.
-    pub fn is_followed(&self, index: u64) -> bool {
-        lock(&self.followed).contains(&index)
+        is_free.then(|| self.follow_started(index))
     }
 
     /// From here on, until what this gives is dropped, [`forgotten`](Self::forgotten) waits for a program.

@@ -188,7 +188,6 @@ impl Keeper {
                             record.label = label_in(descriptors)?;
                         }
                         all.push(Listed {
-                            is_followed: link.is_followed(record.index),
                             index: record.index,
                             session: record.session,
                             label: record.label,
@@ -204,7 +203,7 @@ impl Keeper {
         .await
     }
 
-    /// The terminal of what was listed, to follow it.
+    /// The terminal of what was listed, to follow it; a conflict while it is followed.
     pub async fn open(&self, listed: &Listed) -> Result<Kept> {
         let (link, listed) = (self.link.clone(), listed.clone());
         self.on_runtime(Kept::open(link, listed)).await
@@ -265,8 +264,6 @@ pub struct Listed {
     pub keep: Keep,
     /// How it ended.
     pub ended: Option<Ended>,
-    /// Whether it is followed through this connection, or is about to be: nobody else can then.
-    pub is_followed: bool,
 }
 
 /// Runs on when nobody waits for `give` any more: what was started has to be ended then.
@@ -284,7 +281,6 @@ async fn start_and_follow(
         pid,
         keep: terms.keep,
         ended: None,
-        is_followed: true,
     };
     let (refuse, refused) = oneshot::channel();
     let mut give = Some(give);
@@ -309,14 +305,16 @@ async fn start_and_follow(
         let Answer::Start { index, pid } = answer else {
             return Err(unexpected(&answer));
         };
-        let following = link.following(index);
+        // Also while it is ended, where it cannot be followed.
+        let following = link.follow_started(index);
         let running = Parts::new(descriptors, None)
-            .and_then(|parts| Kept::new(link.clone(), following, listed(index, pid), parts))
+            .and_then(|parts| Kept::new(link.clone(), following.clone(), listed(index, pid), parts))
             .and_then(|kept| kept.follow(0, terms.checkpoints, sink.clone()));
         if running.is_err() {
             // What cannot be followed must not run on.
             let _ = link.ask(Request::Hangup { index }, None).await;
         }
+        drop(following);
         running
     };
     let mut started = std::pin::pin!(started);

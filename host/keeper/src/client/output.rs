@@ -22,7 +22,7 @@ use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout;
 
 use super::here::Here;
-use super::link::Link;
+use super::link::{Following, Link};
 use super::running::Abandoned;
 use crate::flood::{CHUNK, PAUSE, Recent, TURN, is_readable_within};
 use crate::protocol::{Answer, Request};
@@ -42,6 +42,8 @@ pub struct Output {
 
 /// Where output comes from and goes to.
 pub struct Reader {
+    #[expect(dead_code, reason = "nobody else reads the ring while this does")]
+    pub following: Arc<Following>,
     pub index: u64,
     pub ring: Arc<Ring>,
     /// Rung by the keeper.
@@ -103,10 +105,16 @@ impl Output {
                 tracing::warn!("an unknown process keeps the terminal of an ended agent open");
                 self.task.abort();
                 // It has let go of the terminal then.
-                let _ = self.task.await;
+                let _ = (&mut self.task).await;
                 return;
             }
         }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
@@ -211,7 +219,7 @@ impl Reader {
         match self.link.ask(Request::Exit { index }, None).await {
             Ok((Answer::Exit { head, closed, .. }, _)) => head == position && !closed,
             // Whoever ended it by force had it forgotten.
-            Err(error) => error.kind == ErrorKind::Gone,
+            Err(error) => error.kind == ErrorKind::Gone && self.ring.head() == position,
             _ => false,
         }
     }

@@ -9,6 +9,7 @@ use agentd_process::terminal::{Ended, Input, Sink, Size, set_size};
 use agentd_process::{Error, Result};
 use tokio::io::Interest;
 use tokio::sync::{Notify, RwLock, watch as state};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::PATIENCE;
@@ -26,7 +27,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// A program that is followed, with three tasks: one hands over output, one writes, one handles the
 /// program's end. Its methods may be called and polled anywhere, also outside of any runtime. It runs
-/// on when this is dropped.
+/// on when this is dropped, and is still followed.
 pub struct Running {
     index: u64,
     pid: u32,
@@ -40,6 +41,7 @@ pub struct Running {
     /// True once the end has been reported.
     ended: state::Receiver<bool>,
     abandoned: Arc<Abandoned>,
+    task: AbortHandle,
 }
 
 /// Whether nobody has a program any more, who could note its end or leave checkpoints.
@@ -100,6 +102,7 @@ impl Running {
         }
         let abandoned = Arc::<Abandoned>::default();
         let reader = Reader {
+            following: following.clone(),
             index: listed.index,
             ring: ring.clone(),
             bell,
@@ -111,25 +114,32 @@ impl Running {
         };
         let reaped = Arc::new(RwLock::new(false));
         let (report_end, ended) = state::channel(false);
-        let running = Running {
-            index: listed.index,
-            pid: listed.pid,
-            link: link.clone(),
-            ring: Arc::downgrade(&ring),
-            terminal: Arc::downgrade(&terminal),
-            tree: tree.clone(),
-            reaped: reaped.clone(),
-            ended,
-            abandoned: abandoned.clone(),
+        let running = {
+            let (link, tree) = (link.clone(), tree.clone());
+            let (reaped, abandoned) = (reaped.clone(), abandoned.clone());
+            let (ring, terminal) = (Arc::downgrade(&ring), Arc::downgrade(&terminal));
+            move |task| Running {
+                index: listed.index,
+                pid: listed.pid,
+                link,
+                ring,
+                terminal,
+                tree,
+                reaped,
+                ended,
+                abandoned,
+                task,
+            }
         };
         if ring.exited().is_none() {
             sink.running(listed.pid);
         }
         drop(ring);
         // One task begins the others on their own thread: each that is begun from elsewhere wakes it.
-        link.clone().runtime().spawn(async move {
+        let task = link.clone().runtime().spawn(async move {
             let output = Output::read(reader);
-            let input = tokio::spawn({
+            let mut input = JoinSet::new();
+            input.spawn({
                 let terminal = terminal.clone();
                 async move {
                     if let Err(error) = terminal.input.drain(&terminal.master).await {
@@ -140,16 +150,15 @@ impl Running {
             });
             let how = output.exited().await;
             if matches!(how, Ended::Unknown(_)) && link.is_left() {
-                input.abort();
                 return;
             }
             tree.end_rest(ORPHAN_GRACE).await;
             // A question of the program's that nobody answers any more holds nothing up.
             terminal.input.close();
-            input.abort();
+            input.abort_all();
             output.drained().await;
             // Nothing of it is left when its end is known.
-            let _ = input.await;
+            input.shutdown().await;
             drop(terminal);
             let forget = async {
                 let mut reaped = reaped.write().await;
@@ -178,10 +187,10 @@ impl Running {
                 }
                 forget.await;
             }
-            drop(sink);
             drop(following);
+            drop(sink);
         });
-        Ok(running)
+        Ok(running(task.abort_handle()))
     }
 
     /// Its process.
@@ -252,6 +261,11 @@ impl Running {
                 }
             });
         }
+    }
+
+    /// Follows it no longer: it can be opened again in a moment.
+    pub fn leave(&self) {
+        self.task.abort();
     }
 
     /// Leaves the state of the terminal in the keeper, instead of the one before. The ring no longer

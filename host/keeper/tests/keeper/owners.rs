@@ -151,7 +151,6 @@ async fn what_is_followed_cannot_be_opened() {
     let [listed] = &daemon.keeper.list().await.unwrap()[..] else {
         panic!("one program");
     };
-    assert!(listed.is_followed);
     let refused = daemon.keeper.open(listed).await.map(drop).unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Conflict, "{refused}");
     // It runs on, and is followed.
@@ -159,6 +158,22 @@ async fn what_is_followed_cannot_be_opened() {
     assert!(daemon.keeper.open(listed).await.is_err());
     daemon.keeper.hang_up(listed).await.unwrap();
     assert_eq!(tape.ended(), Ended::Signal(libc::SIGKILL));
+}
+
+#[tokio::test]
+async fn what_is_not_followed_any_more_can_be_opened_again() {
+    let daemon = Daemon::with_process();
+    let (running, tape) = daemon.run("echo ready; read a; echo \"<$a>\"", BLOCK).await;
+    tape.printed("ready");
+    running.leave();
+    until("nobody has the tape", || Arc::strong_count(&tape) == 1);
+    let kept = daemon.only().await;
+    let (from, next) = (kept.head(), Tape::new());
+    let running = kept.follow(from, false, next.clone()).unwrap();
+    running.write(b"hello\n".to_vec()).await.unwrap();
+    assert_eq!(next.ended(), Ended::Code(0));
+    assert_eq!(next.text(), "hello\r\n<hello>\r\n");
+    assert_eq!(tape.text(), "ready\r\n");
 }
 
 /// A program whose start is given up is listed until it has ended, and nobody else gets it meanwhile.
