@@ -32,6 +32,8 @@ pub struct Keeping {
     taken: AtomicU64,
     /// Whether somebody is about to take one, as one is due.
     due: AtomicBool,
+    /// Whether a later daemon needs nothing of it any more.
+    is_over: AtomicBool,
     /// Held by whoever leaves one, so that an older one never replaces a newer one.
     leaving: Mutex<()>,
 }
@@ -57,14 +59,15 @@ impl Keeping {
 
     /// A later daemon needs nothing of it any more.
     pub fn let_go(&self) {
+        self.is_over.store(true, Ordering::Release);
         if let Some(keep) = self.keep.get() {
             keep.let_go();
         }
     }
 
-    /// Whether the terminal is kept.
-    pub fn has_begun(&self) -> bool {
-        self.keep.get().is_some()
+    /// Whether the terminal is kept, for a later daemon that may need it.
+    pub fn is_kept(&self) -> bool {
+        self.keep.get().is_some() && !self.is_over.load(Ordering::Acquire)
     }
 
     /// True for the one caller that has to [`leave`](Self::leave) a checkpoint, as the screen has read
@@ -80,7 +83,7 @@ impl Keeping {
 
     /// The same whatever was read.
     pub fn becomes_due_now(&self) -> bool {
-        self.has_begun() && !self.due.swap(true, Ordering::AcqRel)
+        self.is_kept() && !self.due.swap(true, Ordering::AcqRel)
     }
 
     /// Whether there is anything new since the last.

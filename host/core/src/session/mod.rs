@@ -346,7 +346,7 @@ impl Session {
 
     /// Leaves for a later daemon what there is now.
     async fn leave(self: &Arc<Self>) -> Result<()> {
-        if !self.keeping.has_begun() {
+        if !self.keeping.is_kept() {
             return Ok(());
         }
         let session = self.clone();

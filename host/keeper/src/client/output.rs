@@ -101,7 +101,11 @@ impl Output {
                 return;
             }
             let now = self.reader.position.load(SeqCst);
-            if now == before && self.reader.nothing_comes(now).await {
+            let is_stuck = now == before && self.reader.ring.room() == 0;
+            if is_stuck && self.reader.abandoned.is_being_ended() {
+                // Whoever ends it need not have begun to leave the checkpoints that the keeper waits for.
+                self.reader.make_room(now);
+            } else if now == before && self.reader.nothing_comes(now).await {
                 tracing::warn!("an unknown process keeps the terminal of an ended agent open");
                 self.task.abort();
                 // It has let go of the terminal then.
@@ -199,9 +203,12 @@ impl Reader {
 
     /// Lets what was handed over be overwritten, unless checkpoints do.
     fn take(&self, position: u64) {
-        if self.checkpoints && !self.abandoned.is() {
-            return;
+        if !self.checkpoints || self.abandoned.is() {
+            self.make_room(position);
         }
+    }
+
+    fn make_room(&self, position: u64) {
         self.ring.take(position);
         if self.ring.rouses_writer() {
             socket::ring(&self.link.room);

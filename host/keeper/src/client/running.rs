@@ -48,12 +48,18 @@ pub struct Running {
 #[derive(Default)]
 pub struct Abandoned {
     is: AtomicBool,
+    /// Whether somebody has it who ends it.
+    is_being_ended: AtomicBool,
     notified: Notify,
 }
 
 impl Abandoned {
     pub fn is(&self) -> bool {
         self.is.load(SeqCst)
+    }
+
+    pub fn is_being_ended(&self) -> bool {
+        self.is_being_ended.load(SeqCst)
     }
 
     fn set(&self) {
@@ -216,6 +222,7 @@ impl Running {
         if *ended.borrow() {
             return Ok(());
         }
+        self.abandoned.is_being_ended.store(true, SeqCst);
         let (tree, reaped) = (self.tree.clone(), self.reaped.clone());
         let end = self.link.runtime().spawn(async move {
             let reaped = reaped.read().await;

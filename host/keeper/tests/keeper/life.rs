@@ -137,6 +137,23 @@ async fn a_flood_that_nobody_has_any_more_is_ended_though_its_ring_is_full() {
     }
 }
 
+/// Fault: a program is ended before anybody begins to leave checkpoints of it, while its ring is full.
+#[tokio::test]
+async fn a_flood_of_which_no_checkpoint_is_left_is_ended() {
+    let terms = Terms {
+        checkpoints: true,
+        ..BLOCK
+    };
+    for daemon in [Daemon::with_process(), Daemon::with_thread()] {
+        let (running, tape) = daemon.run("exec yes", terms).await;
+        until("the ring is full", || tape.output().len() >= BLOCK.capacity);
+        let end = running.end(Duration::ZERO);
+        tokio::time::timeout(PATIENCE, end).await.unwrap().unwrap();
+        assert!(matches!(tape.ended(), Ended::Signal(_)));
+        until_empty(&daemon).await;
+    }
+}
+
 /// Attack: an agent looks for descriptors of the keeper. Then: it has three, of its terminal.
 #[tokio::test]
 async fn a_program_inherits_nothing_from_the_keeper() {
