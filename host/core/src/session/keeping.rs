@@ -170,6 +170,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_let_go_is_not_left_any_more() {
+        let (terminal, kept) = (Terminal::new(SIZE, 1 << 20), Arc::new(Kept::default()));
+        let keeping = Keeping::default();
+        keeping.begin(kept, &terminal);
+        print(&terminal, 2000);
+        assert!(keeping.is_kept() && keeping.becomes_due(&terminal));
+        leave(&keeping, &terminal).await;
+        keeping.let_go();
+        print(&terminal, 2000);
+        assert!(!keeping.is_kept() && !keeping.becomes_due_now());
+    }
+
+    #[tokio::test]
     async fn a_checkpoint_is_left_after_each_share_of_the_room_and_none_while_nothing_happens() {
         let (terminal, kept) = (Terminal::new(SIZE, 1 << 20), Arc::new(Kept::default()));
         let keeping = Keeping::default();

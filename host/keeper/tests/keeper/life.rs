@@ -137,7 +137,8 @@ async fn a_flood_that_nobody_has_any_more_is_ended_though_its_ring_is_full() {
     }
 }
 
-/// Fault: a program is ended before anybody begins to leave checkpoints of it, while its ring is full.
+/// Fault: a program is ended while its ring is full, before anybody has left a checkpoint of it. Then: it ends and is
+/// forgotten.
 #[tokio::test]
 async fn a_flood_of_which_no_checkpoint_is_left_is_ended() {
     let terms = Terms {
