@@ -249,7 +249,7 @@ const DOCKER: &str = "agentd-backend-docker::docker";
 
 /// Everything, or what the filter says. What is measured is measured by itself.
 fn browser(filter: &[String]) -> Vec<Command> {
-    let command = |arguments: &[&str]| {
+    let command = |arguments: &[String]| {
         let mut command = cargo(&["test", "--workspace", "--test", "browser", "--"]);
         // They wait more than they work.
         command.arg("--test-threads=3").args(arguments);
@@ -257,10 +257,11 @@ fn browser(filter: &[String]) -> Vec<Command> {
         command
     };
     match filter {
-        [] => vec![command(&["--skip=measured"]), command(&["measured"])],
-        filter => vec![command(
-            &filter.iter().map(String::as_str).collect::<Vec<_>>(),
-        )],
+        [] => vec![
+            command(&["--skip=measured".to_owned()]),
+            command(&["measured".to_owned()]),
+        ],
+        filter => vec![command(filter)],
     }
 }
 

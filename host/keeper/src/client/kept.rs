@@ -87,12 +87,10 @@ impl Kept {
         })?;
         let (answer, descriptors) = link.ask(Request::Open { index }, None).await?;
         match answer {
-            Answer::Open(checkpoint) => Kept::new(
-                link,
-                following,
-                listed,
-                Parts::new(descriptors, checkpoint)?,
-            ),
+            Answer::Open(checkpoint) => {
+                let parts = Parts::new(descriptors, checkpoint)?;
+                Kept::new(link, following, listed, parts)
+            }
             other => Err(unexpected(&other)),
         }
     }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use agentd_keeper::{Keeper, Readers, Terms};
+use agentd_keeper::{Keeper, Readers};
 use agentd_process::terminal::{Ended, Size};
 use rustix::fs::{FlockOperation, flock};
 
@@ -18,10 +18,6 @@ const DIRECTORY: &str = "TEST_KEEPER_DIRECTORY";
 
 const LAST: u64 = 2_000_000;
 const SIZE: Size = Size { cols: 80, rows: 24 };
-const TERMS: Terms = Terms {
-    checkpoints: true,
-    ..BLOCK
-};
 
 /// What the other test kills: takes over the program, or starts it, and leaves checkpoints.
 #[tokio::test]
@@ -43,7 +39,10 @@ async fn daemon() {
         None => {
             position = 0;
             let program = program(&format!("seq {LAST}; exit 8"));
-            running = keeper.run(program, "", TERMS, tape.clone()).await.unwrap();
+            running = keeper
+                .run(program, "", CHECKPOINTS, tape.clone())
+                .await
+                .unwrap();
         }
         Some(listed) => {
             let kept = keeper.open(listed).await.unwrap();

@@ -16,6 +16,12 @@ pub const BLOCK: Terms = Terms {
     checkpoints: false,
 };
 
+/// The same, with checkpoints.
+pub const CHECKPOINTS: Terms = Terms {
+    checkpoints: true,
+    ..BLOCK
+};
+
 /// Reaps nothing, as nobody else does in these tests.
 pub struct Nobody;
 

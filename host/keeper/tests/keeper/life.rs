@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentd_keeper::{Keep, Terms};
+use agentd_keeper::Terms;
 use agentd_process::ErrorKind;
 use agentd_process::terminal::{Ended, Size};
 
@@ -121,15 +121,11 @@ async fn a_start_that_is_given_up_leaves_nothing() {
 /// Nobody leaves checkpoints of it any more, so nothing makes room for what it still prints.
 #[tokio::test]
 async fn a_flood_that_nobody_has_any_more_is_ended_though_its_ring_is_full() {
-    let terms = Terms {
-        checkpoints: true,
-        ..BLOCK
-    };
     for daemon in [Daemon::with_process(), Daemon::with_thread()] {
         let tape = Tape::forgetful();
         let flood = daemon
             .keeper
-            .run(program("exec yes"), "", terms, tape.clone());
+            .run(program("exec yes"), "", CHECKPOINTS, tape.clone());
         let running = Arc::new(flood.await.unwrap());
         until("the ring is full", || tape.output().len() >= BLOCK.capacity);
         running.abandon();
@@ -141,12 +137,8 @@ async fn a_flood_that_nobody_has_any_more_is_ended_though_its_ring_is_full() {
 /// forgotten.
 #[tokio::test]
 async fn a_flood_of_which_no_checkpoint_is_left_is_ended() {
-    let terms = Terms {
-        checkpoints: true,
-        ..BLOCK
-    };
     for daemon in [Daemon::with_process(), Daemon::with_thread()] {
-        let (running, tape) = daemon.run("exec yes", terms).await;
+        let (running, tape) = daemon.run("exec yes", CHECKPOINTS).await;
         until("the ring is full", || tape.output().len() >= BLOCK.capacity);
         let end = running.end(Duration::ZERO);
         tokio::time::timeout(PATIENCE, end).await.unwrap().unwrap();
@@ -214,12 +206,7 @@ async fn every_program_has_its_own_end() {
 #[tokio::test]
 async fn a_program_waits_for_a_checkpoint_once_the_ring_is_full() {
     let daemon = Daemon::with_process();
-    let terms = Terms {
-        keep: Keep::Block,
-        capacity: 64 * 1024,
-        checkpoints: true,
-    };
-    let (running, tape) = daemon.run("seq 100000", terms).await;
+    let (running, tape) = daemon.run("seq 100000", CHECKPOINTS).await;
     until("the ring is full", || tape.output().len() >= 64 * 1024);
     assert_eq!(tape.output().len(), 64 * 1024);
     let expected = numbers(1, 100_000);
@@ -309,8 +296,7 @@ async fn memory_of_a_flood_is_given_back() {
     let capacity = (1 << 20) + 5 * 4096;
     let terms = Terms {
         capacity,
-        checkpoints: true,
-        ..BLOCK
+        ..CHECKPOINTS
     };
     let ring_memory = || mapped(capacity as u64 + 4096);
     let (running, tape) = daemon.run("seq 1 100000; echo over; cat", terms).await;
@@ -331,13 +317,9 @@ async fn memory_of_a_flood_is_given_back() {
 #[tokio::test]
 async fn the_tail_comes_after_a_late_checkpoint() {
     let daemon = Daemon::with_process();
-    let terms = Terms {
-        checkpoints: true,
-        ..BLOCK
-    };
     // A terminal holds some KiB more than the ring.
     let script = "head -c 65536 /dev/zero | tr '\\0' x; printf tail; exit 3";
-    let (running, tape) = daemon.run(script, terms).await;
+    let (running, tape) = daemon.run(script, CHECKPOINTS).await;
     until("the ring is full", || tape.output().len() == 64 * 1024);
     let listed = async || daemon.keeper.list().await.unwrap().remove(0);
     let deadline = std::time::Instant::now() + PATIENCE;

@@ -5,11 +5,6 @@ use agentd_process::terminal::{Ended, Size};
 
 use crate::harness::*;
 
-const CHECKPOINTS: Terms = Terms {
-    checkpoints: true,
-    ..BLOCK
-};
-
 #[tokio::test]
 async fn an_idle_program_is_taken_over() {
     let daemon = Daemon::with_process();
