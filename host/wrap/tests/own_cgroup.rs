@@ -12,6 +12,9 @@ use crate::program;
 /// By what the memory is made less, in bytes.
 const STEP: u64 = 1 << 19;
 
+/// The score of a process that the kernel does not kill for its memory (proc(5)).
+const NEVER: &str = "-1000";
+
 /// A cgroup of version 2 beside this process.
 struct Cgroup(PathBuf);
 
@@ -132,7 +135,14 @@ async fn memory_runs_out() {
     demo.terminal("").await.shows("ready").await;
     let pid = demo.show().await.pid;
 
-    // Less and less: what can be given back is given back, and then the largest process has to go.
+    // Nobody but the service: while one that was killed still ends, the kernel may take another one, too.
+    for other in processes_of(daemon.directory()) {
+        let other = other.as_raw_nonzero().get();
+        if other.cast_unsigned() != daemon.pid() {
+            fs::write(format!("/proc/{other}/oom_score_adj"), NEVER).unwrap();
+        }
+    }
+    // Less and less: what can be given back is given back, and then a process has to go.
     let mut most = cgroup.read("memory.current");
     while is_alive(daemon.pid().cast_signed()) {
         most = most.checked_sub(STEP).expect("the service is killed");
