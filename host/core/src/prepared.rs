@@ -187,6 +187,11 @@ impl Prepared {
         &self.state_dir
     }
 
+    /// The service's own token.
+    pub fn own_token(&self) -> &Token {
+        self.doors.own_token()
+    }
+
     /// The tokens with a scope that let somebody in: none, until a service adds those that it keeps.
     pub fn tokens(&self) -> &Arc<Tokens> {
         self.doors.tokens()

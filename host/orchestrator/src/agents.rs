@@ -45,13 +45,14 @@ pub struct Agents {
 
 impl Agents {
     /// The agents that `store` keeps, run by `sessions`, with what these leave in `outputs`. Those of
-    /// `tokens` that are for one of them alone go with it.
+    /// `tokens` that are for one of them alone go with it. `turns` are for all requests with a key.
     pub fn new(
         store: Arc<Store>,
         outputs: Arc<Outputs>,
         sessions: Sessions,
         tokens: Arc<Tokens>,
         activities: Arc<Activities>,
+        turns: Arc<Turns>,
         webhook: Option<Arc<Webhook>>,
     ) -> Self {
         Agents {
@@ -61,7 +62,7 @@ impl Agents {
             sessions,
             tokens,
             activities,
-            turns: Arc::default(),
+            turns,
             busy: Busy::default(),
             delivering: Busy::default(),
             reconciled: Arc::default(),

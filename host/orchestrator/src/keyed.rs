@@ -1,12 +1,12 @@
 /// What is known of a request with that key.
 #[derive(Debug)]
-pub enum Known {
+pub enum Known<A> {
     /// Nothing.
     New,
     /// It was begun with this agent, by its id, and not answered.
     Begun(String),
     /// Its answer.
-    Answered(Box<agentd_api::Agent>),
+    Answered(Box<A>),
     /// The key was used for another request.
     Another,
 }

@@ -40,7 +40,7 @@ mod writes;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentd_host::{Prepared, Server, Service, StartError, StoreEnv, http};
+use agentd_host::{Prepared, Server, Service, StartError, StoreEnv, Turns, http};
 use warp::Filter;
 
 pub use crash_point::CrashPoint;
@@ -100,12 +100,14 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
         webhook.begin(store.events(), &activities);
     }
     let sessions = prepared.sessions(Arc::new(observer));
+    let turns = Arc::<Turns>::default();
     let agents = Arc::new(Agents::new(
         store.clone(),
         outputs.clone(),
         sessions.clone(),
         prepared.tokens().clone(),
         activities,
+        turns.clone(),
         webhook.clone(),
     ));
     let diffs = Arc::new(Diffs::new(prepared.state_dir()));
@@ -114,8 +116,7 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
     agents.remove_old_recordings().await?;
     tokio::spawn(reconcile.repeat());
     tokio::spawn(Restarts::new((*agents).clone()).repeat());
-    let desk = TokenDesk::open(store.clone(), prepared.tokens().clone()).await?;
-    let desk = Arc::new(desk);
+    let desk = Arc::new(TokenDesk::open(store.clone(), &prepared, turns).await?);
     tokio::spawn((*desk).clone().note_uses());
     let audit = Arc::new(Audit::new(store.clone(), audit_keep));
     let server = prepared.server(sessions, |daemon| {

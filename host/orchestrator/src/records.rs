@@ -240,14 +240,17 @@ pub fn is_abandoned(connection: &Connection, session: &str) -> rusqlite::Result<
 }
 
 /// What is known of a request.
-pub fn known(connection: &Connection, request: &KeyedRequest) -> rusqlite::Result<Known> {
+pub fn known<A: DeserializeOwned>(
+    connection: &Connection,
+    request: &KeyedRequest,
+) -> rusqlite::Result<Known<A>> {
     let query = "SELECT fingerprint, agent, answer FROM requests WHERE key = ?";
     let mut statement = connection.prepare_cached(query)?;
     let known = |row: &Row<'_>| {
         let answer: Option<String> = row.get(2)?;
         Ok(match answer {
             _ if row.get_ref(0)?.as_str()? != request.fingerprint => Known::Another,
-            Some(answer) => Known::Answered(parse(2, &answer)?),
+            Some(answer) => Known::Answered(Box::new(parse(2, &answer)?)),
             None => Known::Begun(row.get(1)?),
         })
     };

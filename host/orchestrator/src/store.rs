@@ -4,6 +4,7 @@ use std::sync::Arc;
 use agentd_host::session::Remains;
 use agentd_host::{KeyedRequest, Result, StartError};
 use rusqlite::Connection;
+use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
 use crate::agent::AgentRecord;
@@ -186,7 +187,10 @@ impl Store {
     }
 
     /// What is known of a request.
-    pub async fn known(&self, request: &KeyedRequest) -> Result<Known> {
+    pub async fn known<A: DeserializeOwned + Send + 'static>(
+        &self,
+        request: &KeyedRequest,
+    ) -> Result<Known<A>> {
         let request = request.clone();
         let look = move |connection: &Connection| records::known(connection, &request);
         self.database.read(look).await

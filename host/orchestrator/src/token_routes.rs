@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use agentd_api::{CreatedLink, NewLink, NewToken};
-use agentd_host::http::{Response, body, created, respond, with};
-use agentd_host::{Daemon, Noted};
+use agentd_host::http::{Response, body, created, idempotency_key, respond, with};
+use agentd_host::{Daemon, IdempotencyKey, Noted, Result};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -32,11 +32,15 @@ fn create(desk: &Arc<TokenDesk>) -> BoxedFilter<(Response,)> {
     warp::path!("tokens")
         .and(warp::post())
         .and(with(desk))
+        .and(idempotency_key())
         .and(body())
-        .then(async |desk: Arc<TokenDesk>, new: NewToken| {
-            let token = desk.create(new).await;
-            respond(token.map(|token| noting(&token.about.id, created(&token))))
-        })
+        .then(
+            async |desk: Arc<TokenDesk>, key: Result<Option<IdempotencyKey>>, new: NewToken| {
+                let token = async { desk.create(new, key?).await };
+                let token = token.await;
+                respond(token.map(|token| noting(&token.about.id, created(&token))))
+            },
+        )
         .boxed()
 }
 
@@ -79,12 +83,17 @@ fn create_link(daemon: &Arc<Daemon>, desk: &Arc<TokenDesk>) -> BoxedFilter<(Resp
         .and(warp::post())
         .and(with(daemon))
         .and(with(desk))
+        .and(idempotency_key())
         .and(body())
         .then(
-            async |id: String, daemon: Arc<Daemon>, desk: Arc<TokenDesk>, new: NewLink| {
+            async |id: String,
+                   daemon: Arc<Daemon>,
+                   desk: Arc<TokenDesk>,
+                   key: Result<Option<IdempotencyKey>>,
+                   new: NewLink| {
                 let link = async {
                     let page = daemon.page()?;
-                    let (token, about) = desk.create_link(&id, new).await?;
+                    let (token, about) = desk.create_link(&id, new, key?).await?;
                     // In the fragment, which browsers neither send nor log.
                     let url = format!("{page}#link={}", token.reveal());
                     let id = about.id.clone();

@@ -3,9 +3,14 @@ use std::time::Duration;
 
 use agentd_api::terminal::Mode;
 use agentd_api::{CreatedToken, Link, NewLink, NewToken, Page, Scope, ScopedToken, Token};
-use agentd_host::doors::{Grant, KnownToken, Limit, Tokens};
+use agentd_host::doors::{self, Grant, KnownToken, Limit, Tokens};
 use agentd_host::session::{SessionName, finish};
-use agentd_host::{Error, Result, to_rfc3339};
+use agentd_host::{Error, IdempotencyKey, KeyedRequest, Prepared, Result, Turns, to_rfc3339};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::keyed::Known;
 
 use crate::labels;
 use crate::records::now_millis;
@@ -27,21 +32,40 @@ const LONGEST: u64 = 10 * 365 * 24 * 3600;
 pub struct TokenDesk {
     store: Arc<Store>,
     doors: Arc<Tokens>,
+    /// What the tokens of requests with a key are made with.
+    own: doors::Token,
+    turns: Arc<Turns>,
+}
+
+/// What is kept of the answer to a request with a key: all but the secret.
+#[derive(Serialize, Deserialize)]
+struct Answer<T> {
+    id: String,
+    /// [`ScopedToken::key`].
+    key: String,
+    about: T,
 }
 
 impl TokenDesk {
-    /// Has the doors know those that are kept.
-    pub async fn open(store: Arc<Store>, doors: Arc<Tokens>) -> Result<Self> {
+    /// Has the doors know those that are kept. `turns` are for all requests with a key.
+    pub async fn open(store: Arc<Store>, prepared: &Prepared, turns: Arc<Turns>) -> Result<Self> {
+        let doors = prepared.tokens().clone();
         let now = now_millis();
         let kept = store.read(move |connection| token_rows::all(connection, now));
         for token in kept.await? {
             doors.add(token.known);
         }
-        Ok(TokenDesk { store, doors })
+        Ok(TokenDesk {
+            store,
+            doors,
+            own: prepared.own_token().clone(),
+            turns,
+        })
     }
 
     /// Makes a token.
-    pub async fn create(&self, new: NewToken) -> Result<CreatedToken> {
+    pub async fn create(&self, new: NewToken, key: Option<IdempotencyKey>) -> Result<CreatedToken> {
+        let request = key.map(|key| KeyedRequest::new(key, "token", &new));
         let name = SessionName::parse(&new.name)?;
         check_name(name.as_str())?;
         let limit = limit(&new)?;
@@ -50,10 +74,18 @@ impl TokenDesk {
             scope: new.scope,
             limit,
         };
-        let (token, row) = self.add(Some(name.as_str()), grant, expires_at).await?;
+        let name = Some(name.as_str());
+        let added = self.add(
+            name,
+            grant,
+            expires_at,
+            request.transpose()?,
+            Self::describe,
+        );
+        let (token, about) = added.await?;
         Ok(CreatedToken {
             token: token.reveal(),
-            about: self.describe(&row),
+            about,
         })
     }
 
@@ -73,7 +105,13 @@ impl TokenDesk {
     }
 
     /// Makes a link to an agent; the token that it has in it, too.
-    pub async fn create_link(&self, agent: &str, new: NewLink) -> Result<(ScopedToken, Link)> {
+    pub async fn create_link(
+        &self,
+        agent: &str,
+        new: NewLink,
+        key: Option<IdempotencyKey>,
+    ) -> Result<(ScopedToken, Link)> {
+        let request = key.map(|key| KeyedRequest::new(key, "link", &(agent, &new)));
         let scope = match new.mode {
             Mode::Ro => Scope::Read,
             Mode::Rw => Scope::Write,
@@ -82,8 +120,10 @@ impl TokenDesk {
             scope,
             limit: Limit::Agent(agent.to_owned()),
         };
-        let (token, row) = self.add(None, grant, Some(expiry(new.expires_in)?)).await?;
-        Ok((token, self.describe_link(&row)))
+        let expires_at = Some(expiry(new.expires_in)?);
+        let request = request.transpose()?;
+        self.add(None, grant, expires_at, request, Self::describe_link)
+            .await
     }
 
     /// The links to an agent.
@@ -126,55 +166,115 @@ impl TokenDesk {
         }
     }
 
-    /// Goes on when its client leaves: else one might count that is not on the disk.
-    async fn add(
+    /// Makes one, unless this was done for the `request`, and gives it as it was described then. Goes on when
+    /// its client leaves: else one might count that is not on the disk.
+    async fn add<T>(
         &self,
         name: Option<&str>,
         grant: Grant,
         expires_at: Option<i64>,
-    ) -> Result<(ScopedToken, TokenRow)> {
-        let token = Tokens::generate();
-        let row = TokenRow {
-            known: KnownToken {
-                id: token.id().to_owned(),
-                name: name.map_or_else(|| format!("link-{}", token.id()), str::to_owned),
-                grant,
-                key: token.key(),
-                expires_at,
-                last_used_at: None,
-            },
-            is_link: name.is_none(),
-            created_at: now_millis(),
-        };
-        let (desk, added) = (self.clone(), row.clone());
+        request: Option<KeyedRequest>,
+        describe: fn(&Self, &TokenRow) -> T,
+    ) -> Result<(ScopedToken, T)>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let (desk, name) = (self.clone(), name.map(str::to_owned));
         finish(async move {
-            desk.doors.add(added.known.clone());
-            let (id, name) = (added.known.id.clone(), added.known.name.clone());
-            let agent = added.known.grant.limit.agent();
-            let add = desk.store.write(move |transaction| {
-                token_rows::add(transaction.connection(), &added, now_millis())
-            });
-            let added = add.await;
-            if added.as_ref().ok() != Some(&Added::Yes) {
-                desk.doors.remove(&id);
-            }
-            match added? {
-                Added::Yes => Ok(()),
-                Added::NameTaken => {
-                    let message = format!("the name `{name}` is taken");
-                    Err(Error::conflict("name-taken", message)
-                        .hint("revoke the token of that name, or choose another name"))
+            let mut token = Tokens::generate();
+            let _turn = match &request {
+                None => None,
+                Some(request) => {
+                    let turn = desk.turns.take(&request.key).await;
+                    match desk.store.known::<Answer<T>>(request).await? {
+                        Known::New => token = desk.token_for(token.id(), request)?,
+                        Known::Answered(answer) => return desk.made_again(*answer, request),
+                        Known::Begun(_) | Known::Another => return Err(KeyedRequest::reused()),
+                    }
+                    Some(turn)
                 }
-                Added::NoAgent => Err(Error::not_found("agent", &agent.unwrap_or_default())),
-                Added::TooMany => {
-                    let message = "there are too many tokens and links";
-                    Err(Error::conflict("too-many-tokens", message)
-                        .hint("revoke those that nobody needs (`agent token list`)"))
-                }
-            }
+            };
+            let row = TokenRow {
+                known: KnownToken {
+                    id: token.id().to_owned(),
+                    name: name
+                        .clone()
+                        .unwrap_or_else(|| format!("link-{}", token.id())),
+                    grant,
+                    key: token.key(),
+                    expires_at,
+                    last_used_at: None,
+                },
+                is_link: name.is_none(),
+                created_at: now_millis(),
+            };
+            let about = describe(&desk, &row);
+            let answer = Answer {
+                id: token.id().to_owned(),
+                key: token.key(),
+                about: &about,
+            };
+            let answer = serde_json::to_value(answer)
+                .map_err(|error| Error::internal(format!("the answer: {error}")))?;
+            desk.keep(row, request.map(|request| (request, answer)))
+                .await?;
+            Ok((token, about))
         })
-        .await?;
-        Ok((token, row))
+        .await
+    }
+
+    fn token_for(&self, id: &str, request: &KeyedRequest) -> Result<ScopedToken> {
+        let token = self.own.scoped(id, request);
+        token.ok_or_else(|| Error::internal(format!("`{id}` is not the id of a token")))
+    }
+
+    /// The answer to a request that has been answered before.
+    fn made_again<T>(&self, answer: Answer<T>, request: &KeyedRequest) -> Result<(ScopedToken, T)> {
+        let token = self.token_for(&answer.id, request)?;
+        match token.key() == answer.key {
+            true => Ok((token, answer.about)),
+            false => {
+                let message = "the secret that was answered cannot be made again, since the service has \
+                    another token now";
+                Err(Error::conflict("secret-lost", message)
+                    .hint("revoke what was made, and make another one with a new key"))
+            }
+        }
+    }
+
+    /// Has one count, and keeps it, with the answer to the request for it.
+    async fn keep(&self, row: TokenRow, answer: Option<(KeyedRequest, Value)>) -> Result<()> {
+        self.doors.add(row.known.clone());
+        let (id, name) = (row.known.id.clone(), row.known.name.clone());
+        let agent = row.known.grant.limit.agent();
+        let add = self.store.write(move |transaction| {
+            let added = token_rows::add(transaction.connection(), &row, now_millis())?;
+            if let Some((request, answer)) = &answer
+                && added == Added::Yes
+            {
+                transaction.begin_request(request, &row.known.id)?;
+                transaction.answer_request(request, answer)?;
+            }
+            Ok(added)
+        });
+        let added = add.await;
+        if added.as_ref().ok() != Some(&Added::Yes) {
+            self.doors.remove(&id);
+        }
+        match added? {
+            Added::Yes => Ok(()),
+            Added::NameTaken => {
+                let message = format!("the name `{name}` is taken");
+                Err(Error::conflict("name-taken", message)
+                    .hint("revoke the token of that name, or choose another name"))
+            }
+            Added::NoAgent => Err(Error::not_found("agent", &agent.unwrap_or_default())),
+            Added::TooMany => {
+                let message = "there are too many tokens and links";
+                Err(Error::conflict("too-many-tokens", message)
+                    .hint("revoke those that nobody needs (`agent token list`)"))
+            }
+        }
     }
 
     /// Goes on when its client leaves: else one might no longer count and yet be kept.

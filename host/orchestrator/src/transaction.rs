@@ -366,8 +366,8 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// This request is begun with the agent of that id.
-    pub fn begin_request(&self, request: &KeyedRequest, agent: &str) -> rusqlite::Result<()> {
+    /// This request is begun with what has that id: an agent, or a token.
+    pub fn begin_request(&self, request: &KeyedRequest, id: &str) -> rusqlite::Result<()> {
         let now = now_millis();
         let forget = "DELETE FROM requests WHERE at < ?";
         let mut forget = self.connection.prepare_cached(forget)?;
@@ -375,19 +375,19 @@ impl<'a> Transaction<'a> {
         let begin = "INSERT INTO requests (key, fingerprint, at, agent) VALUES (?, ?, ?, ?)
             ON CONFLICT (key) DO UPDATE SET agent = excluded.agent, at = excluded.at";
         let mut begin = self.connection.prepare_cached(begin)?;
-        begin.execute(params![
-            request.key.as_str(),
-            request.fingerprint,
-            now,
-            agent
-        ])?;
+        begin.execute(params![request.key.as_str(), request.fingerprint, now, id])?;
         Ok(())
     }
 
-    fn answer_request(&self, request: &KeyedRequest, agent: &Agent) -> rusqlite::Result<()> {
+    /// This is the answer to a request that is begun.
+    pub fn answer_request(
+        &self,
+        request: &KeyedRequest,
+        answer: &impl Serialize,
+    ) -> rusqlite::Result<()> {
         let update = "UPDATE requests SET answer = ? WHERE key = ?";
         let mut update = self.connection.prepare_cached(update)?;
-        update.execute(params![to_json(agent)?, request.key.as_str()])?;
+        update.execute(params![to_json(answer)?, request.key.as_str()])?;
         Ok(())
     }
 

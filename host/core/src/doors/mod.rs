@@ -105,6 +105,11 @@ impl Doors {
         }
     }
 
+    /// The service's own token.
+    pub fn own_token(&self) -> &Token {
+        &self.prover.token
+    }
+
     /// Who sends a request that came from there over TCP, and whether nobody else reads it: what a
     /// proxy says of it, if one is there that is believed.
     pub fn sender(

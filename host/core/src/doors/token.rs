@@ -3,9 +3,10 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use agentd_api::ScopedToken;
+use agentd_api::{ScopedToken, keyed_hash};
 
 use super::secret::Secret;
+use crate::KeyedRequest;
 use crate::state_file::read_or_create;
 
 /// A proof shows something that only the token makes (`GET /proof`), by which a token can be looked for
@@ -42,6 +43,14 @@ impl Token {
         })
     }
 
+    /// The token with a scope, and this id, that is made for a request which may be repeated: then its secret
+    /// is made again, and so need not be kept. Who does not have this token cannot make it. None where the
+    /// id is not one.
+    pub fn scoped(&self, id: &str, request: &KeyedRequest) -> Option<ScopedToken> {
+        let of = [id, request.key.as_str(), &request.fingerprint];
+        ScopedToken::new(id, &keyed_hash(self.reveal(), "keyed token", &of))
+    }
+
     /// Whether `given` is this token.
     pub fn is(&self, given: &str) -> bool {
         self.0.is(given)
@@ -75,6 +84,30 @@ mod tests {
         fs::write(state.path().join("token"), "two words").unwrap();
         let error = Token::in_state_dir(state.path()).unwrap_err().to_string();
         assert!(error.contains("does not hold a token"), "{error}");
+    }
+
+    #[test]
+    fn a_token_for_a_request_is_made_again_for_the_same_one_only() {
+        let request = |key: &str, body: &str| {
+            let key = crate::IdempotencyKey::parse(key).unwrap();
+            KeyedRequest::new(key, "token", &body).unwrap()
+        };
+        let token = Token::parse("a-secret-that-is-long").unwrap();
+        let (id, other) = ("0123456789abcdef", "0123456789abcdee");
+        let first = token.scoped(id, &request("one", "a")).unwrap();
+        assert_eq!(token.scoped(id, &request("one", "a")).unwrap(), first);
+        let service = Token::parse("another-secret-that-is-long").unwrap();
+        let others = [
+            token.scoped(other, &request("one", "a")),
+            token.scoped(id, &request("two", "a")),
+            token.scoped(id, &request("one", "b")),
+            service.scoped(id, &request("one", "a")),
+        ];
+        let secret = |token: &ScopedToken| token.reveal()[21..].to_owned();
+        for other in others {
+            assert_ne!(secret(&other.unwrap()), secret(&first));
+        }
+        assert!(token.scoped("not an id", &request("one", "a")).is_none());
     }
 
     #[test]

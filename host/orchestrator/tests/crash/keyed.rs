@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::points::{armed, assert_killed, dies};
 use super::world::{World, kill, settled};
+use crate::tokens::with_token;
 
 /// The create, with a key that no other point has.
 fn create(daemon: &RunningProgram, body: &Value, point: CrashPoint) -> TestRequest {
@@ -101,6 +102,54 @@ pub async fn killed_at_each_write(point: CrashPoint, world: &World) -> usize {
         assert_eq!(agents.len(), 1, "{key}: {agents:?}");
         assert_eq!(answer["id"], agents[0].id, "{key}");
         world.clear(&daemon).await;
+        kill(daemon).await;
+        if answered.is_some() {
+            break;
+        }
+        killed += 1;
+    }
+    killed
+}
+
+/// Kills a service at one write to the database after the other while a token is made, until it is answered. There
+/// is one token then, and its secret is the same however often the request is repeated.
+pub async fn killed_while_a_token_is_made(point: CrashPoint, world: &World) -> usize {
+    let mut killed = 0;
+    for number in 0.. {
+        let key = format!("{point:?}-{number}");
+        let body = json!({"name": key, "scope": "read"});
+        let make = |daemon: &RunningProgram| {
+            let make = daemon.post("/tokens", &body);
+            make.header("idempotency-key", &key)
+        };
+        let at = format!("{point:?}={number}*off->return");
+        let program = world.program().env("FAILPOINTS", at);
+        let mut daemon = match program.try_start_in(&world.state_dir()) {
+            Ok(daemon) => daemon,
+            Err(mut daemon) => {
+                assert_killed(&mut daemon, point).await;
+                continue;
+            }
+        };
+        let answered = make(&daemon).unless_cut().await;
+        match answered {
+            Some(_) => kill(daemon).await,
+            None => assert_killed(daemon.as_mut(), point).await,
+        }
+
+        let daemon = world.start();
+        let answer = make(&daemon).await.expect(201).json();
+        if let Some(answered) = &answered {
+            assert_eq!(answer, answered.json(), "{key}");
+        }
+        assert_eq!(make(&daemon).await.expect(201).json(), answer, "{key}");
+        let tokens = daemon.get("/tokens").await.expect(200).json();
+        let of_this = tokens["items"].as_array().unwrap().iter();
+        let of_this = of_this.filter(|token| token["name"] == key.as_str());
+        assert_eq!(of_this.count(), 1, "{key}");
+        let token = answer["token"].as_str().unwrap();
+        let limited = with_token(&daemon, token);
+        limited.get("/agents").await.expect(200);
         kill(daemon).await;
         if answered.is_some() {
             break;

@@ -134,6 +134,19 @@ async fn killed_at_each_write_of_a_keyed_create_on_docker() {
     killed_at_each_write_of_a_keyed_create(TestBackend::docker()).await;
 }
 
+#[tokio::test]
+async fn killed_at_each_write_of_a_keyed_token() {
+    let world = world(Ok(TestBackend::pty())).unwrap();
+    for point in [
+        CrashPoint::DatabaseWritten,
+        CrashPoint::DatabaseCommitted,
+        CrashPoint::DatabaseSynced,
+    ] {
+        let killed = keyed::killed_while_a_token_is_made(point, &world).await;
+        assert!(killed > 0, "{point:?}");
+    }
+}
+
 async fn killed_while_output_is_kept(backend: Result<TestBackend, String>) {
     let Some(world) = world(backend) else {
         return;
