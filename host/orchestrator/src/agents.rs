@@ -20,13 +20,16 @@ use crate::selection::{Selection, Waiting};
 use crate::store::Store;
 use crate::transaction::Transaction;
 use crate::webhook::Webhook;
+use crate::writes::When;
 
 /// All agents. The owner on the label of an agent's session is the agent's id, by which the
 /// session is listed.
 ///
-/// What is wanted of an agent is on the disk before anything is done about it, and what came of it
-/// before it is answered. No session is ever without its agent: one that is started is registered
-/// before the agent's record names it, and a record that is to be deleted names no more sessions.
+/// What is wanted of an agent is written before anything is done about it, and on the disk before that is
+/// answered. What came of it is written before it is answered: no end of the service loses it. It is on
+/// the disk then, too, unless it is a first start: after an end of the machine that is over, or the backend
+/// has it. No session is ever without its agent: one that is started is registered before the agent's
+/// record names it, and a record that is to be deleted names no more sessions.
 #[derive(Clone)]
 pub struct Agents {
     pub(crate) store: Arc<Store>,
@@ -219,15 +222,23 @@ impl Agents {
                 false => Ok(()),
             }
         };
-        if let Err(error) = started.await {
+        // The disk is waited for beside the backend.
+        let (kept, started) = tokio::join!(self.store.on_disk(), started);
+        if let Err(error) = started {
             CrashPoint::CreateFailed.reached();
             self.end_and_remove(&id).await?;
             CrashPoint::CreateForgotten.reached();
             unfinished.over();
             return Err(error);
         }
+        kept?;
         CrashPoint::CreateStarted.reached();
-        let agent = self.noted(&id, &session, request).await?;
+        // A client with a key may come back for the same answer after an end of the machine.
+        let when = match &request {
+            Some(_) => When::OnDisk,
+            None => When::Written,
+        };
+        let agent = self.noted(&id, &session, request, when).await?;
         CrashPoint::CreateNoted.reached();
         unfinished.over();
         if has_prompt {
@@ -353,13 +364,12 @@ impl Agents {
         self.wish(id, Wish::Stopped).await?;
         CrashPoint::StopWished.reached();
         let Some(session) = self.newest(id) else {
-            // What was wanted before may not be on the disk yet.
-            self.store.write(|_| Ok(())).await?;
+            self.store.on_disk().await?;
             return self.get(id).await;
         };
         self.sessions.stop_as(&session, who).await?;
         CrashPoint::StopEnded.reached();
-        let agent = self.noted(id, &session, None).await?;
+        let agent = self.noted(id, &session, None, When::OnDisk).await?;
         CrashPoint::StopNoted.reached();
         Ok(agent)
     }
@@ -463,18 +473,19 @@ impl Agents {
         }
     }
 
-    /// The agent, after what is known of its session is on the disk, and that this is the answer to
-    /// `request`.
+    /// The agent, after what is known of its session is kept, and that this is the answer to `request`.
     async fn noted(
         &self,
         id: &str,
         session: &Arc<Session>,
         request: Option<KeyedRequest>,
+        when: When,
     ) -> Result<Agent> {
         let (agent, session) = (id.to_owned(), session.clone());
-        let noted = self
-            .store
-            .write(move |transaction| transaction.answer(&agent, &session, request.as_ref()));
+        let answer = move |transaction: &mut Transaction<'_>| {
+            transaction.answer(&agent, &session, request.as_ref())
+        };
+        let noted = self.store.write_when(when, answer);
         noted.await?.ok_or_else(|| gone(id))
     }
 

@@ -42,7 +42,9 @@ impl Restarts {
         let mut ids: HashSet<String> = HashSet::new();
         while !self.agents.sessions.is_closed() {
             let store = &self.agents.store;
-            let planned = match store.planned_restarts(AT_ONCE + ids.len()).await {
+            // Once: the clock may be set meanwhile.
+            let now = now_millis();
+            let planned = match store.planned_restarts(now, AT_ONCE + ids.len()).await {
                 Ok(planned) => planned,
                 Err(error) => {
                     tracing::warn!(%error, "the planned restarts are not known");
@@ -50,7 +52,6 @@ impl Restarts {
                     continue;
                 }
             };
-            let now = now_millis();
             let mut next = None;
             for (id, at) in planned {
                 if ids.contains(&id) {

@@ -59,10 +59,10 @@ impl Store {
         self.planned.notified().await;
     }
 
-    /// The next restarts.
-    pub async fn planned_restarts(&self, count: usize) -> Result<Vec<(String, i64)>> {
+    /// The next restarts, at this time in milliseconds since 1970.
+    pub async fn planned_restarts(&self, now: i64, count: usize) -> Result<Vec<(String, i64)>> {
         let longest = i64::try_from(self.backoff.longest().as_millis()).unwrap_or(i64::MAX);
-        let latest = records::now_millis().saturating_add(longest);
+        let latest = now.saturating_add(longest);
         let look = move |connection: &Connection| records::planned(connection, latest, count);
         self.database.read(look).await
     }
@@ -94,7 +94,13 @@ impl Store {
         self.write_when(When::Written, work).await
     }
 
-    async fn write_when<T: Clone + Send + 'static>(
+    /// Waits until the disk has all that was written before.
+    pub async fn on_disk(&self) -> Result<()> {
+        self.write(|_| Ok(())).await
+    }
+
+    /// Does this as one transaction, which is kept so far when this returns.
+    pub async fn write_when<T: Clone + Send + 'static>(
         &self,
         when: When,
         work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
@@ -204,7 +210,7 @@ impl Store {
     /// Waits until everything that was asked for is on the disk. False while the disk takes nothing,
     /// which is logged.
     pub async fn flush(&self) -> bool {
-        self.write(|_| Ok(())).await.is_ok()
+        self.on_disk().await.is_ok()
     }
 
     fn settings(&self) -> Settings {

@@ -1,5 +1,6 @@
 //! What is left of agents when the service ends in any way, and is there again afterwards.
 
+use std::fs;
 use std::path::Path;
 
 use agentd_api::{Agent, AgentStatus, State};
@@ -9,7 +10,7 @@ use serde_json::json;
 use warp::http::Method;
 
 use crate::events::Listener;
-use crate::program::program;
+use crate::program::{crashing_program, program};
 
 /// Ends a service by `signal`, and starts another on the same state directory.
 async fn again(mut daemon: RunningProgram, signal: Signal, next: TestProgram) -> RunningProgram {
@@ -31,6 +32,30 @@ async fn restart(daemon: &RunningProgram, id: &str) -> agentd_host::testing::Ans
 async fn create(daemon: &RunningProgram, name: &str, script: &str) -> Agent {
     let body = daemon.new_session(name, &["sh", "-c", script]);
     daemon.create(&body).await.expect(201).parse()
+}
+
+/// Fault: the disk does not confirm that it has a new agent, whose program runs already. Then: the create is refused,
+/// nothing is left of it, and the next one succeeds.
+#[tokio::test]
+async fn an_agent_that_is_not_on_the_disk_is_not_answered() {
+    let directory = tempfile::tempdir().unwrap();
+    let fails = directory.path().join("fails");
+    let failing = format!("DiskFails=return({})", fails.display());
+    let daemon = crashing_program().env("FAILPOINTS", failing).start();
+    let body = daemon.new_session("demo", &["sh", "-c", "touch started; exec cat"]);
+    fs::write(&fails, "").unwrap();
+    let refused = daemon.create(&body).await.problem(503, "not-saved");
+    assert!(
+        refused.detail.contains("the database failed"),
+        "{refused:?}"
+    );
+    fs::remove_file(&fails).unwrap();
+    eventually("nothing is left", async || {
+        let total = daemon.get("/agents").await.expect(200).json()["total"].clone();
+        (total == 0).then_some(())
+    })
+    .await;
+    daemon.create(&body).await.expect(201);
 }
 
 /// Fault: the service is killed with an agent that cannot outlive it. Then: the agent is lost, and can be
@@ -79,10 +104,10 @@ async fn values_of_variables_are_not_kept_where_that_is_set() {
         .await
         .problem(409, "env-missing");
     restart(&daemon, &plain.id).await.expect(200);
-    for entry in std::fs::read_dir(daemon.state_dir()).unwrap() {
+    for entry in fs::read_dir(daemon.state_dir()).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() {
-            let bytes = std::fs::read(&path).unwrap();
+            let bytes = fs::read(&path).unwrap();
             let text = String::from_utf8_lossy(&bytes);
             assert!(!text.contains("a value of its own"), "{}", path.display());
         }
@@ -182,8 +207,11 @@ async fn a_listener_resumes_over_a_restart_of_the_service() {
 #[tokio::test]
 async fn a_listener_that_missed_too_much_is_shown_where_to_begin_anew() {
     let daemon = program().env("AGENTD_EVENTS_KEPT", "3").start();
-    create(&daemon, "one", "cat").await;
-    create(&daemon, "two", "cat").await;
+    let mut listener = Listener::new(&daemon, None).await;
+    for name in ["one", "two"] {
+        create(&daemon, name, "cat").await;
+        listener.until("started").await;
+    }
     let missed = Listener::new(&daemon, Some(0)).await.until("gap").await;
     assert_eq!((missed.len(), missed[0].id), (1, 4));
     assert_eq!(missed[0].data, json!({"resynchronize": "/agents"}));
@@ -208,7 +236,7 @@ async fn no_other_process_can_open_its_database_whatever_became_of_the_lock() {
     let daemon = program().start();
     let agent = create(&daemon, "demo", "cat").await;
     let state = daemon.state_dir();
-    std::fs::remove_file(state.join("orchestrator.lock")).unwrap();
+    fs::remove_file(state.join("orchestrator.lock")).unwrap();
     let second = program().env("AGENTD_STATE_DIR", &state).ends().await;
     assert_eq!(second.code, Some(1), "{}", second.stderr);
     for said in ["another process has the database", "hint: end "] {
@@ -227,7 +255,7 @@ async fn no_other_process_can_open_its_database_whatever_became_of_the_lock() {
 #[tokio::test]
 async fn a_damaged_database_is_refused_with_the_way_on() {
     let state = tempfile::tempdir().unwrap();
-    let damage = |path: &Path| std::fs::write(path, [7; 8192]).unwrap();
+    let damage = |path: &Path| fs::write(path, [7; 8192]).unwrap();
     damage(&state.path().join("orchestrator.db"));
     let ended = program().env("AGENTD_STATE_DIR", state.path()).ends().await;
     assert_eq!(ended.code, Some(78), "{}", ended.stderr);

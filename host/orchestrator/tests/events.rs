@@ -104,17 +104,29 @@ impl Listener {
         self.heard.contains(text)
     }
 
-    /// The text of the next event.
+    /// The text of the next event, whatever comes between to keep the stream open.
     async fn next(&mut self, awaited: &str) -> String {
-        loop {
-            if let Some((event, rest)) = self.text.split_once("\n\n") {
-                let (event, rest) = (event.to_owned(), rest.to_owned());
-                self.text = rest;
-                return event;
+        let next = async {
+            loop {
+                let part = self.next_part().await;
+                if field(&part, "event").is_some() {
+                    return part;
+                }
             }
-            let chunk = timeout(DEADLINE, self.response.chunk()).await;
-            let chunk = chunk.unwrap_or_else(|_| panic!("in vain: {awaited}"));
-            let chunk = chunk.unwrap().expect("the stream goes on");
+        };
+        let next = timeout(DEADLINE, next).await;
+        next.unwrap_or_else(|_| panic!("in vain: {awaited}"))
+    }
+
+    async fn next_part(&mut self) -> String {
+        loop {
+            if let Some((part, rest)) = self.text.split_once("\n\n") {
+                let (part, rest) = (part.to_owned(), rest.to_owned());
+                self.text = rest;
+                return part;
+            }
+            let chunk = self.response.chunk().await.unwrap();
+            let chunk = chunk.expect("the stream goes on");
             let chunk = std::str::from_utf8(&chunk).unwrap();
             self.text += chunk;
             self.heard += chunk;

@@ -149,7 +149,11 @@ pub async fn killed_at(point: CrashPoint, world: &World) -> bool {
             Way::Start | Way::Policy | Way::PolicyInVain => unreachable!("it is done"),
             Way::Create => {
                 let create = daemon.post("/agents", &world.request("new"));
-                ("new", create, Answered::Either)
+                let answer = match point {
+                    CrashPoint::CreateBegun => Answered::Either,
+                    _ => Answered::There,
+                };
+                ("new", create, answer)
             }
             Way::CreateInVain => {
                 let mut body = world.request("new");
