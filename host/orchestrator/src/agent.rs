@@ -170,6 +170,13 @@ impl AgentRecord {
         self.session.as_ref().is_some_and(unknown)
     }
 
+    /// Whether its newest session, if it has ended, has as a person wanted.
+    pub fn ends_on_request(&self) -> bool {
+        let ended = |session: &agentd_api::Session| session.state == State::Exited;
+        let is_known = self.session.as_ref().is_some_and(ended);
+        self.wish != Wish::Running && (!is_known || self.status == AgentStatus::Stopped)
+    }
+
     /// Keeps what is known of a session that this service does not have.
     pub fn take_unseen(&mut self, unseen: &Unseen) {
         let wanted = self.wish == Wish::Running;

@@ -295,7 +295,7 @@ impl Reconcile {
         Ok(unowned)
     }
 
-    async fn adopt_one(&self, found: FoundSession, phase: Phase) -> Result<Found> {
+    async fn adopt_one(&self, mut found: FoundSession, phase: Phase) -> Result<Found> {
         let Some((owner, label)) = found.owner().zip(found.label()) else {
             return Ok(Found::Unowned);
         };
@@ -310,7 +310,9 @@ impl Reconcile {
             return Ok(Found::Busy);
         };
         let store = &self.agents.store;
-        if store.get(&owner).await?.is_none() {
+        if let Some(record) = store.get(&owner).await? {
+            found.end_asked = record.ends_on_request();
+        } else {
             if store.is_abandoned(&found.id).await? {
                 return Ok(Found::Unowned);
             }

@@ -36,6 +36,8 @@ pub enum Look {
 pub struct FoundSession {
     /// A UUID, if the daemon has made it.
     pub id: String,
+    /// Whether an earlier daemon was asked to end it: if it has ended, then by that.
+    pub end_asked: bool,
     label: Result<Label>,
 }
 
@@ -43,7 +45,11 @@ impl FoundSession {
     fn new(Found { id, label }: Found) -> Self {
         let label = serde_json::from_str(&label)
             .map_err(|error| Error::internal(format!("its label cannot be read: {error}")));
-        FoundSession { id, label }
+        FoundSession {
+            id,
+            end_asked: false,
+            label,
+        }
     }
 
     /// What is stored beside it, if that can be read.
@@ -126,7 +132,11 @@ impl Sessions {
         let answers = beginning.as_ref().map(Beginning::answers);
         let (answered, unsent) = answers.unwrap_or_default();
         let beginning = beginning.map(Box::new);
-        let pending = self.list_as(found.id, request, Origin::Found { beginning })?;
+        let origin = Origin::Found {
+            beginning,
+            end_asked: found.end_asked,
+        };
+        let pending = self.list_as(found.id, request, origin)?;
         let session = pending.adopt(phase).await?;
         if size.is_some() && session.read_rest(answered, &unsent) {
             self.screen_woke_up();

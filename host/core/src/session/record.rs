@@ -20,7 +20,7 @@ pub struct Record {
     pub pid: Option<u32>,
     /// What it is busy with, or why its state is unknown.
     pub progress: Option<String>,
-    /// Whether it ended after somebody had asked for that.
+    /// Whether it ended after somebody had asked for that. Before its end, whether an earlier daemon was asked.
     pub ended_on_request: bool,
 }
 
@@ -30,9 +30,13 @@ impl Record {
         Record::begin(State::Starting)
     }
 
-    /// A session of an earlier daemon, of which its backend has not said anything yet.
-    pub fn found() -> Self {
-        Record::begin(State::Unknown)
+    /// A session of an earlier daemon, of which its backend has not said anything yet, and which that one may
+    /// have been asked to end.
+    pub fn found(end_asked: bool) -> Self {
+        Record {
+            ended_on_request: end_asked,
+            ..Record::begin(State::Unknown)
+        }
     }
 
     fn begin(state: State) -> Self {
@@ -92,7 +96,7 @@ impl Record {
         self.exit = Some(exit);
         self.pid = None;
         self.progress = None;
-        self.ended_on_request = asked != Asked::Nothing;
+        self.ended_on_request |= asked != Asked::Nothing;
     }
 }
 

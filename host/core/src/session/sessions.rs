@@ -76,7 +76,11 @@ pub(super) enum Origin {
     /// It is about to be started, in place of another one of the same key.
     Made { replaced: Option<Arc<Session>> },
     /// It outlived an earlier daemon, with this as the state of its terminal if that was kept.
-    Found { beginning: Option<Box<Beginning>> },
+    Found {
+        beginning: Option<Box<Beginning>>,
+        /// Whether that one was asked to end it.
+        end_asked: bool,
+    },
 }
 
 /// All sessions of one service, by key: the owner on a session's label, or else its name. Clones
@@ -359,7 +363,10 @@ impl Sessions {
         let is_new = matches!(origin, Origin::Made { .. });
         let (replaced, beginning, record) = match origin {
             Origin::Made { replaced } => (replaced, None, Record::starting()),
-            Origin::Found { beginning } => (None, beginning, Record::found()),
+            Origin::Found {
+                beginning,
+                end_asked,
+            } => (None, beginning, Record::found(end_asked)),
         };
         let terminal = match beginning {
             None => Terminal::new(label.size, shared.history),

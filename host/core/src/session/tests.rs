@@ -353,7 +353,10 @@ async fn a_session_that_is_not_taken_over_has_not_ended() {
         let pending = sessions.list_as(
             "left".to_owned(),
             request,
-            Origin::Found { beginning: None },
+            Origin::Found {
+                beginning: None,
+                end_asked: false,
+            },
         );
         let adopting = tokio::spawn(pending.unwrap().adopt(Phase::Serving));
         settle().await;

@@ -6,6 +6,7 @@ mod load;
 mod points;
 mod prompts;
 mod rare;
+mod silent;
 mod start;
 mod world;
 mod writes;
@@ -174,6 +175,73 @@ async fn killed_while_output_is_kept_on_tmux() {
 #[tokio::test]
 async fn killed_while_output_is_kept_on_docker() {
     killed_while_output_is_kept(TestBackend::docker()).await;
+}
+
+async fn killed_during_a_deletion(points: [CrashPoint; 2], backend: Result<TestBackend, String>) {
+    let Some(world) = world(backend) else {
+        return;
+    };
+    for point in points {
+        silent::killed_during_a_deletion(point, &world).await;
+    }
+}
+
+const FAILING: [CrashPoint; 2] = [CrashPoint::DeleteFailed, CrashPoint::DeleteKept];
+const BY_FORCE: [CrashPoint; 2] = [CrashPoint::DeleteAbandoning, CrashPoint::DeleteAbandoned];
+
+#[tokio::test]
+async fn killed_during_a_deletion_that_fails_with_a_keeper() {
+    killed_during_a_deletion(FAILING, Ok(TestBackend::kept())).await;
+}
+
+#[tokio::test]
+async fn killed_during_a_deletion_that_fails_on_tmux() {
+    killed_during_a_deletion(FAILING, TestBackend::tmux()).await;
+}
+
+#[tokio::test]
+async fn killed_during_a_deletion_that_fails_on_docker() {
+    killed_during_a_deletion(FAILING, TestBackend::docker()).await;
+}
+
+#[tokio::test]
+async fn killed_during_a_deletion_by_force_with_a_keeper() {
+    killed_during_a_deletion(BY_FORCE, Ok(TestBackend::kept())).await;
+}
+
+#[tokio::test]
+async fn killed_during_a_deletion_by_force_on_tmux() {
+    killed_during_a_deletion(BY_FORCE, TestBackend::tmux()).await;
+}
+
+#[tokio::test]
+async fn killed_during_a_deletion_by_force_on_docker() {
+    killed_during_a_deletion(BY_FORCE, TestBackend::docker()).await;
+}
+
+async fn killed_while_it_repairs(backend: Result<TestBackend, String>) {
+    let Some(world) = world(backend) else {
+        return;
+    };
+    silent::killed_at_the_end_of_what_nobody_owns(&world).await;
+    for point in [CrashPoint::OverlookedFound, CrashPoint::OverlookedPlanned] {
+        silent::killed_while_a_restart_is_planned(point, &world).await;
+    }
+}
+
+#[tokio::test]
+async fn killed_while_it_repairs_with_a_keeper() {
+    killed_while_it_repairs(Ok(TestBackend::kept())).await;
+}
+
+#[tokio::test]
+async fn killed_while_it_repairs_on_tmux() {
+    killed_while_it_repairs(TestBackend::tmux()).await;
+}
+
+#[tokio::test]
+async fn killed_while_it_repairs_on_docker() {
+    killed_while_it_repairs(TestBackend::docker()).await;
 }
 
 #[tokio::test]

@@ -163,7 +163,10 @@ pub async fn killed_at(point: CrashPoint, world: &World) -> bool {
                 }
                 ("new", daemon.post("/agents", &body), Answered::Either)
             }
-            Way::Stop => ("other", other("/stop"), Answered::There),
+            Way::Stop if point == CrashPoint::StopBegun => {
+                ("other", other("/stop"), Answered::There)
+            }
+            Way::Stop => ("other", other("/stop"), Answered::Stopped),
             Way::Restart => ("other", other("/restart"), Answered::There),
             Way::RestartInVain => {
                 fs::remove_file(world.work_dir().join("needed")).unwrap();

@@ -22,7 +22,7 @@ pub enum Answered {
     Running,
     /// As before, and it is to be started again whenever it fails.
     Again,
-    /// It was answered that the agent is stopped.
+    /// It was answered that the agent is stopped, or that it is to be is on the disk.
     Stopped,
     /// It was answered that the agent is there.
     There,
@@ -184,7 +184,8 @@ impl World {
                 Answered::There => assert!(there, "`{name}` is lost"),
                 Answered::Stopped => {
                     assert!(there, "`{name}` is lost");
-                    assert!(!is_running(by_name[name.as_str()]), "`{name}` was stopped");
+                    let status = by_name[name.as_str()].status;
+                    assert_eq!(status, AgentStatus::Stopped, "`{name}`: {agents:?}");
                 }
                 Answered::Running => {
                     assert!(there, "`{name}` is lost");
@@ -214,6 +215,7 @@ impl World {
                 match answer {
                     Answered::Gone => agent.is_none(),
                     Answered::Again => agent.is_some_and(is_running),
+                    Answered::Stopped => !agent.is_some_and(is_running),
                     _ => true,
                 }
             });

@@ -293,12 +293,12 @@ fn an_observer_may_look_and_report() {
 /// It does not look as if it began once more.
 #[test]
 fn what_is_found_is_unknown_until_it_is_taken_over() {
-    let life = Life::<Remote>::new(Record::found(), |_: &Change| {});
+    let life = Life::<Remote>::new(Record::found(false), |_: &Change| {});
     assert_eq!(life.record().state, State::Unknown);
     life.started(Remote, None);
     assert_eq!(life.record().state, State::Running);
 
-    let life = Life::<Remote>::new(Record::found(), |_: &Change| {});
+    let life = Life::<Remote>::new(Record::found(false), |_: &Change| {});
     let reason = "away".to_owned();
     life.report(Event::Unknown { reason });
     life.started(Remote, None);
