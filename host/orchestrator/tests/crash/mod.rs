@@ -13,6 +13,7 @@ mod writes;
 
 use agentd_host::testing::{TestBackend, leave_out};
 use agentd_orchestrator::CrashPoint;
+use futures_util::future::join_all;
 
 use crate::program::crashing_program;
 use world::World;
@@ -28,7 +29,7 @@ fn world(backend: Result<TestBackend, String>) -> Option<World> {
     }
 }
 
-/// The points that are come to by a way of their own (`rare.rs`, `prompts.rs`).
+/// The points that are come to by a way of their own (`silent.rs`, `rare.rs`, `prompts.rs`).
 const RARE: usize = 11;
 
 /// All points but the rare ones, of which this backend does not have so many.
@@ -177,13 +178,17 @@ async fn killed_while_output_is_kept_on_docker() {
     killed_while_output_is_kept(TestBackend::docker()).await;
 }
 
-async fn killed_during_a_deletion(points: [CrashPoint; 2], backend: Result<TestBackend, String>) {
-    let Some(world) = world(backend) else {
-        return;
-    };
-    for point in points {
-        silent::killed_during_a_deletion(point, &world).await;
-    }
+/// Each point on a backend of its own, all at the same time: most of it is waiting.
+async fn killed_during_a_deletion(
+    points: [CrashPoint; 2],
+    backend: fn() -> Result<TestBackend, String>,
+) {
+    let killed = points.map(async |point| {
+        if let Some(world) = world(backend()) {
+            silent::killed_during_a_deletion(point, &world).await;
+        }
+    });
+    join_all(killed).await;
 }
 
 const FAILING: [CrashPoint; 2] = [CrashPoint::DeleteFailed, CrashPoint::DeleteKept];
@@ -191,32 +196,32 @@ const BY_FORCE: [CrashPoint; 2] = [CrashPoint::DeleteAbandoning, CrashPoint::Del
 
 #[tokio::test]
 async fn killed_during_a_deletion_that_fails_with_a_keeper() {
-    killed_during_a_deletion(FAILING, Ok(TestBackend::kept())).await;
+    killed_during_a_deletion(FAILING, || Ok(TestBackend::kept())).await;
 }
 
 #[tokio::test]
 async fn killed_during_a_deletion_that_fails_on_tmux() {
-    killed_during_a_deletion(FAILING, TestBackend::tmux()).await;
+    killed_during_a_deletion(FAILING, TestBackend::tmux).await;
 }
 
 #[tokio::test]
 async fn killed_during_a_deletion_that_fails_on_docker() {
-    killed_during_a_deletion(FAILING, TestBackend::docker()).await;
+    killed_during_a_deletion(FAILING, TestBackend::docker).await;
 }
 
 #[tokio::test]
 async fn killed_during_a_deletion_by_force_with_a_keeper() {
-    killed_during_a_deletion(BY_FORCE, Ok(TestBackend::kept())).await;
+    killed_during_a_deletion(BY_FORCE, || Ok(TestBackend::kept())).await;
 }
 
 #[tokio::test]
 async fn killed_during_a_deletion_by_force_on_tmux() {
-    killed_during_a_deletion(BY_FORCE, TestBackend::tmux()).await;
+    killed_during_a_deletion(BY_FORCE, TestBackend::tmux).await;
 }
 
 #[tokio::test]
 async fn killed_during_a_deletion_by_force_on_docker() {
-    killed_during_a_deletion(BY_FORCE, TestBackend::docker()).await;
+    killed_during_a_deletion(BY_FORCE, TestBackend::docker).await;
 }
 
 async fn killed_while_it_repairs(backend: Result<TestBackend, String>) {

@@ -61,7 +61,7 @@ fn way(point: CrashPoint, world: &World) -> Option<Way> {
         ReconcileBegun | ReconcileLooked | ReconcileListed | ReconcileExplained
         | ReconcileEnding | ReconcileEnded | DatabaseWritten | DatabaseCommitted
         | DatabaseSynced => Way::Start,
-        // See `rare.rs` and `prompts.rs`.
+        // See `silent.rs`, `rare.rs` and `prompts.rs`.
         DeleteFailed | DeleteKept | DeleteAbandoning | DeleteAbandoned | OutputTaken
         | OutputKept | OverlookedFound | OverlookedPlanned | UnownedEnded | PromptDue
         | PromptTaken => return None,

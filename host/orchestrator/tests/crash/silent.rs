@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use agentd_api::{Agent, AgentStatus};
+use agentd_api::{Agent, AgentStatus, State};
 use agentd_host::testing::{RunningProgram, TestBackend, eventually, processes_of};
 use agentd_orchestrator::CrashPoint;
 use rusqlite::Connection;
@@ -29,6 +29,15 @@ pub async fn killed_during_a_deletion(point: CrashPoint, world: &World) {
     let mut daemon = world.start_as(armed(world, point));
     let path = create(&daemon, world).await;
     let silence = Silence::of(world);
+    if matches!(world.backend(), TestBackend::Docker(_)) {
+        // One that begins before this is known waits for minutes.
+        let unknown = async || {
+            let agent: Agent = daemon.get(&path).await.expect(200).parse();
+            let state = agent.session.map(|session| session.state);
+            (state == Some(State::Unknown)).then_some(())
+        };
+        eventually("the engine's silence", unknown).await;
+    }
     let delete = daemon.delete(&format!("{path}{query}"));
     let answer = timeout(GIVEN_UP, delete.unless_cut()).await;
     let answer = answer.unwrap_or_else(|_| panic!("{point:?} was not reached\n{}", daemon.log()));
