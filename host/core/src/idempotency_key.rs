@@ -5,7 +5,7 @@ const LONGEST: usize = 255;
 
 /// A client's word for one request, by which the service knows a repetition of it; the header
 /// `Idempotency-Key`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {

@@ -1,10 +1,7 @@
-use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use tokio::sync::OwnedMutexGuard;
 
 use crate::{Error, ErrorKind, IdempotencyKey, Result};
 
@@ -41,29 +38,5 @@ impl KeyedRequest {
         let message = "this `Idempotency-Key` was used for another request";
         Error::new(ErrorKind::Refused, "key-reused", message)
             .hint("use a new key for each request that is not a repetition")
-    }
-}
-
-/// Requests of the same key take turns.
-#[derive(Debug, Default)]
-pub struct Turns {
-    by_key: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
-}
-
-impl Turns {
-    /// Waits for the requests of that key that came before.
-    pub async fn take(&self, key: &IdempotencyKey) -> OwnedMutexGuard<()> {
-        self.of(key).lock_owned().await
-    }
-
-    fn of(&self, key: &IdempotencyKey) -> Arc<tokio::sync::Mutex<()>> {
-        let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(turn) = by_key.get(key.as_str()).and_then(Weak::upgrade) {
-            return turn;
-        }
-        by_key.retain(|_, turn| turn.strong_count() > 0);
-        let turn = Arc::default();
-        by_key.insert(key.as_str().to_owned(), Arc::downgrade(&turn));
-        turn
     }
 }

@@ -47,6 +47,7 @@ mod state_file;
 mod terminals;
 mod text;
 mod tls;
+mod turns;
 
 pub use activation::Activation;
 pub use agentd_keeper::{entered, remove_unfinished};
@@ -58,9 +59,10 @@ pub use config::{Auth, Config, KeeperSetting, PluginTrust, SocketAuth, StoreEnv,
 pub use daemon::{Daemon, Service};
 pub use error::{Error, ErrorKind, Result};
 pub use idempotency_key::IdempotencyKey;
-pub use keyed::{KeyedRequest, Turns};
+pub use keyed::KeyedRequest;
 pub use listen::Listen;
 pub use prepared::Prepared;
 pub use server::Server;
 pub use services::Services;
 pub use start_error::{ExitCode, StartError};
+pub use turns::Turns;

@@ -27,8 +27,8 @@ use crate::writes::When;
 ///
 /// What is wanted of an agent is written before anything is done about it, and on the disk before that is
 /// answered. What came of it is written before it is answered: no end of the service loses it. It is on
-/// the disk then, too, unless it is a first start: after an end of the machine that is over, or the backend
-/// has it. No session is ever without its agent: one that is started is registered before the agent's
+/// the disk then, too, unless it is a first start without a key: after an end of the machine that is over,
+/// or the backend has it. No session is ever without its agent: one that is started is registered before the agent's
 /// record names it, and a record that is to be deleted names no more sessions.
 #[derive(Clone)]
 pub struct Agents {
@@ -41,7 +41,7 @@ pub struct Agents {
     pub(crate) tokens: Arc<Tokens>,
     previews: Arc<Previews>,
     activities: Arc<Activities>,
-    turns: Arc<Turns>,
+    turns: Arc<Turns<IdempotencyKey>>,
     reconciled: Arc<Mutex<Option<Reconciliation>>>,
     webhook: Option<Arc<Webhook>>,
 }
@@ -55,7 +55,7 @@ impl Agents {
         sessions: Sessions,
         tokens: Arc<Tokens>,
         activities: Arc<Activities>,
-        turns: Arc<Turns>,
+        turns: Arc<Turns<IdempotencyKey>>,
         webhook: Option<Arc<Webhook>>,
     ) -> Self {
         Agents {
@@ -222,23 +222,28 @@ impl Agents {
                 false => Ok(()),
             }
         };
-        // The disk is waited for beside the backend.
-        let (kept, started) = tokio::join!(self.store.on_disk(), started);
-        if let Err(error) = started {
-            CrashPoint::CreateFailed.reached();
-            self.end_and_remove(&id).await?;
-            CrashPoint::CreateForgotten.reached();
-            unfinished.over();
-            return Err(error);
-        }
-        kept?;
-        CrashPoint::CreateStarted.reached();
         // A client with a key may come back for the same answer after an end of the machine.
         let when = match &request {
             Some(_) => When::OnDisk,
             None => When::Written,
         };
-        let agent = self.noted(&id, &session, request, when).await?;
+        let answer = async {
+            // The disk is waited for beside the backend.
+            let (kept, started) = tokio::join!(self.store.on_disk(), started);
+            started.and(kept)?;
+            CrashPoint::CreateStarted.reached();
+            self.noted(&id, &session, request, when).await
+        };
+        let agent = match answer.await {
+            Ok(agent) => agent,
+            Err(error) => {
+                CrashPoint::CreateFailed.reached();
+                self.give_up(&id).await;
+                CrashPoint::CreateForgotten.reached();
+                unfinished.over();
+                return Err(error);
+            }
+        };
         CrashPoint::CreateNoted.reached();
         unfinished.over();
         if has_prompt {
@@ -443,7 +448,7 @@ impl Agents {
         }
         CrashPoint::RestartStarted.reached();
         let restarted = self.store.write({
-            let (id, session) = (id.to_owned(), session.clone());
+            let (id, session, request) = (id.to_owned(), session.clone(), request.clone());
             move |transaction| {
                 transaction.count_restart(&id)?;
                 let agent = transaction.answer(&id, &session, request.as_ref())?;
@@ -453,7 +458,18 @@ impl Agents {
                 Ok(agent)
             }
         });
-        let agent = restarted.await?.ok_or_else(|| gone(id))?;
+        let agent = match restarted.await {
+            Ok(agent) => agent.ok_or_else(|| gone(id))?,
+            Err(error) => {
+                // It runs, which is written as soon as the disk allows it. The client may ask once more.
+                if let Some(request) = request {
+                    let forget = move |t: &mut Transaction<'_>| t.forget_request(&request);
+                    self.store.change(true, forget);
+                }
+                unstarted.over();
+                return Err(error);
+            }
+        };
         CrashPoint::RestartNoted.reached();
         unstarted.over();
         if has_prompt {
@@ -556,9 +572,7 @@ impl Drop for Unfinished<'_> {
         {
             let (agents, id) = (self.agents.clone(), self.id.to_owned());
             runtime.spawn(async move {
-                if let Err(error) = agents.end_and_remove(&id).await {
-                    tracing::warn!(agent = id, %error, "a start that was given up");
-                }
+                agents.give_up(&id).await;
                 drop(doing);
             });
         }

@@ -67,6 +67,12 @@ impl Agents {
             t.remove(&agent)
         };
         self.store.write(remove).await?;
+        self.forget(id).await;
+        Ok(())
+    }
+
+    /// What there is of an agent beside its record.
+    async fn forget(&self, id: &str) {
         self.tokens.remove_of(id);
         self.previews().forget(id);
         self.activities().forget(id);
@@ -74,11 +80,38 @@ impl Agents {
         if let Some(recordings) = self.sessions.recordings() {
             recordings.remove(id).await;
         }
-        Ok(())
+    }
+
+    /// Has nothing be left of an agent of which nobody is answered that it is there, and of the request for it.
+    /// What cannot be done now is done as soon as the disk and the backend allow it.
+    pub(crate) async fn give_up(&self, id: &str) {
+        let agent = id.to_owned();
+        let give_up = move |t: &mut Transaction<'_>| t.give_up(&agent);
+        self.store.change(true, give_up);
+        if let Err(error) = self.end_sessions(id).await {
+            tracing::warn!(agent = id, %error, "a start that was given up");
+            return;
+        }
+        let agent = id.to_owned();
+        let remove = move |t: &mut Transaction<'_>| {
+            t.abandon(&agent, true)?;
+            t.remove(&agent)
+        };
+        self.store.change(true, remove);
+        self.forget(id).await;
+        self.store.flush().await;
     }
 
     /// No session is started for the agent any more, as its record says.
     pub(crate) async fn end_and_remove(&self, id: &str) -> Result<()> {
+        self.end_sessions(id).await?;
+        CrashPoint::DeleteEnded.reached();
+        self.abandon_and_remove(id, true).await?;
+        CrashPoint::DeleteRemoved.reached();
+        Ok(())
+    }
+
+    async fn end_sessions(&self, id: &str) -> Result<()> {
         while let Some(session) = self.newest(id) {
             self.sessions.delete(&session).await?;
         }
@@ -87,9 +120,6 @@ impl Agents {
         {
             self.end_out_of_reach(&record, "delete").await?;
         }
-        CrashPoint::DeleteEnded.reached();
-        self.abandon_and_remove(id, true).await?;
-        CrashPoint::DeleteRemoved.reached();
         Ok(())
     }
 

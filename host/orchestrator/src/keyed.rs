@@ -3,7 +3,7 @@
 pub enum Known<A> {
     /// Nothing.
     New,
-    /// It was begun with this agent, by its id, and not answered.
+    /// It was begun with this agent, by its id, and not answered. A token is answered when it is begun.
     Begun(String),
     /// Its answer.
     Answered(Box<A>),

@@ -40,7 +40,7 @@ mod writes;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentd_host::{Prepared, Server, Service, StartError, StoreEnv, Turns, http};
+use agentd_host::{IdempotencyKey, Prepared, Server, Service, StartError, StoreEnv, Turns, http};
 use warp::Filter;
 
 pub use crash_point::CrashPoint;
@@ -100,7 +100,7 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
         webhook.begin(store.events(), &activities);
     }
     let sessions = prepared.sessions(Arc::new(observer));
-    let turns = Arc::<Turns>::default();
+    let turns = Arc::<Turns<IdempotencyKey>>::default();
     let agents = Arc::new(Agents::new(
         store.clone(),
         outputs.clone(),

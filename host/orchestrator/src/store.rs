@@ -192,14 +192,24 @@ impl Store {
         self.database.read(look).await
     }
 
-    /// What is known of a request.
+    /// What is known of a request, and on the disk.
     pub async fn known<A: DeserializeOwned + Send + 'static>(
         &self,
         request: &KeyedRequest,
     ) -> Result<Known<A>> {
-        let request = request.clone();
-        let look = move |connection: &Connection| records::known(connection, &request);
-        self.database.read(look).await
+        let look = || {
+            let request = request.clone();
+            self.database
+                .read(move |connection| records::known(connection, &request))
+        };
+        match look().await? {
+            Known::New => Ok(Known::New),
+            // Its answer may have been written, and not given since the disk had failed.
+            _ => {
+                self.on_disk().await?;
+                look().await
+            }
+        }
     }
 
     /// The agents that are taken to run, and those that are to be deleted, without their histories.

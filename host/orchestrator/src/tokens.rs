@@ -34,13 +34,15 @@ pub struct TokenDesk {
     doors: Arc<Tokens>,
     /// What the tokens of requests with a key are made with.
     own: doors::Token,
-    turns: Arc<Turns>,
+    turns: Arc<Turns<IdempotencyKey>>,
 }
 
 /// What is kept of the answer to a request with a key: all but the secret.
 #[derive(Serialize, Deserialize)]
 struct Answer<T> {
     id: String,
+    /// Random: without it nobody can make the secret.
+    nonce: String,
     /// [`ScopedToken::key`].
     key: String,
     about: T,
@@ -48,7 +50,11 @@ struct Answer<T> {
 
 impl TokenDesk {
     /// Has the doors know those that are kept. `turns` are for all requests with a key.
-    pub async fn open(store: Arc<Store>, prepared: &Prepared, turns: Arc<Turns>) -> Result<Self> {
+    pub async fn open(
+        store: Arc<Store>,
+        prepared: &Prepared,
+        turns: Arc<Turns<IdempotencyKey>>,
+    ) -> Result<Self> {
         let doors = prepared.tokens().clone();
         let now = now_millis();
         let kept = store.read(move |connection| token_rows::all(connection, now));
@@ -182,12 +188,13 @@ impl TokenDesk {
         let (desk, name) = (self.clone(), name.map(str::to_owned));
         finish(async move {
             let mut token = Tokens::generate();
+            let nonce = uuid::Uuid::new_v4().to_string();
             let _turn = match &request {
                 None => None,
                 Some(request) => {
                     let turn = desk.turns.take(&request.key).await;
                     match desk.store.known::<Answer<T>>(request).await? {
-                        Known::New => token = desk.token_for(token.id(), request)?,
+                        Known::New => token = desk.token_for(token.id(), &nonce, request)?,
                         Known::Answered(answer) => return desk.made_again(*answer, request),
                         Known::Begun(_) | Known::Another => return Err(KeyedRequest::reused()),
                     }
@@ -211,6 +218,7 @@ impl TokenDesk {
             let about = describe(&desk, &row);
             let answer = Answer {
                 id: token.id().to_owned(),
+                nonce,
                 key: token.key(),
                 about: &about,
             };
@@ -223,14 +231,14 @@ impl TokenDesk {
         .await
     }
 
-    fn token_for(&self, id: &str, request: &KeyedRequest) -> Result<ScopedToken> {
-        let token = self.own.scoped(id, request);
+    fn token_for(&self, id: &str, nonce: &str, request: &KeyedRequest) -> Result<ScopedToken> {
+        let token = self.own.scoped(id, nonce, request);
         token.ok_or_else(|| Error::internal(format!("`{id}` is not the id of a token")))
     }
 
     /// The answer to a request that has been answered before.
     fn made_again<T>(&self, answer: Answer<T>, request: &KeyedRequest) -> Result<(ScopedToken, T)> {
-        let token = self.token_for(&answer.id, request)?;
+        let token = self.token_for(&answer.id, &answer.nonce, request)?;
         match token.key() == answer.key {
             true => Ok((token, answer.about)),
             false => {
@@ -260,6 +268,13 @@ impl TokenDesk {
         let added = add.await;
         if added.as_ref().ok() != Some(&Added::Yes) {
             self.doors.remove(&id);
+        }
+        if added.is_err() {
+            // It may have been written.
+            self.store.change(true, move |transaction| {
+                token_rows::remove(transaction.connection(), &id, None)?;
+                transaction.forget_requests_for(&id)
+            });
         }
         match added? {
             Added::Yes => Ok(()),

@@ -29,7 +29,7 @@ const ABANDONED: i64 = 1000;
 /// Answers to requests with a key are kept for a day, in milliseconds.
 const KEPT_ANSWERS: i64 = 24 * 60 * 60 * 1000;
 
-/// A transaction: all of it is on the disk when it has been answered, or nothing of it is there.
+/// A transaction: all of it is there when it has been answered, or nothing of it.
 pub struct Transaction<'a> {
     connection: &'a Connection,
     keep: Keep,
@@ -363,6 +363,27 @@ impl<'a> Transaction<'a> {
     pub fn end_abandoned(&self, session: &str) -> rusqlite::Result<()> {
         let forget = "DELETE FROM abandoned WHERE session = ?";
         self.connection.prepare_cached(forget)?.execute([session])?;
+        Ok(())
+    }
+
+    /// An agent is to go, of which nobody is answered that it is there.
+    pub fn give_up(&self, id: &str) -> rusqlite::Result<()> {
+        self.set_wish(id, Wish::Deleted)?;
+        self.forget_requests_for(id)
+    }
+
+    /// What has that id, an agent or a token, is the answer to no request.
+    pub fn forget_requests_for(&self, id: &str) -> rusqlite::Result<()> {
+        let forget = "DELETE FROM requests WHERE agent = ?";
+        self.connection.prepare_cached(forget)?.execute([id])?;
+        Ok(())
+    }
+
+    /// This request has come to nothing, and may be begun again.
+    pub fn forget_request(&self, request: &KeyedRequest) -> rusqlite::Result<()> {
+        let forget = "DELETE FROM requests WHERE key = ? AND fingerprint = ?";
+        let mut forget = self.connection.prepare_cached(forget)?;
+        forget.execute([request.key.as_str(), &request.fingerprint])?;
         Ok(())
     }
 

@@ -24,8 +24,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long what was written waits at most until the disk is made to have it.
 const UNSYNCED: Duration = Duration::from_millis(5);
 
-/// The same for what is written ahead of a call of the backend. What came of that call is about to be
-/// answered, and waits for the disk once for both.
+/// The same for what is written ahead of a call of the backend, or of the next request: the disk is about to be
+/// waited for, once for both.
 const UNSYNCED_AHEAD: Duration = Duration::from_millis(50);
 
 /// Does jobs in their order.

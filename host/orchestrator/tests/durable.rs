@@ -10,7 +10,7 @@ use serde_json::json;
 use warp::http::Method;
 
 use crate::events::Listener;
-use crate::program::{crashing_program, program};
+use crate::program::program;
 
 /// Ends a service by `signal`, and starts another on the same state directory.
 async fn again(mut daemon: RunningProgram, signal: Signal, next: TestProgram) -> RunningProgram {
@@ -32,30 +32,6 @@ async fn restart(daemon: &RunningProgram, id: &str) -> agentd_host::testing::Ans
 async fn create(daemon: &RunningProgram, name: &str, script: &str) -> Agent {
     let body = daemon.new_session(name, &["sh", "-c", script]);
     daemon.create(&body).await.expect(201).parse()
-}
-
-/// Fault: the disk does not confirm that it has a new agent, whose program runs already. Then: the create is refused,
-/// nothing is left of it, and the next one succeeds.
-#[tokio::test]
-async fn an_agent_that_is_not_on_the_disk_is_not_answered() {
-    let directory = tempfile::tempdir().unwrap();
-    let fails = directory.path().join("fails");
-    let failing = format!("DiskFails=return({})", fails.display());
-    let daemon = crashing_program().env("FAILPOINTS", failing).start();
-    let body = daemon.new_session("demo", &["sh", "-c", "touch started; exec cat"]);
-    fs::write(&fails, "").unwrap();
-    let refused = daemon.create(&body).await.problem(503, "not-saved");
-    assert!(
-        refused.detail.contains("the database failed"),
-        "{refused:?}"
-    );
-    fs::remove_file(&fails).unwrap();
-    eventually("nothing is left", async || {
-        let total = daemon.get("/agents").await.expect(200).json()["total"].clone();
-        (total == 0).then_some(())
-    })
-    .await;
-    daemon.create(&body).await.expect(201);
 }
 
 /// Fault: the service is killed with an agent that cannot outlive it. Then: the agent is lost, and can be

@@ -33,6 +33,7 @@ mod search;
 mod shutdown;
 mod terminal;
 mod tokens;
+mod unsynced;
 mod webhook;
 
 use agentd_host::testing::TestServer;

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use agentd_host::{KeyedRequest, Result, Turns};
+use agentd_host::{IdempotencyKey, KeyedRequest, Result, Turns};
 
 /// So many answers are kept at most; the oldest go first.
 const MOST: usize = 1000;
@@ -13,7 +13,7 @@ const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The answers to requests with a key, as long as the service runs.
 #[derive(Debug)]
 pub struct Answers<A> {
-    turns: Turns,
+    turns: Turns<IdempotencyKey>,
     /// Oldest first.
     kept: Mutex<VecDeque<Answered<A>>>,
 }
@@ -84,7 +84,6 @@ impl<A: Clone> Answers<A> {
 
 #[cfg(test)]
 mod tests {
-    use agentd_host::IdempotencyKey;
 
     use super::*;
 

@@ -44,10 +44,10 @@ impl Token {
     }
 
     /// The token with a scope, and this id, that is made for a request which may be repeated: then its secret
-    /// is made again, and so need not be kept. Who does not have this token cannot make it. None where the
-    /// id is not one.
-    pub fn scoped(&self, id: &str, request: &KeyedRequest) -> Option<ScopedToken> {
-        let of = [id, request.key.as_str(), &request.fingerprint];
+    /// is made again, and so need not be kept. That takes this token, and the `nonce` that is kept beside the
+    /// request. None where the id is not one.
+    pub fn scoped(&self, id: &str, nonce: &str, request: &KeyedRequest) -> Option<ScopedToken> {
+        let of = [id, nonce, request.key.as_str(), &request.fingerprint];
         ScopedToken::new(id, &keyed_hash(self.reveal(), "keyed token", &of))
     }
 
@@ -94,20 +94,25 @@ mod tests {
         };
         let token = Token::parse("a-secret-that-is-long").unwrap();
         let (id, other) = ("0123456789abcdef", "0123456789abcdee");
-        let first = token.scoped(id, &request("one", "a")).unwrap();
-        assert_eq!(token.scoped(id, &request("one", "a")).unwrap(), first);
+        let first = token.scoped(id, "n", &request("one", "a")).unwrap();
+        assert_eq!(token.scoped(id, "n", &request("one", "a")).unwrap(), first);
         let service = Token::parse("another-secret-that-is-long").unwrap();
         let others = [
-            token.scoped(other, &request("one", "a")),
-            token.scoped(id, &request("two", "a")),
-            token.scoped(id, &request("one", "b")),
-            service.scoped(id, &request("one", "a")),
+            token.scoped(other, "n", &request("one", "a")),
+            token.scoped(id, "m", &request("one", "a")),
+            token.scoped(id, "n", &request("two", "a")),
+            token.scoped(id, "n", &request("one", "b")),
+            service.scoped(id, "n", &request("one", "a")),
         ];
         let secret = |token: &ScopedToken| token.reveal()[21..].to_owned();
         for other in others {
             assert_ne!(secret(&other.unwrap()), secret(&first));
         }
-        assert!(token.scoped("not an id", &request("one", "a")).is_none());
+        assert!(
+            token
+                .scoped("not an id", "n", &request("one", "a"))
+                .is_none()
+        );
     }
 
     #[test]

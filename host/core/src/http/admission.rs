@@ -3,11 +3,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
 use warp::http::HeaderMap;
 use warp::http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use warp::http::request::Parts;
 
+use super::handshakes::Handshakes;
 use super::rates::Rates;
 use super::seats::{Seats, Who};
 use crate::audit::AuditTrail;
@@ -39,7 +39,7 @@ pub struct Admission {
     /// Who may use the service, and who may not, at each address.
     requests: Rates<(Who, bool)>,
     failures: Rates<Who>,
-    handshakes: Rates<Who>,
+    handshakes: Handshakes,
     /// Where it is kept who asked for what.
     pub trail: Option<Arc<dyn AuditTrail>>,
 }
@@ -62,7 +62,7 @@ impl Admission {
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             requests: Rates::new(limits.max_requests_per_second, Duration::from_secs(1)),
             failures: Rates::new(limits.max_failed_sign_ins, Duration::from_secs(60)),
-            handshakes: Rates::new(limits.max_tls_handshakes_per_second, Duration::from_secs(1)),
+            handshakes: Handshakes::new(limits.max_tls_handshakes_per_second),
             daemon,
             trail,
         })
@@ -79,9 +79,7 @@ impl Admission {
         if from.is_some_and(|from| self.daemon.doors.is_proxy(from)) {
             return;
         }
-        while let Err(wait) = self.handshakes.take(who, Instant::now()) {
-            sleep(wait).await;
-        }
+        self.handshakes.turn(who).await;
     }
 
     /// Who sends a request that came from there over TCP, and whether nobody else reads it.

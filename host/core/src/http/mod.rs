@@ -5,6 +5,7 @@ mod access;
 mod admission;
 mod collection;
 mod connections;
+mod handshakes;
 mod logs;
 mod patient;
 pub mod problem;

@@ -215,7 +215,9 @@ impl World {
                 match answer {
                     Answered::Gone => agent.is_none(),
                     Answered::Again => agent.is_some_and(is_running),
-                    Answered::Stopped => !agent.is_some_and(is_running),
+                    Answered::Stopped => {
+                        agent.is_some_and(|agent| agent.status == AgentStatus::Stopped)
+                    }
                     _ => true,
                 }
             });
