@@ -5,11 +5,10 @@ use agentd_api::{ActivityState, Agent, AgentPatch, NewAgent, Page, Reconciliatio
 use agentd_host::doors::Tokens;
 use agentd_host::session::{Record, Session, SessionName, Sessions, check_model, finish};
 use agentd_host::{Error, IdempotencyKey, KeyedRequest, Result, Turns, from_rfc3339, now};
-use tokio::runtime::Handle;
 
 use crate::activities::Activities;
 use crate::agent::{AgentRecord, Wish};
-use crate::busy::{Busy, Doing};
+use crate::busy::Busy;
 use crate::crash_point::CrashPoint;
 use crate::events::Events;
 use crate::keyed::Known;
@@ -19,6 +18,7 @@ use crate::previews::Previews;
 use crate::selection::{Selection, Waiting};
 use crate::store::Store;
 use crate::transaction::Transaction;
+use crate::unfinished::{Unfinished, Unstarted};
 use crate::webhook::Webhook;
 use crate::writes::When;
 
@@ -549,68 +549,4 @@ fn name_taken(name: &str) -> Error {
 
 fn gone(id: &str) -> Error {
     Error::not_found("agent", id)
-}
-
-/// An agent that is forgotten again unless its first start succeeds.
-struct Unfinished<'a> {
-    agents: &'a Agents,
-    id: &'a str,
-    /// None once it is over.
-    doing: Option<Doing>,
-}
-
-impl Unfinished<'_> {
-    fn over(mut self) {
-        self.doing = None;
-    }
-}
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        if let Some(doing) = self.doing.take()
-            && let Ok(runtime) = Handle::try_current()
-        {
-            let (agents, id) = (self.agents.clone(), self.id.to_owned());
-            runtime.spawn(async move {
-                agents.give_up(&id).await;
-                drop(doing);
-            });
-        }
-    }
-}
-
-/// A session that leaves its agent failed unless its start succeeds.
-struct Unstarted<'a> {
-    agents: &'a Agents,
-    id: &'a str,
-    session: &'a Arc<Session>,
-    /// None once it is over.
-    doing: Option<Doing>,
-}
-
-impl Unstarted<'_> {
-    fn over(mut self) {
-        self.doing = None;
-    }
-}
-
-impl Drop for Unstarted<'_> {
-    fn drop(&mut self) {
-        if let Some(doing) = self.doing.take()
-            && let Ok(runtime) = Handle::try_current()
-        {
-            let (agents, id) = (self.agents.clone(), self.id.to_owned());
-            let session = self.session.clone();
-            runtime.spawn(async move {
-                session.forgotten().await;
-                let failed = agents
-                    .store
-                    .write(move |transaction| transaction.fail(&id, &session.id));
-                if let Err(error) = failed.await {
-                    tracing::warn!(%error, "a start that was given up");
-                }
-                drop(doing);
-            });
-        }
-    }
 }

@@ -33,6 +33,7 @@ mod token_rows;
 mod tokens;
 mod transaction;
 mod ui;
+mod unfinished;
 mod watch;
 mod webhook;
 mod writes;
