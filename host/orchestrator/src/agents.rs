@@ -188,9 +188,10 @@ impl Agents {
         let pending = self.sessions.register(checked, None)?;
         let session = pending.session().clone();
         record.take(&session);
-        let unfinished = Unfinished {
+        let mut unfinished = Unfinished {
             agents: self,
             id: &id,
+            may_be_recorded: true,
             doing: Some(doing),
         };
         CrashPoint::CreateBegun.reached();
@@ -210,7 +211,9 @@ impl Agents {
                 Ok(inserted)
             }
         });
-        if !inserted.await? {
+        let inserted = inserted.await;
+        unfinished.may_be_recorded = matches!(inserted, Ok(true));
+        if !inserted? {
             return Err(name_taken(session.name.as_str()));
         }
         CrashPoint::CreateRecorded.reached();

@@ -88,8 +88,7 @@ impl Agents {
         let agent = id.to_owned();
         let give_up = move |t: &mut Transaction<'_>| t.give_up(&agent);
         self.store.change(true, give_up);
-        if let Err(error) = self.end_sessions(id).await {
-            tracing::warn!(agent = id, %error, "a start that was given up");
+        if !self.let_go(id).await {
             return;
         }
         let agent = id.to_owned();
@@ -98,8 +97,17 @@ impl Agents {
             t.remove(&agent)
         };
         self.store.change(true, remove);
-        self.forget(id).await;
         self.store.flush().await;
+    }
+
+    /// Has nothing be left of an agent that has no record. False if its session cannot be ended now.
+    pub(crate) async fn let_go(&self, id: &str) -> bool {
+        if let Err(error) = self.end_sessions(id).await {
+            tracing::warn!(agent = id, %error, "a start that was given up");
+            return false;
+        }
+        self.forget(id).await;
+        true
     }
 
     /// No session is started for the agent any more, as its record says.

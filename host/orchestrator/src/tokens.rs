@@ -270,8 +270,8 @@ impl TokenDesk {
             self.doors.remove(&id);
         }
         if added.is_err() {
-            // It may have been written.
-            self.store.change(true, move |transaction| {
+            // It may have been written all the same.
+            self.store.change(false, move |transaction| {
                 token_rows::remove(transaction.connection(), &id, None)?;
                 transaction.forget_requests_for(&id)
             });

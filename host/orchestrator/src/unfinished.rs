@@ -14,6 +14,8 @@ pub struct Unfinished<'a> {
     pub agents: &'a Agents,
     /// The agent's.
     pub id: &'a str,
+    /// False once it is known that it is not.
+    pub may_be_recorded: bool,
     /// None once it is over.
     pub doing: Option<Doing>,
 }
@@ -31,8 +33,12 @@ impl Drop for Unfinished<'_> {
             && let Ok(runtime) = Handle::try_current()
         {
             let (agents, id) = (self.agents.clone(), self.id.to_owned());
+            let may_be_recorded = self.may_be_recorded;
             runtime.spawn(async move {
-                agents.give_up(&id).await;
+                match may_be_recorded {
+                    true => agents.give_up(&id).await,
+                    false => drop(agents.let_go(&id).await),
+                }
                 drop(doing);
             });
         }

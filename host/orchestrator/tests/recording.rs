@@ -20,7 +20,7 @@ fn recorded(client: &TestClient, script: &str) -> Value {
 async fn each_run_of_an_agent_has_its_recording_until_the_agent_is_deleted() {
     let daemon = program().without_keeper().start();
     let agent = daemon
-        .start_with(&recorded(&daemon, "echo run $$; cat"))
+        .start_with(&recorded(&daemon, "echo run $$; exec cat"))
         .await;
     let mut outputs = Vec::new();
     for _ in 0..3 {
@@ -84,7 +84,7 @@ async fn again(mut daemon: RunningProgram) -> RunningProgram {
 async fn who_may_only_look_may_have_the_recording() {
     let server = orchestrator("pty");
     let agent = server
-        .start_with(&recorded(&server, "echo hello; cat"))
+        .start_with(&recorded(&server, "echo hello; exec cat"))
         .await;
     agent.terminal("").await.shows("hello").await;
     let other = server.start("other", &["cat"]).await;

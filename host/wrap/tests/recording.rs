@@ -185,10 +185,10 @@ async fn recordings_go_with_their_sessions() {
     let daemon = program().without_keeper().start();
     let place = daemon.state_dir().join("recordings");
     let session = daemon
-        .start_with(&recorded(&daemon, "demo", "echo hello; cat"))
+        .start_with(&recorded(&daemon, "demo", "echo hello; exec cat"))
         .await;
     let other = daemon
-        .start_with(&recorded(&daemon, "other", "echo other; cat"))
+        .start_with(&recorded(&daemon, "other", "echo other; exec cat"))
         .await;
     for session in [&session, &other] {
         session.terminal("").await.shows("o").await;

@@ -299,7 +299,7 @@ async fn memory_of_a_flood_is_given_back() {
         ..CHECKPOINTS
     };
     let ring_memory = || mapped(capacity as u64 + 4096);
-    let (running, tape) = daemon.run("seq 1 100000; echo over; cat", terms).await;
+    let (running, tape) = daemon.run("seq 1 100000; echo over; exec cat", terms).await;
     tape.printed("over");
     assert!(ring_memory() > 500_000, "{}", ring_memory());
     let position = tape.output().len() as u64;
