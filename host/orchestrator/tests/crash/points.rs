@@ -166,7 +166,7 @@ pub async fn killed_at(point: CrashPoint, world: &World) -> bool {
             Way::Stop if point == CrashPoint::StopBegun => {
                 ("other", other("/stop"), Answered::There)
             }
-            Way::Stop => ("other", other("/stop"), Answered::Stopped),
+            Way::Stop => ("other", other("/stop"), Answered::ToBeStopped),
             Way::Restart => ("other", other("/restart"), Answered::There),
             Way::RestartInVain => {
                 fs::remove_file(world.work_dir().join("needed")).unwrap();

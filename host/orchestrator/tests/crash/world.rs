@@ -22,8 +22,10 @@ pub enum Answered {
     Running,
     /// As before, and it is to be started again whenever it fails.
     Again,
-    /// It was answered that the agent is stopped, or that it is to be is on the disk.
+    /// It was answered that the agent does not run.
     Stopped,
+    /// It ran, and that it is to be stopped is on the disk.
+    ToBeStopped,
     /// It was answered that the agent is there.
     There,
     /// It was answered that the agent is not there any more, or this is on the disk.
@@ -184,6 +186,10 @@ impl World {
                 Answered::There => assert!(there, "`{name}` is lost"),
                 Answered::Stopped => {
                     assert!(there, "`{name}` is lost");
+                    assert!(!is_running(by_name[name.as_str()]), "`{name}` was stopped");
+                }
+                Answered::ToBeStopped => {
+                    assert!(there, "`{name}` is lost");
                     let status = by_name[name.as_str()].status;
                     assert_eq!(status, AgentStatus::Stopped, "`{name}`: {agents:?}");
                 }
@@ -215,7 +221,8 @@ impl World {
                 match answer {
                     Answered::Gone => agent.is_none(),
                     Answered::Again => agent.is_some_and(is_running),
-                    Answered::Stopped => {
+                    Answered::Stopped => !agent.is_some_and(is_running),
+                    Answered::ToBeStopped => {
                         agent.is_some_and(|agent| agent.status == AgentStatus::Stopped)
                     }
                     _ => true,
