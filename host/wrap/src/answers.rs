@@ -84,7 +84,6 @@ impl<A: Clone> Answers<A> {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     fn request(key: usize, what: &str) -> KeyedRequest {

@@ -1,6 +1,6 @@
 //! Killed during a create with a key, which its client repeats afterwards.
 
-use agentd_host::testing::{RunningProgram, TestBackend, TestRequest};
+use agentd_host::testing::{Answer, RunningProgram, TestBackend, TestRequest};
 use agentd_orchestrator::CrashPoint;
 use serde_json::{Value, json};
 
@@ -63,6 +63,31 @@ pub async fn killed_in_vain_at(point: CrashPoint, world: &World) {
     world.clear(&daemon).await;
 }
 
+/// What a service answers to the request before it is killed at this write of its life, if it comes to that. None
+/// if it is killed while it starts.
+async fn answered_before(
+    point: CrashPoint,
+    number: usize,
+    world: &World,
+    request: impl Fn(&RunningProgram) -> TestRequest,
+) -> Option<Option<Answer>> {
+    let at = format!("{point:?}={number}*off->return");
+    let program = world.program().env("FAILPOINTS", at);
+    let mut daemon = match program.try_start_in(&world.state_dir()) {
+        Ok(daemon) => daemon,
+        Err(mut daemon) => {
+            assert_killed(&mut daemon, point).await;
+            return None;
+        }
+    };
+    let answered = request(&daemon).unless_cut().await;
+    match answered {
+        Some(_) => kill(daemon).await,
+        None => assert_killed(daemon.as_mut(), point).await,
+    }
+    Some(answered)
+}
+
 /// Kills the service at one write to the database after the other, beginning with its start, until
 /// one is never come to before the create is answered. The request has one agent and one answer then.
 /// How many of the writes were killed while the create was under way.
@@ -75,20 +100,9 @@ pub async fn killed_at_each_write(point: CrashPoint, world: &World) -> usize {
             let create = daemon.post("/agents", &body);
             create.header("idempotency-key", &key)
         };
-        let at = format!("{point:?}={number}*off->return");
-        let program = world.program().env("FAILPOINTS", at);
-        let mut daemon = match program.try_start_in(&world.state_dir()) {
-            Ok(daemon) => daemon,
-            Err(mut daemon) => {
-                assert_killed(&mut daemon, point).await;
-                continue;
-            }
+        let Some(answered) = answered_before(point, number, world, create).await else {
+            continue;
         };
-        let answered = create(&daemon).unless_cut().await;
-        match answered {
-            Some(_) => kill(daemon).await,
-            None => assert_killed(daemon.as_mut(), point).await,
-        }
 
         let daemon = world.start();
         let answer = create(&daemon).await.expect(201).json();
@@ -122,20 +136,9 @@ pub async fn killed_while_a_token_is_made(point: CrashPoint, world: &World) -> u
             let make = daemon.post("/tokens", &body);
             make.header("idempotency-key", &key)
         };
-        let at = format!("{point:?}={number}*off->return");
-        let program = world.program().env("FAILPOINTS", at);
-        let mut daemon = match program.try_start_in(&world.state_dir()) {
-            Ok(daemon) => daemon,
-            Err(mut daemon) => {
-                assert_killed(&mut daemon, point).await;
-                continue;
-            }
+        let Some(answered) = answered_before(point, number, world, make).await else {
+            continue;
         };
-        let answered = make(&daemon).unless_cut().await;
-        match answered {
-            Some(_) => kill(daemon).await,
-            None => assert_killed(daemon.as_mut(), point).await,
-        }
 
         let daemon = world.start();
         let answer = make(&daemon).await.expect(201).json();
