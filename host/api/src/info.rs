@@ -130,8 +130,37 @@ pub struct LoadedBackend {
     /// Why they cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whether its sessions outlive the daemon.
+    #[serde(default)]
+    pub persistent: bool,
+    /// Whether its agents are programs on terminals of the service, so that `keep` is for them.
+    #[serde(default)]
+    pub on_terminals: bool,
+    /// Whether what its terminals show is recorded unless a session says otherwise.
+    #[serde(default)]
+    pub records_all: bool,
     /// JSON Schema of the `options` of a session, or null where there are none.
     pub options_schema: Option<serde_json::Value>,
+}
+
+impl LoadedBackend {
+    /// One of `AGENTD_BACKENDS` that is not there, for a reason.
+    pub fn missing(name: &str, reason: &str) -> Self {
+        LoadedBackend {
+            info: Info {
+                backend_type: name.to_owned(),
+                version: String::new(),
+                capabilities: Vec::new(),
+            },
+            default: false,
+            state: BackendState::Unavailable,
+            reason: Some(reason.to_owned()),
+            persistent: false,
+            on_terminals: false,
+            records_all: false,
+            options_schema: None,
+        }
+    }
 }
 
 /// Whether a backend is there.
@@ -140,6 +169,6 @@ pub struct LoadedBackend {
 pub enum BackendState {
     /// It is loaded.
     Ready,
-    /// It could not be loaded; that is tried again.
+    /// It could not be loaded or connected, or cannot be reached now; that is tried again.
     Unavailable,
 }

@@ -26,6 +26,9 @@ pub struct NewSession {
     pub name: String,
     /// An existing directory, absolute.
     pub working_dir: String,
+    /// The backend that runs it; the default one unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<String>,
     /// `claude-code`, `codex`, `opencode`, `gemini`, `crush` or `general` (the default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use agentd_api::{LogLine, LogQuery, NewSession, State};
 use agentd_host::loader::Library;
 use agentd_host::session::{Frame, Rules, ScreenThreads, Session, Sessions, Unobserved, View};
-use agentd_host::{Backend, Phase, Services};
+use agentd_host::{Backend, Backends, Phase, Services};
 use agentd_plugin_api::abi::host::{RemoteBackend, RemoteSession};
 use agentd_plugin_api::host::HostServices;
 use agentd_plugin_api::{Config, Manifest, SessionSpec, Size};
@@ -75,7 +75,7 @@ impl Bench {
         Ok(Bench {
             library,
             sessions: Sessions::new(
-                backend.clone(),
+                Arc::new(Backends::from(backend.clone())),
                 HISTORY,
                 SCREEN_IDLE,
                 screens,

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentd_api::NewSession;
-use agentd_host::Backend;
+use agentd_host::{Backend, Backends};
 use agentd_host::loader::{BackendName, SearchPath, Trust, load};
 use agentd_host::session::{Rules, ScreenThreads, Session, Sessions, Unobserved};
 use agentd_plugin_api::{Config, SessionEvents};
@@ -144,7 +144,7 @@ async fn session(plugins: &[PathBuf], name: &str) -> Result<(Sessions, Arc<Sessi
     let backend = connecting.await.map_err(|error| error.message)?;
     let screens = Arc::new(ScreenThreads::start()?);
     let sessions = Sessions::new(
-        Arc::new(backend),
+        Arc::new(Backends::from(Arc::new(backend))),
         HISTORY,
         Duration::from_secs(60),
         screens,

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agentd_api::{BackendDescription, BackendState, Info, LoadedBackend};
@@ -23,6 +23,8 @@ pub struct Backend {
     remote: Arc<RemoteBackend>,
     terminals: Arc<Terminals>,
     start_timeout: Duration,
+    /// Why it could not list all its sessions when it was asked last.
+    silence: Mutex<Option<String>>,
 }
 
 /// When something is asked of the backend.
@@ -67,6 +69,7 @@ impl Backend {
             remote: Arc::new(remote),
             terminals,
             start_timeout,
+            silence: Mutex::default(),
         })
     }
 
@@ -80,6 +83,7 @@ impl Backend {
             remote: Arc::new(remote.unwrap()),
             terminals: Arc::default(),
             start_timeout: Duration::from_secs(60),
+            silence: Mutex::default(),
         }
     }
 
@@ -160,19 +164,26 @@ impl Backend {
             capabilities,
             persistent: self.is_persistent(),
             on_terminals: self.is_on_terminals(),
-            records_all,
+            records_all: records_all && self.has(&Capability::Terminal),
             options_schema: self.manifest.options_schema.clone(),
             library: self.library.clone(),
         }
     }
 
-    /// An item of `GET /backends`.
-    pub fn list_item(&self) -> LoadedBackend {
+    /// An item of `GET /backends`, of a service that records all or not.
+    pub fn list_item(&self, default: bool, records_all: bool) -> LoadedBackend {
+        let reason = self.silence();
         LoadedBackend {
             info: self.info(),
-            default: true,
-            state: BackendState::Ready,
-            reason: None,
+            default,
+            state: match reason {
+                None => BackendState::Ready,
+                Some(_) => BackendState::Unavailable,
+            },
+            reason,
+            persistent: self.is_persistent(),
+            on_terminals: self.is_on_terminals(),
+            records_all: records_all && self.has(&Capability::Terminal),
             options_schema: self.manifest.options_schema.clone(),
         }
     }
@@ -198,7 +209,25 @@ impl Backend {
             }
             Ok::<_, agentd_plugin_api::Error>(all)
         };
-        Ok(self.within(phase, &what, list).await??)
+        let listed = match self.within(phase, &what, list).await {
+            Ok(listed) => listed.map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        *self.lock_silence() = match &listed {
+            Ok(all) => all.silence.clone(),
+            Err(error) => Some(error.to_string()),
+        };
+        listed
+    }
+
+    /// Why it could not list all its sessions when it was asked last: it may run some that this service
+    /// does not have.
+    pub fn silence(&self) -> Option<String> {
+        self.lock_silence().clone()
+    }
+
+    fn lock_silence(&self) -> MutexGuard<'_, Option<String>> {
+        self.silence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes over one of them.

@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::limits::Limits;
 use crate::listen::Listen;
+use crate::wanted_backend::WantedBackend;
 
 /// What an operator can set: every variable is a flag too.
 #[derive(Args, Clone, Debug)]
@@ -20,6 +21,16 @@ pub struct Config {
         value_name = "NAME"
     )]
     pub backend: OsString,
+
+    /// Other backends to load beside it, separated by `,`; one with a `?` at its end may be missing, and
+    /// is tried again
+    #[arg(
+        long,
+        env = "AGENTD_BACKENDS",
+        value_delimiter = ',',
+        value_name = "NAMES"
+    )]
+    pub backends: Vec<WantedBackend>,
 
     /// Address to listen on
     #[arg(

@@ -10,33 +10,29 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentd_plugin_api::Config as BackendConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use warp::filters::BoxedFilter;
 use warp::host::Authority;
 
 use crate::activation::Activation;
-use crate::backend::Backend;
-use crate::config::{Auth, Config, KeeperSetting, PluginTrust};
+use crate::backends::{Backends, Claims};
+use crate::config::{Auth, Config};
+use crate::connector::{Connector, Libraries};
 use crate::daemon::{Daemon, Service};
 use crate::doors::{Addresses, Browsers, Doors, Proxies, SignIns, Token, Tokens, Ways};
 use crate::http::{Listener, Response};
-use crate::instance::Instance;
 use crate::listen::Listen;
 use crate::listener::{self, listen_all, resolve};
-use crate::loader::{self, SearchPath, Trust, trial};
+use crate::others::Others;
 use crate::private_paths::private_paths;
 use crate::runtime_dir;
 use crate::server::Server;
-use crate::services::Services;
 use crate::session::{Observer, Recordings, Rules, ScreenThreads, Sessions};
 use crate::socket_file::{SocketError, SocketFile};
 use crate::sockets::Sockets;
-use crate::start_call;
 use crate::start_error::StartError;
 use crate::state_dir;
-use crate::terminals::Terminals;
 use crate::tls::Tls;
 
 /// A service before it has routes: the backend is loaded and connected, the address is bound.
@@ -44,13 +40,13 @@ use crate::tls::Tls;
 pub struct Prepared {
     service: &'static Service,
     config: Config,
-    backend: Arc<Backend>,
+    backends: Arc<Backends>,
     screens: Arc<ScreenThreads>,
     listeners: Vec<Listener>,
     address: Option<SocketAddr>,
     page: Option<String>,
     doors: Doors,
-    instance: Instance,
+    claims: Claims,
     state_dir: PathBuf,
     recordings: Arc<Recordings>,
 }
@@ -63,21 +59,10 @@ impl Prepared {
         config: Config,
         activation: Activation,
     ) -> Result<Self, StartError> {
-        let search = SearchPath::from_environment(config.plugin_dir.as_deref())?;
-        let name = search.name(&config.backend)?;
-        let trust = match config.plugin_trust {
-            PluginTrust::Strict => Trust::Strict,
-            PluginTrust::Off => Trust::Off,
-        };
-        let start_timeout = config.backend_start_timeout();
-        let library = {
-            let (name, what) = (name.clone(), format!("loading the backend `{name}`"));
-            let path = search.find(&name)?;
-            let tries = async move { trial::run(&path, trust).await };
-            start_call::run_async(&what, start_timeout, tries).await??;
-            let load = move || loader::load(&name, &search, trust);
-            start_call::run(&what, start_timeout, load).await??
-        };
+        let libraries = Libraries::new(&config)?;
+        let name = libraries.search().name(&config.backend)?;
+        let library = libraries.load(&name).await?;
+        let others = Others::load(&libraries, &config.backends, &name).await?;
 
         let addresses = match activation.is_empty() {
             true if config.listen.contains(&Listen::Tcp) => vec![resolve(&config).await?],
@@ -116,21 +101,15 @@ impl Prepared {
                 )
             })?,
         };
-        let instance =
-            Instance::claim(&state_dir, service.name, name.as_str()).map_err(in_state_dir)?;
-        let backend_config = BackendConfig {
-            instance: instance.id.clone(),
+        let connector = Arc::new(Connector {
+            libraries,
+            service: service.name,
             state_dir: state_dir.clone(),
+            keeper: config.keeper,
             settings: config.backend_settings(),
             private: private_paths(&config, &activation.unix),
-        };
-        let keepers = state_dir.join("keepers").join(&instance.id);
-        let terminals = match config.keeper {
-            KeeperSetting::Off => Terminals::ending(keepers),
-            KeeperSetting::On => Terminals::outliving(keepers),
-        };
-        let services = Arc::new(Services::on(terminals));
-        let backend = Backend::connect(&library, services, &backend_config, start_timeout).await?;
+        });
+        let (backends, claims) = others.connect(connector.connect(&library).await?, &connector).await?;
 
         let screens = ScreenThreads::start()
             .map_err(|error| StartError::failure(format!("starting threads: {error}")))?;
@@ -164,13 +143,13 @@ impl Prepared {
         let browsers = Browsers::new(port, sign_ins);
         Ok(Prepared {
             service,
-            backend: Arc::new(backend),
+            backends,
             screens: Arc::new(screens),
             listeners,
             address,
             page,
             doors: Doors::new(addresses, ways, token, config.auth, browsers),
-            instance,
+            claims,
             state_dir,
             recordings,
             config,
@@ -197,16 +176,16 @@ impl Prepared {
         self.doors.tokens()
     }
 
-    /// An empty registry of sessions on the backend.
+    /// An empty registry of sessions on the backends.
     pub fn sessions(&self, observer: Arc<dyn Observer>) -> Sessions {
-        let (backend, history) = (self.backend.clone(), self.config.history_bytes);
+        let (backends, history) = (self.backends.clone(), self.config.history_bytes);
         let screen_idle = Duration::from_millis(self.config.screen_idle_ms);
         let rules = match &self.config.rules_dir {
             Some(directory) => Rules::in_directory(directory),
             None => Rules::bundled(),
         };
         let sessions = Sessions::new(
-            backend,
+            backends,
             history,
             screen_idle,
             self.screens.clone(),
@@ -224,7 +203,7 @@ impl Prepared {
         sessions: Sessions,
         routes: impl FnOnce(&Arc<Daemon>) -> BoxedFilter<(Response,)>,
     ) -> Server {
-        let leave_running = self.config.shutdown_leave_running && self.backend.is_persistent();
+        let leave_running = self.config.shutdown_leave_running;
         let (stop, shutdown) = watch::channel(false);
         let daemon = Arc::new(Daemon {
             service: self.service,
@@ -244,7 +223,7 @@ impl Prepared {
             leave_running,
             trail: None,
             at_end: None,
-            _instance: self.instance,
+            _claims: self.claims,
         }
     }
 }

@@ -10,9 +10,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use warp::filters::BoxedFilter;
 
 use crate::audit::AuditTrail;
+use crate::backends::Claims;
 use crate::daemon::Daemon;
 use crate::http::{Admission, Listener, Response, serve_connections};
-use crate::instance::Instance;
 
 /// Together with what `service.rs` adds these stay below the 12 seconds that a shutdown may take.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
@@ -36,7 +36,7 @@ pub struct Server {
     pub(crate) trail: Option<Arc<dyn AuditTrail>>,
     pub(crate) at_end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Held until the sessions have ended.
-    pub(crate) _instance: Instance,
+    pub(crate) _claims: Claims,
 }
 
 impl Server {
@@ -64,12 +64,12 @@ impl Server {
         self
     }
 
-    /// Serves until `shutdown`, then ends the sessions (or leaves them, where that was asked for
-    /// and is possible) and the connections.
+    /// Serves until `shutdown`, then ends the sessions (or leaves those that can be left, where that was
+    /// asked for) and the connections.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let sessions = &self.daemon.sessions;
-        let terminals = sessions.backend().terminals();
-        terminals.end_abandoned(true);
+        let backends = sessions.backends();
+        backends.serve();
         let admission = Admission::new(self.daemon.clone(), self.trail);
         let mut connections = JoinSet::new();
         for listener in self.listeners {
@@ -92,36 +92,38 @@ impl Server {
         let deadline =
             Instant::now() + SHUTDOWN_LIMIT + FORGETTING_LIMIT + CONNECTIONS_LIMIT + AT_END_LIMIT;
         sessions.close();
+        let count = sessions.list().len();
+        let removals = REMOVAL * u32::try_from(count).unwrap_or(u32::MAX);
+        let grace = SHUTDOWN_GRACE.saturating_sub(removals).max(LEAST_GRACE);
         // In a task: a library may block the thread on which it is asked to end something.
-        if self.leave_running {
+        if self.leave_running && backends.are_any_persistent() {
             // No client was answered that these are there.
             let all = sessions.clone();
             let ends = tokio::spawn(async move {
                 let typed = timeout(TYPING_LIMIT, all.typed());
-                tokio::join!(all.end_starting(SHUTDOWN_GRACE), typed).1
+                tokio::join!(all.end_passing(grace), typed).1
             });
             match timeout(SHUTDOWN_LIMIT, ends).await {
                 Err(_) => tracing::warn!("some starts were not undone in time"),
                 Ok(Ok(Err(_))) => tracing::warn!("some prompts may be typed without their Enter"),
                 Ok(_) => {}
             }
-            terminals.leave();
-            tracing::info!("shutting down; {} sessions stay", sessions.list().len());
+            backends.leave();
+            let all = sessions.list();
+            let stay = all.iter().filter(|one| one.backend().is_persistent());
+            tracing::info!("shutting down; {} sessions stay", stay.count());
         } else {
-            let count = sessions.list().len();
             tracing::info!("shutting down; ending {count} sessions");
-            let removals = REMOVAL * u32::try_from(count).unwrap_or(u32::MAX);
-            let grace = SHUTDOWN_GRACE.saturating_sub(removals).max(LEAST_GRACE);
             let all = sessions.clone();
             let ends = tokio::spawn(async move { all.end_all(grace).await });
             if timeout(SHUTDOWN_LIMIT, ends).await.is_err() {
                 tracing::warn!("some sessions did not end in time");
             }
-            // What is not needed of the time for the sessions is there for the keepers.
-            let forgetting = deadline - CONNECTIONS_LIMIT - AT_END_LIMIT;
-            if timeout_at(forgetting, terminals.forgotten()).await.is_err() {
-                tracing::warn!("a keeper has something left that has ended");
-            }
+        }
+        // What is not needed of the time for the sessions is there for the keepers.
+        let forgetting = deadline - CONNECTIONS_LIMIT - AT_END_LIMIT;
+        if timeout_at(forgetting, backends.forgotten()).await.is_err() {
+            tracing::warn!("a keeper has something left that has ended");
         }
         self.stop.send_replace(true);
         let sockets = &self.daemon.sockets;

@@ -158,10 +158,10 @@ impl AgentRecord {
         self.session = Some(session.describe_as(known));
     }
 
-    /// Whether its newest session, as far as there is one, was made by that backend.
-    pub fn is_of(&self, backend: &str) -> bool {
-        let of_it = |session: &agentd_api::Session| session.backend_type == backend;
-        self.session.as_ref().is_none_or(of_it)
+    /// The backend of its newest session, or else the one that it is for; none is the default one.
+    pub fn backend(&self) -> Option<&str> {
+        let of_session = self.session.as_ref().map(|session| &*session.backend_type);
+        of_session.or(self.spec.backend.as_deref())
     }
 
     /// Whether its newest session may run where this service cannot reach it.

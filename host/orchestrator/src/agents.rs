@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentd_api::{ActivityState, Agent, AgentPatch, NewAgent, Page, Reconciliation, State};
 use agentd_host::doors::Tokens;
-use agentd_host::session::{Record, Session, SessionName, Sessions, check_model, finish};
+use agentd_host::session::{Record, Request, Session, SessionName, Sessions, check_model, finish};
 use agentd_host::{Error, IdempotencyKey, KeyedRequest, Result, Turns, from_rfc3339, now};
 
 use crate::activities::Activities;
@@ -331,7 +331,7 @@ impl Agents {
     /// Changes what the patch names.
     pub async fn edit(&self, id: &str, patch: AgentPatch) -> Result<Agent> {
         let (agent, session) = (id.to_owned(), self.newest(id));
-        let backend = self.sessions.backend().name().to_owned();
+        let backends = self.sessions.backends().clone();
         if let Some(name) = &patch.name {
             SessionName::parse(name)?;
         }
@@ -357,7 +357,7 @@ impl Agents {
             }
             if edited {
                 transaction.event("edited", &record.describe(session.as_deref()))?;
-                transaction.plan_overlooked(&agent, &backend)?;
+                transaction.plan_overlooked(&agent, |name| backends.has(name))?;
             }
             let record = transaction.get(&agent)?.unwrap_or(record);
             Ok(Ok(record.describe(session.as_deref())))
@@ -405,9 +405,7 @@ impl Agents {
     ) -> Result<Agent> {
         let doing = self.busy.begin(id);
         let record = self.record(id).await?;
-        let checked = self
-            .sessions
-            .check(record.request()?, Some(id.to_owned()))?;
+        let checked = self.check_again(&record)?;
         let has_prompt = record.has_pending_prompt();
         let old = self.newest(id);
         CrashPoint::RestartBegun.reached();
@@ -479,6 +477,14 @@ impl Agents {
             self.deliver_prompt(id, &session);
         }
         Ok(agent)
+    }
+
+    /// A request for the agent once more: on the backend that has had it, if the service has that.
+    pub(crate) fn check_again(&self, record: &AgentRecord) -> Result<Request> {
+        let mut request = record.request()?;
+        let had = record.backend().filter(|name| self.sessions.backends().has(name));
+        request.backend = request.backend.or(had.map(str::to_owned));
+        self.sessions.check(request, Some(record.id.clone()))
     }
 
     pub(crate) async fn wish(&self, id: &str, wish: Wish) -> Result<()> {

@@ -140,11 +140,11 @@ impl Agents {
             "make its backend reachable and {act} it then, or delete it with `force`: it is ended when it \
              is seen again"
         ));
-        let session = match &record.session_id {
-            Some(session) if record.is_of(self.sessions.backend().name()) => session,
-            _ => return Err(out_of_reach),
+        let backend = self.sessions.backends().get(record.backend());
+        let (Some(session), Ok(backend)) = (&record.session_id, backend) else {
+            return Err(out_of_reach);
         };
-        match self.sessions.end_unlisted(session).await {
+        match self.sessions.end_unlisted(&backend, session).await {
             Ok(()) => Ok(()),
             Err(error) if error.is_gone() => Ok(()),
             Err(error) => {

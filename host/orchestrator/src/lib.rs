@@ -14,6 +14,7 @@ mod diffs;
 mod events;
 mod keyed;
 mod labels;
+mod looks;
 mod outputs;
 mod previews;
 mod prompts;

@@ -2,20 +2,22 @@
 //! the service of any kind, and again and again, since a request may fail and the backend may have
 //! been out of reach.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agentd_api::{ReconcileAction, State};
 use agentd_host::session::{FoundSession, Look, Session};
-use agentd_host::{Error, Phase, Prepared, Result};
+use agentd_host::{Backend, Error, Phase, Prepared, Result};
+use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, stream};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::agent::{AgentRecord, Unseen, Wish};
 use crate::agents::Agents;
 use crate::busy::Doing;
 use crate::crash_point::CrashPoint;
+use crate::looks::{Looks, Reach};
 use crate::reconciliation::Run;
 use crate::transaction::Transaction;
 
@@ -30,15 +32,10 @@ pub struct Reconcile {
     agents: Agents,
     interval: Duration,
     grace: Duration,
-    /// Whether the backend has listed its sessions to this service. Until then a session whose agent
-    /// has no record is an agent's of a state directory that was lost, and later a remainder.
-    has_listed: bool,
     /// The first run, whose ends are not waited for by the start.
     begun: Option<(Run, Vec<End>)>,
-    /// Since when there are sessions that belong to no agent.
-    unowned: HashMap<String, Instant>,
-    /// The sessions that the backend did not have when it was last asked, and should have had.
-    missing: HashSet<String>,
+    /// What is known of the backends, by their names.
+    looks: HashMap<String, Looks>,
 }
 
 /// Something that has to end.
@@ -47,8 +44,8 @@ enum End {
     Stop(String, Arc<Session>),
     /// An agent and its session.
     Delete(String),
-    /// A session that belongs to no agent.
-    Unowned(String),
+    /// A session that belongs to no agent, and what has it.
+    Unowned(Arc<Backend>, String),
 }
 
 /// What becomes of a session that was found.
@@ -70,10 +67,8 @@ impl Reconcile {
             agents,
             interval: Duration::from_secs(config.reconcile_interval_secs),
             grace: Duration::from_secs(config.unowned_grace_secs),
-            has_listed: false,
             begun: None,
-            unowned: HashMap::new(),
-            missing: HashSet::new(),
+            looks: HashMap::new(),
         }
     }
 
@@ -89,6 +84,7 @@ impl Reconcile {
 
     /// Reconciles until the service ends.
     pub async fn repeat(mut self) {
+        let mut arrivals = self.agents.sessions.backends().arrivals();
         while !self.agents.sessions.is_closed() {
             let (mut run, ends) = match self.begun.take() {
                 Some(begun) => begun,
@@ -99,7 +95,8 @@ impl Reconcile {
             }
             self.end(ends, &mut run).await;
             self.agents.set_reconciliation(run.so_far());
-            tokio::time::sleep(self.interval).await;
+            // One that is there now may have agents of an earlier service.
+            let _ = timeout(self.interval, arrivals.changed()).await;
         }
     }
 
@@ -117,36 +114,20 @@ impl Reconcile {
     /// Compares, adopts, and writes down what is known. Gives what is to be ended.
     async fn compare(&mut self, phase: Phase, run: &mut Run) -> Result<Vec<End>> {
         CrashPoint::ReconcileBegun.reached();
-        let mut ends = Vec::new();
-        // Those of the backend that this service cannot take over now; None when it cannot list them.
-        let mut silent = None;
-        let look = self.agents.sessions.look(phase).await?;
-        CrashPoint::ReconcileLooked.reached();
-        let left_alone = match look {
-            Look::Unknown(reason) => {
-                tracing::warn!(reason, "the backend's sessions cannot be listed");
-                run.failed(reason);
-                None
-            }
-            Look::Known {
-                found,
-                missing,
-                silence,
-            } => {
-                if let Some(reason) = &silence {
-                    tracing::warn!(reason, "not all of the backend's sessions can be listed");
-                    run.failed(reason.clone());
-                }
-                let mut left_alone = HashMap::new();
-                let unowned = self.adopt(found, phase, run, &mut left_alone).await?;
-                self.has_listed |= silence.is_none();
-                silent = silence;
-                ends.extend(self.overdue(unowned));
-                self.explain_missing(&missing, run);
-                self.plan_restarts().await?;
-                Some(left_alone)
-            }
-        };
+        let sessions = self.agents.sessions.clone();
+        // None waits for another.
+        let looks = sessions.backends().all().into_iter().map(async |backend| {
+            let look = sessions.look(&backend, phase).await;
+            (backend, look)
+        });
+        let mut looks: FuturesUnordered<_> = looks.collect();
+        let (mut ends, mut reached) = (Vec::new(), HashMap::new());
+        while let Some((backend, look)) = looks.next().await {
+            CrashPoint::ReconcileLooked.reached();
+            let reach = self.take(&backend, look?, phase, run, &mut ends).await?;
+            reached.extend(reach.map(|reach| (backend.name().to_owned(), reach)));
+        }
+        self.plan_restarts(reached.keys().cloned().collect()).await?;
         CrashPoint::ReconcileListed.reached();
         for record in self.agents.store.unsettled().await? {
             if self.agents.busy.is(&record.id) {
@@ -161,7 +142,7 @@ impl Reconcile {
                 }
                 (Some(_), Wish::Deleted) => ends.push(End::Delete(record.id)),
                 (None, wish) => {
-                    let unseen = self.unseen(&record, left_alone.as_ref(), silent.as_deref());
+                    let unseen = self.unseen(&record, &reached);
                     let gone = matches!(unseen, Unseen::Ended(_));
                     self.explain(&record, unseen, run).await?;
                     if gone && wish == Wish::Deleted {
@@ -173,15 +154,67 @@ impl Reconcile {
         Ok(ends)
     }
 
-    /// Plans the restarts that policies want and nobody has planned: a person has begun one and left.
-    async fn plan_restarts(&self) -> Result<()> {
+    /// Adopts what a backend has, and explains what it does not have any more. None when it cannot list
+    /// its sessions.
+    async fn take(
+        &mut self,
+        backend: &Arc<Backend>,
+        look: Look,
+        phase: Phase,
+        run: &mut Run,
+        ends: &mut Vec<End>,
+    ) -> Result<Option<Reach>> {
+        let name = backend.name();
+        // Whether the service is well is up to the default one; each has its own reason.
+        let is_default = Arc::ptr_eq(backend, self.agents.sessions.backends().default());
+        let mut failed = |reason: &String| {
+            tracing::warn!(reason, backend = name, "not all sessions can be listed");
+            if is_default {
+                run.failed(reason.clone());
+            }
+        };
+        let (found, missing, silence) = match look {
+            Look::Unknown(reason) => {
+                failed(&reason);
+                return Ok(None);
+            }
+            Look::Known {
+                found,
+                missing,
+                silence,
+            } => (found, missing, silence),
+        };
+        if let Some(reason) = &silence {
+            failed(reason);
+        }
+        let mut reach = Reach {
+            silence,
+            ..Reach::default()
+        };
+        let has_listed = self.looks.get(name).is_some_and(|looks| looks.has_listed);
+        let adopted = self.adopt(found, has_listed, phase, run, &mut reach.left_alone);
+        let unowned = adopted.await?;
+        let looks = self.looks.entry(name.to_owned()).or_default();
+        looks.has_listed |= reach.silence.is_none();
+        let overdue = looks.overdue(unowned, self.grace).into_iter();
+        ends.extend(overdue.map(|session| End::Unowned(backend.clone(), session)));
+        explain_missing(looks, &missing, run);
+        Ok(Some(reach))
+    }
+
+    /// Plans the restarts that policies want and nobody has planned: a person has begun one and left. Not
+    /// where the backend is not among those `reached`.
+    async fn plan_restarts(&self, reached: Vec<String>) -> Result<()> {
+        let reached = Arc::new(reached);
         for id in self.agents.store.unplanned_restarts().await? {
             let newest = self.agents.newest(&id);
             let runs = newest.is_some_and(|session| session.record().state != State::Exited);
             if !runs && let Some(_doing) = self.agents.busy.begin_alone(&id) {
-                let backend = self.agents.sessions.backend().name().to_owned();
                 CrashPoint::OverlookedFound.reached();
-                let plan = move |t: &mut Transaction<'_>| t.plan_overlooked(&id, &backend);
+                let reached = reached.clone();
+                let plan = move |t: &mut Transaction<'_>| {
+                    t.plan_overlooked(&id, |name| reached.iter().any(|one| one == name))
+                };
                 self.agents.store.write(plan).await?;
                 CrashPoint::OverlookedPlanned.reached();
             }
@@ -190,26 +223,21 @@ impl Reconcile {
     }
 
     /// What is to be said of an agent whose newest session this service does not have.
-    fn unseen(
-        &self,
-        record: &AgentRecord,
-        left_alone: Option<&HashMap<String, String>>,
-        silent: Option<&str>,
-    ) -> Unseen {
-        let this = self.agents.sessions.backend().name();
-        if let Some(session) = &record.session
-            && !record.is_of(this)
-        {
-            let other = &session.backend_type;
-            let reason = format!("it was started by the backend `{other}`, and this is `{this}`");
+    fn unseen(&self, record: &AgentRecord, reached: &HashMap<String, Reach>) -> Unseen {
+        let backends = self.agents.sessions.backends();
+        let default = backends.default().name();
+        let name = record.backend().unwrap_or(default);
+        if !backends.has(name) {
+            let reason = format!("it was started by the backend `{name}`, and this is `{default}`");
             return Unseen::Unknown(reason);
         }
-        let Some(left_alone) = left_alone else {
+        let Some(reach) = reached.get(name) else {
             return Unseen::Unknown("its backend cannot be reached".to_owned());
         };
-        let left = record.session_id.as_ref().and_then(|id| left_alone.get(id));
-        match left.map(String::as_str).or(silent) {
-            Some(reason) => Unseen::Unknown(reason.to_owned()),
+        let left = record.session_id.as_ref();
+        let left = left.and_then(|id| reach.left_alone.get(id));
+        match left.or(reach.silence.as_ref()) {
+            Some(reason) => Unseen::Unknown(reason.clone()),
             None => Unseen::Ended("the service ended first".to_owned()),
         }
     }
@@ -243,6 +271,7 @@ impl Reconcile {
     async fn adopt(
         &self,
         found: Vec<FoundSession>,
+        has_listed: bool,
         phase: Phase,
         run: &mut Run,
         left_alone: &mut HashMap<String, String>,
@@ -263,7 +292,7 @@ impl Reconcile {
         for group in [newest, others] {
             let adoptions = stream::iter(group).map(async |session| {
                 let (id, owner) = (session.id.clone(), session.owner().map(str::to_owned));
-                let found = self.adopt_one(session, phase).await;
+                let found = self.adopt_one(session, has_listed, phase).await;
                 (id, owner, found)
             });
             let mut adoptions = adoptions.buffer_unordered(AT_ONCE);
@@ -295,7 +324,12 @@ impl Reconcile {
         Ok(unowned)
     }
 
-    async fn adopt_one(&self, mut found: FoundSession, phase: Phase) -> Result<Found> {
+    async fn adopt_one(
+        &self,
+        mut found: FoundSession,
+        has_listed: bool,
+        phase: Phase,
+    ) -> Result<Found> {
         let Some((owner, label)) = found.owner().zip(found.label()) else {
             return Ok(Found::Unowned);
         };
@@ -318,7 +352,7 @@ impl Reconcile {
             }
             let record = AgentRecord::found(owner.clone(), label);
             let insert = async { store.write(move |t| t.insert(&record)).await };
-            if self.has_listed || !insert.await? {
+            if has_listed || !insert.await? {
                 return Ok(Found::Unowned);
             }
         }
@@ -349,47 +383,6 @@ impl Reconcile {
         Ok(Found::Adopted)
     }
 
-    /// Which of the sessions that belong to no agent have been there for long enough.
-    fn overdue(&mut self, unowned: Vec<String>) -> Vec<End> {
-        let now = Instant::now();
-        let known = std::mem::take(&mut self.unowned);
-        for session in unowned {
-            let since = known.get(&session).copied();
-            if since.is_none() {
-                tracing::warn!(
-                    session,
-                    "it belongs to no agent, and is ended in {:?}",
-                    self.grace
-                );
-            }
-            self.unowned.insert(session, since.unwrap_or(now));
-        }
-        let overdue = self
-            .unowned
-            .iter()
-            .filter(|(_, since)| now.duration_since(**since) >= self.grace);
-        overdue
-            .map(|(session, _)| End::Unowned(session.clone()))
-            .collect()
-    }
-
-    /// A session that the backend does not have twice is lost: the first time its end may not have
-    /// been reported yet.
-    fn explain_missing(&mut self, missing: &[Arc<Session>], run: &mut Run) {
-        for session in missing {
-            if self.missing.contains(&session.id) {
-                session.report_missing();
-                run.note(ReconcileAction {
-                    action: "gone".to_owned(),
-                    agent: session.label.owner.clone(),
-                    session: Some(session.id.clone()),
-                    reason: Some("the backend does not have it any more".to_owned()),
-                });
-            }
-        }
-        self.missing = missing.iter().map(|session| session.id.clone()).collect();
-    }
-
     /// Ends what has to end. What fails is logged, and comes again the next time.
     async fn end(&self, ends: Vec<End>, run: &mut Run) {
         let ends = stream::iter(ends).map(|end| self.end_one(end));
@@ -407,7 +400,7 @@ impl Reconcile {
         let (action, agent, session) = match &end {
             End::Stop(agent, session) => ("stopped", Some(agent.clone()), Some(session.id.clone())),
             End::Delete(agent) => ("deleted", Some(agent.clone()), None),
-            End::Unowned(session) => ("ended", None, Some(session.clone())),
+            End::Unowned(_, session) => ("ended", None, Some(session.clone())),
         };
         let doing = agents
             .busy
@@ -417,8 +410,8 @@ impl Reconcile {
             match end {
                 End::Stop(_, session) => agents.sessions.stop(&session).await,
                 End::Delete(agent) => agents.end_and_remove(&agent).await,
-                End::Unowned(session) => {
-                    agents.sessions.end_unlisted(&session).await?;
+                End::Unowned(backend, session) => {
+                    agents.sessions.end_unlisted(&backend, &session).await?;
                     CrashPoint::UnownedEnded.reached();
                     let forget = move |t: &mut Transaction<'_>| t.end_abandoned(&session);
                     agents.store.write(forget).await
@@ -443,6 +436,21 @@ impl Reconcile {
             session,
             reason,
         })
+    }
+}
+
+/// A session that a backend does not have twice is lost: the first time its end may not have been
+/// reported yet.
+fn explain_missing(looks: &mut Looks, missing: &[Arc<Session>], run: &mut Run) {
+    let again = looks.missing(missing.iter().map(|session| session.id.clone()).collect());
+    for session in missing.iter().filter(|session| again.contains(&session.id)) {
+        session.report_missing();
+        run.note(ReconcileAction {
+            action: "gone".to_owned(),
+            agent: session.label.owner.clone(),
+            session: Some(session.id.clone()),
+            reason: Some("the backend does not have it any more".to_owned()),
+        });
     }
 }
 

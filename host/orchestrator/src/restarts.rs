@@ -105,23 +105,23 @@ async fn try_restart(agents: &Agents, id: &str) -> Result<()> {
     let busy = || Error::conflict("starting", "somebody is changing it");
     let _doing = agents.busy.begin_alone(id).ok_or_else(busy)?;
     CrashPoint::PolicyDue.reached();
-    if agents
-        .reconciliation()
-        .is_some_and(|last| last.error.is_some())
-    {
-        let message = "its backend could not be reached";
-        return Err(Error::unavailable("backend-unavailable", message));
-    }
     let (store, agent) = (&agents.store, id.to_owned());
     let record = match store.get(id).await? {
         Some(record) if record.wish == Wish::Running => record,
         _ => return store.write(move |t| t.unplan(&agent, None)).await,
     };
-    let backend = agents.sessions.backend().name();
-    if !record.is_of(backend) {
-        let reason = format!("it belongs to another backend than `{backend}`");
+    let backends = agents.sessions.backends();
+    if let Some(name) = record.backend()
+        && !backends.has(name)
+    {
+        let default = backends.default().name();
+        let reason = format!("it belongs to another backend than `{default}`");
         let unplan = store.write(move |t| t.unplan(&agent, Some(&reason)));
         return unplan.await;
+    }
+    if backends.get(record.backend())?.silence().is_some() {
+        let message = "its backend could not be reached";
+        return Err(Error::unavailable("backend-unavailable", message));
     }
     let pending = match prepare(agents, &record).await {
         Ok(Some(pending)) => pending,
@@ -172,8 +172,7 @@ async fn try_restart(agents: &Agents, id: &str) -> Result<()> {
 /// Removes what is left of the last session, and lists a new one. None while the last one runs, or may run
 /// where it cannot be reached: its end plans a restart when it is known.
 async fn prepare(agents: &Agents, record: &AgentRecord) -> Result<Option<Pending>> {
-    let request = record.request()?;
-    let checked = agents.sessions.check(request, Some(record.id.clone()))?;
+    let checked = agents.check_again(record)?;
     let old = agents.newest(&record.id);
     if let Some(old) = &old {
         if old.record().state != State::Exited {

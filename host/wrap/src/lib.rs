@@ -40,16 +40,18 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
     }))
 }
 
-/// Those of sessions of this backend that are not there any more.
+/// Those of sessions of these backends that are not there any more.
 async fn remove_old_recordings(sessions: &Sessions) {
     let Some(recordings) = sessions.recordings() else {
         return;
     };
     let listed = sessions.list();
     let listed: Vec<_> = listed.iter().map(|it| it.recording_key()).collect();
-    let backend = format!("{}-", sessions.backend().name());
+    let backends = sessions.backends().all();
+    let prefixes: Vec<_> = backends.iter().map(|it| format!("{}-", it.name())).collect();
     for key in recordings.own().await {
-        if key.starts_with(&backend) && !listed.contains(&key) {
+        let is_of_one = prefixes.iter().any(|prefix| key.starts_with(prefix));
+        if is_of_one && !listed.contains(&key) {
             recordings.remove(&key).await;
         }
     }

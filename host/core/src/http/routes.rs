@@ -75,7 +75,7 @@ fn health<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFilt
                     webhook: verbose.then(|| collection.webhook()).flatten(),
                 };
                 if verbose {
-                    health.keepers = daemon.sessions.backend().terminals().health();
+                    health.keepers = daemon.sessions.backends().keepers();
                 }
                 let sees_all = pass.is_ok_and(|pass| *pass.limit() == Limit::None);
                 if verbose && !sees_all {
@@ -130,7 +130,7 @@ fn info(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
         .and(warp::get())
         .and(with(daemon))
         .map(|daemon: Arc<Daemon>| {
-            warp::reply::json(&daemon.sessions.backend().info()).into_response()
+            warp::reply::json(&daemon.sessions.backends().default().info()).into_response()
         })
         .boxed()
 }
@@ -142,7 +142,8 @@ fn backend(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
         .and(with(daemon))
         .map(|daemon: Arc<Daemon>| {
             let sessions = &daemon.sessions;
-            let description = sessions.backend().describe(sessions.records_all());
+            let backend = sessions.backends().default();
+            let description = backend.describe(sessions.records_all());
             warp::reply::json(&description).into_response()
         })
         .boxed()
@@ -154,7 +155,8 @@ fn backends(daemon: &Arc<Daemon>) -> BoxedFilter<(Response,)> {
         .and(warp::get())
         .and(with(daemon))
         .map(|daemon: Arc<Daemon>| {
-            let items = vec![daemon.sessions.backend().list_item()];
+            let sessions = &daemon.sessions;
+            let items = sessions.backends().describe(sessions.records_all());
             warp::reply::json(&Page {
                 total: items.len() as u64,
                 items,

@@ -99,10 +99,7 @@ fn upgrade(
     handshake: Option<Handshake>,
     pass: Pass,
 ) -> Result<Response> {
-    daemon
-        .sessions
-        .backend()
-        .require(&Capability::Terminal, "no-terminal")?;
+    run.require_terminal()?;
     let handshake = handshake.ok_or_else(|| {
         Error::new(
             ErrorKind::Invalid,
@@ -146,7 +143,7 @@ async fn serve(
 ) {
     let (sink, stream) = socket.split();
     let sink = Arc::new(Mutex::new(sink));
-    let watched = AssertUnwindSafe(watch(&sink, stream, &session, &daemon, &query));
+    let watched = AssertUnwindSafe(watch(&sink, stream, &session, &query));
     let end = tokio::select! {
         end = watched.catch_unwind() => end.unwrap_or(INTERNAL),
         end = closed_from_here(&session, &daemon) => end,
@@ -161,7 +158,6 @@ async fn watch(
     sink: &Arc<Mutex<Sink>>,
     stream: SplitStream<WebSocket>,
     session: &Arc<Session>,
-    daemon: &Daemon,
     query: &TerminalQuery,
 ) -> End {
     let mut inbox = Inbox::new(stream);
@@ -171,7 +167,7 @@ async fn watch(
         () = session.started() => {}
         end = inbox.read() => return end,
     }
-    let interactive = daemon.sessions.backend().has(&Capability::Interactive);
+    let interactive = session.backend().has(&Capability::Interactive);
     let viewer = Viewer::join(session.clone(), query.mode == Mode::Rw && interactive);
     let viewer = Arc::new(viewer);
     let resumed = query

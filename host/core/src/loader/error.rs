@@ -13,8 +13,10 @@ use crate::text::line;
 #[non_exhaustive]
 pub enum LoadError {
     /// The value of `AGENTD_BACKEND` is not a name, or nothing of that name is installed.
-    #[error("Unknown AGENTD_BACKEND value '{value}'. Valid options: {}", BUNDLED.join(", "))]
+    #[error("Unknown {setting} value '{value}'. Valid options: {}", BUNDLED.join(", "))]
     UnknownName {
+        /// The variable: `AGENTD_BACKEND`, or `AGENTD_BACKENDS`.
+        setting: &'static str,
         /// The value, without control characters.
         value: String,
         /// Whether it keeps to [`NAME_RULE`].
@@ -243,11 +245,21 @@ pub enum LoadError {
 impl LoadError {
     pub(super) fn unknown_name(value: &OsStr) -> Self {
         LoadError::UnknownName {
+            setting: "AGENTD_BACKEND",
             well_formed: super::name::is_well_formed(value),
             value: line(&value.to_string_lossy()),
             found: Vec::new(),
             searched: Vec::new(),
         }
+    }
+
+    /// The same for a name in another variable.
+    #[must_use]
+    pub(crate) fn in_setting(mut self, name: &'static str) -> Self {
+        if let LoadError::UnknownName { setting, .. } = &mut self {
+            *setting = name;
+        }
+        self
     }
 
     /// Adds what a [`LoadError::UnknownName`] could have named instead.

@@ -7,9 +7,11 @@ use agentd_api::State;
 use agentd_plugin_api::sink::Receiver;
 use agentd_plugin_api::{Found, PushStatus};
 use futures_util::{StreamExt, stream};
+use tokio::time::timeout;
 
 use super::sessions::{GRACE, Origin};
 use super::{Beginning, CLOSED, Label, Request, Session, SessionName, Sessions};
+use crate::backend::Backend;
 use crate::terminals::Listing;
 use crate::text::quoted;
 use crate::{Error, Phase, Result};
@@ -38,16 +40,19 @@ pub struct FoundSession {
     pub id: String,
     /// Whether an earlier daemon was asked to end it: if it has ended, then by that.
     pub end_asked: bool,
+    /// What has it.
+    pub backend: Arc<Backend>,
     label: Result<Label>,
 }
 
 impl FoundSession {
-    fn new(Found { id, label }: Found) -> Self {
+    fn new(Found { id, label }: Found, backend: &Arc<Backend>) -> Self {
         let label = serde_json::from_str(&label)
             .map_err(|error| Error::internal(format!("its label cannot be read: {error}")));
         FoundSession {
             id,
             end_asked: false,
+            backend: backend.clone(),
             label,
         }
     }
@@ -80,16 +85,18 @@ const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 impl Sessions {
-    /// Asks the backend for its sessions; once at a time. An error means that the backend was stuck
+    /// Asks a backend for its sessions; once at a time. An error means that the backend was stuck
     /// while the service started.
-    pub async fn look(&self, phase: Phase) -> Result<Look> {
-        let (looking, before) = self.begin_look();
+    pub async fn look(&self, backend: &Arc<Backend>, phase: Phase) -> Result<Look> {
+        let phase = self.backends().phase(backend, phase);
+        let (looking, mut before) = self.begin_look();
+        before.retain(|session| Arc::ptr_eq(&session.backend, backend));
         let settled: Vec<_> = before
             .iter()
-            .filter(|session| self.backend().is_persistent() && !session.life.is_starting())
+            .filter(|session| backend.is_persistent() && !session.life.is_starting())
             .cloned()
             .collect();
-        let all = self.backend().list(phase).await;
+        let all = backend.list(phase).await;
         let meanwhile = looking.end();
         let all = match all {
             Err(error) if phase == Phase::Starting && error.is_overdue() => {
@@ -113,7 +120,7 @@ impl Sessions {
             found: all
                 .into_iter()
                 .filter(|found| !ours.contains(found.id.as_str()))
-                .map(FoundSession::new)
+                .map(|found| FoundSession::new(found, backend))
                 .collect(),
             silence,
         })
@@ -122,12 +129,9 @@ impl Sessions {
     /// Takes over a session and lists it.
     pub async fn adopt(&self, found: FoundSession, phase: Phase) -> Result<Arc<Session>> {
         let label = found.label?;
-        let request = Request {
-            name: SessionName::parse(&label.name)?,
-            label,
-            env: BTreeMap::new(),
-        };
-        let beginning = self.backend().terminals().beginning(&found.id).await?;
+        let backend = found.backend;
+        let phase = self.backends().phase(&backend, phase);
+        let beginning = backend.terminals().beginning(&found.id).await?;
         let size = beginning.as_ref().and_then(|beginning| beginning.size);
         let answers = beginning.as_ref().map(Beginning::answers);
         let (answered, unsent) = answers.unwrap_or_default();
@@ -135,6 +139,12 @@ impl Sessions {
         let origin = Origin::Found {
             beginning,
             end_asked: found.end_asked,
+        };
+        let request = Request {
+            name: SessionName::parse(&label.name)?,
+            label,
+            env: BTreeMap::new(),
+            backend,
         };
         let pending = self.list_as(found.id, request, origin)?;
         let session = pending.adopt(phase).await?;
@@ -160,8 +170,10 @@ impl Sessions {
 
     async fn adopt_until_done(self, begun: String) {
         let mut pause = SHORTEST_PAUSE;
+        let mut arrivals = self.backends().arrivals();
         while !self.is_closed() {
-            tokio::time::sleep(pause).await;
+            // When there is nothing to wait for, the service ends.
+            let _ = timeout(pause, arrivals.changed()).await;
             let is_earlier = |label: &Label| label.created_at < begun;
             match self.adopt_known(Phase::Serving, is_earlier).await {
                 Ok(Adopted { is_all: true, .. }) => return,
@@ -175,16 +187,23 @@ impl Sessions {
     }
 
     async fn adopt_known(&self, phase: Phase, wanted: impl Fn(&Label) -> bool) -> Result<Adopted> {
-        let mut adopted = Adopted::default();
-        let (found, silence) = match self.look(phase).await? {
-            Look::Known { found, silence, .. } => (found, silence),
-            Look::Unknown(error) => (Vec::new(), Some(error)),
+        let mut adopted = Adopted {
+            is_all: self.backends().are_all_there(),
+            ..Adopted::default()
         };
-        if let Some(reason) = &silence {
-            tracing::warn!(reason, "not all sessions of an earlier run can be listed");
+        let mut all = Vec::new();
+        for backend in self.backends().all() {
+            let (found, silence) = match self.look(&backend, phase).await? {
+                Look::Known { found, silence, .. } => (found, silence),
+                Look::Unknown(error) => (Vec::new(), Some(error)),
+            };
+            all.extend(found);
+            if let Some(reason) = silence {
+                adopted.is_all = false;
+                tracing::warn!(reason, "not all sessions of an earlier run can be listed");
+            }
         }
-        adopted.is_all = silence.is_none();
-        let found = found
+        let found = all
             .into_iter()
             .filter(|found| found.label().is_none_or(&wanted));
         // Each waits for its backend and its keeper more than it works.
@@ -196,7 +215,7 @@ impl Sessions {
         while let Some((id, adoption)) = adoptions.next().await {
             match adoption {
                 Ok(session) => adopted.sessions.push(session),
-                Err(error) if phase == Phase::Starting && error.is_overdue() => return Err(error),
+                Err(error) if error.is_overdue() && phase == Phase::Starting => return Err(error),
                 Err(error) => {
                     adopted.is_all = false;
                     tracing::warn!(session = quoted(&id), %error, "not adopted");
@@ -206,10 +225,10 @@ impl Sessions {
         Ok(adopted)
     }
 
-    /// Ends a session that the backend has and nobody lists.
-    pub async fn end_unlisted(&self, id: &str) -> Result<()> {
+    /// Ends a session that a backend has and nobody lists.
+    pub async fn end_unlisted(&self, backend: &Backend, id: &str) -> Result<()> {
         let ignored = Arc::new(Ignored);
-        let remote = self.backend().adopt(id, ignored, Phase::Serving).await?;
+        let remote = backend.adopt(id, ignored, Phase::Serving).await?;
         Ok(remote.terminate(GRACE).await?)
     }
 }

@@ -1,29 +1,46 @@
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The ids of the sessions that are listed while the backend is asked for its own; remembers none
+/// The ids of the sessions that are listed while backends are asked for their own; remembers none
 /// at other times.
 #[derive(Default)]
-pub struct Meanwhile(Arc<Mutex<Option<Vec<String>>>>);
+pub struct Meanwhile(Arc<Mutex<Askings>>);
+
+/// What is remembered for each who asks, by number.
+#[derive(Default)]
+struct Askings {
+    next: u64,
+    listed: BTreeMap<u64, Vec<String>>,
+}
 
 /// One who asks. What is remembered is forgotten when it is dropped, also when the asking is given
 /// up.
-pub struct Asking(Meanwhile);
+pub struct Asking {
+    meanwhile: Meanwhile,
+    number: u64,
+}
 
 impl Meanwhile {
     /// Begins to remember.
     pub fn begin(&self) -> Asking {
-        *self.lock() = Some(Vec::new());
-        Asking(Meanwhile(self.0.clone()))
+        let mut askings = self.lock();
+        let number = askings.next;
+        askings.next += 1;
+        askings.listed.insert(number, Vec::new());
+        Asking {
+            meanwhile: Meanwhile(self.0.clone()),
+            number,
+        }
     }
 
     /// A session is listed.
     pub fn note(&self, id: &str) {
-        if let Some(listed) = &mut *self.lock() {
+        for listed in self.lock().listed.values_mut() {
             listed.push(id.to_owned());
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Vec<String>>> {
+    fn lock(&self) -> MutexGuard<'_, Askings> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -31,13 +48,14 @@ impl Meanwhile {
 impl Asking {
     /// Those that were listed since it began.
     pub fn end(self) -> Vec<String> {
-        self.0.lock().take().unwrap_or_default()
+        let listed = &mut self.meanwhile.lock().listed;
+        listed.remove(&self.number).unwrap_or_default()
     }
 }
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        *self.0.lock() = None;
+        self.meanwhile.lock().listed.remove(&self.number);
     }
 }
 
@@ -51,12 +69,14 @@ mod tests {
         meanwhile.note("before");
         let asking = meanwhile.begin();
         meanwhile.note("one");
+        let beside_it = meanwhile.begin();
         meanwhile.note("two");
         assert_eq!(asking.end(), ["one", "two"]);
+        assert_eq!(beside_it.end(), ["two"]);
         meanwhile.note("after");
 
         drop(meanwhile.begin());
         meanwhile.note("after it was given up");
-        assert_eq!(*meanwhile.lock(), None);
+        assert!(meanwhile.lock().listed.is_empty());
     }
 }

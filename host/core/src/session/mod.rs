@@ -194,6 +194,11 @@ impl Session {
         self.life.record()
     }
 
+    /// What runs it.
+    pub fn backend(&self) -> &Arc<Backend> {
+        &self.backend
+    }
+
     /// The session as clients see it.
     pub fn describe(&self) -> agentd_api::Session {
         self.describe_as(self.record())

@@ -57,7 +57,7 @@ impl Pending {
         self.forget_replaced();
         let (reports, released) = self.sessions.reports(&self.session);
         self.released = Some(released);
-        let mut start = Box::pin(self.sessions.backend().start(&self.spec, reports));
+        let mut start = Box::pin(self.session.backend.start(&self.spec, reports));
         let started = tokio::select! {
             biased;
             () = self.session.life.end_asked() => None,
@@ -81,7 +81,7 @@ impl Pending {
         self.adopts = true;
         let (reports, released) = self.sessions.reports(&self.session);
         self.released = Some(released);
-        let adopted = self.sessions.backend().adopt(&self.spec.id, reports, phase);
+        let adopted = self.session.backend.adopt(&self.spec.id, reports, phase);
         match adopted.await {
             Ok(remote) => self.started(remote),
             Err(error) => {

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::Session;
 use super::logs::{QUEUE, send_output};
-use crate::Result;
+use crate::{Error, Result};
 
 /// How long the log of a session that is being ended is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -45,6 +45,23 @@ pub enum Run {
     Here(Arc<Session>),
     /// The session is gone, and this was kept.
     Kept(Box<Remains>),
+}
+
+impl Run {
+    /// Refuses to show what has no terminal.
+    pub fn require_terminal(&self) -> Result<()> {
+        match self {
+            Run::Here(session) => session
+                .backend
+                .require(&Capability::Terminal, "no-terminal"),
+            Run::Kept(remains) if remains.screen.is_some() => Ok(()),
+            Run::Kept(_) => Err(Error::conflict(
+                "no-terminal",
+                "no screen of that session was kept",
+            )
+            .hint("its logs may say more")),
+        }
+    }
 }
 
 /// What ends a session.

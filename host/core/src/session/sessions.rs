@@ -20,6 +20,7 @@ use super::{
     ScreenThreads, Session, SessionName, Terminal, agent_kind, size,
 };
 use crate::backend::Backend;
+use crate::backends::Backends;
 use crate::{Error, ErrorKind, Result, clock};
 
 /// How long a program has to end by itself when its session is deleted.
@@ -59,6 +60,7 @@ pub struct Request {
     pub(super) name: SessionName,
     pub(super) label: Label,
     pub(super) env: BTreeMap<String, String>,
+    pub(super) backend: Arc<Backend>,
 }
 
 /// Without variables and options, which may be secrets: this gets into panics and logs.
@@ -92,7 +94,7 @@ pub struct Sessions {
 
 struct Shared {
     runtime: Handle,
-    backend: Arc<Backend>,
+    backends: Arc<Backends>,
     history: usize,
     observer: Arc<dyn Observer>,
     registry: Mutex<Registry>,
@@ -119,7 +121,7 @@ impl Sessions {
     /// after `screen_idle` without use, and whose activity is inferred by `rules`. Made on the host's
     /// runtime.
     pub fn new(
-        backend: Arc<Backend>,
+        backends: Arc<Backends>,
         history: usize,
         screen_idle: Duration,
         screens: Arc<ScreenThreads>,
@@ -129,7 +131,7 @@ impl Sessions {
         let activity = Arc::new(Notify::new());
         let shared = Arc::new(Shared {
             runtime: Handle::current(),
-            backend,
+            backends,
             history,
             observer,
             registry: Mutex::default(),
@@ -145,9 +147,9 @@ impl Sessions {
         Sessions { shared }
     }
 
-    /// The backend of all of them.
-    pub fn backend(&self) -> &Backend {
-        &self.shared.backend
+    /// The backends that run them.
+    pub fn backends(&self) -> &Arc<Backends> {
+        &self.shared.backends
     }
 
     /// Starts a session. When the caller goes away meanwhile, the start is undone.
@@ -164,13 +166,14 @@ impl Sessions {
             None => size::DEFAULT,
         };
         check_environment(&new)?;
-        if new.keep.is_some() && !self.backend().is_on_terminals() {
-            return Err(kept_elsewhere(self.backend().name()));
+        let backend = self.backends().get(new.backend.as_deref())?;
+        if new.keep.is_some() && !backend.is_on_terminals() {
+            return Err(kept_elsewhere(backend.name()));
         }
-        if new.record == Some(true) && !self.backend().has(&Capability::Terminal) {
-            return Err(not_recorded(self.backend().name()));
+        if new.record == Some(true) && !backend.has(&Capability::Terminal) {
+            return Err(not_recorded(backend.name()));
         }
-        let command = agent_kind::command(&new, self.backend().shell())?;
+        let command = agent_kind::command(&new, backend.shell())?;
         let label = Label {
             name: name.to_string(),
             working_dir,
@@ -187,6 +190,7 @@ impl Sessions {
             name,
             label,
             env: new.env,
+            backend,
         })
     }
 
@@ -282,10 +286,9 @@ impl Sessions {
         let _ = self.shared.recordings.set(recordings);
     }
 
-    /// Whether those are recorded of which nobody has said anything.
+    /// Whether those with a terminal are recorded of which nobody has said anything.
     pub fn records_all(&self) -> bool {
-        self.backend().has(&Capability::Terminal)
-            && self.recordings().is_some_and(|it| it.records_all())
+        self.recordings().is_some_and(|it| it.records_all())
     }
 
     /// Where they are recorded, if they can be.
@@ -328,11 +331,11 @@ impl Sessions {
         self.end_each(self.list(), grace).await;
     }
 
-    /// Undoes the starts that are under way.
-    pub async fn end_starting(&self, grace: Duration) {
-        let mut starting = self.list();
-        starting.retain(|session| session.life.is_starting());
-        self.end_each(starting, grace).await;
+    /// Undoes the starts that are under way, and ends what cannot outlive the service.
+    pub async fn end_passing(&self, grace: Duration) {
+        let mut passing = self.list();
+        passing.retain(|session| session.life.is_starting() || !session.backend.is_persistent());
+        self.end_each(passing, grace).await;
     }
 
     async fn end_each(&self, sessions: Vec<Arc<Session>>, grace: Duration) {
@@ -356,10 +359,15 @@ impl Sessions {
     }
 
     pub(super) fn list_as(&self, id: String, request: Request, origin: Origin) -> Result<Pending> {
-        let Request { name, label, env } = request;
+        let Request {
+            name,
+            label,
+            env,
+            backend,
+        } = request;
         let spec = label.spec(id.clone(), env)?;
         let shared = &self.shared;
-        let (backend, observer) = (shared.backend.clone(), shared.observer.clone());
+        let observer = shared.observer.clone();
         let is_new = matches!(origin, Origin::Made { .. });
         let (replaced, beginning, record) = match origin {
             Origin::Made { replaced } => (replaced, None, Record::starting()),

@@ -15,6 +15,7 @@ use tokio::task::{JoinHandle, yield_now};
 use super::life::tests::{Input, Model, check_changes, event};
 use super::sessions::{GRACE, Origin};
 use super::*;
+use crate::backends::Backends;
 use crate::Phase;
 use staged::Staged;
 
@@ -213,7 +214,7 @@ fn demo() -> agentd_api::NewSession {
 fn observed(backend: &Staged) -> (Sessions, Receiver<Change>) {
     let (sender, changes) = channel();
     let sessions = Sessions::new(
-        Arc::new(Backend::here(backend.clone())),
+        Arc::new(Backends::from(Arc::new(Backend::here(backend.clone())))),
         0,
         Duration::from_secs(3600),
         Arc::new(ScreenThreads::start().unwrap()),

@@ -121,13 +121,17 @@ impl Transaction<'_> {
         self.event(kind, &agent.describe(None))
     }
 
-    /// Plans a restart that is wanted and that nobody has planned.
-    pub fn plan_overlooked(&mut self, id: &str, backend: &str) -> rusqlite::Result<()> {
+    /// Plans a restart that is wanted and that nobody has planned, where there `is` the agent's backend.
+    pub fn plan_overlooked(
+        &mut self,
+        id: &str,
+        is: impl Fn(&str) -> bool,
+    ) -> rusqlite::Result<()> {
         let Some(mut agent) = self.get(id)? else {
             return Ok(());
         };
         let wanted = agent.wish == Wish::Running && agent.restart.wants(agent.status);
-        if wanted && agent.restart.next_at.is_none() && agent.is_of(backend) {
+        if wanted && agent.restart.next_at.is_none() && agent.backend().is_none_or(is) {
             let reason = reason(agent.restart.last_exit.as_ref());
             self.plan_again(&mut agent, reason);
             self.save_plan(&agent)?;

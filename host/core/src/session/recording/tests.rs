@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::*;
 use crate::backend::Backend;
+use crate::backends::Backends;
 use crate::session::{Change, Observer, Rules, ScreenThreads};
 
 /// How long a test waits for anything before it fails.
@@ -71,7 +72,7 @@ impl World {
     fn keeping(kept: u64, history: usize, place: PathBuf) -> Self {
         let counter = Arc::<Counter>::default();
         let sessions = Sessions::new(
-            Arc::new(Backend::here(Silent)),
+            Arc::new(Backends::from(Arc::new(Backend::here(Silent)))),
             history,
             Duration::from_secs(3600),
             Arc::new(ScreenThreads::start().unwrap()),

@@ -1,0 +1,296 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use agentd_api::{KeeperHealth, LoadedBackend};
+use futures_util::future::join_all;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::backend::{Backend, Phase};
+use crate::connector::{Connected, Connector};
+use crate::instance::Instance;
+use crate::loader::{BackendName, Library};
+use crate::start_call;
+use crate::start_error::StartError;
+use crate::{Error, Result};
+
+/// How long a backend that could not be had is left alone.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What keeps other services from the sessions of this one. Held until these have ended; a backend that
+/// comes later is not connected after that.
+pub type Claims = Arc<Mutex<Vec<Instance>>>;
+
+/// The backends of a service: the default one, and those of `AGENTD_BACKENDS`.
+#[derive(Debug)]
+pub struct Backends {
+    default: Arc<Backend>,
+    /// In the operator's order.
+    others: Vec<Other>,
+    /// Whether programs that nobody has any more are ended.
+    serves: AtomicBool,
+    /// Notified whenever one is there that was not.
+    arrivals: watch::Sender<()>,
+}
+
+#[derive(Debug)]
+struct Other {
+    name: BackendName,
+    /// Whether the service does without it.
+    is_optional: bool,
+    place: Mutex<Place>,
+}
+
+#[derive(Debug)]
+enum Place {
+    There(Arc<Backend>),
+    /// Why it is not.
+    Missing(String),
+}
+
+impl Other {
+    fn lock(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self) -> Option<Arc<Backend>> {
+        match &*self.lock() {
+            Place::There(backend) => Some(backend.clone()),
+            Place::Missing(_) => None,
+        }
+    }
+}
+
+impl From<Arc<Backend>> for Backends {
+    fn from(default: Arc<Backend>) -> Self {
+        Backends {
+            default,
+            others: Vec::new(),
+            serves: AtomicBool::new(false),
+            arrivals: watch::Sender::new(()),
+        }
+    }
+}
+
+impl Backends {
+    /// Beside the default one also this.
+    pub(crate) fn add(&mut self, name: BackendName, backend: Arc<Backend>) {
+        self.others.push(Other {
+            name,
+            is_optional: false,
+            place: Mutex::new(Place::There(backend)),
+        });
+    }
+
+    /// And this, which is not there yet and may not come.
+    pub(crate) fn expect(&mut self, name: BackendName) {
+        self.others.push(Other {
+            name,
+            is_optional: true,
+            place: Mutex::new(Place::Missing("it is being loaded".to_owned())),
+        });
+    }
+
+    /// Brings those that are not there, each in a task and again and again. Done when each was tried once.
+    pub(crate) async fn bring(self: &Arc<Self>, connector: &Arc<Connector>, claims: &Claims) {
+        let missing = (0..self.others.len()).filter(|&index| self.others[index].get().is_none());
+        let mut tried = Vec::new();
+        for index in missing {
+            let (done, first) = watch::channel(false);
+            tried.push(first);
+            let (all, connector) = (Arc::downgrade(self), connector.clone());
+            tokio::spawn(bring(all, index, connector, Arc::downgrade(claims), done));
+        }
+        join_all(tried.iter_mut().map(|first| first.wait_for(|done| *done))).await;
+    }
+
+    /// When that backend is asked something while the service is in `phase`: one without which the service
+    /// starts does not hold the start up.
+    pub(crate) fn phase(&self, backend: &Backend, phase: Phase) -> Phase {
+        let is_optional =
+            |other: &Other| other.is_optional && other.name.as_str() == backend.name();
+        match self.others.iter().any(is_optional) {
+            true => Phase::Serving,
+            false => phase,
+        }
+    }
+
+    /// The one of those who name none.
+    pub fn default(&self) -> &Arc<Backend> {
+        &self.default
+    }
+
+    /// All that are there, the default one first.
+    pub fn all(&self) -> Vec<Arc<Backend>> {
+        let others = self.others.iter().filter_map(Other::get);
+        std::iter::once(self.default.clone())
+            .chain(others)
+            .collect()
+    }
+
+    /// Whether all are there.
+    pub fn are_all_there(&self) -> bool {
+        self.others.iter().all(|other| other.get().is_some())
+    }
+
+    /// Whether the service is to have a backend of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.default.name() == name || self.others.iter().any(|other| other.name.as_str() == name)
+    }
+
+    /// The backend of that name, or else the default one.
+    pub fn get(&self, name: Option<&str>) -> Result<Arc<Backend>> {
+        let Some(name) = name.filter(|name| *name != self.default.name()) else {
+            return Ok(self.default.clone());
+        };
+        let other = self.others.iter().find(|other| other.name.as_str() == name);
+        match other.map(|other| other.lock()).as_deref() {
+            Some(Place::There(backend)) => Ok(backend.clone()),
+            Some(Place::Missing(reason)) => {
+                let message = format!("the backend `{name}` is not there: {reason}");
+                Err(Error::unavailable("backend-unavailable", message)
+                    .hint("it is tried again; `agent backend list` says when it is there")
+                    .retry_after(SHORTEST_PAUSE))
+            }
+            None => Err(self.unknown(name)),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        let others = self.others.iter().map(|other| other.name.as_str());
+        let names: Vec<_> = std::iter::once(self.default.name()).chain(others).collect();
+        let message = format!(
+            "there is no backend `{}`: this service has `{}`",
+            crate::text::quoted(name),
+            names.join("`, `")
+        );
+        Error::invalid("unknown-backend", message)
+            .hint("leave `backend` out, or start the service with it in AGENTD_BACKENDS")
+    }
+
+    /// `GET /backends`, of a service that records all or not.
+    pub fn describe(&self, records_all: bool) -> Vec<LoadedBackend> {
+        let mut items = vec![self.default.list_item(true, records_all)];
+        items.extend(self.others.iter().map(|other| match &*other.lock() {
+            Place::There(backend) => backend.list_item(false, records_all),
+            Place::Missing(reason) => LoadedBackend::missing(other.name.as_str(), reason),
+        }));
+        items
+    }
+
+    /// The keepers of all.
+    pub fn keepers(&self) -> Vec<KeeperHealth> {
+        let all = self.all().into_iter();
+        all.flat_map(|backend| backend.terminals().health())
+            .collect()
+    }
+
+    /// A backend that was not there is there since this was asked for.
+    pub fn arrivals(&self) -> watch::Receiver<()> {
+        self.arrivals.subscribe()
+    }
+
+    /// Ends programs that nobody has any more, from now on.
+    pub(crate) fn serve(&self) {
+        self.serves.store(true, Ordering::SeqCst);
+        for backend in self.all() {
+            backend.terminals().end_abandoned(true);
+        }
+    }
+
+    /// Leaves everything that outlives the service to a later one.
+    pub(crate) fn leave(&self) {
+        self.serves.store(false, Ordering::SeqCst);
+        for backend in self.all() {
+            if backend.is_persistent() {
+                backend.terminals().leave();
+            }
+        }
+    }
+
+    /// Whether anything outlives the service.
+    pub(crate) fn are_any_persistent(&self) -> bool {
+        self.all().iter().any(|backend| backend.is_persistent())
+    }
+
+    /// Done when no keeper has anything that was ended here; of those that were left nothing was.
+    pub(crate) async fn forgotten(&self) {
+        let mut all = self.all();
+        if !self.serves.load(Ordering::SeqCst) {
+            all.retain(|backend| !backend.is_persistent());
+        }
+        join_all(all.iter().map(|backend| backend.terminals().forgotten())).await;
+    }
+
+    /// None when the service has ended.
+    fn arrived(&self, index: usize, connected: Connected, claims: &Weak<Mutex<Vec<Instance>>>) {
+        let Some(claims) = claims.upgrade() else {
+            return;
+        };
+        let Connected { backend, instance } = connected;
+        claims
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(instance);
+        *self.others[index].lock() = Place::There(backend.clone());
+        if self.serves.load(Ordering::SeqCst) {
+            backend.terminals().end_abandoned(true);
+        }
+        self.arrivals.send_replace(());
+    }
+}
+
+/// Tries until it is there, or the service has ended.
+async fn bring(
+    all: Weak<Backends>,
+    index: usize,
+    connector: Arc<Connector>,
+    claims: Weak<Mutex<Vec<Instance>>>,
+    done: watch::Sender<bool>,
+) {
+    let (mut library, mut pause) = (None, SHORTEST_PAUSE);
+    loop {
+        let Some(name) = all.upgrade().map(|all| all.others[index].name.clone()) else {
+            return;
+        };
+        let connected = try_once(&name, &mut library, &connector).await;
+        let Some(all) = all.upgrade() else {
+            return;
+        };
+        match connected {
+            Ok(connected) => {
+                tracing::info!("the backend `{name}` is there");
+                all.arrived(index, connected, &claims);
+                done.send_replace(true);
+                return;
+            }
+            Err(error) => {
+                let reason = error.message;
+                tracing::warn!(reason, "the backend `{name}` is not there; trying again");
+                *all.others[index].lock() = Place::Missing(reason);
+            }
+        }
+        drop(all);
+        done.send_replace(true);
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        // Of calls that do not return there is one, and not one for each attempt.
+        while start_call::is_one_left_behind() {
+            sleep(pause).await;
+        }
+    }
+}
+
+async fn try_once(
+    name: &BackendName,
+    library: &mut Option<Library>,
+    connector: &Connector,
+) -> Result<Connected, StartError> {
+    let loaded = match library.take() {
+        Some(loaded) => loaded,
+        None => connector.libraries.load(name).await?,
+    };
+    connector.connect(library.insert(loaded)).await
+}
