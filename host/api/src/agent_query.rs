@@ -18,6 +18,8 @@ pub struct AgentQuery {
     pub name: Option<String>,
     /// Only agents of this status.
     pub status: Option<AgentStatus>,
+    /// Only agents of this backend.
+    pub backend: Option<String>,
     /// Only agents that have all of these labels: each a `key=value`, or a key with any value.
     pub labels: Vec<String>,
     /// What decides the order.
@@ -39,8 +41,11 @@ impl AgentQuery {
             Some((key, value)) => agent.labels.get(key).is_some_and(|has| has == value),
             None => agent.labels.contains_key(label),
         };
+        let session = agent.session.as_ref();
+        let is_of = |name: &String| session.is_some_and(|session| session.backend_type == *name);
         self.name.as_ref().is_none_or(|name| *name == agent.name)
             && self.status.is_none_or(|status| status == agent.status)
+            && self.backend.as_ref().is_none_or(is_of)
             && self.labels.iter().all(has)
     }
 }
@@ -83,6 +88,7 @@ impl TryFrom<Pairs> for AgentQuery {
             match field.as_str() {
                 "name" => query.name = Some(value),
                 "status" => query.status = Some(word(value)?),
+                "backend" => query.backend = Some(value),
                 "label" => query.labels.push(value),
                 "sort" => query.sort = word(value)?,
                 "order" => query.order = word(value)?,
@@ -101,6 +107,7 @@ impl From<AgentQuery> for Pairs {
         let AgentQuery {
             name,
             status,
+            backend,
             labels,
             sort,
             order,
@@ -112,6 +119,7 @@ impl From<AgentQuery> for Pairs {
         let others = [
             ("name", name),
             ("status", status.map(|status| status.as_str().to_owned())),
+            ("backend", backend),
             (
                 "sort",
                 (sort != AgentSort::Created).then(|| sort.as_str().to_owned()),
@@ -165,6 +173,7 @@ mod tests {
         let query = AgentQuery {
             name: Some("demo".to_owned()),
             status: Some(AgentStatus::Lost),
+            backend: Some("docker".to_owned()),
             labels: vec!["team=a=b".to_owned(), "urgent".to_owned()],
             sort: AgentSort::Name,
             order: Order::Desc,
@@ -173,7 +182,7 @@ mod tests {
             cursor: Some("x".to_owned()),
         };
         let pairs = Pairs::from(query.clone());
-        assert_eq!(pairs.len(), 9);
+        assert_eq!(pairs.len(), 10);
         assert_eq!(AgentQuery::try_from(pairs).unwrap(), query);
         assert!(Pairs::from(AgentQuery::default()).is_empty());
     }

@@ -33,7 +33,7 @@ use own_socket::OwnSocket;
 pub use poster::Poster;
 pub use terminal::{Position, Terminal, TerminalEvent, TerminalReader, TerminalWriter};
 
-use crate::{BackendDescription, Info, LoginCode, ServiceHealth};
+use crate::{BackendDescription, Info, LoadedBackend, LoginCode, Page, ServiceHealth};
 
 /// One service, reached over HTTP/1.1, plain or by TLS, also by a Unix socket. Clones share their
 /// connections.
@@ -123,6 +123,11 @@ impl Client {
             credentials: self.credentials.none(),
             ..self.clone()
         }
+    }
+
+    /// `GET /backends`
+    pub async fn backends(&self) -> Result<Page<LoadedBackend>, ClientError> {
+        self.get(&["backends"]).await
     }
 
     /// `GET /backend`

@@ -19,7 +19,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use agentd_api::terminal::{Mode, TerminalQuery};
-use agentd_api::{Session, State};
+use agentd_api::{Info, Session, State};
 use clap::Args;
 use tokio::time::sleep;
 
@@ -60,11 +60,7 @@ impl Attach {
 
     /// Of the session that is named, or the newest one.
     pub(crate) async fn run(self, session: Option<String>, connection: &Connection) -> Outcome {
-        let info = connection
-            .client
-            .info()
-            .await
-            .map_err(|error| connection.explain(error))?;
+        let info = backend_of(connection, &self.name).await?;
         if info.has("terminal") {
             self.view(session, connection).await
         } else if info.has("attach-tmux") && session.is_none() {
@@ -108,6 +104,20 @@ impl Attach {
         Err(Failure::new(format!("cannot run `{program}`: {error}"))
             .hint(format!("on the service's machine, run `{shown}`")))
     }
+}
+
+/// What can be done with a session: of several backends of a service, its own says that.
+async fn backend_of(connection: &Connection, name: &str) -> Result<Info, Failure> {
+    let info = connection.client.info().await;
+    let info = info.map_err(|error| connection.explain(error))?;
+    let loaded = connection.client.backends().await;
+    let mut loaded = loaded.map_or_else(|_| Vec::new(), |page| page.items);
+    if loaded.len() < 2 {
+        return Ok(info);
+    }
+    let own = session(connection, name).await?.backend_type;
+    loaded.retain(|backend| backend.info.backend_type == own);
+    Ok(loaded.pop().map_or(info, |backend| backend.info))
 }
 
 /// The argv that shows a session, once it has one.

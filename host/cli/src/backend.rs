@@ -1,3 +1,4 @@
+mod list;
 mod test;
 
 use std::env;
@@ -5,18 +6,19 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use agentd_host::loader::{SearchPath, Trust, check};
+use agentd_host::loader::{Trust, check};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use self::test::Test;
-use crate::failure::{Failure, Outcome, note};
+use crate::failure::{Failure, Outcome};
+use crate::global::Global;
 use crate::output::Output;
 use crate::table::table;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BackendVerb {
-    /// List the backend libraries that a service would find
+    /// List the backend libraries that a service would find, and what services have of them
     List,
     /// Load a library step by step, as far as it goes. This runs its code
     Check(Check),
@@ -31,49 +33,13 @@ pub(crate) struct Check {
 }
 
 impl BackendVerb {
-    pub(crate) fn run(self, output: &mut Output) -> Outcome {
+    pub(crate) async fn run(self, global: &Global, output: &mut Output) -> Outcome {
         match self {
-            BackendVerb::List => list(output),
+            BackendVerb::List => list::list(global, output).await,
             BackendVerb::Check(check) => check.run(output),
             BackendVerb::Test(test) => test.run(output),
         }
     }
-}
-
-fn list(output: &mut Output) -> Outcome {
-    let search = SearchPath::from_environment(env::var_os("AGENTD_PLUGIN_DIR").as_deref())
-        .map_err(|error| Failure::new(error.to_string()))?;
-    let found = search.names();
-    let backends: Vec<_> = found
-        .iter()
-        .map(|library| {
-            json!({
-                "name": library.name.as_str(),
-                "library": library.path,
-                "shadowed_by": library.shadowed_by,
-            })
-        })
-        .collect();
-    output.show(&backends, |_| {
-        table(
-            ["NAME", "LIBRARY", "NOTE"],
-            found.iter().map(|library| {
-                let shadow = library.shadowed_by.as_ref();
-                [
-                    library.name.to_string(),
-                    library.path.display().to_string(),
-                    shadow.map_or(String::new(), |first| {
-                        format!("not used: `{}` comes first", first.display())
-                    }),
-                ]
-            }),
-        )
-    })?;
-    note("searched, in this order:");
-    for directory in search.directories() {
-        note(&format!("  {}", directory.display()));
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 impl Check {

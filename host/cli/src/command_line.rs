@@ -81,7 +81,7 @@ impl CommandLine {
             Noun::Agents(verb) | Noun::Orchestrator(verb) => {
                 verb.run(&self.global, &mut output).await
             }
-            Noun::Backend(verb) => verb.run(&mut output),
+            Noun::Backend(verb) => verb.run(&self.global, &mut output).await,
             Noun::Token(verb) => verb.run(&self.global, &mut output).await,
             Noun::Ui(ui) => ui.run(&self.global, &mut output).await,
             Noun::Mcp(mcp) => mcp.run(self.global).await,

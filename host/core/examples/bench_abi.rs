@@ -17,9 +17,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentd_api::NewSession;
-use agentd_host::{Backend, Backends};
 use agentd_host::loader::{BackendName, SearchPath, Trust, load};
 use agentd_host::session::{Rules, ScreenThreads, Session, Sessions, Unobserved};
+use agentd_host::{Backend, Backends};
 use agentd_plugin_api::{Config, SessionEvents};
 
 #[path = "bench/pushes.rs"]

@@ -81,12 +81,13 @@ impl Connector {
     /// Connects a library.
     pub async fn connect(&self, library: &Library) -> Result<Connected, StartError> {
         let name = &library.manifest.name;
-        let instance =
-            Instance::claim(&self.state_dir, self.service, name).map_err(|error| {
-                let message =
-                    format!("the state directory `{}`: {error}", self.state_dir.display());
-                StartError::failure(message).hint("AGENTD_STATE_DIR chooses another one")
-            })?;
+        let instance = Instance::claim(&self.state_dir, self.service, name).map_err(|error| {
+            let message = format!(
+                "the state directory `{}`: {error}",
+                self.state_dir.display()
+            );
+            StartError::failure(message).hint("AGENTD_STATE_DIR chooses another one")
+        })?;
         let config = BackendConfig {
             instance: instance.id.clone(),
             state_dir: self.state_dir.clone(),

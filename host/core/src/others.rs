@@ -66,7 +66,10 @@ impl Others {
             }
         }
         let (backends, claims) = (Arc::new(backends), Claims::new(instances.into()));
-        if timeout(FIRST_TRY, backends.bring(connector, &claims)).await.is_err() {
+        if timeout(FIRST_TRY, backends.bring(connector, &claims))
+            .await
+            .is_err()
+        {
             tracing::info!("not waiting any longer for the backends that may be missing");
         }
         Ok((backends, claims))

@@ -109,7 +109,9 @@ impl Prepared {
             settings: config.backend_settings(),
             private: private_paths(&config, &activation.unix),
         });
-        let (backends, claims) = others.connect(connector.connect(&library).await?, &connector).await?;
+        let (backends, claims) = others
+            .connect(connector.connect(&library).await?, &connector)
+            .await?;
 
         let screens = ScreenThreads::start()
             .map_err(|error| StartError::failure(format!("starting threads: {error}")))?;

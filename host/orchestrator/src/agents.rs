@@ -482,7 +482,9 @@ impl Agents {
     /// A request for the agent once more: on the backend that has had it, if the service has that.
     pub(crate) fn check_again(&self, record: &AgentRecord) -> Result<Request> {
         let mut request = record.request()?;
-        let had = record.backend().filter(|name| self.sessions.backends().has(name));
+        let had = record
+            .backend()
+            .filter(|name| self.sessions.backends().has(name));
         request.backend = request.backend.or(had.map(str::to_owned));
         self.sessions.check(request, Some(record.id.clone()))
     }

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::writes::{Change, Job, When, Writer};
 
 /// The schema, a step for each version of it. A step is never changed once it was released.
-pub const MIGRATIONS: [&str; 10] = [
+pub const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
@@ -24,6 +24,7 @@ pub const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/8.sql"),
     include_str!("migrations/9.sql"),
     include_str!("migrations/10.sql"),
+    include_str!("migrations/11.sql"),
 ];
 
 /// The orchestrator's SQLite file, with a thread that changes it and one that reads it, so that

@@ -127,7 +127,8 @@ impl Reconcile {
             let reach = self.take(&backend, look?, phase, run, &mut ends).await?;
             reached.extend(reach.map(|reach| (backend.name().to_owned(), reach)));
         }
-        self.plan_restarts(reached.keys().cloned().collect()).await?;
+        self.plan_restarts(reached.keys().cloned().collect())
+            .await?;
         CrashPoint::ReconcileListed.reached();
         for record in self.agents.store.unsettled().await? {
             if self.agents.busy.is(&record.id) {

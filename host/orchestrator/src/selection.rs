@@ -22,6 +22,7 @@ pub struct Selection {
     name: Option<String>,
     /// The word of it.
     status: Option<&'static str>,
+    backend: Option<String>,
     /// A key, and the value that it must have.
     labels: Vec<(String, Option<String>)>,
     sort: AgentSort,
@@ -82,6 +83,7 @@ impl Selection {
             id: None,
             name: query.name,
             status: query.status.map(AgentStatus::as_str),
+            backend: query.backend,
             labels: query.labels.into_iter().map(label).collect(),
             sort,
             order,
@@ -118,7 +120,8 @@ impl Selection {
     }
 
     /// Reads them. But by `waiting`, a page costs the same however many agents there are, or however many have one
-    /// of the labels; only to count those that have labels is a pass over an index.
+    /// of the labels; only to count those that have labels
+    /// or a backend is a pass over an index.
     pub fn read(&self, connection: &Connection) -> rusqlite::Result<Selected> {
         let (count, values) = self.count();
         let mut count = connection.prepare_cached(&count)?;
@@ -147,7 +150,10 @@ impl Selection {
     /// Counts those on all pages.
     fn count(&self) -> (String, Vec<&dyn ToSql>) {
         let (filters, values) = self.filters();
-        let is_all = self.id.is_none() && self.name.is_none() && self.labels.is_empty();
+        let is_all = self.id.is_none()
+            && self.name.is_none()
+            && self.backend.is_none()
+            && self.labels.is_empty();
         let count = match is_all {
             true => "ifnull(sum(agents), 0) FROM agent_counts",
             false => "count(*) FROM agents",
@@ -201,6 +207,10 @@ impl Selection {
         if let Some(status) = &self.status {
             filters += " AND status = ?";
             values.push(status);
+        }
+        if let Some(backend) = &self.backend {
+            filters += " AND backend = ?";
+            values.push(backend);
         }
         if let Some(id) = &self.id {
             filters += " AND id = ?";

@@ -7,6 +7,7 @@
 mod activity;
 mod agents;
 mod audit;
+mod backends;
 mod clock;
 mod crash;
 mod deletion;

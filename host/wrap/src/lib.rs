@@ -48,7 +48,10 @@ async fn remove_old_recordings(sessions: &Sessions) {
     let listed = sessions.list();
     let listed: Vec<_> = listed.iter().map(|it| it.recording_key()).collect();
     let backends = sessions.backends().all();
-    let prefixes: Vec<_> = backends.iter().map(|it| format!("{}-", it.name())).collect();
+    let prefixes: Vec<_> = backends
+        .iter()
+        .map(|it| format!("{}-", it.name()))
+        .collect();
     for key in recordings.own().await {
         let is_of_one = prefixes.iter().any(|prefix| key.starts_with(prefix));
         if is_of_one && !listed.contains(&key) {

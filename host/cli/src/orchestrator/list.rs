@@ -27,6 +27,9 @@ pub(crate) struct List {
     /// Only agents of this status
     #[arg(long, value_parser = parse_status)]
     status: Option<AgentStatus>,
+    /// Only agents of this backend
+    #[arg(long, value_name = "NAME")]
+    backend: Option<String>,
     /// Only agents with this label; repeatable: with all of them
     #[arg(long = "label", value_name = "KEY[=VALUE]")]
     labels: Vec<String>,
@@ -88,6 +91,7 @@ impl List {
     fn query(&self) -> AgentQuery {
         AgentQuery {
             status: self.status,
+            backend: self.backend.clone(),
             labels: self.labels.clone(),
             sort: self.sort.unwrap_or_default(),
             order: if self.reverse {

@@ -28,6 +28,9 @@ pub(crate) struct Manner {
     /// The directory it works in
     #[arg(long, value_name = "DIR", default_value = ".")]
     working_dir: PathBuf,
+    /// The backend that runs it [default: the service's]
+    #[arg(long, value_name = "NAME")]
+    backend: Option<String>,
     /// The model that it uses
     #[arg(long)]
     model: Option<String>,
@@ -94,6 +97,7 @@ impl Manner {
         Ok(NewSession {
             name,
             working_dir,
+            backend: self.backend,
             agent,
             command: (!self.command.is_empty()).then_some(self.command),
             provider: self.provider,

@@ -15,8 +15,8 @@ use tokio::task::{JoinHandle, yield_now};
 use super::life::tests::{Input, Model, check_changes, event};
 use super::sessions::{GRACE, Origin};
 use super::*;
-use crate::backends::Backends;
 use crate::Phase;
+use crate::backends::Backends;
 use staged::Staged;
 
 /// What happens to a session and those who use it.

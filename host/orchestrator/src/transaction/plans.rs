@@ -122,11 +122,7 @@ impl Transaction<'_> {
     }
 
     /// Plans a restart that is wanted and that nobody has planned, where there `is` the agent's backend.
-    pub fn plan_overlooked(
-        &mut self,
-        id: &str,
-        is: impl Fn(&str) -> bool,
-    ) -> rusqlite::Result<()> {
+    pub fn plan_overlooked(&mut self, id: &str, is: impl Fn(&str) -> bool) -> rusqlite::Result<()> {
         let Some(mut agent) = self.get(id)? else {
             return Ok(());
         };

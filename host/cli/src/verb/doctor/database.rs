@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Check, Verdict, check};
 
 /// The newest schema of the orchestrator's database that this version knows.
-const SCHEMA: u32 = 10;
+const SCHEMA: u32 = 11;
 
 /// How every SQLite file begins.
 const MAGIC: &[u8] = b"SQLite format 3\0";
