@@ -32,6 +32,7 @@ mod run;
 mod search;
 mod sessions;
 mod share;
+mod template;
 mod wait;
 mod watch;
 

@@ -13,7 +13,7 @@ use crate::instance::Instance;
 use crate::loader::{BackendName, Library};
 use crate::start_call;
 use crate::start_error::StartError;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// How long a backend that could not be had is left alone.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -166,7 +166,7 @@ impl Backends {
             crate::text::quoted(name),
             names.join("`, `")
         );
-        Error::invalid("unknown-backend", message)
+        Error::new(ErrorKind::Refused, "unknown-backend", message)
             .hint("leave `backend` out, or start the service with it in AGENTD_BACKENDS")
     }
 

@@ -98,14 +98,24 @@ async fn each_agent_runs_on_the_backend_that_it_names() {
     let screen = format!("/agents/{}/screen", on_tmux.id);
     let problem = daemon.get(&screen).await.problem(409, "no-terminal");
     assert!(problem.detail.contains("the tmux backend"), "{problem:?}");
-    daemon.get(&format!("/agents/{}/screen", on_pty.id)).await.expect(200);
+    daemon
+        .get(&format!("/agents/{}/screen", on_pty.id))
+        .await
+        .expect(200);
 
     let listed = async |query: &str| {
-        let page = daemon.get(&format!("/agents?{query}")).await.expect(200).json();
+        let page = daemon
+            .get(&format!("/agents?{query}"))
+            .await
+            .expect(200)
+            .json();
         (page["total"].clone(), page["items"][0]["name"].clone())
     };
     assert_eq!(listed("backend=tmux").await, (json!(1), json!("one")));
-    assert_eq!(listed("backend=pty&sort=name&order=desc").await, (json!(2), json!("two")));
+    assert_eq!(
+        listed("backend=pty&sort=name&order=desc").await,
+        (json!(2), json!("two"))
+    );
     assert_eq!(listed("backend=docker").await.0, 0);
 
     // Started again where it was.
@@ -137,7 +147,10 @@ async fn a_backend_that_the_service_does_not_have_is_refused_with_those_that_it_
     let mut body = daemon.new_session("demo", &["sleep", "1"]);
     for (backend, shown) in [("docker", "`docker`"), ("../pty\n", "`../pty\\n`")] {
         body["backend"] = json!(backend);
-        let problem = daemon.post("/agents", &body).await.problem(422, "unknown-backend");
+        let problem = daemon
+            .post("/agents", &body)
+            .await
+            .problem(422, "unknown-backend");
         assert!(problem.detail.contains(shown), "{problem:?}");
         assert!(problem.detail.contains("`pty`, `echo`"), "{problem:?}");
         assert!(problem.hint.unwrap().contains("AGENTD_BACKENDS"));
@@ -176,7 +189,10 @@ async fn one_that_is_not_there_ends_the_service_unless_it_may_be_missing() {
         .await;
         let mut body = daemon.new_session("demo", &["sleep", "1"]);
         body["backend"] = json!(name);
-        let problem = daemon.post("/agents", &body).await.problem(503, "backend-unavailable");
+        let problem = daemon
+            .post("/agents", &body)
+            .await
+            .problem(503, "backend-unavailable");
         assert!(problem.detail.contains(name), "{problem:?}");
     }
     create(&daemon, "demo").await;
@@ -268,4 +284,69 @@ async fn what_outlives_the_service_stays_and_the_rest_ends() {
     let daemon = beside_pty("echo").start_after(ended(daemon, Signal::TERM).await);
     assert_eq!(agent(&daemon, &stays.id).await.status, AgentStatus::Running);
     assert_eq!(agent(&daemon, &ends.id).await.status, AgentStatus::Stopped);
+}
+
+/// Fault: a backend blocks its threads, spins, floods its log, reports nonsense and panics in every call. Then: agents
+/// of another are started, shown, typed to and ended as ever.
+#[tokio::test]
+async fn one_that_misbehaves_does_not_hold_up_another_s_agents() {
+    let daemon = beside_pty("fixture").start();
+    let on_fixture = |name: &str, does: &str| {
+        let mut body = daemon.new_session(name, &[does]);
+        body["backend"] = json!("fixture");
+        daemon.post("/agents", &body)
+    };
+    let held_up: Vec<_> = ["block", "block", "spin"]
+        .into_iter()
+        .enumerate()
+        .map(|(number, does)| {
+            tokio::spawn(on_fixture(&format!("held-{number}"), does).into_future())
+        })
+        .collect();
+    for number in 0..held_up.len() {
+        let begun = daemon.work_dir().join(format!("held-up-held-{number}"));
+        eventually("it is held up", async || begun.exists().then_some(())).await;
+    }
+    on_fixture("flood", "flood-log").await.expect(201);
+    on_fixture("garbage", "garbage").await.expect(201);
+    on_fixture("panic", "panic")
+        .await
+        .problem(500, "backend-panicked");
+    for _ in 0..3 {
+        let (session, _terminal) = daemon.use_normally().await;
+        session.delete().await;
+    }
+    daemon.get("/readyz").await.expect(200);
+    fs::write(daemon.work_dir().join("go"), "").unwrap();
+    for request in held_up {
+        request.await.unwrap().expect(201);
+    }
+}
+
+/// Fault: a backend without which the service starts too never returns from a call. Then: the service serves, and
+/// ends when it is asked to.
+#[tokio::test]
+async fn one_that_may_be_missing_and_hangs_holds_up_neither_start_nor_end() {
+    for (call, blocks) in [
+        ("connect", true),
+        ("connect", false),
+        ("list", true),
+        ("list", false),
+    ] {
+        let mut program = beside_pty("stuck?")
+            .env("FIXTURE_STUCK", call)
+            .env("AGENTD_BACKEND_START_TIMEOUT_SECS", "1");
+        if blocks {
+            program = program.env("FIXTURE_BLOCKS", "1");
+        }
+        let daemon = program.start();
+        eventually("the reason is known", async || {
+            let reason = loaded_as(&daemon, "stuck").await.reason?;
+            reason.contains("has not finished within 1 s").then_some(())
+        })
+        .await;
+        let (session, _terminal) = daemon.use_normally().await;
+        session.delete().await;
+        ended(daemon, Signal::TERM).await;
+    }
 }

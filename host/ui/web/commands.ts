@@ -4,7 +4,7 @@ import { askRemove, askStop, isActive, restart } from './parts/actions.tsx';
 import { askNew } from './parts/create.tsx';
 import { sidebar, THEMES, theme } from './prefs.ts';
 import { agentLink, agentsLink, go, gridLink, route } from './router.ts';
-import { agentById, agents } from './service/agents.ts';
+import { agentById, agents, canSome } from './service/agents.ts';
 import type { Agent } from './service/wire.ts';
 import { goToWaiting } from './shortcuts.ts';
 import { signOut } from './signout.ts';
@@ -32,7 +32,7 @@ const command = (id: string, label: string, run: () => void, note = ''): Command
 function agentCommands(agent: Agent | undefined): Command[] {
   if (!agent) return [];
   const { id, name } = agent;
-  const views = [can('terminal') ? 'terminal' : '', 'logs', mayAll() ? 'changes' : '', 'details'].filter(Boolean);
+  const views = [can(agent, 'terminal') ? 'terminal' : '', 'logs', mayAll() ? 'changes' : '', 'details'].filter(Boolean);
   const list = views.map((view) => command(`view-${view}`, `Show the ${view}`, () => go(agentLink(id, view)), name));
   if (may('admin')) {
     if (isActive(agent)) list.push(command('stop', 'Stop', () => askStop(agent), name));
@@ -53,7 +53,7 @@ const agentLinks = (but: Agent | undefined): Command[] =>
 function pageCommands(): Command[] {
   const list = [command('agents', 'All agents', () => go(agentsLink))];
   if (waiting(agents.value).length > 0) list.unshift(command('waiting', 'Next agent that waits', goToWaiting));
-  if (can('terminal')) list.push(command('grid', 'Grid of terminals', () => go(gridLink)));
+  if (canSome('terminal')) list.push(command('grid', 'Grid of terminals', () => go(gridLink)));
   if (mayAll()) list.push(command('new', 'New agent', () => askNew()));
   list.push(command('search', 'Search what agents wrote', () => openSearch(), 'find output logs'));
   list.push(command('side', sidebar.value ? 'Hide other agents beside one' : 'Show other agents beside one', () => (sidebar.value = !sidebar.value)));

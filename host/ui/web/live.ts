@@ -1,11 +1,14 @@
-/** What the whole page knows: the backend it talks to, and the time. */
+/** What the whole page knows: the backends behind it, and the time. */
 import { signal } from '@preact/signals';
 import type { Agent, Capability, Info, Scope, Whoami } from './service/wire.ts';
 
 export const info = signal<Info | null>(null);
 
-/** Whether the backend declares a capability. */
-export const can = (capability: Capability): boolean => info.value?.capabilities.includes(capability) ?? false;
+/** Whether an agent's backend declares a capability: the one that runs it, or else the default one. */
+export function can(agent: Agent, capability: Capability): boolean {
+  const own = agent.session?.capabilities ?? [];
+  return (own.length > 0 ? own : (info.value?.capabilities ?? [])).includes(capability);
+}
 
 /** What this browser was let in with; null before that is known. */
 export const me = signal<Whoami | null>(null);

@@ -1,8 +1,10 @@
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use agentd_api::{Agent, ClientError, NewAgent, RestartPolicy};
+use agentd_api::{NewAgent, RestartPolicy};
 use clap::Args;
 
+use super::template::Template;
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
@@ -29,6 +31,9 @@ pub(super) struct Record {
     /// How often in a row at most
     #[arg(long, value_name = "COUNT")]
     max_restarts: Option<u32>,
+    /// A file with what agents of a project have in common, such as its `agentd.toml`
+    #[arg(long, value_name = "FILE")]
+    template: Option<PathBuf>,
     /// What to type into the program once it reads keys; `-` reads it from standard input
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
@@ -36,9 +41,8 @@ pub(super) struct Record {
 
 impl Create {
     pub(crate) async fn run(self, connection: &Connection, output: &mut Output) -> Outcome {
-        let mut new = self.launch.into_request()?;
-        new.prompt = self.record.prompt()?;
-        let agent = self.record.create(new, connection).await;
+        let new = self.record.complete(self.launch.into_request()?)?;
+        let agent = connection.client.create_agent(&new).await;
         let agent = agent.map_err(|error| connection.explain(error))?;
         output.show(&agent, |agent| agent.id.clone())?;
         Ok(ExitCode::SUCCESS)
@@ -46,24 +50,19 @@ impl Create {
 }
 
 impl Record {
-    /// The prompt, read once.
-    pub(super) fn prompt(&self) -> Result<Option<String>, Failure> {
-        match self.prompt.as_deref() {
-            Some("-") => from_stdin().map(Some),
-            prompt => Ok(prompt.map(str::to_owned)),
-        }
-    }
-
-    /// Creates an agent that has this.
-    pub(super) async fn create(
-        &self,
-        mut new: NewAgent,
-        connection: &Connection,
-    ) -> Result<Agent, ClientError> {
-        new.labels.extend(self.labels.iter().cloned());
+    /// The request with all this; the prompt is read.
+    pub(super) fn complete(self, mut new: NewAgent) -> Result<NewAgent, Failure> {
+        new.prompt = match self.prompt.as_deref() {
+            Some("-") => Some(from_stdin()?),
+            _ => self.prompt,
+        };
+        new.labels.extend(self.labels);
         new.restart = self.restart;
         new.max_restarts = self.max_restarts;
-        connection.client.create_agent(&new).await
+        if let Some(path) = &self.template {
+            Template::read(path)?.complete(&mut new)?;
+        }
+        Ok(new)
     }
 }
 

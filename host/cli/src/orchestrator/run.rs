@@ -12,14 +12,18 @@ use crate::output::Output;
 use crate::verb::launch::Manner;
 use crate::verb::name::parse_name;
 
+/// The kind of an agent that is a shell.
+const SHELL: &str = "general";
+
 /// So many made-up names are tried.
 const ATTEMPTS: u32 = 5;
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// The program: claude-code, codex, opencode, gemini, crush or general (a shell)
-    #[arg(value_name = "KIND", default_value = "general")]
-    agent: String,
+    /// The program: claude-code, codex, opencode, gemini, crush or general (a shell) [default: the
+    /// template's, or else general]
+    #[arg(value_name = "KIND")]
+    agent: Option<String>,
     /// Its name; else one is made up from the program's
     #[arg(long, value_parser = parse_name)]
     name: Option<String>,
@@ -37,9 +41,9 @@ impl Run {
         let explain = |error| connection.explain(error);
         let is_shown = !self.detach && stdin().is_terminal() && stdout().is_terminal();
         // Before there is an agent whose name only this command knows.
-        let info = connection.client.info().await.map_err(explain)?;
+        connection.client.info().await.map_err(explain)?;
         let agent = self.create(connection).await?;
-        if is_shown && (info.has("terminal") || info.has("attach-tmux")) {
+        if is_shown && can_be_shown(&agent) {
             note(&format!(
                 "{} runs in {}; `agent attach {0}` shows it again",
                 agent.name,
@@ -55,20 +59,36 @@ impl Run {
 
     async fn create(self, connection: &Connection) -> Result<Agent, Failure> {
         let is_made_up = self.name.is_none();
-        let name = self.name.unwrap_or_else(|| made_up(&self.agent));
-        let mut new = self.manner.into_request(name, Some(self.agent.clone()))?;
-        new.prompt = self.record.prompt()?;
+        let new = self
+            .manner
+            .into_request(self.name.unwrap_or_default(), self.agent)?;
+        let mut new = self.record.complete(new)?;
+        let program = new.agent.clone().unwrap_or_else(|| SHELL.to_owned());
+        if new.command.is_none() {
+            new.agent = Some(program.clone());
+        }
+        if is_made_up {
+            new.name = made_up(&program);
+        }
         let mut attempts = 1;
         loop {
-            match self.record.create(new.clone(), connection).await {
+            match connection.client.create_agent(&new).await {
                 Err(error) if is_made_up && attempts < ATTEMPTS && is_taken(&error) => {
                     attempts += 1;
-                    new.name = made_up(&self.agent);
+                    new.name = made_up(&program);
                 }
                 created => return created.map_err(|error| connection.explain(error)),
             }
         }
     }
+}
+
+/// Whether there is something to attach to.
+fn can_be_shown(agent: &Agent) -> bool {
+    let session = agent.session.as_ref();
+    let capabilities = session.map_or(&[][..], |session| &session.capabilities);
+    let has = |wanted: &str| capabilities.iter().any(|capability| capability == wanted);
+    has("terminal") || has("attach-tmux")
 }
 
 fn is_taken(error: &ClientError) -> bool {

@@ -3,6 +3,8 @@
 
 mod attach;
 #[cfg(test)]
+mod backends;
+#[cfg(test)]
 mod completions;
 mod detach;
 mod first_start;

@@ -7,9 +7,11 @@ pub struct Document(String);
 pub struct Row(Vec<String>);
 
 impl Document {
+    /// The references for clients and for operators.
     pub fn read() -> Document {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../API.md");
-        Document(fs::read_to_string(path).unwrap())
+        let host = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let read = |file| fs::read_to_string(format!("{host}/{file}")).unwrap();
+        Document(["API.md", "docs/settings.md"].map(read).concat())
     }
 
     /// What is under a heading, up to the next one.

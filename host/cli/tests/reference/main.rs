@@ -1,4 +1,4 @@
-//! `host/API.md` against the programs and their sources: what it has in a table is there, and what
+//! `host/API.md` and `host/docs/settings.md` against the programs and their sources: what it has in a table is there, and what
 //! is there it has.
 
 #[cfg(test)]

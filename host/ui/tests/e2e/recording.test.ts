@@ -37,12 +37,14 @@ test('there is no such tab where nothing is recorded', async ({ browser }) => {
   expect(await page.getByRole('tab', { name: 'Recording' }).count()).toBe(0);
 });
 
+const recordingAll = ({ items }: { items: object[] }) => ({ items: items.map((item) => ({ ...item, records_all: true })) });
+
 test.runIf(recorded)('where all are recorded, that is shown, and one can be left out', async ({ browser }) => {
   const page = await signedIn(browser, '', {
     prepare: (opened) =>
-      opened.route('**/backend', async (route) => {
+      opened.route('**/backends', async (route) => {
         const response = await route.fetch();
-        await route.fulfill({ response, json: { ...((await response.json()) as object), records_all: true } });
+        await route.fulfill({ response, json: recordingAll((await response.json()) as { items: object[] }) });
       }),
   });
   const asked: NewAgent[] = [];

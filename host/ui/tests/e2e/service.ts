@@ -28,7 +28,13 @@ async function good<T>(method: string, path: string, body?: unknown): Promise<T>
 }
 
 export const info = (): Promise<Info> => good('GET', '/info');
-export const about = (): Promise<Backend> => good('GET', '/backend');
+/** The default backend. */
+export async function about(): Promise<Backend> {
+  const { items } = await good<{ items: Backend[] }>('GET', '/backends');
+  const found = items.find(({ default: is }) => is);
+  if (!found) throw new Error('there is no default backend');
+  return found;
+}
 export const agent = (id: string): Promise<Agent> => good('GET', `/agents/${id}`);
 
 let made = 0;

@@ -157,7 +157,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     tickets.add(ticket);
     return json(response, 201, { ticket, expires_in: 30 });
   }
-  if (is('GET', '/backend')) return json(response, 200, { name: backend, version: '0.1.0', persistent: false, ...about, library: '/mock' });
+  if (is('GET', '/backends')) return json(response, 200, { items: [{ backend_type: backend, version: '0.1.0', default: true, state: 'ready', ...about }], total: 1 });
   if (is('GET', '/events')) {
     response.writeHead(200, { 'Content-Type': 'text/event-stream' });
     const last = Number(request.headers['last-event-id'] ?? past.length);

@@ -36,12 +36,12 @@ afterEach(() => {
   vi.resetModules();
 });
 
-async function listen(capabilities: string[] | null) {
+async function listen(isWanted: boolean) {
   const lines = await import('../../web/service/lastlines.ts');
-  const { info } = await import('../../web/live.ts');
-  info.value = capabilities && { backend_type: 'b', version: '1', capabilities };
-  lines.listenToLastLines(stop.signal);
-  return { info, ...lines };
+  const { signal } = await import('@preact/signals');
+  const wanted = signal(isWanted);
+  lines.listenToLastLines(wanted, stop.signal);
+  return { wanted, ...lines };
 }
 
 function show(hidden: boolean) {
@@ -50,7 +50,7 @@ function show(hidden: boolean) {
 }
 
 test('nothing is listened to where the lines come with the events anyway', async () => {
-  const { lastLines, showLastLine, forgetLastLine } = await listen(['terminal']);
+  const { lastLines, showLastLine, forgetLastLine } = await listen(false);
   expect(listening).toEqual([]);
   showLastLine('a', ['one', 'two', ' ']);
   expect(lastLines.value.get('a')).toBe('two');
@@ -61,8 +61,8 @@ test('nothing is listened to where the lines come with the events anyway', async
   expect(lastLines.value.has('a')).toBe(false);
 });
 
-test('without a terminal the last lines of all agents are listened to, until the list is left', async () => {
-  const { lastLines } = await listen(['logs']);
+test('where they do not, the last lines of all agents are listened to, until the list is left', async () => {
+  const { lastLines } = await listen(true);
   expect(listening.map(({ output }) => output)).toEqual(['all']);
   listening[0]!.listener.output({ id: 'a', lines: ['one', '\x1b[1mof a\x1b[0m', '  '] });
   expect(lastLines.value.get('a')).toBe('of a');
@@ -73,7 +73,7 @@ test('without a terminal the last lines of all agents are listened to, until the
 
 test('nothing is listened to while the page is hidden', async () => {
   page.hidden = true;
-  await listen(['logs']);
+  await listen(true);
   expect(listening).toEqual([]);
   show(false);
   expect(listening.length).toBe(1);
@@ -84,9 +84,9 @@ test('nothing is listened to while the page is hidden', async () => {
   expect(listening[1]!.stop.aborted).toBe(false);
 });
 
-test('nothing is listened to until the backend is known', async () => {
-  const { info } = await listen(null);
+test('they are listened to from when they are wanted', async () => {
+  const { wanted } = await listen(false);
   expect(listening).toEqual([]);
-  info.value = { backend_type: 'b', version: '1', capabilities: ['logs'] };
+  wanted.value = true;
   expect(listening.length).toBe(1);
 });

@@ -19,7 +19,7 @@ beforeAll(async () => {
 test.each([
   ['', { page: 'agents', list: EVERYTHING }],
   ['#/', { page: 'agents', list: EVERYTHING }],
-  ['#/?find=a%20b&label=x&doing=failed&page=3', { page: 'agents', list: { text: 'a b', labels: ['x'], doing: 'failed', page: 2 } }],
+  ['#/?find=a%20b&label=x&doing=failed&backend=tmux&page=3', { page: 'agents', list: { text: 'a b', labels: ['x'], doing: 'failed', backend: 'tmux', page: 2 } }],
   ['#/agents/x%2Fy', { page: 'agent', id: 'x/y', tab: null }],
   ['#/agents/x/logs', { page: 'agent', id: 'x', tab: 'logs' }],
   ['#/grid', { page: 'grid' }],
@@ -34,7 +34,7 @@ test('a link leads back to its page', () => {
 });
 
 test('a link to a list leads back to it', () => {
-  const list = { text: 'a & b', labels: ['team=a', 'urgent'], doing: 'waiting' as const, page: 1 };
+  const list = { text: 'a & b', labels: ['team=a', 'urgent'], doing: 'waiting' as const, backend: 'tmux', page: 1 };
   expect(router.parseRoute(router.listLink(list))).toEqual({ page: 'agents', list });
   expect(router.listLink(EVERYTHING)).toBe(router.agentsLink);
 });

@@ -15,17 +15,19 @@ import { agentLink, go, lastList, listLink, settle } from '../router.ts';
 import { agentById, loaded, put } from '../service/agents.ts';
 import { api } from '../service/api.ts';
 import { Problem } from '../service/problem.ts';
+import type { Agent } from '../service/wire.ts';
 import { TerminalView } from '../terminal/view.tsx';
 
-/** What the backend can do decides which tabs there are; the first is shown unless another is asked for. */
-function tabsOf(recorded: boolean): Tab[] {
+/** What its backend can do decides which tabs there are; the first is shown unless another is asked for. */
+function tabsOf(agent: Agent): Tab[] {
+  const recorded = agent.session?.recording !== undefined;
   const tabs = [
     { id: 'logs', label: 'Logs' },
     ...(recorded ? [{ id: 'recording', label: 'Recording' }] : []),
     ...(mayAll() ? [{ id: 'changes', label: 'Changes' }] : []),
     { id: 'details', label: 'Details' },
   ];
-  if (can('terminal')) tabs.unshift({ id: 'terminal', label: 'Terminal' });
+  if (can(agent, 'terminal')) tabs.unshift({ id: 'terminal', label: 'Terminal' });
   return tabs;
 }
 
@@ -80,7 +82,7 @@ function One({ id, tab }: Props) {
     );
   }
 
-  const tabs = tabsOf(agent.session?.recording !== undefined);
+  const tabs = tabsOf(agent);
   const chosen = tabs.find((one) => one.id === tab) ?? tabs[0];
   if (!chosen) return null;
   const { session } = agent;

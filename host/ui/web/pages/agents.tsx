@@ -8,10 +8,10 @@ import { ProblemNote } from '../parts/problem.tsx';
 import { AgentRows } from '../parts/rows.tsx';
 import { order } from '../prefs.ts';
 import { listLink, settle } from '../router.ts';
-import { agentById, agents, loaded, stale, total } from '../service/agents.ts';
+import { agentById, agents, areSomeElsewhere, loaded, stale, total } from '../service/agents.ts';
 import { listenToLastLines } from '../service/lastlines.ts';
 import { type Doing, doing, DOINGS, type Order, sorted } from '../text/doing.ts';
-import { count, found as search, type List } from '../text/list.ts';
+import { backendsOf, count, found as search, type List } from '../text/list.ts';
 
 const PAGE = 50;
 const ORDERS: Record<Order, string> = { waiting: 'Waits longest', created: 'Newest', name: 'By name' };
@@ -19,6 +19,7 @@ const ORDERS: Record<Order, string> = { waiting: 'Waits longest', created: 'Newe
 /** Every agent at a glance. What is listed is in the address, so that one can go back to it. */
 export function AgentsPage({ list }: { list: List }) {
   const all = agents.value;
+  const backends = backendsOf(all);
   const matching = search(all, list);
   const found = sorted(
     list.doing === '' ? matching : matching.filter((agent) => doing(agent) === list.doing),
@@ -36,7 +37,7 @@ export function AgentsPage({ list }: { list: List }) {
 
   useEffect(() => {
     const stop = new AbortController();
-    listenToLastLines(stop.signal);
+    listenToLastLines(areSomeElsewhere, stop.signal);
     return () => stop.abort();
   }, []);
 
@@ -57,6 +58,19 @@ export function AgentsPage({ list }: { list: List }) {
                 onInput={(event) => change({ text: event.currentTarget.value })}
               />
             </label>
+            {(backends.length > 1 || list.backend !== '') && (
+              <label>
+                <span class="sr">Backend</span>
+                <select value={list.backend} onChange={(event) => change({ backend: event.currentTarget.value })}>
+                  <option value="">All backends</option>
+                  {[...new Set([...backends, ...(list.backend === '' ? [] : [list.backend])])].map((name) => (
+                    <option key={name} value={name}>
+                      {name}
+                    </option>
+                  ))}
+                </select>
+              </label>
+            )}
             <label>
               <span class="sr">Order</span>
               <select value={order.value} onChange={(event) => (order.value = event.currentTarget.value as Order)}>
@@ -90,7 +104,7 @@ export function AgentsPage({ list }: { list: List }) {
       {loaded.value && all.length === 0 && <NoAgents />}
       {all.length > 0 && shown.length === 0 && <p class="faint">No agent matches.</p>}
       {shown.length > 0 && (
-        <AgentRows agents={shown} held={held} wiring={wiring} onLabel={(label) => change({ labels: [...new Set([...list.labels, label])] })} />
+        <AgentRows agents={shown} held={held} withBackend={backends.length > 1} wiring={wiring} onLabel={(label) => change({ labels: [...new Set([...list.labels, label])] })} />
       )}
       {(pages > 1 || total.value > all.length) && (
         <nav class="pages" aria-label="Pages of agents">

@@ -5,7 +5,7 @@ import { Since, StatusBadge } from '../parts/badge.tsx';
 import { Button, Tool } from '../parts/button.tsx';
 import { gridChosen, gridColumns, gridPage, type GridShow, gridShow } from '../prefs.ts';
 import { agentLink } from '../router.ts';
-import { agents, loaded } from '../service/agents.ts';
+import { agents, canSome, loaded } from '../service/agents.ts';
 import type { Agent } from '../service/wire.ts';
 import { sorted, waiting } from '../text/doing.ts';
 import { TerminalView } from '../terminal/view.tsx';
@@ -18,8 +18,9 @@ const NONE: Record<GridShow, string> = {
 };
 
 function wanted(show: GridShow): Agent[] {
-  if (show === 'waiting') return waiting(agents.value);
-  const byName = sorted(agents.value, 'name');
+  const all = agents.value.filter((agent) => can(agent, 'terminal'));
+  if (show === 'waiting') return waiting(all);
+  const byName = sorted(all, 'name');
   if (show === 'running') return byName.filter(isActive);
   return byName.filter(({ id, session }) => session && gridChosen.value.includes(id));
 }
@@ -27,7 +28,7 @@ function wanted(show: GridShow): Agent[] {
 /** Several terminals at once, each live, none of them resized by being looked at here. */
 export function GridPage() {
   const [page, setPage] = useState(0);
-  if (!can('terminal')) {
+  if (!canSome('terminal')) {
     return (
       <main class="page" id="main">
         <h1>Grid</h1>

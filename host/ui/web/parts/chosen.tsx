@@ -36,10 +36,10 @@ export function ChosenBar({ listed }: { listed: Agent[] }) {
           <Button onClick={() => (chosen.value = new Set([...chosen.value, ...listed.map(({ id }) => id)]))}>All {listed.length}</Button>
         )}
         <span class="gap" />
-        {can('terminal') && (
+        {all.some((agent) => can(agent, 'terminal')) && (
           <Button
             onClick={() => {
-              gridChosen.value = all.map(({ id }) => id);
+              gridChosen.value = all.filter((agent) => can(agent, 'terminal')).map(({ id }) => id);
               gridShow.value = 'chosen';
               go(gridLink);
             }}

@@ -1,13 +1,12 @@
 import { signal } from '@preact/signals';
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { info } from '../live.ts';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { directories, rememberDirectory } from '../prefs.ts';
 import { agentLink, go } from '../router.ts';
 import { agents, put } from '../service/agents.ts';
 import { api } from '../service/api.ts';
 import { type Complaints, fieldsOf } from '../service/options.ts';
 import { Problem } from '../service/problem.ts';
-import type { Agent, Keep } from '../service/wire.ts';
+import type { Agent, Backend, Keep } from '../service/wire.ts';
 import { KEEPS } from '../text/keep.ts';
 import { Button } from './button.tsx';
 import { Dialog } from './dialog.tsx';
@@ -34,7 +33,7 @@ export function Creating() {
 /** Makes an agent. */
 function CreateDialog({ onClose }: { onClose(): void }) {
   const draft = typed.value;
-  const [ways, setWays] = useState<Ways>({ fields: [], onTerminals: false, recordsAll: false });
+  const [backends, setBackends] = useState<Backend[]>([]);
   const [complaints, setComplaints] = useState<Complaints>({});
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
@@ -45,17 +44,16 @@ function CreateDialog({ onClose }: { onClose(): void }) {
 
   useEffect(() => {
     api
-      .backend()
-      .then(
-        ({ options_schema, on_terminals = false, records_all = false }) =>
-          setWays({ fields: fieldsOf(options_schema), onTerminals: on_terminals, recordsAll: records_all }),
-        (error: unknown) => setProblem(Problem.of(error)),
-      )
+      .backends()
+      .then(setBackends, (error: unknown) => setProblem(Problem.of(error)))
       .finally(() => setLoading(false));
     // The service undoes a start whose client leaves.
     return () => closed.current.abort();
   }, []);
   useLayoutEffect(() => form.current?.querySelector<HTMLElement>('[aria-invalid]')?.focus(), [complaints]);
+
+  const backend = backends.find(({ backend_type }) => backend_type === draft.backend) ?? backends.find(({ default: is }) => is);
+  const ways = useMemo(() => waysOf(backend), [backend]);
 
   const create = async () => {
     const { agent, complaints: found } = agentOf(typed.value, ways);
@@ -124,6 +122,23 @@ function CreateDialog({ onClose }: { onClose(): void }) {
               <Input {...wiring} class="code" placeholder="/home/you/project" list="directories" value={draft.directory} onValue={(directory) => change({ directory })} />
             )}
           </Field>
+          {backends.length > 1 && (
+            <Field label="Backend" help={backend?.reason && `Not there: ${backend.reason}`}>
+              {(wiring) => (
+                <select
+                  {...wiring}
+                  value={backend?.backend_type}
+                  onChange={(event) => change({ backend: event.currentTarget.value, given: {}, options: null })}
+                >
+                  {backends.map(({ backend_type, state }) => (
+                    <option key={backend_type} value={backend_type} disabled={state === 'unavailable'}>
+                      {backend_type}
+                    </option>
+                  ))}
+                </select>
+              )}
+            </Field>
+          )}
           <Directories />
           {WITH_MODEL.includes(kind) && (
             <div class="columns">
@@ -165,7 +180,7 @@ function CreateDialog({ onClose }: { onClose(): void }) {
           {complaints.env && <p class="complaint">{complaints.env}</p>}
           {fields.length > 0 && (
             <details class="options" open={Object.keys(optionComplaints).length > 0}>
-              <summary>Options of {info.value?.backend_type ?? 'the backend'}</summary>
+              <summary>Options of {backend?.backend_type ?? 'the backend'}</summary>
               <OptionsForm fields={fields} draft={optionsOf(draft, fields)} complaints={optionComplaints} onDraft={(options) => change({ options })} />
             </details>
           )}
@@ -187,6 +202,16 @@ function CreateDialog({ onClose }: { onClose(): void }) {
       </form>
     </Dialog>
   );
+}
+
+function waysOf(backend: Backend | undefined): Ways {
+  const { on_terminals = false, records_all = false, options_schema = null } = backend ?? {};
+  return {
+    fields: fieldsOf(options_schema),
+    onTerminals: on_terminals,
+    recordsAll: records_all,
+    ...(backend && !backend.default ? { backend: backend.backend_type } : {}),
+  };
 }
 
 /** Where agents were started before, from here or by others. */

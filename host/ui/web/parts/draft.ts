@@ -27,6 +27,8 @@ export const NAME_RULE = 'Letters, digits, - and _, at most 63, beginning with a
 /** An agent to be made, as it is typed. */
 export interface AgentDraft {
   name: string;
+  /** The default one where it is empty. */
+  backend: string;
   kind: string;
   command: string;
   directory: string;
@@ -47,6 +49,7 @@ export interface AgentDraft {
 
 export const emptyAgent = (): AgentDraft => ({
   name: '',
+  backend: '',
   kind: 'claude-code',
   command: '',
   directory: directories.value[0] ?? '',
@@ -74,6 +77,7 @@ export function copyOf(agent: Agent, names: Iterable<string>): AgentDraft {
   return {
     ...draft,
     ...(bare ? { kind: bare.value } : { kind: COMMAND, command: line(session.command) }),
+    backend: session.backend_type,
     directory: session.working_dir,
     keep: session.keep ?? 'block',
     record: session.recording ? true : null,
@@ -92,8 +96,10 @@ export function freeName(name: string, taken: ReadonlySet<string>): string {
 
 export const optionsOf = (draft: AgentDraft, fields: Field[]): DraftGroup => draft.options ?? draftOfOptions(fields, draft.given);
 
-/** What the form has to know of the service. */
+/** What the form has to know of the backend. */
 export interface Ways {
+  /** Its name, unless it is the default one. */
+  backend?: string;
   fields: Field[];
   /** Whether agents run on terminals of the service. */
   onTerminals: boolean;
@@ -102,7 +108,7 @@ export interface Ways {
 }
 
 /** The agent as the service takes it, or what is wrong with the draft. */
-export function agentOf(draft: AgentDraft, { fields, onTerminals, recordsAll }: Ways): { agent: NewAgent; complaints: Complaints } {
+export function agentOf(draft: AgentDraft, { backend, fields, onTerminals, recordsAll }: Ways): { agent: NewAgent; complaints: Complaints } {
   const { name, kind, directory, provider, model, policy, keep } = draft;
   const found: Complaints = {};
   if (!NAME.test(name)) found.name = NAME_RULE;
@@ -119,6 +125,7 @@ export function agentOf(draft: AgentDraft, { fields, onTerminals, recordsAll }: 
   const collected = collect(fields, optionsOf(draft, fields));
   for (const [path, text] of Object.entries(collected.complaints)) found[`options.${path}`] = text;
   const agent: NewAgent = { name, working_dir: directory };
+  if (backend !== undefined) agent.backend = backend;
   if (argv) agent.command = argv;
   else agent.agent = kind;
   if (WITH_MODEL.includes(kind) && model.trim() !== '') agent.model = model.trim();

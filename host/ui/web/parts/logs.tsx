@@ -125,7 +125,7 @@ export function Logs({ agent }: { agent: Agent }) {
     box.current?.focus({ preventScroll: true });
   }, [found.value]);
 
-  const structured = can('logs') || rows.value.some((row) => row.ts !== null);
+  const structured = can(agent, 'logs') || rows.value.some((row) => row.ts !== null);
   const text = () => shown.value.map((row) => [row.ts, row.stream, row.line].filter((part) => part !== null).join(' ')).join('\n');
   return (
     <div class="logs">

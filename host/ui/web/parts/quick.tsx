@@ -28,7 +28,7 @@ export function QuickKeys({ agent, waits }: { agent: Agent; waits: boolean }) {
   }, []);
   return (
     <div ref={own} class="quick" role="group" aria-label={`Keys for ${agent.name}`}>
-      {presses().map((key) => (
+      {presses(agent).map((key) => (
         <button
           key={key.name}
           type="button"

@@ -27,22 +27,24 @@ interface RowsProps {
   agents: Agent[];
   /** Whether nothing in them may move. */
   held: boolean;
+  /** Whether not all are of the same backend. */
+  withBackend: boolean;
   wiring: JSX.HTMLAttributes<HTMLUListElement>;
   onLabel(label: string): void;
 }
 
 /** Agents in two lines each. What is the same for all, such as the backend, is not in them. */
-export function AgentRows({ agents, held, wiring, onLabel }: RowsProps) {
+export function AgentRows({ agents, held, withBackend, wiring, onLabel }: RowsProps) {
   return (
     <ul class="rows" aria-label="Agents" {...wiring}>
       {agents.map((agent) => (
-        <AgentRow key={agent.id} agent={agent} held={held} onLabel={onLabel} />
+        <AgentRow key={agent.id} agent={agent} held={held} withBackend={withBackend} onLabel={onLabel} />
       ))}
     </ul>
   );
 }
 
-function AgentRow({ agent, held, onLabel }: { agent: Agent; held: boolean; onLabel(label: string): void }) {
+function AgentRow({ agent, held, withBackend, onLabel }: Pick<RowsProps, 'held' | 'withBackend' | 'onLabel'> & { agent: Agent }) {
   const { session } = agent;
   const what = doing(agent);
   const waits = what === 'waiting';
@@ -67,6 +69,7 @@ function AgentRow({ agent, held, onLabel }: { agent: Agent; held: boolean; onLab
             {agent.name}
           </a>
           {session && <span class="kind">{kindOf(agent)}</span>}
+          {session && withBackend && <span class="kind">{session.backend_type}</span>}
           {session && (
             <span class="where" title={session.working_dir}>
               {shortPath(session.working_dir)}

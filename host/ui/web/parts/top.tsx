@@ -1,8 +1,9 @@
-import { can, info, me } from '../live.ts';
+import { info, me } from '../live.ts';
 import { askToNotify, canNotify } from '../notify.ts';
 import { openPalette } from '../opened.ts';
 import { notify, type Theme, THEMES, theme } from '../prefs.ts';
 import { agentLink, gridLink, lastList, listLink, route } from '../router.ts';
+import { canSome } from '../service/agents.ts';
 import { key } from '../service/key.ts';
 import { signOut } from '../signout.ts';
 import { PALETTE_KEYS } from '../text/keys.ts';
@@ -25,7 +26,7 @@ export function Top({ signedIn: known }: { signedIn: boolean }) {
           <a href={all} {...(at === 'agents' ? { 'aria-current': 'page' } : {})}>
             Agents
           </a>
-          {can('terminal') && (
+          {canSome('terminal') && (
             <a href={gridLink} {...(at === 'grid' ? { 'aria-current': 'page' } : {})}>
               Grid
             </a>

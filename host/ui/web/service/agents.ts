@@ -1,9 +1,10 @@
 import { computed, signal } from '@preact/signals';
+import { can, info } from '../live.ts';
 import { api } from './api.ts';
 import { follow } from './events.ts';
 import { forgetLastLine, showLastLine } from './lastlines.ts';
 import { Problem } from './problem.ts';
-import type { Agent, Change } from './wire.ts';
+import type { Agent, Capability, Change } from './wire.ts';
 
 /** More agents than this are not listed: the page says so, and the command line pages through them. */
 const MOST = 1000;
@@ -22,6 +23,13 @@ export const stale = signal<Problem | null>(null);
 export const agents = computed(() =>
   [...known.value.values()].sort((a, b) => b.created_at.localeCompare(a.created_at) || a.name.localeCompare(b.name)),
 );
+
+/** Whether the default backend has a capability, or that of an agent. */
+export const canSome = (capability: Capability): boolean =>
+  (info.value?.capabilities.includes(capability) ?? false) || agents.value.some((agent) => can(agent, capability));
+
+/** Whether there are agents whose screens only their backend has. */
+export const areSomeElsewhere = computed(() => info.value !== null && agents.value.some((agent) => !can(agent, 'terminal')));
 
 export const agentById = (id: string): Agent | undefined => known.value.get(id);
 

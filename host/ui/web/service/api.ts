@@ -56,7 +56,7 @@ const agentPath = (id: string, rest = '') => `/agents/${encodeURIComponent(id)}$
 
 export const api = {
   info: () => json<Info>('/info'),
-  backend: () => json<Backend>('/backend'),
+  backends: async () => (await json<{ items: Backend[] }>('/backends')).items,
 
   /** A page of the agents, newest first. */
   agents: (limit: number, cursor?: string) => json<AgentPage>('/agents', { query: { order: 'desc', limit, cursor } }),

@@ -1,5 +1,4 @@
-import { effect, signal } from '@preact/signals';
-import { can, info } from '../live.ts';
+import { effect, type ReadonlySignal, signal } from '@preact/signals';
 import { plain } from '../text/ansi.ts';
 import { follow } from './events.ts';
 
@@ -21,18 +20,18 @@ export function forgetLastLine(id: string): void {
 }
 
 /**
- * Until the signal aborts, and while the page can be seen: listen to the last lines of all agents. Those
- * of a backend with a terminal come with the events anyway; for the others the service follows logs, which
- * it does only while somebody asks for that.
+ * Until `stop`, and while they are wanted and the page can be seen: listen to the last lines of all agents. Those
+ * with a terminal come with the events anyway; for the others the service follows logs, which it does only
+ * while somebody asks for that.
  */
-export function listenToLastLines(stop: AbortSignal): void {
+export function listenToLastLines(wanted: ReadonlySignal<boolean>, stop: AbortSignal): void {
   const visible = signal(!document.hidden);
   const seen = () => {
     visible.value = !document.hidden;
   };
   document.addEventListener('visibilitychange', seen);
   const end = effect(() => {
-    if (!info.value || can('terminal') || !visible.value) return;
+    if (!wanted.value || !visible.value) return;
     const listening = new AbortController();
     const output = ({ id, lines }: { id: string; lines: string[] }) => showLastLine(id, lines);
     // Changes, and that the service cannot be reached, are learned by those who keep the list.

@@ -26,12 +26,12 @@ export const PRESSES: Press[] = [
   { label: '^C', name: 'Control C', bytes: '\x03' },
 ];
 
-/** The keys that the backend takes. */
-export const presses = (): Press[] => (can('interactive') ? PRESSES : PRESSES.filter(({ text }) => text));
+/** The keys that an agent's backend takes. */
+export const presses = (agent: Agent): Press[] => (can(agent, 'interactive') ? PRESSES : PRESSES.filter(({ text }) => text));
 
 /** Press a key in an agent's terminal. */
 export async function press(agent: Agent, key: Press): Promise<void> {
-  if (can('interactive')) await type(agent.id, key);
+  if (can(agent, 'interactive')) await type(agent.id, key);
   else if (key.text) await api.input(agent.id, key.text.text, key.text.submit);
 }
 

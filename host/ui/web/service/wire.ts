@@ -21,16 +21,17 @@ export interface Whoami {
   expires_at?: string;
 }
 
-export interface Backend {
-  name: string;
-  version: string;
-  capabilities: string[];
-  persistent: boolean;
+/** One of the service's, as `GET /backends` lists them. */
+export interface Backend extends Info {
+  /** Whether it has the agents that name none. */
+  default: boolean;
+  state: 'ready' | 'unavailable';
+  /** Why it is not there. */
+  reason?: string;
   /** Whether agents are programs on terminals of the service. */
   on_terminals?: boolean;
   /** Whether what terminals show is recorded unless an agent says otherwise. */
   records_all?: boolean;
-  library?: string;
   options_schema: Schema | null;
 }
 
@@ -75,6 +76,8 @@ export type Health = 'healthy' | 'unhealthy' | 'starting' | 'unknown';
 export interface Session {
   name: string;
   backend_type: string;
+  /** Of that backend. Empty of a session that an earlier version kept. */
+  capabilities?: string[];
   state: 'starting' | 'running' | 'exited' | 'unknown';
   health: Health;
   exit: Exit | null;
@@ -148,6 +151,8 @@ export interface AgentPage {
 /** The body of `POST /agents`. */
 export interface NewAgent {
   name: string;
+  /** The default one unless given. */
+  backend?: string;
   working_dir: string;
   agent?: string;
   command?: string[];
