@@ -39,6 +39,9 @@ pub struct Health {
     /// With `?verbose=1`, what the orchestrator last did to bring about what is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconcile: Option<Reconciliation>,
+    /// The same of the backends beside the default one, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reconcile_others: BTreeMap<String, Reconciliation>,
     /// With `?verbose=1`, the processes that keep terminals; only for those who show credentials.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keepers: Vec<KeeperHealth>,

@@ -106,18 +106,18 @@ impl Attach {
     }
 }
 
-/// What can be done with a session: of several backends of a service, its own says that.
+/// What can be done with a session: its own backend may be another than the default one.
 async fn backend_of(connection: &Connection, name: &str) -> Result<Info, Failure> {
     let info = connection.client.info().await;
-    let info = info.map_err(|error| connection.explain(error))?;
-    let loaded = connection.client.backends().await;
-    let mut loaded = loaded.map_or_else(|_| Vec::new(), |page| page.items);
-    if loaded.len() < 2 {
-        return Ok(info);
+    let mut info = info.map_err(|error| connection.explain(error))?;
+    // That there is none is said by whoever asks for more of it.
+    if let Ok(session) = session(connection, name).await
+        && session.backend_type != info.backend_type
+    {
+        info.backend_type = session.backend_type;
+        info.capabilities = session.capabilities;
     }
-    let own = session(connection, name).await?.backend_type;
-    loaded.retain(|backend| backend.info.backend_type == own);
-    Ok(loaded.pop().map_or(info, |backend| backend.info))
+    Ok(info)
 }
 
 /// The argv that shows a session, once it has one.

@@ -1,11 +1,11 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use agentd_api::{KeeperHealth, LoadedBackend};
 use futures_util::future::join_all;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::backend::{Backend, Phase};
 use crate::connector::{Connected, Connector};
@@ -15,9 +15,18 @@ use crate::start_call;
 use crate::start_error::StartError;
 use crate::{Error, ErrorKind, Result};
 
+/// So many calls that do not return are left behind of one backend.
+const LEFT_BEHIND: u32 = 3;
+
 /// How long a backend that could not be had is left alone.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What names the others.
+pub(crate) const SETTING: &str = "AGENTD_BACKENDS";
+
+/// How long the start of a service waits for backends without which it starts too.
+pub(crate) const FIRST_TRY: Duration = Duration::from_secs(2);
 
 /// What keeps other services from the sessions of this one. Held until these have ended; a backend that
 /// comes later is not connected after that.
@@ -29,10 +38,31 @@ pub struct Backends {
     default: Arc<Backend>,
     /// In the operator's order.
     others: Vec<Other>,
-    /// Whether programs that nobody has any more are ended.
-    serves: AtomicBool,
+    /// Locked while it is acted upon, so that one that comes just then is treated as the others.
+    stage: Mutex<Stage>,
     /// Notified whenever one is there that was not.
     arrivals: watch::Sender<()>,
+}
+
+/// How far the service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Starting,
+    /// Programs that nobody has any more are ended.
+    Serving,
+    /// What outlives the service is left to a later one.
+    Leaving,
+}
+
+impl Stage {
+    fn apply(self, backend: &Backend) {
+        match self {
+            Stage::Starting => {}
+            Stage::Serving => backend.terminals().end_abandoned(true),
+            Stage::Leaving if backend.is_persistent() => backend.terminals().leave(),
+            Stage::Leaving => {}
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -68,7 +98,7 @@ impl From<Arc<Backend>> for Backends {
         Backends {
             default,
             others: Vec::new(),
-            serves: AtomicBool::new(false),
+            stage: Mutex::new(Stage::Starting),
             arrivals: watch::Sender::new(()),
         }
     }
@@ -109,9 +139,7 @@ impl Backends {
     /// When that backend is asked something while the service is in `phase`: one without which the service
     /// starts does not hold the start up.
     pub(crate) fn phase(&self, backend: &Backend, phase: Phase) -> Phase {
-        let is_optional =
-            |other: &Other| other.is_optional && other.name.as_str() == backend.name();
-        match self.others.iter().any(is_optional) {
+        match self.is_optional(backend) {
             true => Phase::Serving,
             false => phase,
         }
@@ -130,14 +158,72 @@ impl Backends {
             .collect()
     }
 
-    /// Whether all are there.
-    pub fn are_all_there(&self) -> bool {
-        self.others.iter().all(|other| other.get().is_some())
+    /// Does something for each backend, whose error is one of the start if that backend is needed for it.
+    /// For the others it is waited for a moment only, and for those that come later it is done then.
+    pub async fn each<F>(
+        self: &Arc<Self>,
+        act: impl Fn(Arc<Backend>) -> F + Send + 'static,
+    ) -> Result<()>
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let mut arrivals = self.arrivals.subscribe();
+        let begin = move |backend: Arc<Backend>| {
+            let (name, done) = (backend.name().to_owned(), act(backend));
+            tokio::spawn(async move {
+                let done = done.await;
+                if let Err(error) = &done {
+                    tracing::warn!(backend = name, %error, "it is not used as it should be");
+                }
+                done
+            })
+        };
+        let (optional, needed): (Vec<_>, Vec<_>) = self
+            .all()
+            .into_iter()
+            .partition(|backend| self.is_optional(backend));
+        let all = needed.iter().chain(&optional);
+        let mut known: HashSet<String> = all.map(|backend| backend.name().to_owned()).collect();
+        let optional: Vec<_> = optional.into_iter().map(&begin).collect();
+        let needed: Vec<_> = needed.into_iter().map(&begin).collect();
+        for done in join_all(needed).await {
+            done.map_err(|error| Error::internal(error.to_string()))??;
+        }
+        let _ = timeout(FIRST_TRY, join_all(optional)).await;
+        let all = Arc::downgrade(self);
+        tokio::spawn(async move {
+            while arrivals.changed().await.is_ok() {
+                let all = all.upgrade().map_or_else(Vec::new, |all| all.all());
+                for backend in all {
+                    if known.insert(backend.name().to_owned()) {
+                        begin(backend);
+                    }
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Whether one of that name is there.
+    pub fn is_there(&self, name: &str) -> bool {
+        self.all().iter().any(|backend| backend.name() == name)
+    }
+
+    /// The names of those that the service is to have.
+    pub fn names(&self) -> Vec<&str> {
+        let others = self.others.iter().map(|other| other.name.as_str());
+        std::iter::once(self.default.name()).chain(others).collect()
     }
 
     /// Whether the service is to have a backend of that name.
     pub fn has(&self, name: &str) -> bool {
-        self.default.name() == name || self.others.iter().any(|other| other.name.as_str() == name)
+        self.names().contains(&name)
+    }
+
+    /// Whether the service starts without that one.
+    pub fn is_optional(&self, backend: &Backend) -> bool {
+        let is_it = |other: &Other| other.is_optional && other.name.as_str() == backend.name();
+        self.others.iter().any(is_it)
     }
 
     /// The backend of that name, or else the default one.
@@ -159,12 +245,10 @@ impl Backends {
     }
 
     fn unknown(&self, name: &str) -> Error {
-        let others = self.others.iter().map(|other| other.name.as_str());
-        let names: Vec<_> = std::iter::once(self.default.name()).chain(others).collect();
         let message = format!(
             "there is no backend `{}`: this service has `{}`",
             crate::text::quoted(name),
-            names.join("`, `")
+            self.names().join("`, `")
         );
         Error::new(ErrorKind::Refused, "unknown-backend", message)
             .hint("leave `backend` out, or start the service with it in AGENTD_BACKENDS")
@@ -187,27 +271,26 @@ impl Backends {
             .collect()
     }
 
-    /// A backend that was not there is there since this was asked for.
-    pub fn arrivals(&self) -> watch::Receiver<()> {
-        self.arrivals.subscribe()
-    }
-
     /// Ends programs that nobody has any more, from now on.
     pub(crate) fn serve(&self) {
-        self.serves.store(true, Ordering::SeqCst);
-        for backend in self.all() {
-            backend.terminals().end_abandoned(true);
-        }
+        self.enter(Stage::Serving);
     }
 
     /// Leaves everything that outlives the service to a later one.
     pub(crate) fn leave(&self) {
-        self.serves.store(false, Ordering::SeqCst);
+        self.enter(Stage::Leaving);
+    }
+
+    fn enter(&self, stage: Stage) {
+        let mut now = self.lock_stage();
+        *now = stage;
         for backend in self.all() {
-            if backend.is_persistent() {
-                backend.terminals().leave();
-            }
+            stage.apply(&backend);
         }
+    }
+
+    fn lock_stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether anything outlives the service.
@@ -218,13 +301,13 @@ impl Backends {
     /// Done when no keeper has anything that was ended here; of those that were left nothing was.
     pub(crate) async fn forgotten(&self) {
         let mut all = self.all();
-        if !self.serves.load(Ordering::SeqCst) {
+        if *self.lock_stage() == Stage::Leaving {
             all.retain(|backend| !backend.is_persistent());
         }
         join_all(all.iter().map(|backend| backend.terminals().forgotten())).await;
     }
 
-    /// None when the service has ended.
+    /// Does nothing when the service has ended.
     fn arrived(&self, index: usize, connected: Connected, claims: &Weak<Mutex<Vec<Instance>>>) {
         let Some(claims) = claims.upgrade() else {
             return;
@@ -234,10 +317,10 @@ impl Backends {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(instance);
+        let stage = self.lock_stage();
         *self.others[index].lock() = Place::There(backend.clone());
-        if self.serves.load(Ordering::SeqCst) {
-            backend.terminals().end_abandoned(true);
-        }
+        stage.apply(&backend);
+        drop(stage);
         self.arrivals.send_replace(());
     }
 }
@@ -250,7 +333,7 @@ async fn bring(
     claims: Weak<Mutex<Vec<Instance>>>,
     done: watch::Sender<bool>,
 ) {
-    let (mut library, mut pause) = (None, SHORTEST_PAUSE);
+    let (mut library, mut pause, mut overdue) = (None, SHORTEST_PAUSE, 0);
     loop {
         let Some(name) = all.upgrade().map(|all| all.others[index].name.clone()) else {
             return;
@@ -267,6 +350,7 @@ async fn bring(
                 return;
             }
             Err(error) => {
+                overdue += u32::from(error.is_overdue);
                 let reason = error.message;
                 tracing::warn!(reason, "the backend `{name}` is not there; trying again");
                 *all.others[index].lock() = Place::Missing(reason);
@@ -276,8 +360,8 @@ async fn bring(
         done.send_replace(true);
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
-        // Of calls that do not return there is one, and not one for each attempt.
-        while start_call::is_one_left_behind() {
+        // There is not a thread more for each attempt.
+        while overdue >= LEFT_BEHIND && start_call::is_one_left_behind() {
             sleep(pause).await;
         }
     }
@@ -290,7 +374,11 @@ async fn try_once(
 ) -> Result<Connected, StartError> {
     let loaded = match library.take() {
         Some(loaded) => loaded,
-        None => connector.libraries.load(name).await?,
+        None => {
+            let found = connector.libraries.search().find(name);
+            found.map_err(|error| error.in_setting(SETTING))?;
+            connector.libraries.load(name).await?
+        }
     };
     connector.connect(library.insert(loaded)).await
 }

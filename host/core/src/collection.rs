@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use agentd_api::{NewSession, Page, Reconciliation, WebhookHealth};
@@ -78,9 +79,9 @@ pub trait Collection: Send + Sync + 'static {
     fn agents_active(&self) -> Option<u64> {
         None
     }
-    /// For `GET /health?verbose=1`, where the service reconciles.
-    fn reconciliation(&self) -> Option<Reconciliation> {
-        None
+    /// For `GET /health?verbose=1`, where the service reconciles: by the names of its backends.
+    fn reconciliations(&self) -> BTreeMap<String, Reconciliation> {
+        BTreeMap::new()
     }
     /// For `GET /health?verbose=1`, where the service sends what happens to an address.
     fn webhook(&self) -> Option<WebhookHealth> {

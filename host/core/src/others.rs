@@ -1,50 +1,63 @@
 use std::ffi::OsStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::backends::{Backends, Claims};
+use crate::backends::{Backends, Claims, FIRST_TRY, SETTING};
 use crate::connector::{Connected, Connector, Libraries};
-use crate::loader::{BackendName, Library};
+use crate::loader::{BackendName, Library, LoadError};
 use crate::start_error::StartError;
 use crate::wanted_backend::WantedBackend;
 
-/// How long the start of a service waits for backends without which it starts too.
-const FIRST_TRY: Duration = Duration::from_secs(2);
-
 /// What `AGENTD_BACKENDS` names beside the default backend, each once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Others {
-    all: Vec<(BackendName, Option<Library>)>,
+    all: Vec<Other>,
+}
+
+#[derive(Debug)]
+struct Other {
+    name: BackendName,
+    is_optional: bool,
+    /// Of one without which the service does not start.
+    library: Option<Library>,
 }
 
 impl Others {
-    /// Loads those without which the service does not start.
-    pub async fn load(
+    /// Finds those without which the service does not start; nothing is loaded yet.
+    pub fn find(
         libraries: &Libraries,
         wanted: &[WantedBackend],
         default: &BackendName,
-    ) -> Result<Self, StartError> {
-        let mut others = Others::default();
+    ) -> Result<Self, LoadError> {
+        let search = libraries.search();
+        let mut all: Vec<Other> = Vec::new();
         for entry in wanted.iter().filter(|entry| !entry.name.is_empty()) {
-            let in_setting = |error: crate::loader::LoadError| error.in_setting("AGENTD_BACKENDS");
-            let name = libraries.search().name(OsStr::new(&entry.name));
-            let name = name.map_err(in_setting)?;
-            if name == *default {
-                continue;
-            }
-            let known = others.all.iter().position(|(known, _)| *known == name);
-            let index = known.unwrap_or_else(|| {
-                others.all.push((name.clone(), None));
-                others.all.len() - 1
-            });
-            if !entry.is_optional && others.all[index].1.is_none() {
-                libraries.search().find(&name).map_err(in_setting)?;
-                others.all[index].1 = Some(libraries.load(&name).await?);
+            let name = search.name(OsStr::new(&entry.name));
+            let name = name.map_err(|error| error.in_setting(SETTING))?;
+            match all.iter_mut().find(|other| other.name == name) {
+                Some(known) => known.is_optional &= entry.is_optional,
+                None if name == *default => {}
+                None => all.push(Other {
+                    name,
+                    is_optional: entry.is_optional,
+                    library: None,
+                }),
             }
         }
-        Ok(others)
+        for other in all.iter().filter(|other| !other.is_optional) {
+            let found = search.find(&other.name);
+            found.map_err(|error| error.in_setting(SETTING))?;
+        }
+        Ok(Others { all })
+    }
+
+    /// Loads them.
+    pub async fn load(mut self, libraries: &Libraries) -> Result<Self, StartError> {
+        for other in self.all.iter_mut().filter(|other| !other.is_optional) {
+            other.library = Some(libraries.load(&other.name).await?);
+        }
+        Ok(self)
     }
 
     /// Connects them, beside the default one.
@@ -55,7 +68,7 @@ impl Others {
     ) -> Result<(Arc<Backends>, Claims), StartError> {
         let mut instances = vec![default.instance];
         let mut backends = Backends::from(default.backend);
-        for (name, library) in self.all {
+        for Other { name, library, .. } in self.all {
             match library {
                 Some(library) => {
                     let Connected { backend, instance } = connector.connect(&library).await?;

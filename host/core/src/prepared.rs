@@ -61,8 +61,10 @@ impl Prepared {
     ) -> Result<Self, StartError> {
         let libraries = Libraries::new(&config)?;
         let name = libraries.search().name(&config.backend)?;
+        libraries.search().find(&name)?;
+        let others = Others::find(&libraries, &config.backends, &name)?;
         let library = libraries.load(&name).await?;
-        let others = Others::load(&libraries, &config.backends, &name).await?;
+        let others = others.load(&libraries).await?;
 
         let addresses = match activation.is_empty() {
             true if config.listen.contains(&Listen::Tcp) => vec![resolve(&config).await?],

@@ -14,6 +14,8 @@ pub struct StartError {
     pub hints: Vec<String>,
     /// The exit code of the service.
     pub exit_code: ExitCode,
+    /// Whether a call into a library has not returned in time, and may never.
+    pub is_overdue: bool,
 }
 
 /// The exit codes of the services besides 0 (sysexits.h), so that a service manager can distinguish "never
@@ -36,6 +38,7 @@ impl StartError {
             message: message.into(),
             hints: Vec::new(),
             exit_code: ExitCode::Failure,
+            is_overdue: false,
         }
     }
 
@@ -61,6 +64,7 @@ impl From<LoadError> for StartError {
             message: error.to_string(),
             hints: error.hints(),
             exit_code: ExitCode::Config,
+            is_overdue: false,
         }
     }
 }
@@ -76,6 +80,7 @@ impl From<agentd_plugin_api::Error> for StartError {
             message: text::line(&error.message),
             hints: error.hint.iter().map(|hint| text::line(hint)).collect(),
             exit_code,
+            is_overdue: false,
         }
     }
 }
@@ -90,6 +95,7 @@ impl From<StartCallError> for StartError {
             message: error.to_string(),
             hints: vec![error.hint().to_owned()],
             exit_code,
+            is_overdue: matches!(error, StartCallError::Overdue { .. }),
         }
     }
 }
@@ -97,6 +103,7 @@ impl From<StartCallError> for StartError {
 impl From<Error> for StartError {
     fn from(error: Error) -> Self {
         StartError {
+            is_overdue: error.is_overdue(),
             message: error.message,
             hints: error.hint.into_iter().collect(),
             exit_code: match error.kind {

@@ -1,10 +1,5 @@
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use agentd_api::{ActivityState, Agent, AgentPatch, NewAgent, Page, Reconciliation, State};
-use agentd_host::doors::Tokens;
-use agentd_host::session::{Record, Request, Session, SessionName, Sessions, check_model, finish};
-use agentd_host::{Error, IdempotencyKey, KeyedRequest, Result, Turns, from_rfc3339, now};
+use std::sync::Arc;
 
 use crate::activities::Activities;
 use crate::agent::{AgentRecord, Wish};
@@ -15,12 +10,17 @@ use crate::keyed::Known;
 use crate::labels;
 use crate::outputs::Outputs;
 use crate::previews::Previews;
+use crate::reconciliation::Reconciliations;
 use crate::selection::{Selection, Waiting};
 use crate::store::Store;
 use crate::transaction::Transaction;
 use crate::unfinished::{Unfinished, Unstarted};
 use crate::webhook::Webhook;
 use crate::writes::When;
+use agentd_api::{ActivityState, Agent, AgentPatch, NewAgent, Page, State};
+use agentd_host::doors::Tokens;
+use agentd_host::session::{Record, Request, Session, SessionName, Sessions, check_model, finish};
+use agentd_host::{Error, IdempotencyKey, KeyedRequest, Result, Turns, from_rfc3339, now};
 
 /// All agents. The owner on the label of an agent's session is the agent's id, by which the
 /// session is listed.
@@ -42,7 +42,7 @@ pub struct Agents {
     previews: Arc<Previews>,
     activities: Arc<Activities>,
     turns: Arc<Turns<IdempotencyKey>>,
-    reconciled: Arc<Mutex<Option<Reconciliation>>>,
+    pub(crate) reconciliations: Reconciliations,
     webhook: Option<Arc<Webhook>>,
 }
 
@@ -68,7 +68,7 @@ impl Agents {
             turns,
             busy: Busy::default(),
             delivering: Busy::default(),
-            reconciled: Arc::default(),
+            reconciliations: Reconciliations::default(),
             webhook,
         }
     }
@@ -91,22 +91,6 @@ impl Agents {
     /// Where what happens is sent, if it is.
     pub fn webhook(&self) -> Option<&Arc<Webhook>> {
         self.webhook.as_ref()
-    }
-
-    /// What the last comparison with the backend came to.
-    pub fn reconciliation(&self) -> Option<Reconciliation> {
-        self.lock_reconciled().clone()
-    }
-
-    /// Shows that from now on.
-    pub fn set_reconciliation(&self, reconciliation: Reconciliation) {
-        *self.lock_reconciled() = Some(reconciliation);
-    }
-
-    fn lock_reconciled(&self) -> MutexGuard<'_, Option<Reconciliation>> {
-        self.reconciled
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a new agent. When the client goes away meanwhile, nothing is left of it, unless the

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use agentd_api::{Agent, AgentQuery, NewAgent, Page, Reconciliation, Scope, WebhookHealth};
@@ -91,8 +92,8 @@ impl Collection for Agents {
         Some(self.active())
     }
 
-    fn reconciliation(&self) -> Option<Reconciliation> {
-        self.reconciliation()
+    fn reconciliations(&self) -> BTreeMap<String, Reconciliation> {
+        self.reconciliations.all()
     }
 
     fn webhook(&self) -> Option<WebhookHealth> {

@@ -42,7 +42,9 @@ mod writes;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentd_host::{IdempotencyKey, Prepared, Server, Service, StartError, StoreEnv, Turns, http};
+use agentd_host::{
+    Backend, IdempotencyKey, Prepared, Server, Service, StartError, StoreEnv, Turns, http,
+};
 use warp::Filter;
 
 pub use crash_point::CrashPoint;
@@ -53,7 +55,7 @@ use audit::Audit;
 use diffs::Diffs;
 use events::Keep;
 use outputs::{OutputLimits, Outputs};
-use reconcile::Reconcile;
+use reconcile::{Pace, Reconcile};
 use restart::Backoff;
 use restarts::Restarts;
 use store::Store;
@@ -82,6 +84,10 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
     let backoff = Backoff {
         first: Duration::from_millis(config.restart_backoff_ms),
         reset: Duration::from_millis(config.restart_reset_ms),
+    };
+    let pace = Pace {
+        interval: Duration::from_secs(config.reconcile_interval_secs),
+        grace: Duration::from_secs(config.unowned_grace_secs),
     };
     // Before anything is done: it may be set wrongly.
     let webhook = Webhook::open(config)?;
@@ -113,11 +119,10 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
         webhook.clone(),
     ));
     let diffs = Arc::new(Diffs::new(prepared.state_dir()));
-    let mut reconcile = Reconcile::new((*agents).clone(), &prepared);
-    reconcile.begin().await?;
+    let all = (*agents).clone();
+    let begin = move |backend| begin(all.clone(), backend, pace);
+    sessions.backends().each(begin).await?;
     agents.remove_old_recordings().await?;
-    tokio::spawn(reconcile.repeat());
-    tokio::spawn(Restarts::new((*agents).clone()).repeat());
     let desk = Arc::new(TokenDesk::open(store.clone(), &prepared, turns).await?);
     tokio::spawn((*desk).clone().note_uses());
     let audit = Arc::new(Audit::new(store.clone(), audit_keep));
@@ -141,4 +146,13 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
             webhook.end().await;
         }
     }))
+}
+
+/// Adopts a backend's agents of an earlier service, and looks after them from then on.
+async fn begin(agents: Agents, backend: Arc<Backend>, pace: Pace) -> agentd_host::Result<()> {
+    let mut reconcile = Reconcile::new(agents.clone(), backend.clone(), pace);
+    reconcile.begin().await?;
+    tokio::spawn(reconcile.repeat());
+    tokio::spawn(Restarts::new(agents, backend).repeat());
+    Ok(())
 }

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use agentd_api::{ReconcileAction, State};
 use agentd_host::session::{FoundSession, Look, Session};
-use agentd_host::{Backend, Error, Phase, Prepared, Result};
-use futures_util::stream::FuturesUnordered;
+use agentd_host::{Backend, Error, Phase, Result};
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
@@ -19,6 +18,7 @@ use crate::busy::Doing;
 use crate::crash_point::CrashPoint;
 use crate::looks::{Looks, Reach};
 use crate::reconciliation::Run;
+use crate::records::Share;
 use crate::transaction::Transaction;
 
 /// So many sessions are adopted or ended at a time.
@@ -27,15 +27,23 @@ const AT_ONCE: usize = 8;
 /// How long an end is waited for. One that takes longer goes on, and is not begun again meanwhile.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Compares and repairs, once at a time.
+/// How often is compared, and how long what belongs to nobody may stay.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Between two comparisons.
+    pub interval: Duration,
+    /// Before a session that belongs to no agent is ended.
+    pub grace: Duration,
+}
+
+/// Compares and repairs, of one backend and once at a time: one that hangs holds up no other.
 pub struct Reconcile {
     agents: Agents,
-    interval: Duration,
-    grace: Duration,
+    backend: Arc<Backend>,
+    pace: Pace,
     /// The first run, whose ends are not waited for by the start.
     begun: Option<(Run, Vec<End>)>,
-    /// What is known of the backends, by their names.
-    looks: HashMap<String, Looks>,
+    looks: Looks,
 }
 
 /// Something that has to end.
@@ -44,8 +52,8 @@ enum End {
     Stop(String, Arc<Session>),
     /// An agent and its session.
     Delete(String),
-    /// A session that belongs to no agent, and what has it.
-    Unowned(Arc<Backend>, String),
+    /// A session that belongs to no agent.
+    Unowned(String),
 }
 
 /// What becomes of a session that was found.
@@ -60,31 +68,35 @@ enum Found {
 }
 
 impl Reconcile {
-    /// For these agents, as often as the operator wants.
-    pub fn new(agents: Agents, prepared: &Prepared) -> Self {
-        let config = prepared.config();
+    /// For these agents, as far as they are that backend's.
+    pub fn new(agents: Agents, backend: Arc<Backend>, pace: Pace) -> Self {
         Reconcile {
             agents,
-            interval: Duration::from_secs(config.reconcile_interval_secs),
-            grace: Duration::from_secs(config.unowned_grace_secs),
+            backend,
+            pace,
             begun: None,
-            looks: HashMap::new(),
+            looks: Looks::default(),
         }
     }
 
     /// Adopts what outlived an earlier service, and explains the records that have no session. An
     /// error means that the service cannot start.
     pub async fn begin(&mut self) -> Result<()> {
-        let mut run = Run::begin();
-        let ends = self.compare(Phase::Starting, &mut run).await?;
-        self.agents.set_reconciliation(run.so_far());
+        let (run, ends) = match self.agents.sessions.backends().is_optional(&self.backend) {
+            true => self.compare_again().await,
+            false => {
+                let mut run = Run::begin();
+                let ends = self.compare(Phase::Starting, &mut run).await?;
+                (run, ends)
+            }
+        };
+        self.show(&run);
         self.begun = Some((run, ends));
         Ok(())
     }
 
     /// Reconciles until the service ends.
     pub async fn repeat(mut self) {
-        let mut arrivals = self.agents.sessions.backends().arrivals();
         while !self.agents.sessions.is_closed() {
             let (mut run, ends) = match self.begun.take() {
                 Some(begun) => begun,
@@ -94,10 +106,14 @@ impl Reconcile {
                 tracing::warn!(%error, "the prompts that wait are not known");
             }
             self.end(ends, &mut run).await;
-            self.agents.set_reconciliation(run.so_far());
-            // One that is there now may have agents of an earlier service.
-            let _ = timeout(self.interval, arrivals.changed()).await;
+            self.show(&run);
+            tokio::time::sleep(self.pace.interval).await;
         }
+    }
+
+    fn show(&self, run: &Run) {
+        let last = &self.agents.reconciliations;
+        last.set(&self.backend, run.so_far());
     }
 
     async fn compare_again(&mut self) -> (Run, Vec<End>) {
@@ -114,24 +130,43 @@ impl Reconcile {
     /// Compares, adopts, and writes down what is known. Gives what is to be ended.
     async fn compare(&mut self, phase: Phase, run: &mut Run) -> Result<Vec<End>> {
         CrashPoint::ReconcileBegun.reached();
-        let sessions = self.agents.sessions.clone();
-        // None waits for another.
-        let looks = sessions.backends().all().into_iter().map(async |backend| {
-            let look = sessions.look(&backend, phase).await;
-            (backend, look)
-        });
-        let mut looks: FuturesUnordered<_> = looks.collect();
-        let (mut ends, mut reached) = (Vec::new(), HashMap::new());
-        while let Some((backend, look)) = looks.next().await {
-            CrashPoint::ReconcileLooked.reached();
-            let reach = self.take(&backend, look?, phase, run, &mut ends).await?;
-            reached.extend(reach.map(|reach| (backend.name().to_owned(), reach)));
-        }
-        self.plan_restarts(reached.keys().cloned().collect())
-            .await?;
+        let look = self.agents.sessions.look(&self.backend, phase).await?;
+        CrashPoint::ReconcileLooked.reached();
+        let mut ends = Vec::new();
+        // None when it cannot list its sessions.
+        let reach = match look {
+            Look::Unknown(reason) => {
+                let backend = self.backend.name();
+                tracing::warn!(reason, backend, "its sessions cannot be listed");
+                run.failed(reason);
+                None
+            }
+            Look::Known {
+                found,
+                missing,
+                silence,
+            } => {
+                if let Some(reason) = &silence {
+                    let backend = self.backend.name();
+                    tracing::warn!(reason, backend, "not all of its sessions can be listed");
+                    run.failed(reason.clone());
+                }
+                let mut left_alone = HashMap::new();
+                let unowned = self.adopt(found, phase, run, &mut left_alone).await?;
+                self.looks.has_listed |= silence.is_none();
+                let overdue = self.looks.overdue(unowned, self.pace.grace);
+                ends.extend(overdue.into_iter().map(End::Unowned));
+                self.explain_missing(&missing, run);
+                self.plan_restarts().await?;
+                Some(Reach {
+                    left_alone,
+                    silence,
+                })
+            }
+        };
         CrashPoint::ReconcileListed.reached();
         for record in self.agents.store.unsettled().await? {
-            if self.agents.busy.is(&record.id) {
+            if !self.is_for(&record) || self.agents.busy.is(&record.id) {
                 continue;
             }
             match (self.agents.newest(&record.id), record.wish) {
@@ -143,7 +178,7 @@ impl Reconcile {
                 }
                 (Some(_), Wish::Deleted) => ends.push(End::Delete(record.id)),
                 (None, wish) => {
-                    let unseen = self.unseen(&record, &reached);
+                    let unseen = self.unseen(&record, reach.as_ref());
                     let gone = matches!(unseen, Unseen::Ended(_));
                     self.explain(&record, unseen, run).await?;
                     if gone && wish == Wish::Deleted {
@@ -155,67 +190,24 @@ impl Reconcile {
         Ok(ends)
     }
 
-    /// Adopts what a backend has, and explains what it does not have any more. None when it cannot list
-    /// its sessions.
-    async fn take(
-        &mut self,
-        backend: &Arc<Backend>,
-        look: Look,
-        phase: Phase,
-        run: &mut Run,
-        ends: &mut Vec<End>,
-    ) -> Result<Option<Reach>> {
-        let name = backend.name();
-        // Whether the service is well is up to the default one; each has its own reason.
-        let is_default = Arc::ptr_eq(backend, self.agents.sessions.backends().default());
-        let mut failed = |reason: &String| {
-            tracing::warn!(reason, backend = name, "not all sessions can be listed");
-            if is_default {
-                run.failed(reason.clone());
-            }
-        };
-        let (found, missing, silence) = match look {
-            Look::Unknown(reason) => {
-                failed(&reason);
-                return Ok(None);
-            }
-            Look::Known {
-                found,
-                missing,
-                silence,
-            } => (found, missing, silence),
-        };
-        if let Some(reason) = &silence {
-            failed(reason);
-        }
-        let mut reach = Reach {
-            silence,
-            ..Reach::default()
-        };
-        let has_listed = self.looks.get(name).is_some_and(|looks| looks.has_listed);
-        let adopted = self.adopt(found, has_listed, phase, run, &mut reach.left_alone);
-        let unowned = adopted.await?;
-        let looks = self.looks.entry(name.to_owned()).or_default();
-        looks.has_listed |= reach.silence.is_none();
-        let overdue = looks.overdue(unowned, self.grace).into_iter();
-        ends.extend(overdue.map(|session| End::Unowned(backend.clone(), session)));
-        explain_missing(looks, &missing, run);
-        Ok(Some(reach))
+    /// Whether the agent is this backend's. The default one also has those whose own is not there.
+    fn is_for(&self, record: &AgentRecord) -> bool {
+        let backends = self.agents.sessions.backends();
+        let name = record.backend().filter(|name| backends.is_there(name));
+        name.unwrap_or(backends.default().name()) == self.backend.name()
     }
 
-    /// Plans the restarts that policies want and nobody has planned: a person has begun one and left. Not
-    /// where the backend is not among those `reached`.
-    async fn plan_restarts(&self, reached: Vec<String>) -> Result<()> {
-        let reached = Arc::new(reached);
-        for id in self.agents.store.unplanned_restarts().await? {
+    /// Plans the restarts that policies want and nobody has planned: a person has begun one and left.
+    async fn plan_restarts(&self) -> Result<()> {
+        let share = Share::of(&self.backend, self.agents.sessions.backends());
+        for id in self.agents.store.unplanned_restarts(share).await? {
             let newest = self.agents.newest(&id);
             let runs = newest.is_some_and(|session| session.record().state != State::Exited);
             if !runs && let Some(_doing) = self.agents.busy.begin_alone(&id) {
+                let backend = self.backend.name().to_owned();
                 CrashPoint::OverlookedFound.reached();
-                let reached = reached.clone();
-                let plan = move |t: &mut Transaction<'_>| {
-                    t.plan_overlooked(&id, |name| reached.iter().any(|one| one == name))
-                };
+                let plan =
+                    move |t: &mut Transaction<'_>| t.plan_overlooked(&id, |name| name == backend);
                 self.agents.store.write(plan).await?;
                 CrashPoint::OverlookedPlanned.reached();
             }
@@ -224,15 +216,16 @@ impl Reconcile {
     }
 
     /// What is to be said of an agent whose newest session this service does not have.
-    fn unseen(&self, record: &AgentRecord, reached: &HashMap<String, Reach>) -> Unseen {
-        let backends = self.agents.sessions.backends();
-        let default = backends.default().name();
-        let name = record.backend().unwrap_or(default);
-        if !backends.has(name) {
-            let reason = format!("it was started by the backend `{name}`, and this is `{default}`");
+    fn unseen(&self, record: &AgentRecord, reach: Option<&Reach>) -> Unseen {
+        let (backends, this) = (self.agents.sessions.backends(), self.backend.name());
+        if let Some(name) = record.backend().filter(|name| *name != this) {
+            let reason = match backends.get(Some(name)) {
+                Err(error) if backends.has(name) => error.message,
+                _ => format!("it was started by the backend `{name}`, and this is `{this}`"),
+            };
             return Unseen::Unknown(reason);
         }
-        let Some(reach) = reached.get(name) else {
+        let Some(reach) = reach else {
             return Unseen::Unknown("its backend cannot be reached".to_owned());
         };
         let left = record.session_id.as_ref();
@@ -272,7 +265,6 @@ impl Reconcile {
     async fn adopt(
         &self,
         found: Vec<FoundSession>,
-        has_listed: bool,
         phase: Phase,
         run: &mut Run,
         left_alone: &mut HashMap<String, String>,
@@ -293,7 +285,7 @@ impl Reconcile {
         for group in [newest, others] {
             let adoptions = stream::iter(group).map(async |session| {
                 let (id, owner) = (session.id.clone(), session.owner().map(str::to_owned));
-                let found = self.adopt_one(session, has_listed, phase).await;
+                let found = self.adopt_one(session, phase).await;
                 (id, owner, found)
             });
             let mut adoptions = adoptions.buffer_unordered(AT_ONCE);
@@ -325,12 +317,7 @@ impl Reconcile {
         Ok(unowned)
     }
 
-    async fn adopt_one(
-        &self,
-        mut found: FoundSession,
-        has_listed: bool,
-        phase: Phase,
-    ) -> Result<Found> {
+    async fn adopt_one(&self, mut found: FoundSession, phase: Phase) -> Result<Found> {
         let Some((owner, label)) = found.owner().zip(found.label()) else {
             return Ok(Found::Unowned);
         };
@@ -351,9 +338,13 @@ impl Reconcile {
             if store.is_abandoned(&found.id).await? {
                 return Ok(Found::Unowned);
             }
-            let record = AgentRecord::found(owner.clone(), label);
+            let mut record = AgentRecord::found(owner.clone(), label);
+            let backends = self.agents.sessions.backends();
+            let is_default = Arc::ptr_eq(&self.backend, backends.default());
+            record.spec.backend = (!is_default).then(|| self.backend.name().to_owned());
+            record.session_id = Some(found.id.clone());
             let insert = async { store.write(move |t| t.insert(&record)).await };
-            if has_listed || !insert.await? {
+            if self.looks.has_listed || !insert.await? {
                 return Ok(Found::Unowned);
             }
         }
@@ -384,6 +375,22 @@ impl Reconcile {
         Ok(Found::Adopted)
     }
 
+    /// A session that the backend does not have twice is lost: the first time its end may not have been
+    /// reported yet.
+    fn explain_missing(&mut self, missing: &[Arc<Session>], run: &mut Run) {
+        let ids = missing.iter().map(|session| session.id.clone());
+        let again = self.looks.missing(ids.collect());
+        for session in missing.iter().filter(|session| again.contains(&session.id)) {
+            session.report_missing();
+            run.note(ReconcileAction {
+                action: "gone".to_owned(),
+                agent: session.label.owner.clone(),
+                session: Some(session.id.clone()),
+                reason: Some("the backend does not have it any more".to_owned()),
+            });
+        }
+    }
+
     /// Ends what has to end. What fails is logged, and comes again the next time.
     async fn end(&self, ends: Vec<End>, run: &mut Run) {
         let ends = stream::iter(ends).map(|end| self.end_one(end));
@@ -397,11 +404,11 @@ impl Reconcile {
 
     /// None when somebody else is at it.
     async fn end_one(&self, end: End) -> Option<ReconcileAction> {
-        let agents = self.agents.clone();
+        let (agents, backend) = (self.agents.clone(), self.backend.clone());
         let (action, agent, session) = match &end {
             End::Stop(agent, session) => ("stopped", Some(agent.clone()), Some(session.id.clone())),
             End::Delete(agent) => ("deleted", Some(agent.clone()), None),
-            End::Unowned(_, session) => ("ended", None, Some(session.clone())),
+            End::Unowned(session) => ("ended", None, Some(session.clone())),
         };
         let doing = agents
             .busy
@@ -411,7 +418,7 @@ impl Reconcile {
             match end {
                 End::Stop(_, session) => agents.sessions.stop(&session).await,
                 End::Delete(agent) => agents.end_and_remove(&agent).await,
-                End::Unowned(backend, session) => {
+                End::Unowned(session) => {
                     agents.sessions.end_unlisted(&backend, &session).await?;
                     CrashPoint::UnownedEnded.reached();
                     let forget = move |t: &mut Transaction<'_>| t.end_abandoned(&session);
@@ -437,21 +444,6 @@ impl Reconcile {
             session,
             reason,
         })
-    }
-}
-
-/// A session that a backend does not have twice is lost: the first time its end may not have been
-/// reported yet.
-fn explain_missing(looks: &mut Looks, missing: &[Arc<Session>], run: &mut Run) {
-    let again = looks.missing(missing.iter().map(|session| session.id.clone()).collect());
-    for session in missing.iter().filter(|session| again.contains(&session.id)) {
-        session.report_missing();
-        run.note(ReconcileAction {
-            action: "gone".to_owned(),
-            agent: session.label.owner.clone(),
-            session: Some(session.id.clone()),
-            reason: Some("the backend does not have it any more".to_owned()),
-        });
     }
 }
 

@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use agentd_api::{ReconcileAction, Reconciliation};
-use agentd_host::now;
+use agentd_host::{Backend, now};
 
 /// So many actions are shown.
 const SHOWN: usize = 20;
@@ -48,5 +50,26 @@ impl Run {
             duration_ms: u64::try_from(took).unwrap_or(u64::MAX),
             ..self.reconciliation.clone()
         }
+    }
+}
+
+/// What the last comparisons came to, by the names of the backends.
+#[derive(Clone, Debug, Default)]
+pub struct Reconciliations(Arc<Mutex<BTreeMap<String, Reconciliation>>>);
+
+impl Reconciliations {
+    /// All of them.
+    pub fn all(&self) -> BTreeMap<String, Reconciliation> {
+        self.lock().clone()
+    }
+
+    /// Shows that one from now on.
+    pub fn set(&self, backend: &Backend, reconciliation: Reconciliation) {
+        self.lock()
+            .insert(backend.name().to_owned(), reconciliation);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Reconciliation>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,10 +2,10 @@ use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use agentd_api::{PastSession, Size};
-use agentd_host::KeyedRequest;
 use agentd_host::session::Remains;
+use agentd_host::{Backend, Backends, KeyedRequest};
 use rusqlite::types::{FromSqlError, Type, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -57,14 +57,49 @@ pub fn unsettled(connection: &Connection) -> rusqlite::Result<Vec<AgentRecord>> 
     statement.query_map([], record)?.collect()
 }
 
+/// Which agents a backend has: its own, and as the default one those of backends that the service is not
+/// to have.
+#[derive(Clone, Debug)]
+pub struct Share {
+    /// The backend's name.
+    pub backend: String,
+    /// Whether it is the default one.
+    pub is_default: bool,
+    /// The names of all that the service is to have, as JSON.
+    pub all: String,
+}
+
+/// In a query, with the values of [`Share::values`] before all others.
+const IN_SHARE: &str = "(backend = ? OR ? AND
+    (backend IS NULL OR backend NOT IN (SELECT value FROM json_each(?))))";
+
+impl Share {
+    /// That of one of the service's backends.
+    pub fn of(backend: &Backend, backends: &Backends) -> Self {
+        Share {
+            backend: backend.name().to_owned(),
+            is_default: backend.name() == backends.default().name(),
+            all: json!(backends.names()).to_string(),
+        }
+    }
+
+    fn values(&self) -> [&dyn ToSql; 3] {
+        [&self.backend, &self.is_default, &self.all]
+    }
+}
+
 /// The ids of the agents that have ended and are to run, and of which nobody has planned when.
-pub fn unplanned(connection: &Connection) -> rusqlite::Result<Vec<String>> {
-    let query = "SELECT id FROM agents
-        WHERE restart <> 'never' AND status IN ('stopped', 'failed', 'lost')
+pub fn unplanned(connection: &Connection, share: &Share) -> rusqlite::Result<Vec<String>> {
+    let query = format!(
+        "SELECT id FROM agents
+        WHERE {IN_SHARE} AND restart <> 'never' AND status IN ('stopped', 'failed', 'lost')
         AND wish = 'running' AND next_restart_at IS NULL
-        AND (max_restarts IS NULL OR attempts < max_restarts)";
-    let mut statement = connection.prepare_cached(query)?;
-    statement.query_map([], |row| row.get(0))?.collect()
+        AND (max_restarts IS NULL OR attempts < max_restarts)"
+    );
+    let mut statement = connection.prepare_cached(&query)?;
+    statement
+        .query_map(share.values(), |row| row.get(0))?
+        .collect()
 }
 
 /// The ids of the agents that are to run, and whose prompts wait for their programs.
@@ -78,19 +113,25 @@ pub fn pending_prompts(connection: &Connection) -> rusqlite::Result<Vec<String>>
 /// after `latest` when it is planned, so where one is, the clock was set back since: it comes first, as of 0.
 pub fn planned(
     connection: &Connection,
+    share: &Share,
     latest: i64,
     count: usize,
 ) -> rusqlite::Result<Vec<(String, i64)>> {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     let restart = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    let overlooked = "SELECT id, 0 FROM agents WHERE next_restart_at > ? LIMIT ?";
-    let mut statement = connection.prepare_cached(overlooked)?;
-    let overlooked = statement.query_map([latest, count], restart)?;
+    let [backend, is_default, all] = share.values();
+    let values: [&dyn ToSql; 5] = [backend, is_default, all, &latest, &count];
+    let overlooked =
+        format!("SELECT id, 0 FROM agents WHERE {IN_SHARE} AND next_restart_at > ? LIMIT ?");
+    let mut statement = connection.prepare_cached(&overlooked)?;
+    let overlooked = statement.query_map(values, restart)?;
     let mut planned = overlooked.collect::<rusqlite::Result<Vec<_>>>()?;
-    let next = "SELECT id, next_restart_at FROM agents WHERE next_restart_at <= ?
-        ORDER BY next_restart_at LIMIT ?";
-    let mut statement = connection.prepare_cached(next)?;
-    for restart in statement.query_map([latest, count], restart)? {
+    let next = format!(
+        "SELECT id, next_restart_at FROM agents WHERE {IN_SHARE} AND next_restart_at <= ?
+        ORDER BY next_restart_at LIMIT ?"
+    );
+    let mut statement = connection.prepare_cached(&next)?;
+    for restart in statement.query_map(values, restart)? {
         planned.push(restart?);
     }
     Ok(planned)

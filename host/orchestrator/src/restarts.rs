@@ -3,18 +3,19 @@
 
 use std::collections::HashSet;
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentd_api::State;
 use agentd_host::session::Pending;
-use agentd_host::{Error, ErrorKind, Result};
+use agentd_host::{Backend, Error, ErrorKind, Result};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::agent::{AgentRecord, Wish};
 use crate::agents::Agents;
 use crate::crash_point::CrashPoint;
-use crate::records::now_millis;
+use crate::records::{Share, now_millis};
 
 /// So many agents are started again at a time, however many are due.
 const AT_ONCE: usize = 4;
@@ -25,26 +26,32 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The clock is looked at again after so long, since it may be set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
-/// The restarts that are planned.
+/// The restarts that are planned of one backend's agents: one that hangs holds up no other's.
 pub struct Restarts {
     agents: Agents,
+    backend: Arc<Backend>,
 }
 
 impl Restarts {
-    /// Of these agents.
-    pub fn new(agents: Agents) -> Self {
-        Restarts { agents }
+    /// Of these agents, as far as they are that backend's.
+    pub fn new(agents: Agents, backend: Arc<Backend>) -> Self {
+        Restarts { agents, backend }
     }
 
     /// Does them until the service ends.
     pub async fn repeat(self) {
         let mut starting = JoinSet::new();
         let mut ids: HashSet<String> = HashSet::new();
+        let mut plans = self.agents.store.plans();
+        let share = Share::of(&self.backend, self.agents.sessions.backends());
         while !self.agents.sessions.is_closed() {
             let store = &self.agents.store;
             // Once: the clock may be set meanwhile.
             let now = now_millis();
-            let planned = match store.planned_restarts(now, AT_ONCE + ids.len()).await {
+            let planned = match store
+                .planned_restarts(share.clone(), now, AT_ONCE + ids.len())
+                .await
+            {
                 Ok(planned) => planned,
                 Err(error) => {
                     tracing::warn!(%error, "the planned restarts are not known");
@@ -81,7 +88,8 @@ impl Restarts {
                 }
             };
             tokio::select! {
-                () = store.restart_planned() => {}
+                // The store outlives this.
+                _ = plans.changed() => {}
                 () = due => {}
                 Some(done) = starting.join_next() => {
                     if let Ok(id) = done {

@@ -5,13 +5,13 @@ use agentd_host::session::Remains;
 use agentd_host::{KeyedRequest, Result, StartError};
 use rusqlite::Connection;
 use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::agent::AgentRecord;
 use crate::database::Database;
 use crate::events::{Event, Events, Keep};
 use crate::keyed::Known;
-use crate::records;
+use crate::records::{self, Share};
 use crate::restart::Backoff;
 use crate::selection::{Selected, Selection};
 use crate::transaction::{PLANNED, Transaction};
@@ -25,7 +25,7 @@ pub struct Store {
     keeps_env: bool,
     backoff: Backoff,
     /// Notified when a restart is planned.
-    planned: Arc<Notify>,
+    planned: watch::Sender<()>,
 }
 
 impl Store {
@@ -45,7 +45,7 @@ impl Store {
             events: Arc::new(Events::new(keep, kept, last)),
             keeps_env,
             backoff,
-            planned: Arc::default(),
+            planned: watch::Sender::new(()),
         })
     }
 
@@ -54,22 +54,29 @@ impl Store {
         &self.events
     }
 
-    /// Waits until a restart is planned, if none was since this was waited for last.
-    pub async fn restart_planned(&self) {
-        self.planned.notified().await;
+    /// Notified whenever a restart is planned.
+    pub fn plans(&self) -> watch::Receiver<()> {
+        self.planned.subscribe()
     }
 
     /// The next restarts, at this time in milliseconds since 1970.
-    pub async fn planned_restarts(&self, now: i64, count: usize) -> Result<Vec<(String, i64)>> {
+    pub async fn planned_restarts(
+        &self,
+        share: Share,
+        now: i64,
+        count: usize,
+    ) -> Result<Vec<(String, i64)>> {
         let longest = i64::try_from(self.backoff.longest().as_millis()).unwrap_or(i64::MAX);
         let latest = now.saturating_add(longest);
-        let look = move |connection: &Connection| records::planned(connection, latest, count);
+        let look =
+            move |connection: &Connection| records::planned(connection, &share, latest, count);
         self.database.read(look).await
     }
 
     /// The ids of the agents that have ended and are to run, and of which nobody has planned when.
-    pub async fn unplanned_restarts(&self) -> Result<Vec<String>> {
-        self.database.read(records::unplanned).await
+    pub async fn unplanned_restarts(&self, share: Share) -> Result<Vec<String>> {
+        let look = move |connection: &Connection| records::unplanned(connection, &share);
+        self.database.read(look).await
     }
 
     /// The ids of the agents that are to run, and whose prompts wait for their programs.
@@ -236,7 +243,7 @@ impl Store {
         move |done| {
             events.extend(&done.events);
             if done.events.iter().any(|event| event.kind == PLANNED) {
-                planned.notify_one();
+                planned.send_replace(());
             }
         }
     }

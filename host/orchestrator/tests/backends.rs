@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 
 use agentd_api::{Agent, AgentStatus, LoadedBackend, State};
 use agentd_host::testing::{
@@ -203,51 +202,117 @@ async fn one_that_is_not_there_ends_the_service_unless_it_may_be_missing() {
 /// service had on it are taken over.
 #[tokio::test]
 async fn a_backend_that_comes_later_brings_its_agents() {
-    let tmux = TmuxServer::start().unwrap();
-    build_library("agentd-backend-tmux");
     let drop_in = tempfile::tempdir().unwrap();
-    let library = "libagentd_backend_tmux.so";
-    let start = |program: TestProgram| {
-        let places = [drop_in.path().to_owned(), only("pty", drop_in.path())];
-        program
+    let library = drop_in.path().join("libagentd_backend_kept.so");
+    let built = example_libraries().join("libagentd_backend_kept.so");
+    let start = || {
+        let places = [drop_in.path().to_owned(), libraries()];
+        program()
             .env("AGENTD_PLUGIN_DIR", std::env::join_paths(places).unwrap())
-            .env("AGENTD_PLUGIN_TRUST", "off")
-            .env("AGENTD_BACKENDS", "tmux?")
-            .env("AGENTD_TMUX_SOCKET", tmux.socket())
+            .env("AGENTD_BACKENDS", "kept?")
             .env("AGENTD_RECONCILE_INTERVAL_SECS", "3600")
     };
-    symlink(libraries().join(library), drop_in.path().join(library)).unwrap();
-    let daemon = start(program()).start();
-    is_ready(&daemon, "tmux").await;
-    let demo = create_on(&daemon, "demo", "tmux").await;
+    symlink(&built, &library).unwrap();
+    let daemon = start().start();
+    is_ready(&daemon, "kept").await;
+    let demo = create_on(&daemon, "demo", "kept").await;
 
-    fs::remove_file(drop_in.path().join(library)).unwrap();
-    let daemon = start(program()).start_after(ended(daemon, Signal::KILL).await);
+    fs::remove_file(&library).unwrap();
+    let daemon = start().start_after(ended(daemon, Signal::KILL).await);
     let unknown = agent(&daemon, &demo.id).await;
-    assert_eq!(unknown.session.unwrap().state, State::Unknown);
+    let session = unknown.session.unwrap();
+    assert_eq!(session.state, State::Unknown);
+    let progress = session.progress.unwrap();
+    assert!(
+        progress.contains("the backend `kept` is not there"),
+        "{progress}"
+    );
     let refused = daemon.delete(&format!("/agents/{}", demo.id)).await;
     refused.problem(503, "backend-unavailable");
 
-    symlink(libraries().join(library), drop_in.path().join(library)).unwrap();
-    is_ready(&daemon, "tmux").await;
+    symlink(&built, &library).unwrap();
+    is_ready(&daemon, "kept").await;
     eventually("the agent is taken over", async || {
         let agent = agent(&daemon, &demo.id).await;
         (agent.session?.state == State::Running).then_some(())
     })
     .await;
-    assert_eq!(tmux.list(&["list-sessions"]).len(), 1);
     delete(&daemon, &demo.id).await;
-    assert_eq!(tmux.list(&["list-sessions"]).len(), 0);
 }
 
-/// A directory with nothing but that library.
-fn only(name: &str, beside: &Path) -> std::path::PathBuf {
-    let (directory, library) = (beside.join("only"), format!("libagentd_backend_{name}.so"));
-    if !directory.exists() {
-        fs::create_dir(&directory).unwrap();
-        symlink(libraries().join(&library), directory.join(&library)).unwrap();
+/// Fault: restarts are due on a backend that cannot be reached. Then: those of another backend's agents go on.
+#[tokio::test]
+async fn restarts_that_wait_for_one_backend_hold_up_no_other_s() {
+    let daemon = beside_pty("kept")
+        .env("AGENTD_RECONCILE_INTERVAL_SECS", "1")
+        .env("AGENTD_RESTART_BACKOFF_MS", "10")
+        .start();
+    let restarted = async |name: String, backend: &str, command: &[&str]| {
+        let mut body = daemon.new_session(&name, command);
+        (body["backend"], body["restart"]) = (json!(backend), json!("always"));
+        created(&daemon, &body).await
+    };
+    let folder = daemon.state_dir().join("kept");
+    let mut waiting = Vec::new();
+    for number in 0..6 {
+        waiting.push(restarted(format!("kept-{number}"), "kept", &["none"]).await);
     }
-    directory
+    fs::write(folder.join("unreachable"), "").unwrap();
+    eventually("it cannot be reached", async || {
+        loaded_as(&daemon, "kept").await.reason
+    })
+    .await;
+    let sessions = fs::read_dir(&folder).unwrap().flatten();
+    let sessions: Vec<_> = sessions.map(|file| file.file_name()).collect();
+    for session in sessions.iter().filter_map(|name| name.to_str()) {
+        fs::write(folder.join(format!("{session}.exit")), "1").unwrap();
+    }
+    for one in &waiting {
+        eventually("its restart is planned", async || {
+            agent(&daemon, &one.id).await.next_restart_at
+        })
+        .await;
+    }
+    let other = restarted("pty".to_owned(), "pty", &["false"]).await;
+    eventually("it is started again", async || {
+        (agent(&daemon, &other.id).await.restarts > 1).then_some(())
+    })
+    .await;
+    for one in &waiting {
+        assert_eq!(agent(&daemon, &one.id).await.restarts, 0);
+    }
+    fs::remove_file(folder.join("unreachable")).unwrap();
+    eventually("they are started when it can be reached", async || {
+        (agent(&daemon, &waiting[5].id).await.restarts > 0).then_some(())
+    })
+    .await;
+}
+
+/// Fault: of two backends that are not there one never returns. Then: the other one is tried again all the same.
+#[tokio::test]
+async fn one_that_hangs_keeps_no_other_from_coming() {
+    let drop_in = tempfile::tempdir().unwrap();
+    let places = [drop_in.path().to_owned(), libraries()];
+    let drop = |name: &str| {
+        let library = format!("libagentd_backend_{name}.so");
+        let built = example_libraries().join(&library);
+        symlink(built, drop_in.path().join(library)).unwrap();
+    };
+    drop("stuck");
+    let daemon = program()
+        .env("AGENTD_PLUGIN_DIR", std::env::join_paths(places).unwrap())
+        .env("AGENTD_BACKENDS", "stuck?,kept?")
+        .env("AGENTD_BACKEND_START_TIMEOUT_SECS", "1")
+        .env("FIXTURE_STUCK", "connect")
+        .env("FIXTURE_BLOCKS", "1")
+        .start();
+    eventually("it hangs", async || {
+        let reason = loaded_as(&daemon, "stuck").await.reason?;
+        reason.contains("has not finished").then_some(())
+    })
+    .await;
+    drop("kept");
+    is_ready(&daemon, "kept").await;
 }
 
 /// Fault: one backend cannot list its sessions. Then: its agents are unknown, the service is well, and another's are

@@ -4,10 +4,11 @@ import type { Agent, Capability, Info, Scope, Whoami } from './service/wire.ts';
 
 export const info = signal<Info | null>(null);
 
-/** Whether an agent's backend declares a capability: the one that runs it, or else the default one. */
-export function can(agent: Agent, capability: Capability): boolean {
-  const own = agent.session?.capabilities ?? [];
-  return (own.length > 0 ? own : (info.value?.capabilities ?? [])).includes(capability);
+/** Whether the backend that runs an agent declares a capability. */
+export function can({ session }: Agent, capability: Capability): boolean {
+  if (session?.capabilities) return session.capabilities.includes(capability);
+  const { backend_type, capabilities } = info.value ?? { backend_type: '', capabilities: [] as string[] };
+  return (session?.backend_type ?? backend_type) === backend_type && capabilities.includes(capability);
 }
 
 /** What this browser was let in with; null before that is known. */

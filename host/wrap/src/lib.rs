@@ -6,8 +6,8 @@ use agentd_api::{NewSession, Page};
 use agentd_host::doors::Limit;
 use agentd_host::session::{Session, Sessions, Unobserved, check_model, finish};
 use agentd_host::{
-    Collection, Error, IdempotencyKey, KeyedRequest, Prepared, Result, Server, Service, StartError,
-    http, now,
+    Backend, Collection, Error, IdempotencyKey, KeyedRequest, Prepared, Result, Server, Service,
+    StartError, http, now,
 };
 use serde::Deserialize;
 
@@ -25,12 +25,9 @@ pub static SERVICE: Service = Service {
 /// The service, with the sessions that outlived an earlier one.
 pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
     let sessions = prepared.sessions(Arc::new(Unobserved));
-    let begun = now();
-    if sessions.adopt_all().await?.is_all {
-        remove_old_recordings(&sessions).await;
-    } else {
-        sessions.adopt_rest(begun);
-    }
+    let (registry, begun) = (sessions.clone(), now());
+    let adopt = move |backend| adopt(registry.clone(), backend, begun.clone());
+    sessions.backends().each(adopt).await?;
     let collection = Arc::new(ByName {
         sessions: sessions.clone(),
         answers: Arc::default(),
@@ -40,21 +37,29 @@ pub async fn server(prepared: Prepared) -> Result<Server, StartError> {
     }))
 }
 
-/// Those of sessions of these backends that are not there any more.
-async fn remove_old_recordings(sessions: &Sessions) {
+/// Takes over what outlived an earlier service; what cannot be taken over now is tried again.
+async fn adopt(sessions: Sessions, backend: Arc<Backend>, begun: String) -> Result<()> {
+    if sessions.adopt_all(&backend).await?.is_all {
+        remove_old_recordings(&sessions, &backend).await;
+        return Ok(());
+    }
+    let (all, of) = (sessions.clone(), backend.clone());
+    sessions.adopt_rest(backend, begun, async move {
+        remove_old_recordings(&all, &of).await;
+    });
+    Ok(())
+}
+
+/// Those of sessions of this backend that are not there any more.
+async fn remove_old_recordings(sessions: &Sessions, backend: &Backend) {
     let Some(recordings) = sessions.recordings() else {
         return;
     };
     let listed = sessions.list();
     let listed: Vec<_> = listed.iter().map(|it| it.recording_key()).collect();
-    let backends = sessions.backends().all();
-    let prefixes: Vec<_> = backends
-        .iter()
-        .map(|it| format!("{}-", it.name()))
-        .collect();
+    let prefix = format!("{}-", backend.name());
     for key in recordings.own().await {
-        let is_of_one = prefixes.iter().any(|prefix| key.starts_with(prefix));
-        if is_of_one && !listed.contains(&key) {
+        if key.starts_with(&prefix) && !listed.contains(&key) {
             recordings.remove(&key).await;
         }
     }

@@ -28,6 +28,8 @@ pub(super) struct CreateAgent {
     pub agent: Option<String>,
     /// A command to run instead: the program and its arguments; no shell reads it
     pub command: Option<Vec<String>>,
+    /// The backend that runs it; the service's default one unless given
+    pub backend: Option<String>,
     /// The directory it works in, absolute; that of this server unless given
     pub working_dir: Option<String>,
     /// What is typed into it, with Enter, once it reads keys

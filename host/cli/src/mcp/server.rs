@@ -121,6 +121,7 @@ impl Server {
             let new = NewAgent {
                 name: wanted.name.unwrap_or_else(|| made_up(&kind)),
                 working_dir,
+                backend: wanted.backend,
                 agent: wanted.agent,
                 command: wanted.command,
                 model: wanted.model,

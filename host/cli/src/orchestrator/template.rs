@@ -47,15 +47,18 @@ impl Template {
 
     /// Fills in what the request leaves open.
     pub(super) fn complete(self, new: &mut NewAgent) -> Result<(), Failure> {
-        // Another program has its own arguments.
-        if new.agent.is_none() && new.command.is_none() {
-            (new.agent, new.command) = (self.agent, self.command);
+        let is_open = new.agent.is_none() && new.command.is_none();
+        if is_open {
+            (new.agent, new.command) = (self.agent.clone(), self.command);
+        }
+        // Another program has other arguments and models.
+        if is_open || new.command.is_none() && new.agent == self.agent {
             let args = std::mem::take(&mut new.args);
             new.args = self.args.into_iter().chain(args).collect();
+            new.provider = new.provider.take().or(self.provider);
+            new.model = new.model.take().or(self.model);
         }
         new.backend = new.backend.take().or(self.backend);
-        new.provider = new.provider.take().or(self.provider);
-        new.model = new.model.take().or(self.model);
         new.keep = new.keep.or(self.keep);
         new.record = new.record.or(self.record);
         new.restart = new.restart.or(self.restart);
@@ -133,7 +136,7 @@ mod tests {
         };
         template.complete(&mut asked).unwrap();
         assert_eq!(asked.backend.as_deref(), Some("pty"));
-        assert!(asked.agent.is_none() && asked.args.is_empty());
+        assert!(asked.agent.is_none() && asked.model.is_none() && asked.args.is_empty());
         assert_eq!(asked.env["PATH"], "/bin");
         assert_eq!((&*asked.labels["team"], &*asked.labels["kind"]), ("c", "b"));
     }

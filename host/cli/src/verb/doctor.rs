@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use agentd_api::{Info, LoadedBackend};
 use agentd_host::loader::SearchPath;
 use serde::Serialize;
 
@@ -203,9 +204,15 @@ async fn service(connection: &Connection) -> Vec<Check> {
                 backend.library
             );
             checks.push(check("backend", Verdict::Ok, found));
+            let others = client
+                .backends()
+                .await
+                .map_or_else(|_| Vec::new(), |page| page.items);
+            checks.extend(others.iter().filter(|one| !one.default).map(other_backend));
             checks.extend(unit::unit(Outlives {
                 keepers: !health.keepers.is_empty(),
-                tmux: backend.capabilities.iter().any(|one| one == "attach-tmux"),
+                tmux: backend.capabilities.iter().any(|one| one == "attach-tmux")
+                    || others.iter().any(|one| one.info.has("attach-tmux")),
             }));
         }
         Err(error) => {
@@ -221,6 +228,28 @@ async fn service(connection: &Connection) -> Vec<Check> {
         }
     }
     checks
+}
+
+/// One beside the default one.
+fn other_backend(backend: &LoadedBackend) -> Check {
+    const WHAT: &str = "other backend";
+    let Info {
+        backend_type,
+        version,
+        capabilities,
+    } = &backend.info;
+    match &backend.reason {
+        None => {
+            let can = capabilities.join(", ");
+            check(
+                WHAT,
+                Verdict::Ok,
+                format!("{backend_type} {version} ({can})"),
+            )
+        }
+        Some(reason) => check(WHAT, Verdict::Warning, format!("{backend_type}: {reason}"))
+            .hint("the service tries again; `agent backend list` shows when it is there"),
+    }
 }
 
 /// The directories as a service beside this command and with this environment searches them.

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Agent, Service};
+use crate::harness::Service;
 
 #[test]
 fn an_agent_is_created_on_a_backend_and_listed_by_it() {
@@ -46,7 +46,7 @@ fn backend_list_says_what_a_service_has() {
         "pty",
         &[("AGENTD_BACKENDS", "echo,nonsense?")],
     );
-    let list = Agent::new(&["backend", "list", "--json", "--url", service.url()]).run();
+    let list = service.anywhere(&["backend", "list", "--json"]).run();
     let rows: Value = serde_json::from_str(&list.succeeded()).unwrap();
     let of = |name: &str| {
         let rows = rows.as_array().unwrap().iter();
@@ -62,9 +62,7 @@ fn backend_list_says_what_a_service_has() {
     assert_eq!(has("nonsense")["state"], "unavailable");
     assert!(of("nonsense")["library"].is_null());
 
-    let table = Agent::new(&["backend", "list", "--url", service.url()])
-        .run()
-        .succeeded();
+    let table = service.anywhere(&["backend", "list"]).run().succeeded();
     assert!(table.contains("agentd-orchestrator (default)"), "{table}");
     assert!(
         table.contains("agentd-orchestrator (unavailable: Unknown AGENTD_BACKENDS"),

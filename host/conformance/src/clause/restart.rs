@@ -42,7 +42,7 @@ pub(super) async fn after(bench: &Bench) -> Check {
     ending.closed().await?;
 
     let adopted = bench
-        .within("the adoption", bench.sessions.adopt_all())
+        .within("the adoption", bench.sessions.adopt_all(&bench.backend))
         .await??;
     let mut names: Vec<String> = adopted
         .sessions

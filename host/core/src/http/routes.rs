@@ -1,5 +1,6 @@
 //! The routes of a service as such.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use agentd_api::{Page, ServiceHealth};
@@ -21,7 +22,7 @@ pub fn open<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFi
     health(daemon, collection)
         .or(livez())
         .unify()
-        .or(readyz(collection))
+        .or(readyz(daemon, collection))
         .unify()
         .or(info(daemon))
         .unify()
@@ -70,12 +71,17 @@ fn health<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFilt
                     service: daemon.service.name.to_owned(),
                     version: env!("CARGO_PKG_VERSION").to_owned(),
                     agents_active: collection.agents_active(),
-                    reconcile: verbose.then(|| collection.reconciliation()).flatten(),
+                    reconcile: None,
+                    reconcile_others: BTreeMap::new(),
                     keepers: Vec::new(),
                     webhook: verbose.then(|| collection.webhook()).flatten(),
                 };
                 if verbose {
-                    health.keepers = daemon.sessions.backends().keepers();
+                    let backends = daemon.sessions.backends();
+                    health.keepers = backends.keepers();
+                    health.reconcile_others = collection.reconciliations();
+                    let default = backends.default().name();
+                    health.reconcile = health.reconcile_others.remove(default);
                 }
                 let sees_all = pass.is_ok_and(|pass| *pass.limit() == Limit::None);
                 if verbose && !sees_all {
@@ -83,7 +89,8 @@ fn health<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFilt
                     if let Some(webhook) = &mut health.webhook {
                         webhook.error = None;
                     }
-                    if let Some(reconcile) = &mut health.reconcile {
+                    let others = health.reconcile_others.values_mut();
+                    for reconcile in others.chain(&mut health.reconcile) {
                         reconcile.actions.clear();
                         reconcile.error = None;
                     }
@@ -103,14 +110,15 @@ fn livez() -> BoxedFilter<(Response,)> {
 }
 
 /// GET /readyz
-fn readyz<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
+fn readyz<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedFilter<(Response,)> {
     warp::path!("readyz")
         .and(warp::get())
+        .and(with(daemon))
         .and(with(collection))
-        .map(|collection: Arc<C>| {
-            let is_out_of_reach = collection
-                .reconciliation()
-                .is_some_and(|last| last.error.is_some());
+        .map(|daemon: Arc<Daemon>, collection: Arc<C>| {
+            let default = daemon.sessions.backends().default().name();
+            let last = collection.reconciliations().remove(default);
+            let is_out_of_reach = last.is_some_and(|last| last.error.is_some());
             respond(match is_out_of_reach {
                 false => Ok(warp::reply::json(&serde_json::json!({"status": "ok"}))),
                 // Anybody may ask, so the reason is not in it.

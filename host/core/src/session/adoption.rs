@@ -7,7 +7,6 @@ use agentd_api::State;
 use agentd_plugin_api::sink::Receiver;
 use agentd_plugin_api::{Found, PushStatus};
 use futures_util::{StreamExt, stream};
-use tokio::time::timeout;
 
 use super::sessions::{GRACE, Origin};
 use super::{Beginning, CLOSED, Label, Request, Session, SessionName, Sessions};
@@ -158,24 +157,31 @@ impl Sessions {
 
     /// Takes over whatever outlived an earlier daemon. What cannot be adopted is logged and left
     /// alone; an error means that the backend is stuck.
-    pub async fn adopt_all(&self) -> Result<Adopted> {
-        self.adopt_known(Phase::Starting, |_| true).await
+    pub async fn adopt_all(&self, backend: &Arc<Backend>) -> Result<Adopted> {
+        self.adopt_known(backend, Phase::Starting, |_| true).await
     }
 
-    /// Tries again to take over what was left alone, in a task, until nothing is left. Sessions made
-    /// after `begun` are this service's own.
-    pub fn adopt_rest(&self, begun: String) {
-        self.spawn(self.clone().adopt_until_done(begun));
+    /// Tries again to take over what was left alone, in a task, until nothing is left; then `done`. Sessions
+    /// made after `begun` are this service's own.
+    pub fn adopt_rest(
+        &self,
+        backend: Arc<Backend>,
+        begun: String,
+        done: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let sessions = self.clone();
+        self.spawn(async move {
+            sessions.adopt_until_done(&backend, &begun).await;
+            done.await;
+        });
     }
 
-    async fn adopt_until_done(self, begun: String) {
+    async fn adopt_until_done(&self, backend: &Arc<Backend>, begun: &str) {
         let mut pause = SHORTEST_PAUSE;
-        let mut arrivals = self.backends().arrivals();
         while !self.is_closed() {
-            // When there is nothing to wait for, the service ends.
-            let _ = timeout(pause, arrivals.changed()).await;
-            let is_earlier = |label: &Label| label.created_at < begun;
-            match self.adopt_known(Phase::Serving, is_earlier).await {
+            tokio::time::sleep(pause).await;
+            let is_earlier = |label: &Label| label.created_at.as_str() < begun;
+            match self.adopt_known(backend, Phase::Serving, is_earlier).await {
                 Ok(Adopted { is_all: true, .. }) => return,
                 Ok(Adopted { sessions, .. }) if !sessions.is_empty() => pause = SHORTEST_PAUSE,
                 Ok(_) => pause = (pause * 2).min(LONGEST_PAUSE),
@@ -186,24 +192,22 @@ impl Sessions {
         }
     }
 
-    async fn adopt_known(&self, phase: Phase, wanted: impl Fn(&Label) -> bool) -> Result<Adopted> {
-        let mut adopted = Adopted {
-            is_all: self.backends().are_all_there(),
-            ..Adopted::default()
+    async fn adopt_known(
+        &self,
+        backend: &Arc<Backend>,
+        phase: Phase,
+        wanted: impl Fn(&Label) -> bool,
+    ) -> Result<Adopted> {
+        let mut adopted = Adopted::default();
+        let (found, silence) = match self.look(backend, phase).await? {
+            Look::Known { found, silence, .. } => (found, silence),
+            Look::Unknown(error) => (Vec::new(), Some(error)),
         };
-        let mut all = Vec::new();
-        for backend in self.backends().all() {
-            let (found, silence) = match self.look(&backend, phase).await? {
-                Look::Known { found, silence, .. } => (found, silence),
-                Look::Unknown(error) => (Vec::new(), Some(error)),
-            };
-            all.extend(found);
-            if let Some(reason) = silence {
-                adopted.is_all = false;
-                tracing::warn!(reason, "not all sessions of an earlier run can be listed");
-            }
+        if let Some(reason) = &silence {
+            tracing::warn!(reason, "not all sessions of an earlier run can be listed");
         }
-        let found = all
+        adopted.is_all = silence.is_none();
+        let found = found
             .into_iter()
             .filter(|found| found.label().is_none_or(&wanted));
         // Each waits for its backend and its keeper more than it works.
@@ -215,7 +219,7 @@ impl Sessions {
         while let Some((id, adoption)) = adoptions.next().await {
             match adoption {
                 Ok(session) => adopted.sessions.push(session),
-                Err(error) if error.is_overdue() && phase == Phase::Starting => return Err(error),
+                Err(error) if phase == Phase::Starting && error.is_overdue() => return Err(error),
                 Err(error) => {
                     adopted.is_all = false;
                     tracing::warn!(session = quoted(&id), %error, "not adopted");

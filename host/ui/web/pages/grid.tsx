@@ -32,7 +32,7 @@ export function GridPage() {
     return (
       <main class="page" id="main">
         <h1>Grid</h1>
-        <p>This backend has no terminals to show.</p>
+        <p>There are no terminals to show.</p>
       </main>
     );
   }

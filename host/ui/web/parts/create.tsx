@@ -42,22 +42,27 @@ function CreateDialog({ onClose }: { onClose(): void }) {
   const closed = useRef(new AbortController());
   const change = (to: Partial<AgentDraft>) => (typed.value = { ...typed.value, ...to });
 
-  useEffect(() => {
+  const load = () =>
     api
       .backends()
       .then(setBackends, (error: unknown) => setProblem(Problem.of(error)))
       .finally(() => setLoading(false));
+  useEffect(() => {
+    void load();
     // The service undoes a start whose client leaves.
     return () => closed.current.abort();
   }, []);
   useLayoutEffect(() => form.current?.querySelector<HTMLElement>('[aria-invalid]')?.focus(), [complaints]);
 
-  const backend = backends.find(({ backend_type }) => backend_type === draft.backend) ?? backends.find(({ default: is }) => is);
+  const backend = backends.find(({ backend_type, default: is }) => (draft.backend === '' ? is : backend_type === draft.backend));
   const ways = useMemo(() => waysOf(backend), [backend]);
 
   const create = async () => {
     const { agent, complaints: found } = agentOf(typed.value, ways);
+    // Its options are not known, and no other one is meant.
+    if (backend?.state !== 'ready') found.backend = backend?.reason ?? 'This service does not have it.';
     setComplaints(found);
+    if (found.backend) void load();
     if (Object.keys(found).length > 0) return;
     const { signal: stopped } = closed.current;
     setBusy(true);
@@ -122,19 +127,20 @@ function CreateDialog({ onClose }: { onClose(): void }) {
               <Input {...wiring} class="code" placeholder="/home/you/project" list="directories" value={draft.directory} onValue={(directory) => change({ directory })} />
             )}
           </Field>
-          {backends.length > 1 && (
-            <Field label="Backend" help={backend?.reason && `Not there: ${backend.reason}`}>
+          {(backends.length > 1 || (backends.length > 0 && !backend)) && (
+            <Field label="Backend" complaint={complaints.backend}>
               {(wiring) => (
                 <select
                   {...wiring}
-                  value={backend?.backend_type}
+                  value={backend?.backend_type ?? draft.backend}
                   onChange={(event) => change({ backend: event.currentTarget.value, given: {}, options: null })}
                 >
                   {backends.map(({ backend_type, state }) => (
-                    <option key={backend_type} value={backend_type} disabled={state === 'unavailable'}>
-                      {backend_type}
+                    <option key={backend_type} value={backend_type}>
+                      {state === 'ready' ? backend_type : `${backend_type} (not there)`}
                     </option>
                   ))}
+                  {!backend && <option value={draft.backend}>{draft.backend} (not there)</option>}
                 </select>
               )}
             </Field>
@@ -195,7 +201,7 @@ function CreateDialog({ onClose }: { onClose(): void }) {
           >
             Cancel
           </Button>
-          <Button kind="main" submit disabled={busy}>
+          <Button kind="main" submit disabled={busy || backends.length === 0}>
             {busy ? 'Creating…' : 'Create'}
           </Button>
         </div>

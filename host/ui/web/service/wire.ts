@@ -76,7 +76,7 @@ export type Health = 'healthy' | 'unhealthy' | 'starting' | 'unknown';
 export interface Session {
   name: string;
   backend_type: string;
-  /** Of that backend. Empty of a session that an earlier version kept. */
+  /** Of that backend. Left out where there are none, or an earlier version kept the session. */
   capabilities?: string[];
   state: 'starting' | 'running' | 'exited' | 'unknown';
   health: Health;
