@@ -133,7 +133,11 @@ impl Backends {
             let (all, connector) = (Arc::downgrade(self), connector.clone());
             tokio::spawn(bring(all, index, connector, Arc::downgrade(claims), done));
         }
-        join_all(tried.iter_mut().map(|first| first.wait_for(|done| *done))).await;
+        join_all(tried.into_iter().map(async |mut first| {
+            // What it gives keeps the sender from sending.
+            drop(first.wait_for(|done| *done).await);
+        }))
+        .await;
     }
 
     /// When that backend is asked something while the service is in `phase`: one without which the service
