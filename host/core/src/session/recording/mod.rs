@@ -3,6 +3,7 @@
 mod cast;
 mod parts;
 mod reader;
+mod readers;
 mod recorder;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,8 @@ use super::{Session, Sessions, lock};
 use crate::{Error, Result};
 
 use parts::Folder;
-use recorder::Recorder;
+use readers::Readers;
+use recorder::{PER_SECOND, Recorder};
 
 pub use reader::Cast;
 
@@ -32,9 +34,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// So many recordings may be opened at a time: each has a thread, which a disk that does not answer keeps.
 const OPENED_AT_ONCE: usize = 8;
-
-/// So many may be read at a time: each has its parts open, as long as its reader takes.
-const READ_AT_ONCE: usize = 64;
 
 /// Where recordings are, and what records.
 pub struct Recordings {
@@ -45,10 +44,12 @@ pub struct Recordings {
     records_all: bool,
     /// Of an agent, in bytes.
     kept: u64,
+    /// So much output of each is recorded in a second for long, in bytes.
+    per_second: i64,
     /// What records: a disk that does not answer holds up this thread alone. Made when it is needed.
     thread: OnceLock<io::Result<Threads>>,
     opens: Arc<Semaphore>,
-    reads: Arc<Semaphore>,
+    readers: Arc<Readers>,
     running: Mutex<Vec<(String, Arc<Recording>)>>,
 }
 
@@ -125,9 +126,10 @@ impl Recordings {
             place: place.unwrap_or_else(|| own.clone()),
             own,
             kept,
+            per_second: PER_SECOND,
             thread: OnceLock::new(),
             opens: Arc::new(Semaphore::new(OPENED_AT_ONCE)),
-            reads: Arc::new(Semaphore::new(READ_AT_ONCE)),
+            readers: Readers::new(),
             running: Mutex::default(),
         }
     }
@@ -183,7 +185,8 @@ impl Recordings {
         key: &str,
     ) -> io::Result<()> {
         let folder = Folder::new(self.place.join(key));
-        let begun = Recorder::begin(session, recording, folder, self.kept).await?;
+        let begun =
+            Recorder::begin(session, recording, folder, (self.kept, self.per_second)).await?;
         match begun {
             Some(mut recorder) => recorder.run().await,
             None => Ok(()),
@@ -194,13 +197,7 @@ impl Recordings {
         let places = [&self.place, &self.own];
         let folders = places.map(|place| Folder::new(place.join(clean(key))));
         let session = session.to_owned();
-        let reads = self.reads.clone();
-        let Ok(Ok(place)) = timeout(PATIENCE, reads.acquire_owned()).await else {
-            let message = "too many recordings are being read";
-            return Err(Error::unavailable("too-many-readers", message)
-                .hint("try it again in a moment")
-                .retry_after(PATIENCE));
-        };
+        let readers = self.readers.clone();
         let opens = self.opens.clone();
         let Ok(permit) = timeout(PATIENCE, opens.acquire_owned()).await else {
             return Err(overdue());
@@ -208,7 +205,7 @@ impl Recordings {
         let open = blocking(move || {
             // Until the disk has answered, also when nobody waits for that.
             let _permit = permit;
-            Cast::open(&folders, &session, place)
+            Cast::open(&folders, &session, readers)
         });
         let Ok(opened) = timeout(PATIENCE, open).await else {
             return Err(overdue());

@@ -18,7 +18,7 @@ const TURN: usize = 1 << 20;
 
 /// So much output is recorded in a second for long, in bytes, and so much of it may come at once. A
 /// program that floods is not to be made slower by its recording.
-const PER_SECOND: i64 = 4 << 20;
+pub(super) const PER_SECOND: i64 = 4 << 20;
 const AT_ONCE: i64 = 16 << 20;
 
 /// What a snapshot in place of output counts as, at least, in bytes.
@@ -60,12 +60,13 @@ enum Turn {
 }
 
 impl Recorder {
-    /// Begins, or goes on with what an earlier service has written; none if that is complete.
+    /// Begins, or goes on with what an earlier service has written; none if that is complete. So many bytes of the
+    /// agent's are `allowed` to be kept, and so many in a second.
     pub async fn begin(
         session: &Arc<Session>,
         recording: &Arc<Recording>,
         folder: Folder,
-        kept: u64,
+        allowed: (u64, i64),
     ) -> io::Result<Option<Self>> {
         while let Some(last) = folder.last_of(session)? {
             match Part::resume(&last)? {
@@ -75,7 +76,9 @@ impl Recorder {
                     let now = Instant::now();
                     let lines = Lines::after(now.checked_sub(since).unwrap_or(now));
                     let begun = (part, lines, position.cursor);
-                    return Ok(Some(Recorder::new(session, recording, folder, kept, begun)));
+                    return Ok(Some(Recorder::new(
+                        session, recording, folder, allowed, begun,
+                    )));
                 }
                 // The service was killed as it began it.
                 None => std::fs::remove_file(&last.path)?,
@@ -105,14 +108,16 @@ impl Recorder {
         }
         let part = folder.begin(session, 1, &lines.take(cursor, false))?;
         let begun = (part, lines, cursor);
-        Ok(Some(Recorder::new(session, recording, folder, kept, begun)))
+        Ok(Some(Recorder::new(
+            session, recording, folder, allowed, begun,
+        )))
     }
 
     fn new(
         session: &Arc<Session>,
         recording: &Arc<Recording>,
         folder: Folder,
-        kept: u64,
+        (kept, per_second): (u64, i64),
         (part, lines, cursor): (Part, Lines, Cursor),
     ) -> Self {
         Recorder {
@@ -124,7 +129,7 @@ impl Recorder {
             lines,
             cursor,
             written: cursor,
-            budget: Budget::full(),
+            budget: Budget::full(per_second),
             next_part: None,
         }
     }
@@ -366,13 +371,16 @@ pub(super) fn reason(error: &io::Error) -> String {
 /// How much may be recorded, in bytes. What a turn takes beyond that is owed.
 struct Budget {
     left: i64,
+    /// So much more comes in a second.
+    more: i64,
     at: Instant,
 }
 
 impl Budget {
-    fn full() -> Self {
+    fn full(per_second: i64) -> Self {
         Budget {
             left: AT_ONCE,
+            more: per_second,
             at: Instant::now(),
         }
     }
@@ -390,7 +398,7 @@ impl Budget {
         let millis = now.saturating_duration_since(self.at).as_millis();
         let more = i64::try_from(millis)
             .unwrap_or(i64::MAX)
-            .saturating_mul(PER_SECOND)
+            .saturating_mul(self.more)
             / 1000;
         if more > 0 {
             self.left = self.left.saturating_add(more).min(AT_ONCE);

@@ -65,11 +65,12 @@ struct World {
 impl World {
     /// Records in this place.
     fn at(place: PathBuf) -> Self {
-        Self::keeping(1 << 20, 0, place)
+        let recordings = Recordings::new(Some(place.clone()), place, 1 << 20);
+        Self::of(recordings, 0)
     }
 
-    /// So much is kept of recordings, and so much of the output.
-    fn keeping(kept: u64, history: usize, place: PathBuf) -> Self {
+    /// With so much of the output.
+    fn of(recordings: Recordings, history: usize) -> Self {
         let counter = Arc::<Counter>::default();
         let sessions = Sessions::new(
             Arc::new(Backends::from(Arc::new(Backend::here(Silent)))),
@@ -79,7 +80,7 @@ impl World {
             Rules::bundled(),
             counter.clone(),
         );
-        let recordings = Arc::new(Recordings::new(Some(place.clone()), place, kept));
+        let recordings = Arc::new(recordings);
         sessions.record_in(recordings.clone());
         World {
             sessions,
@@ -294,7 +295,10 @@ async fn what_is_more_than_may_be_recorded_is_left_out() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().join("recordings");
     // None of it is lost before it is read.
-    let world = World::keeping(1 << 40, 2 * PRINTED, place);
+    let mut recordings = Recordings::new(Some(place.clone()), place, 1 << 40);
+    // However long a machine takes for what may come at once.
+    recordings.per_second = 0;
+    let world = World::of(recordings, 2 * PRINTED);
     let session = world.start().await;
     let (reports, _released) = world.sessions.reports(&session);
     session.is_recorded().await;
