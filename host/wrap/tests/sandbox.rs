@@ -1,7 +1,7 @@
 //! Agents of the sandbox, seen from inside.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -163,6 +163,83 @@ async fn what_the_daemon_has_elsewhere_is_not_there() {
     }
 }
 
+/// Attack: what no agent may see comes to be while an agent runs in a sandbox, where nothing was or in the place of
+/// something else. Then: the agent sees what is beside it, and not that.
+#[tokio::test]
+async fn what_comes_to_be_later_is_not_there() {
+    let Some(program) = sandbox() else { return };
+    let elsewhere = tempfile::tempdir_in("/var").unwrap();
+    let place = |name: &str| elsewhere.path().join(name);
+    let write_secret = |name: &str| {
+        fs::write(place(name), "sesame").unwrap();
+        fs::set_permissions(place(name), fs::Permissions::from_mode(0o600)).unwrap();
+        place(name)
+    };
+    let secret = write_secret("secret");
+    fs::write(place("public"), "for all").unwrap();
+    symlink("public", place("link")).unwrap();
+    fs::create_dir(place("folder")).unwrap();
+    let daemon = program
+        .env("AGENTD_WEBHOOK_SECRET_FILE", &secret)
+        .env(
+            "DOCKER_HOST",
+            format!("unix://{}", place("new/engine").display()),
+        )
+        .start();
+    let script = format!(
+        "cd {} || exit; echo ready; read go; cat secret new/engine next; ls | tr '\\n' ' '; \
+         cat public link folder/within; echo x > added || echo kept; echo end",
+        elsewhere.path().display()
+    );
+    let session = daemon.script("demo", &script).await;
+    let mut terminal = session.terminal("").await;
+    terminal.shows("ready").await;
+    fs::rename(write_secret("next"), &secret).unwrap();
+    fs::create_dir(place("new")).unwrap();
+    write_secret("new/engine");
+    fs::write(place("folder/within"), "within").unwrap();
+    terminal.type_keys("go\r").await;
+    assert_eq!(terminal.closed().await, 4000);
+    let text = terminal.text();
+    assert!(!text.contains("sesame"), "{text}");
+    assert!(
+        text.contains("folder link public for allfor allwithin"),
+        "{text}"
+    );
+    assert!(
+        text.contains("kept\r\nend") && !place("added").exists(),
+        "{text}"
+    );
+}
+
+/// Attack: an agent in a sandbox is given a directory in which something that it may not see will be. Then: refused.
+#[tokio::test]
+async fn a_directory_for_what_is_not_there_yet_is_refused() {
+    let Some(program) = sandbox() else { return };
+    let elsewhere = tempfile::tempdir_in("/var").unwrap();
+    let (later, real) = (
+        elsewhere.path().join("later"),
+        elsewhere.path().join("real"),
+    );
+    fs::create_dir(&real).unwrap();
+    symlink(&real, &later).unwrap();
+    let engine = later.join("new/engine");
+    let daemon = program
+        .env("DOCKER_HOST", format!("unix://{}", engine.display()))
+        .start();
+    let mut body = daemon.new_session("demo", &["true"]);
+    for option in ["read", "write"] {
+        for shown in [elsewhere.path(), &later, &real] {
+            body["options"] = json!({option: [shown]});
+            let refusal = daemon.create(&body).await.problem(422, "refused");
+            assert!(refusal.detail.contains("cannot be shown"), "{refusal:?}");
+        }
+    }
+    body["options"] = json!({});
+    body["working_dir"] = json!(real);
+    daemon.create(&body).await.problem(422, "refused");
+}
+
 /// Attack: an agent in a sandbox, which is the service's own user to the kernel, has got at its Unix socket. Then: 401.
 #[tokio::test]
 async fn an_agent_that_reaches_the_socket_is_not_taken_for_its_user() {
@@ -222,7 +299,7 @@ async fn what_would_show_what_is_hidden_is_refused() {
         assert!(detail.contains("cannot be shown"), "{detail}");
     }
     let link = daemon.work_dir().join("link");
-    std::os::unix::fs::symlink(&state, &link).unwrap();
+    symlink(&state, &link).unwrap();
     let detail = refusal(json!({"options": {"read": [link]}})).await;
     assert!(detail.contains("the daemon's own"), "{detail}");
     let detail = refusal(json!({"options": {"network": "internet"}})).await;

@@ -2,6 +2,7 @@
 //! `bwrap` makes for it. It sees no other process, writes to its working directory and nowhere else,
 //! and has no network unless it is given one.
 
+mod hidden;
 mod options;
 
 use std::ffi::OsStr;
@@ -10,10 +11,8 @@ use std::path::{Path, PathBuf};
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::{environment, program, threads};
 
+use crate::hidden::{Hidden, is_in};
 use crate::options::{Network, Options};
-
-/// Empty for an agent: homes, and where services and users have their sockets.
-const HIDDEN: [&str; 5] = ["/home", "/root", "/run", "/tmp", "/var/tmp"];
 
 const BWRAP: &str = "bwrap --unshare-all --unshare-user --cap-drop ALL --die-with-parent";
 
@@ -64,16 +63,8 @@ impl Backend for Sandbox {
 /// read by every user of the machine.
 fn sandboxed(spec: &SessionSpec, private: &[PathBuf]) -> Result<Program> {
     let (options, limits) = Options::parse(&spec.options)?;
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let hidden = HIDDEN.iter().map(PathBuf::from).chain(home);
-    let hidden = hidden.filter_map(|path| resolved(&path).filter(|path| path != "/"));
-    // Some of it need not be there yet.
-    let private = private.iter().filter(|it| it.try_exists().unwrap_or(true));
-    let unnamed = || Error::refused("what is private has no name in UTF-8");
-    let private = private.map(|path| resolved(path).ok_or_else(unnamed));
-    let private: Vec<String> = private.collect::<Result<_>>()?;
-    let hidden: Vec<String> = hidden.chain(private.iter().cloned()).collect();
-    let show = |path: &PathBuf| shown(path, &hidden, &private);
+    let hidden = Hidden::find(private)?;
+    let show = |path: &PathBuf| hidden.shown(path);
     let read: Vec<String> = options.read.iter().map(show).collect::<Result<_>>()?;
     let mut write: Vec<String> = options.write.iter().map(show).collect::<Result<_>>()?;
     let directory = show(&spec.working_dir)?;
@@ -90,20 +81,15 @@ fn sandboxed(spec: &SessionSpec, private: &[PathBuf]) -> Result<Program> {
     if options.network == Network::Host {
         words.push("--share-net");
     }
-    words.extend("--ro-bind / / --dev /dev --proc /proc".split(' '));
-    for path in &hidden {
-        match Path::new(path).is_dir() {
-            true => words.extend(["--tmpfs", path]),
-            // Nobody can open it there, nor connect to it.
-            false => words.extend(["--ro-bind", "/dev/null", path]),
-        }
-    }
+    let (begin, end) = hidden.words()?;
+    words.extend(begin.iter().map(String::as_str));
     for path in resolver.iter().chain(&read) {
         words.extend(["--ro-bind", path, path]);
     }
     for path in &write {
         words.extend(["--bind", path, path]);
     }
+    words.extend(end.iter().map(String::as_str));
     words.extend(["--chdir", &directory, "--", "env", &default, "--"]);
     words.extend(spec.command.iter().map(String::as_str));
 
@@ -117,8 +103,7 @@ fn sandboxed(spec: &SessionSpec, private: &[PathBuf]) -> Result<Program> {
 
     let path = program.env.get("PATH").map(OsStr::new);
     let file = program::require(&spec.command[0], path, &spec.working_dir)?.canonicalize()?;
-    let is_in = |all: &[String]| all.iter().any(|directory| file.starts_with(directory));
-    if is_in(&hidden) && !is_in(&[read, write].concat()) {
+    if hidden.contains(&file) && !is_in(&file, &[read, write].concat()) {
         let file = file.display();
         return Err(Error::refused(format!("`{file}` is hidden in the sandbox"))
             .hint("show its directory with the option `read`"));
@@ -130,23 +115,6 @@ fn sandboxed(spec: &SessionSpec, private: &[PathBuf]) -> Result<Program> {
 fn resolved(path: &Path) -> Option<String> {
     let resolved = path.canonicalize().ok()?;
     resolved.into_os_string().into_string().ok()
-}
-
-/// The same, if it does not show what is hidden as a whole.
-fn shown(path: &Path, hidden: &[String], private: &[String]) -> Result<String> {
-    let refused =
-        |why: &str| Error::refused(format!("`{}` cannot be shown: {why}", path.display()));
-    let resolved = resolved(path).filter(|_| path.is_absolute());
-    let resolved = resolved.ok_or_else(|| refused("it is not there, or not absolute"))?;
-    let shown = Path::new(&resolved);
-    if private.iter().any(|own| shown.starts_with(own)) {
-        return Err(refused("it is the daemon's own"));
-    }
-    let is_in = |hidden: &&String| Path::new(hidden).starts_with(&resolved);
-    match hidden.iter().find(is_in) {
-        None => Ok(resolved),
-        Some(whole) => Err(refused(&format!("`{whole}` is hidden")).hint("use a directory in it")),
-    }
 }
 
 export_backend!(Sandbox);
