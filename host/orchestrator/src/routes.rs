@@ -141,7 +141,7 @@ fn search(agents: &Arc<Agents>, searches: &Arc<Searches>) -> BoxedFilter<(Respon
         .and(warp::query())
         .then(
             async |agents: Arc<Agents>, searches: Arc<Searches>, pass: Pass, query: SearchQuery| {
-                let found = searches.find(&agents, pass.limit(), None, query).await;
+                let found = searches.find(&agents, &pass, None, query).await;
                 respond(found.map(|found| warp::reply::json(&found)))
             },
         )
@@ -154,10 +154,15 @@ fn search_one(agents: &Arc<Agents>, searches: &Arc<Searches>) -> BoxedFilter<(Re
         .and(warp::get())
         .and(with(agents))
         .and(with(searches))
+        .and(pass())
         .and(warp::query())
         .then(
-            async |id: String, agents: Arc<Agents>, searches: Arc<Searches>, query: SearchQuery| {
-                let found = searches.find(&agents, &Limit::None, Some(&id), query).await;
+            async |id: String,
+                   agents: Arc<Agents>,
+                   searches: Arc<Searches>,
+                   pass: Pass,
+                   query: SearchQuery| {
+                let found = searches.find(&agents, &pass, Some(&id), query).await;
                 respond(found.map(|found| warp::reply::json(&found)))
             },
         )

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use agentd_api::{Agent, AgentQuery, FoundLine, SearchPage, SearchQuery};
-use agentd_host::doors::Limit;
+use agentd_host::doors::Pass;
 use agentd_host::session::{Pattern, Wanted};
-use agentd_host::{Error, ErrorKind, Result};
-use tokio::sync::Semaphore;
+use agentd_host::{Error, ErrorKind, Result, Turns};
+use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit};
 
 use crate::agents::Agents;
 use crate::selection::{Selection, page_limit};
@@ -30,33 +30,43 @@ const AGENTS: u64 = 50;
 /// All matches of a session.
 const ALL: usize = usize::MAX;
 
-/// Runs searches, a few at a time.
+/// Runs searches, a few at a time, and of one client one: who asks for many waits for themselves.
 #[derive(Debug)]
 pub struct Searches {
+    clients: Turns<String>,
     turns: Semaphore,
 }
+
+/// A search that runs.
+type Turn<'a> = (OwnedMutexGuard<()>, Option<SemaphorePermit<'a>>);
 
 impl Default for Searches {
     fn default() -> Self {
         Searches {
+            clients: Turns::default(),
             turns: Semaphore::new(AT_ONCE),
         }
     }
 }
 
 impl Searches {
-    /// What is found in the output of all agents that the limit leaves, or of the one with that id.
+    async fn turn(&self, client: &str) -> Turn<'_> {
+        let own = self.clients.take(&client.to_owned()).await;
+        // Never closed.
+        (own, self.turns.acquire().await.ok())
+    }
+
+    /// What is found in the output of all agents that the client may read, or of the one with that id.
     pub async fn find(
         &self,
         agents: &Agents,
-        limit: &Limit,
+        client: &Pass,
         agent: Option<&str>,
         query: SearchQuery,
     ) -> Result<SearchPage> {
         let mut page = Searched::of(&query)?;
         let mut place = query.cursor.as_deref().map(Place::parse).transpose()?;
-        // Never closed.
-        let _turn = self.turns.acquire().await;
+        let _turn = self.turn(&client.who()).await;
         page.ends_at = Instant::now() + LONGEST;
         if let Some(agent) = agent {
             let agent = agents.get(agent).await?;
@@ -70,7 +80,7 @@ impl Searches {
                 cursor: list.clone(),
                 ..AgentQuery::default()
             })?;
-            let some = agents.list(selection.within(limit)).await?;
+            let some = agents.list(selection.within(client.limit())).await?;
             // One that was deleted meanwhile: all of these are searched again.
             let is_there = |place: &Place| some.items.iter().any(|agent| agent.id == place.agent);
             place = place.filter(is_there);
@@ -242,7 +252,32 @@ impl std::fmt::Display for Place {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
+
+    /// Attack: somebody asks for one search after the other and waits for none. Then: the next client's begins as soon as
+    /// one is done, and not after all of these.
+    #[tokio::test]
+    async fn who_asks_for_many_searches_waits_for_themselves() {
+        let searches = Searches::default();
+        let first = searches.turn("greedy").await;
+        let mut more: Vec<_> = (0..100)
+            .map(|_| Box::pin(searches.turn("greedy")))
+            .collect();
+        for one in &mut more {
+            assert!(one.now_or_never().is_none());
+        }
+        let other = searches.turn("other").now_or_never().unwrap();
+        // More clients than there may be searches wait as well.
+        let mut third = Box::pin(searches.turn("third"));
+        assert!((&mut third).now_or_never().is_none());
+        drop(first);
+        drop(third.now_or_never().unwrap());
+        drop(other);
+        drop(more);
+        searches.turn("greedy").now_or_never().unwrap();
+    }
 
     #[test]
     fn a_place_is_a_cursor() {
