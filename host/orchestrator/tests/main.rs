@@ -35,6 +35,7 @@ mod shutdown;
 mod terminal;
 mod tokens;
 mod unsynced;
+mod upgrade;
 mod webhook;
 
 use agentd_host::testing::TestServer;

@@ -8,7 +8,8 @@
 //!
 //! Needs root and what `missing` names; without that it answers `{"missing": …}`. When it ends, or
 //! whoever holds the other end of its standard input does, the engine and all its containers are
-//! gone. Further arguments go to `dockerd`.
+//! gone. Further arguments go to `dockerd`. A line `stop` ends `dockerd`, and `begin` starts it again; each is answered
+//! with `{"done": …}`.
 
 #![allow(clippy::print_stderr)]
 
@@ -32,7 +33,15 @@ fn main() {
         "image": image::PLAIN,
         "checked_image": image::CHECKED,
     }));
-    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).expect("reading standard input");
+    for line in std::io::stdin().lines() {
+        let line = line.expect("reading standard input");
+        match line.as_str() {
+            "stop" => engine.stop(),
+            "begin" => engine.begin(),
+            _ => panic!("`{line}` is neither `stop` nor `begin`"),
+        }
+        answer(&serde_json::json!({"done": line}));
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "for whoever started this")]

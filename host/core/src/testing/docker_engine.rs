@@ -1,5 +1,6 @@
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
@@ -10,8 +11,12 @@ use super::libraries::{build_example, profile_dir};
 #[derive(Debug)]
 pub struct DockerEngine {
     process: Child,
+    /// It ends when these are closed.
+    pipes: Mutex<Option<Pipes>>,
     answer: Value,
 }
+
+type Pipes = (ChildStdin, BufReader<ChildStdout>);
 
 impl DockerEngine {
     /// Builds and starts it; what is missing for that.
@@ -22,11 +27,14 @@ impl DockerEngine {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut line = String::new();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
-        stdout.read_line(&mut line).unwrap();
-        let answer = serde_json::from_str(&line).unwrap_or_default();
-        let engine = DockerEngine { process, answer };
+        let answer = read_answer(&mut stdout);
+        let stdin = process.stdin.take().unwrap();
+        let engine = DockerEngine {
+            process,
+            pipes: Mutex::new(Some((stdin, stdout))),
+            answer,
+        };
         match (&engine.answer["missing"], &engine.answer["docker_host"]) {
             (Value::String(missing), _) => Err(missing.clone()),
             (_, Value::Null) => panic!("the Docker engine did not start"),
@@ -49,6 +57,27 @@ impl DockerEngine {
         self.text("checked_image")
     }
 
+    /// Ends `dockerd`, as a service manager does, and keeps what it has.
+    pub fn stop(&self) {
+        self.ask("stop");
+    }
+
+    /// Starts `dockerd` again.
+    pub fn begin(&self) {
+        self.ask("begin");
+    }
+
+    fn ask(&self, word: &str) {
+        let mut pipes = self.pipes();
+        let (stdin, stdout) = pipes.as_mut().unwrap();
+        writeln!(stdin, "{word}").unwrap();
+        assert_eq!(read_answer(stdout)["done"], word);
+    }
+
+    fn pipes(&self) -> MutexGuard<'_, Option<Pipes>> {
+        self.pipes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What a docker command prints, line by line.
     pub fn list(&self, command: &[&str]) -> Vec<String> {
         let mut docker = Command::new("docker");
@@ -62,9 +91,15 @@ impl DockerEngine {
     }
 }
 
+fn read_answer(stdout: &mut impl BufRead) -> Value {
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap_or_default()
+}
+
 impl Drop for DockerEngine {
     fn drop(&mut self) {
-        drop(self.process.stdin.take());
+        drop(self.pipes().take());
         let _ = self.process.wait();
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr)]
 
 mod engine;
+mod front;
 mod image;
 mod world;
 
@@ -14,6 +15,7 @@ mod network;
 mod outage;
 mod pull;
 mod start;
+mod upgrade;
 
 use std::future::Future;
 use std::os::unix::process::CommandExt;
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     outage::trials(&mut trials);
     pull::trials(&mut trials);
     start::trials(&mut trials);
+    upgrade::trials(&mut trials);
     if arguments.list {
         return libtest_mimic::run(&arguments, trials).exit_code();
     }

@@ -36,18 +36,18 @@ async fn own_engine(flags: &'static [&'static str]) -> (Arc<Engine>, World) {
     (Arc::new(engine), world)
 }
 
-async fn with(engine: &Arc<Engine>, act: fn(&Engine)) {
+pub async fn with(engine: &Arc<Engine>, act: fn(&Engine)) {
     let engine = engine.clone();
     blocking(move || act(&engine)).await;
 }
 
-async fn blocking<R: Send + 'static>(act: impl FnOnce() -> R + Send + 'static) -> R {
+pub async fn blocking<R: Send + 'static>(act: impl FnOnce() -> R + Send + 'static) -> R {
     let done = tokio::task::spawn_blocking(act).await;
     done.unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }
 
 /// Waits until the last event is `unknown`; it names the engine's address.
-async fn unknown(agent: &Agent, address: &str) {
+pub async fn unknown(agent: &Agent, address: &str) {
     agent
         .events
         .wait_for("unknown", |recorded| match recorded.events.last() {
@@ -57,7 +57,7 @@ async fn unknown(agent: &Agent, address: &str) {
         .await;
 }
 
-async fn running_again(agent: &Agent) {
+pub async fn running_again(agent: &Agent) {
     agent
         .events
         .wait_for("running again", |recorded| {
