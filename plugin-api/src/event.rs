@@ -37,6 +37,12 @@ pub enum Event {
         /// What became of it, as far as is known.
         reason: String,
     },
+    /// What the agent's terminal shows now, where the daemon has no output of it. Since 1.2.
+    Screen {
+        /// All of it.
+        #[serde(flatten)]
+        screen: Screen,
+    },
     /// An event of a newer API.
     #[serde(other)]
     Unrecognised,
@@ -72,6 +78,21 @@ impl ExitStatus {
             ..ExitStatus::default()
         }
     }
+}
+
+/// What a terminal shows that only the backend has. Make it with `..Screen::default()`: more may be
+/// added.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Screen {
+    /// The rows from the top, without trailing blanks.
+    pub lines: Vec<String>,
+    /// The column and the row of the cursor, from 0.
+    pub cursor: Option<(u16, u16)>,
+    /// The window's title, empty if the agent gave it none.
+    pub title: String,
+    /// The agent has rung the bell, and nobody has attended to it since.
+    pub bell: bool,
 }
 
 /// The verdict of a health check.

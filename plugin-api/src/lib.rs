@@ -59,7 +59,7 @@ mod terminal;
 pub use agentd_process::{Error, ErrorKind, Limits, Result, SHORTAGE_HINT, is_shortage};
 pub use agentd_process::{descriptor, environment, process_tree, program, threads};
 pub use backend::{Backend, Session};
-pub use event::{Event, ExitStatus, Health, LogLine, LogQuery, LogStream};
+pub use event::{Event, ExitStatus, Health, LogLine, LogQuery, LogStream, Screen};
 pub use host::{Host, Spawning};
 pub use limit_options::LimitOptions;
 pub use manifest::{Capability, Manifest};
@@ -72,7 +72,7 @@ pub mod prelude {
     pub use crate::{
         Backend, Capability, Config, Error, ErrorKind, Event, ExitStatus, Found, Health, Host,
         LimitOptions, Limits, LogLine, LogQuery, LogSink, LogStream, Manifest, Program, Result,
-        Session, SessionEvents, SessionSpec, Size, Terminal, export_backend,
+        Screen, Session, SessionEvents, SessionSpec, Size, Terminal, export_backend,
     };
     pub use std::time::Duration;
 }

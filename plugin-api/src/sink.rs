@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::abi::RemoteReceiver;
-use crate::{Event, ExitStatus, Health, LogLine};
+use crate::{Event, ExitStatus, Health, LogLine, Screen};
 
 /// The receiver's answer to a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +107,14 @@ impl SessionEvents {
     /// The health check's verdict changed.
     pub fn health(&self, health: Health) {
         self.report(&Event::Health { health });
+    }
+
+    /// The agent has printed something, and its terminal shows this now: for a backend without
+    /// `terminal` that has one all the same, so that the daemon sees what the agent does. Report it when
+    /// it has changed, no more often than twice a second, and at a bell. Since 1.2; an older daemon takes
+    /// no notice.
+    pub fn screen(&self, screen: Screen) {
+        self.report(&Event::Screen { screen });
     }
 
     /// The agent ended. Push the last output before.

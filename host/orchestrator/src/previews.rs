@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use agentd_api::State;
 use agentd_host::session::{Session, Sessions};
 use serde_json::json;
 use tokio::sync::watch;
@@ -183,7 +184,7 @@ async fn keep(shared: Arc<Shared>, sessions: Sessions, store: Arc<Store>) {
             .list()
             .into_iter()
             .filter(|session| session.label.owner.is_some())
-            .partition(|session| session.has_terminal());
+            .partition(|session| session.has_terminal() || shows_itself(session));
         if of_logs > 0 {
             followers.follow(&elsewhere);
         }
@@ -194,6 +195,11 @@ async fn keep(shared: Arc<Shared>, sessions: Sessions, store: Arc<Store>) {
             _ = listeners.wait_for(|listeners| listeners.of_logs == 0), if of_logs > 0 => {}
         }
     }
+}
+
+/// Whether its backend reports what it shows. What it showed last its log has.
+fn shows_itself(session: &Session) -> bool {
+    session.printed() > 0 && session.record().state != State::Exited
 }
 
 async fn refresh(
@@ -228,7 +234,7 @@ async fn refresh(
 /// What their screens show. One that is being written to just now is left for the next time.
 fn look(sessions: &[Arc<Session>]) -> Vec<(String, Preview)> {
     let preview = |session: &Arc<Session>| {
-        let (position, lines) = session.terminal.last_lines(LINES)?;
+        let (position, lines) = session.last_shown(LINES)?;
         preview(session, position, lines)
     };
     sessions.iter().filter_map(preview).collect()
@@ -258,7 +264,7 @@ impl Shown {
         let Some(owner) = &session.label.owner else {
             return false;
         };
-        let head = session.terminal.log().head();
+        let head = session.printed();
         match self.agents.get(owner) {
             Some(preview) if preview.session == session.id => preview.position != head,
             _ => head > 0,

@@ -2,11 +2,13 @@
 //! that clients see it.
 
 use agentd_api::{Activity, ActivityState};
-use agentd_host::testing::{TestClient, TestSession};
+use agentd_host::testing::{TestBackend, TestClient, TestSession, leave_out};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::events::Listener;
 use crate::orchestrator;
+use crate::program::program;
 
 impl Listener {
     /// Reads until an agent is shown so, and gives what was shown of it on the way.
@@ -138,4 +140,56 @@ async fn who_waits_longest_comes_first() {
         names(&server, "?sort=waiting").await,
         ["late", "idle", "early"]
     );
+}
+
+/// tmux has the terminal, and its library says what that shows. Nobody listens here.
+#[tokio::test]
+async fn on_tmux_a_question_a_bell_and_work_are_seen_also_by_a_later_service() {
+    let backend = match TestBackend::tmux() {
+        Ok(backend) => backend,
+        Err(missing) => return leave_out(&missing),
+    };
+    let mut daemon = backend.configure(program()).start();
+    let quiet = daemon.script("quiet", "echo here; read a").await;
+    let script = r#"printf '\033]2;* build\007Overwrite it? [y/N] '
+        read a; sleep 1; printf '\a'; read a; echo; printf 'Overwrite it? [y/N] '
+        read a; while :; do echo line; sleep 0.1; done"#;
+    let agent = daemon.script("demo", script).await;
+    let asks = shown(&agent, waits_for("question")).await;
+    assert_eq!(asks.title.as_deref(), Some("build"));
+    agent.prompt("n").await.expect(202);
+    let rings = shown(&agent, waits_for("bell")).await;
+    assert_ne!(rings.since, asks.since);
+    let calm = shown(&quiet, is(ActivityState::Idle)).await;
+    assert_eq!((calm.title, calm.reason), (None, None));
+    assert_eq!(names(&daemon, "?sort=waiting").await, ["demo", "quiet"]);
+
+    daemon.signal(Signal::KILL);
+    daemon.ended().await;
+    let daemon = backend.configure(program()).start_after(daemon);
+    let again = |agent: TestSession| daemon.session(agent.path.trim_start_matches("/agents/"));
+    let [agent, quiet] = [agent, quiet].map(again);
+    // The title comes with the screen, once that is complete.
+    let is_titled = |activity: &Activity| activity.title.as_deref() == Some("build");
+    let rings_and_is_titled = |it: &Activity| waits_for("bell")(it) && is_titled(it);
+    shown(&agent, rings_and_is_titled).await;
+    agent.prompt("").await.expect(202);
+    shown(&agent, waits_for("question")).await;
+    agent.prompt("").await.expect(202);
+    shown(&agent, is(ActivityState::Working)).await;
+    shown(&quiet, is(ActivityState::Idle)).await;
+    daemon
+        .post(&format!("{}/stop", agent.path), &())
+        .await
+        .expect(200);
+    shown(&agent, is(ActivityState::Unknown)).await;
+}
+
+/// What has no terminal says nothing of what it does.
+#[tokio::test]
+async fn without_a_terminal_nothing_is_known() {
+    let server = orchestrator("fixture");
+    let agent = server.start("demo", &["run"]).await;
+    let activity = agent.show().await.activity.unwrap();
+    assert_eq!(activity.state, ActivityState::Unknown);
 }

@@ -2,10 +2,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use agentd_api::{Health, Size, State};
-use agentd_host::testing::{TestServer, TestSession, eventually};
+use agentd_host::testing::{TestBackend, TestClient, TestSession, eventually, leave_out};
 use serde_json::{Value, json};
 
-use crate::wrap;
+use crate::{program, wrap};
 
 #[tokio::test]
 async fn a_session_is_created_listed_ended_and_deleted() {
@@ -244,7 +244,7 @@ async fn a_verdict_during_the_start_does_not_hold_it_up() {
 }
 
 /// Starts the script under a name of which a rule knows the prompt.
-async fn start_as_claude(server: &TestServer, script: &str) -> TestSession {
+async fn start_as_claude(server: &TestClient, script: &str) -> TestSession {
     let program = server.work_dir().join("claude");
     fs::write(&program, script).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
@@ -273,6 +273,25 @@ async fn a_prompt_right_after_the_start_waits_until_the_program_reads_it() {
     let mut terminal = session.terminal("").await;
     terminal.shows("read: hello").await;
     terminal.shows("then: again").await;
+}
+
+/// tmux has its screen, and its library says what is on it.
+#[tokio::test]
+async fn a_prompt_right_after_the_start_waits_until_the_program_reads_it_on_tmux() {
+    let backend = match TestBackend::tmux() {
+        Ok(backend) => backend,
+        Err(missing) => return leave_out(&missing),
+    };
+    let daemon = backend.configure(program()).start();
+    let session = start_as_claude(&daemon, DROPS_KEYS).await;
+    session.prompt("hello").await.expect(202);
+    session.prompt("again").await.expect(202);
+    eventually("both prompts", async || {
+        let lines = session.logs("").await;
+        let read = |line: &str| lines.iter().any(|other| other == line);
+        (read("read: hello") && read("then: again")).then_some(())
+    })
+    .await;
 }
 
 /// Takes what it reads first as a paste, and an Enter in it as none of its own, as Claude Code does.

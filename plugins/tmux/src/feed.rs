@@ -1,7 +1,6 @@
 //! The new lines of a pane, for all who follow it.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -17,14 +16,6 @@ use crate::terminals::{Terminals, Watch};
 
 /// A pane whose program writes is looked at so often.
 const INTERVAL: Duration = Duration::from_millis(250);
-
-/// How often a quiet pane's terminal is asked for the time of the last output, which costs a
-/// system call. It reports what a program writes by way of `/dev/tty`: the kernel does not notify
-/// of that.
-const LATE: Duration = Duration::from_secs(10);
-
-/// So old may that time be: the kernel keeps it so coarsely.
-const COARSENESS: Duration = Duration::from_secs(8);
 
 /// Lines kept for a follower that is slow or comes later, at most.
 const KEPT: usize = 10_000;
@@ -251,7 +242,7 @@ async fn look(
         } else {
             again = true;
             tokio::select! {
-                () = happened(watch.as_ref(), terminal, looked_at) => {}
+                () = happened(watch.as_ref(), terminals, terminal, looked_at) => {}
                 _ = ended.changed() => {}
             }
         }
@@ -259,25 +250,21 @@ async fn look(
 }
 
 /// Waits until something may have changed since a look.
-async fn happened(watch: Option<&Watch>, terminal: &Path, looked_at: SystemTime) {
+async fn happened(
+    watch: Option<&Watch>,
+    terminals: &Terminals,
+    terminal: &Path,
+    looked_at: SystemTime,
+) {
     let noticed = async {
         match watch {
             Some(watch) => watch.happened().await,
             None => std::future::pending().await,
         }
     };
-    let written = async {
-        loop {
-            sleep(LATE).await;
-            let written = fs::metadata(terminal).and_then(|metadata| metadata.modified());
-            if written.is_ok_and(|written| written + COARSENESS >= looked_at) {
-                return;
-            }
-        }
-    };
     tokio::select! {
-        () = noticed => {}
-        () = written => {}
+        _ = noticed => {}
+        () = terminals.written_past(terminal, looked_at) => {}
     }
 }
 

@@ -4,7 +4,10 @@
 //! session with a `launcher` (carried as an `executable`) in it and sends it through a
 //! `launcher_socket` the `exec_request`: what to run, with which `environment`; `watch` waits for the
 //! agent's end, `session` is what can be done in between (`prompt`, `log`). Those who follow a log
-//! share a `feed`, which looks at the pane when `terminals` notices something. `server` runs the tmux
+//! share a `feed`, which looks at the pane when `terminals` notices something. What panes show is
+//! reported by `screens` in the same way, for all of them by one client: the screen, the title and
+//! the bell, as far as tmux has noted it (`monitor-bell`, and not while the agent's window is the one
+//! that somebody looks at). `server` runs the tmux
 //! program and `script` writes what it reads. `leftovers` are what was left of sessions without a
 //! daemon.
 //!
@@ -32,6 +35,7 @@ mod new_session;
 mod options;
 mod place;
 mod prompt;
+mod screens;
 mod script;
 mod server;
 mod session;
@@ -48,6 +52,7 @@ use crate::launch::{Launch, Running};
 use crate::launcher_socket::random_name;
 use crate::options::Layout;
 use crate::place::Place;
+use crate::screens::Screens;
 use crate::server::Server;
 use crate::terminals::Terminals;
 
@@ -62,6 +67,7 @@ pub struct Tmux {
     /// Distinguishes this daemon from earlier ones of the same instance.
     run: String,
     terminals: Terminals,
+    screens: Screens,
 }
 
 impl Backend for Tmux {
@@ -77,12 +83,14 @@ impl Backend for Tmux {
     async fn connect(_host: Host, config: Config) -> Result<Self> {
         let server = Server::find(&config).await?;
         leftovers::end(&server, &config.instance).await;
+        let terminals = Terminals::default();
         Ok(Tmux {
+            screens: Screens::of(server.clone(), terminals.clone()),
             server,
             launcher: Arc::new(Executable::new()?),
             instance: config.instance,
             run: random_name()?,
-            terminals: Terminals::default(),
+            terminals,
         })
     }
 
@@ -105,6 +113,7 @@ impl Backend for Tmux {
             place,
             process,
             self.terminals.clone(),
+            self.screens.clone(),
             events,
         ))
     }
@@ -130,6 +139,7 @@ impl Backend for Tmux {
             place,
             None,
             self.terminals.clone(),
+            self.screens.clone(),
             events,
         ))
     }

@@ -137,6 +137,13 @@ impl Server {
         Ok(String::from_utf8_lossy(&printed).into_owned())
     }
 
+    /// Runs what a script says, line by line, and gives what it prints, also where a line failed.
+    pub async fn run_script(&self, script: Vec<u8>) -> Result<String, Failure> {
+        let client = Client::spawn(self.client().args(["source-file", "-"]))?;
+        let printed = client.finish_regardless(&script).await?;
+        Ok(String::from_utf8_lossy(&printed).into_owned())
+    }
+
     /// How all panes stand after this call: its fields are whether it is dead, the number of its
     /// process, the code or the signal with which that has ended, and the number of the server. Many
     /// that ask at once share an answer, since a client takes longer than the question.
@@ -249,8 +256,35 @@ impl Client {
         self.end(Vec::new()).await
     }
 
+    /// The same; that it complains is no failure as long as there is a server.
+    async fn finish_regardless(mut self, input: &[u8]) -> Result<Vec<u8>, Failure> {
+        self.send(input).await?;
+        let (printed, _, words) = self.outcome(Vec::new()).await?;
+        match says_no_server(&words) {
+            true => Err(Failure::NoServer(words)),
+            false => Ok(printed),
+        }
+    }
+
     /// What it has printed when it has ended, `printed` first.
-    async fn end(&mut self, mut printed: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    async fn end(&mut self, printed: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        let (printed, succeeded, words) = self.outcome(printed).await?;
+        if succeeded && words.is_empty() {
+            return Ok(printed);
+        }
+        if says_no_server(&words) {
+            Err(Failure::NoServer(words))
+        } else if words.is_empty() {
+            // Faults in a script itself are printed on standard output.
+            let printed = String::from_utf8_lossy(&printed);
+            Err(Failure::Refused(printed.trim().to_owned()))
+        } else {
+            Err(Failure::Refused(words))
+        }
+    }
+
+    /// What it has printed when it has ended, `printed` first, whether it succeeded, and its complaints.
+    async fn outcome(&mut self, mut printed: Vec<u8>) -> Result<(Vec<u8>, bool, String), Failure> {
         let mut words = Vec::new();
         let (child, stdout) = (&mut self.child, &mut self.stdout);
         let mut stderr = child.stderr.take();
@@ -267,26 +301,19 @@ impl Client {
             .await?
             .map_err(|error| Failure::Client(error.into()))?;
         let words = String::from_utf8_lossy(&words).trim().to_owned();
-        if status.success() && words.is_empty() {
-            return Ok(printed);
-        }
-        // The words of tmux's client.c.
-        let gone = [
-            "no server running on ",
-            "error connecting to ",
-            "server exited",
-            "lost server",
-        ];
-        if gone.iter().any(|start| words.starts_with(start)) {
-            Err(Failure::NoServer(words))
-        } else if words.is_empty() {
-            // Faults in a script itself are printed on standard output.
-            let printed = String::from_utf8_lossy(&printed);
-            Err(Failure::Refused(printed.trim().to_owned()))
-        } else {
-            Err(Failure::Refused(words))
-        }
+        Ok((printed, status.success(), words))
     }
+}
+
+/// By the words of tmux's client.c.
+fn says_no_server(words: &str) -> bool {
+    let gone = [
+        "no server running on ",
+        "error connecting to ",
+        "server exited",
+        "lost server",
+    ];
+    gone.iter().any(|start| words.starts_with(start))
 }
 
 async fn patiently<T>(talk: impl Future<Output = T>) -> Result<T, Failure> {

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use crate::feed::Feed;
 use crate::place::{ID, Place};
 use crate::prompt;
+use crate::screens::{Screens, silence};
 use crate::server::{Failure, Server};
 use crate::terminals::Terminals;
 use crate::watch::Process;
@@ -38,21 +39,25 @@ pub struct TmuxSession {
 }
 
 impl TmuxSession {
-    /// Watches the agent and reports its end to `events`; its process has to be looked for unless
-    /// it is given.
+    /// Watches the agent and reports what it shows, and its end, to `events`; its process has to be
+    /// looked for unless it is given.
     pub(crate) fn new(
         server: Server,
         id: String,
         place: Place,
         process: Option<Process>,
         terminals: Terminals,
+        screens: Screens,
         events: SessionEvents,
     ) -> Self {
         let (end, ended) = watch::channel(false);
         let watched = (server.clone(), place.clone(), id.clone());
         let watcher = tokio::spawn(async move {
             let (server, place, id) = watched;
-            watcher::watch(&server, &place, process, &id, &events).await;
+            tokio::select! {
+                () = watcher::watch(&server, &place, process, &id, &events) => {}
+                () = screens.report(&place, &events) => {}
+            }
             end.send_replace(true);
         });
         TmuxSession {
@@ -117,7 +122,9 @@ impl TmuxSession {
         );
         let leave = ["copy-mode", "-q", "-t", pane, ";"];
         let dead = "display-message -p dead";
-        let decide = ["if-shell", "-F", "-t", pane, &alive, command, dead];
+        // Whoever is sent something was attended to.
+        let command = format!("{command} ; {}", silence(pane).into_argument());
+        let decide = ["if-shell", "-F", "-t", pane, &alive, &command, dead];
         let arguments = [first, &leave, &decide].concat();
         let printed = self
             .server

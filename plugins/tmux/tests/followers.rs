@@ -111,11 +111,11 @@ async fn a_quiet_pane_costs_its_followers_nothing_and_nothing_is_left_of_them() 
     let format = "#{session_attached} #{pane_pipe}";
     assert_eq!(scene.ask(&["list-panes", "-a", "-F", format]), "0 0\n0 0");
     followers.shutdown().await;
-    wait_until("nothing is watched any more", || inotify_instances() == 0).await;
     until_nothing_is_started().await;
     for agent in agents {
         agent.session.terminate(GRACE).await.unwrap();
     }
+    wait_until("nothing is watched any more", || inotify_instances() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,8 +2,10 @@
 //!
 //! Nothing looks at a session whose program prints nothing. One that prints is put before the
 //! `watcher`, which looks at it now and then until its `pulse` is at rest, and reads its screen once
-//! that has settled.
+//! that has settled. Of a terminal that only the backend has it is the same with what the backend reports
+//! (`elsewhere`).
 
+mod elsewhere;
 mod pulse;
 mod readiness;
 #[cfg(test)]
@@ -15,7 +17,7 @@ mod title;
 mod watcher;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use agentd_api::{Activity, ActivityState, State};
 use agentd_terminal::Signals;
@@ -23,6 +25,7 @@ use tokio::time::Instant;
 
 use super::{Observer, Session, lock};
 use crate::clock;
+use elsewhere::Elsewhere;
 use pulse::Pulse;
 use readiness::Readiness;
 
@@ -41,6 +44,8 @@ pub struct Active {
     watcher: Arc<Watcher>,
     /// Whether the watcher has the session.
     watched: AtomicBool,
+    /// From the first report on.
+    elsewhere: OnceLock<Box<Mutex<Elsewhere>>>,
     observer: Arc<dyn Observer>,
 }
 
@@ -59,6 +64,7 @@ impl Active {
             rules,
             watcher,
             watched: AtomicBool::new(false),
+            elsewhere: OnceLock::new(),
             observer,
         }
     }
@@ -101,9 +107,18 @@ impl Session {
         }
     }
 
+    /// The watcher does not look at it from now on, whatever is printed: for benchmarks.
+    #[cfg(feature = "testing")]
+    pub async fn leave_unwatched(&self) {
+        // Until it has let go of it.
+        while self.active.watched.swap(true, Ordering::AcqRel) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
     /// Its life has changed.
     pub(super) fn set_active(self: &Arc<Self>, state: State) {
-        if self.has_terminal() {
+        if self.is_seen() {
             let runs = state == State::Running;
             let changed = self.active.lock().set_running(runs, Instant::now());
             self.show_activity(changed);
@@ -122,7 +137,7 @@ impl Session {
 
     /// A person has typed this.
     pub(super) fn typed(self: &Arc<Self>, input: &[u8]) {
-        if is_typed(input) {
+        if is_typed(input) && self.is_seen() {
             let changed = self.active.lock().typed(Instant::now());
             self.show_activity(changed);
             self.watch();
@@ -135,7 +150,7 @@ impl Session {
         let Some(readiness) = &self.active.readiness else {
             return false;
         };
-        if !self.has_terminal() {
+        if !self.comes_to_be_seen().await {
             return false;
         }
         tokio::select! {
@@ -159,7 +174,7 @@ impl Session {
 
     /// Looks at how far the output has come. Whether the screen is to be read.
     fn look(self: &Arc<Self>, now: Instant) -> bool {
-        let position = self.terminal.log().head();
+        let position = self.printed();
         let mut pulse = self.active.lock();
         let changed = pulse.look(position, now);
         let wants_screen = pulse.wants_screen(now);
@@ -170,7 +185,7 @@ impl Session {
 
     /// Reads the screen.
     fn judge(self: &Arc<Self>) {
-        let (position, picture) = self.terminal.picture();
+        let (position, picture) = self.picture();
         let verdict = self.active.rules.judge(&picture);
         let now = Instant::now();
         let mut pulse = self.active.lock();
@@ -191,7 +206,7 @@ impl Session {
     /// Whether the watcher has to look again.
     fn is_watched_on(self: &Arc<Self>) -> bool {
         let is_at_rest = || {
-            let position = self.terminal.log().head();
+            let position = self.printed();
             self.active.lock().is_at_rest(position, Instant::now())
         };
         if !is_at_rest() {

@@ -598,6 +598,7 @@ impl Receiver for Reports {
             return CLOSED;
         };
         match serde_json::from_str(json) {
+            Ok(Event::Screen { screen }) => session.shows(screen),
             Ok(event) => session.life.report(event),
             Err(error) => tracing::warn!(session = %session.name, %error, "an unreadable event"),
         }

@@ -81,8 +81,14 @@ impl Session {
         Ok(())
     }
 
-    async fn prompt_by_backend(&self, text: &str, submit: bool, is_first: bool) -> Result<()> {
+    async fn prompt_by_backend(
+        self: &Arc<Self>,
+        text: &str,
+        submit: bool,
+        is_first: bool,
+    ) -> Result<()> {
         let remote = self.remote()?;
+        self.typed(if submit { b"\r" } else { text.as_bytes() });
         let refused = |error: agentd_plugin_api::Error| match error.kind {
             agentd_plugin_api::ErrorKind::Unsupported => {
                 Error::conflict("no-input", "the backend takes no input")

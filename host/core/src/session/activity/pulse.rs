@@ -50,6 +50,8 @@ pub struct Pulse {
     /// So many looks in a row have found something new that no key has brought, since then.
     busy: u32,
     busy_since: Instant,
+    /// So long nothing new may come from a program that prints on.
+    lull: Duration,
     /// Where the output was at some time, to see whether it floods.
     before: (u64, Instant),
     floods: bool,
@@ -96,6 +98,7 @@ impl Pulse {
             changed_at: now,
             busy: 0,
             busy_since: now,
+            lull: Duration::ZERO,
             before: (0, now),
             floods: false,
             due: false,
@@ -111,6 +114,11 @@ impl Pulse {
     /// What clients see.
     pub fn shown(&self) -> &Activity {
         &self.shown
+    }
+
+    /// What is printed is seen late, and so much of it at once.
+    pub fn is_seen_late(&mut self, lull: Duration) {
+        self.lull = lull;
     }
 
     /// Whether the program runs, as far as is known. True if something else is shown now.
@@ -144,6 +152,12 @@ impl Pulse {
         self.alarm = Some(Alarm { at: now, text });
     }
 
+    /// Somebody has seen that it rang. True if something else is shown now.
+    pub fn attended(&mut self, now: Instant) -> bool {
+        self.alarm = None;
+        self.show(now)
+    }
+
     /// A person has typed. True if something else is shown now.
     pub fn typed(&mut self, now: Instant) -> bool {
         self.typed_at = Some(now);
@@ -155,7 +169,9 @@ impl Pulse {
     /// Looks at how far the output has come. True if something else is shown now.
     pub fn look(&mut self, position: u64, now: Instant) -> bool {
         if position == self.position {
-            self.busy = 0;
+            if now - self.changed_at >= self.lull {
+                self.busy = 0;
+            }
         } else {
             self.position = position;
             self.changed_at = now;
@@ -506,6 +522,34 @@ mod tests {
         play.check(Waiting, Some("bell"));
         play.run(LONG, 100);
         play.check(Working, None);
+    }
+
+    #[test]
+    fn who_has_rung_does_not_wait_once_somebody_has_seen_that() {
+        let mut play = Play::new();
+        play.run(LONG, 0);
+        play.ring();
+        play.check(Waiting, Some("bell"));
+        play.run(LONG, 0);
+        play.pulse.attended(play.now);
+        play.check(Idle, None);
+        assert!(play.is_at_rest());
+    }
+
+    #[test]
+    fn what_is_seen_late_prints_on_between_two_reports() {
+        let mut play = Play::new();
+        play.pulse.is_seen_late(Duration::from_secs(1));
+        play.run(LONG, 0);
+        play.check(Idle, None);
+        for _ in 0..10 {
+            play.run(TICK, 1);
+            play.run(TICK, 0);
+        }
+        play.check(Working, None);
+        play.run(LONG, 0);
+        play.check(Idle, None);
+        assert!(play.is_at_rest());
     }
 
     #[test]
