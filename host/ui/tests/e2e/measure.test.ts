@@ -1,7 +1,8 @@
+import { readFileSync } from 'node:fs';
 import { describe } from 'vitest';
 import { signedIn, test, type, untilLive, untilShows } from './browser.ts';
 import { isWithin, longestFreeze, quantile, report, watchFreezes } from './measure.ts';
-import { create, info, removeAll, until } from './service.ts';
+import { call, create, DIRECTORY, info, removeAll, until } from './service.ts';
 
 const { capabilities } = await info();
 const SHELL = { command: ['bash', '--norc', '--noprofile'] };
@@ -24,6 +25,82 @@ describe.runIf(capabilities.includes('terminal'))('measured', () => {
     isWithin(1000, quantile(times, 0.5));
     await page.context().close();
   });
+
+  test('the time until the first paint of a list of 200 agents', async ({ browser }) => {
+    await removeAll();
+    for (let index = 0; index < 200; index += 1) await create({ command: ['sleep', '1000000'] });
+    const page = await signedIn(browser, '', {
+      prepare: (made) =>
+        made.addInitScript(() => {
+          // The frame after the one in which the rows are there is painted with them.
+          const look = () => {
+            if (document.querySelectorAll('li.agent').length > 0) requestAnimationFrame(() => performance.mark('list-painted'));
+            else requestAnimationFrame(look);
+          };
+          requestAnimationFrame(look);
+        }),
+    });
+    const times: number[] = [];
+    for (let run = 0; run < 7; run += 1) {
+      await page.reload();
+      times.push(await until('the paint', () => page.evaluate(() => performance.getEntriesByName('list-painted')[0]?.startTime ?? 0)));
+    }
+    report('first paint of a list of 200 agents after navigation', { p50_ms: quantile(times, 0.5), max_ms: Math.max(...times) });
+    isWithin(1000, quantile(times, 0.5));
+    await page.context().close();
+    await removeAll();
+  }, 120_000);
+
+  test('the time from a bell to the event and to the notification', async ({ browser }) => {
+    // A bell that comes soon after a key is an answer to it and does not count.
+    const script = `while read -r line; do sleep 2; date +%s%3N >rang-$line; printf '\\a'; done`;
+    const { id, name } = await create({ command: ['sh', '-c', script] });
+    const page = await signedIn(browser, '', {
+      permissions: ['notifications'],
+      prepare: (made) =>
+        made.addInitScript(() => {
+          const notified: number[] = [];
+          class Shown {
+            static permission = 'granted';
+            static requestPermission = async () => 'granted';
+            constructor() {
+              notified.push(Date.now());
+            }
+            close() {}
+          }
+          Object.assign(window, { Notification: Shown, notified });
+        }),
+    });
+    await page.getByRole('link', { name, exact: true }).waitFor();
+    await page.getByRole('button', { name: 'Notify me when an agent waits' }).click();
+    const notified = () => page.evaluate(() => (window as unknown as { notified: number[] }).notified);
+    const events: number[] = [];
+    const { body } = await call('GET', '/events');
+    const reader = body?.pipeThrough(new TextDecoderStream()).getReader();
+    const listen = (async () => {
+      let text = '';
+      for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
+        text += part.value;
+        const whole = text.split('\n\n');
+        text = whole.pop() ?? '';
+        if (whole.some((event) => event.includes('event:activity') && event.includes(id) && event.includes('"waiting"'))) events.push(Date.now());
+      }
+    })();
+    const [toEvent, toNotification]: [number[], number[]] = [[], []];
+    for (let run = 0; run < 5; run += 1) {
+      await call('POST', `/agents/${id}/input`, { text: `${run}` });
+      await until('the event and the notification', async () => events.length > run && (await notified()).length > run);
+      const rang = Number(readFileSync(`${DIRECTORY}/rang-${run}`, 'utf8'));
+      toEvent.push((events[run] ?? 0) - rang);
+      toNotification.push(((await notified())[run] ?? 0) - rang);
+    }
+    await reader?.cancel();
+    await listen;
+    report('bell to event', { p50_ms: quantile(toEvent, 0.5), max_ms: Math.max(...toEvent) });
+    report('bell to notification', { p50_ms: quantile(toNotification, 0.5), max_ms: Math.max(...toNotification) });
+    isWithin(1000, quantile(toNotification, 0.5));
+    await page.context().close();
+  }, 120_000);
 
   test('the time from a key to its paint, beside the echo on the socket', async ({ browser }) => {
     const { id } = await create({ command: ['sh', '-c', 'stty raw -echo; cat'] });
