@@ -115,7 +115,15 @@ impl Flood {
 }
 
 async fn flood(viewers: usize) -> Result<Flood> {
-    let server = Server::start()?;
+    flood_on(Server::start()?, viewers).await
+}
+
+/// Of the bytes that one viewer is sent of a flood, MB/s.
+pub async fn speed_on(server: Server) -> Result<f64> {
+    Ok(flood_on(server, 1).await?.speed)
+}
+
+async fn flood_on(server: Server, viewers: usize) -> Result<Flood> {
     server.run("flood", &["flood", &FLOOD.to_string()]).await?;
     let before = server.program.memory("VmRSS");
     let mut tasks = Vec::new();

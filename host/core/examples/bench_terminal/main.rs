@@ -8,6 +8,7 @@
     reason = "a program for people at a terminal"
 )]
 
+mod activity;
 mod attach;
 mod child;
 mod echo;
@@ -49,6 +50,9 @@ fn main() -> Result<ExitCode> {
             let terminado = Terminado::install();
             if is_due("flood") {
                 flood::measure(&mut table, terminado.as_ref()).await?;
+            }
+            if is_due("activity") {
+                activity::measure(&mut table).await?;
             }
             if is_due("echo") {
                 echo::measure(&mut table, terminado.as_ref()).await?;
