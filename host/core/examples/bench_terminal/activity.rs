@@ -2,10 +2,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentd_api::NewSession;
-use agentd_host::Backend;
 use agentd_host::loader::{BackendName, SearchPath, Trust, load};
 use agentd_host::session::{Rules, ScreenThreads, Session, Sessions, Unobserved};
 use agentd_host::testing::{Table, TestProgram, median, profile_dir};
+use agentd_host::{Backend, Backends};
 use agentd_plugin_api::{Config, SessionEvents};
 
 use crate::Result;
@@ -90,7 +90,7 @@ async fn sessions() -> Result<Sessions> {
     let connecting = Backend::connect(&library, Arc::default(), &config, PATIENCE);
     let backend = connecting.await.map_err(|error| error.message)?;
     Ok(Sessions::new(
-        Arc::new(backend),
+        Arc::new(Backends::from(Arc::new(backend))),
         HISTORY,
         PATIENCE,
         Arc::new(ScreenThreads::start()?),
