@@ -216,6 +216,7 @@ async fn a_backend_that_comes_later_brings_its_agents() {
     let daemon = start().start();
     is_ready(&daemon, "kept").await;
     let demo = create_on(&daemon, "demo", "kept").await;
+    let unwanted = create_on(&daemon, "unwanted", "kept").await;
 
     fs::remove_file(&library).unwrap();
     let daemon = start().start_after(ended(daemon, Signal::KILL).await);
@@ -227,7 +228,8 @@ async fn a_backend_that_comes_later_brings_its_agents() {
         progress.contains("the backend `kept` is not there"),
         "{progress}"
     );
-    let refused = daemon.delete(&format!("/agents/{}", demo.id)).await;
+    // It is stopped as soon as it can be.
+    let refused = daemon.delete(&format!("/agents/{}", unwanted.id)).await;
     refused.problem(503, "backend-unavailable");
 
     symlink(&built, &library).unwrap();
@@ -235,6 +237,10 @@ async fn a_backend_that_comes_later_brings_its_agents() {
     eventually("the agent is taken over", async || {
         let agent = agent(&daemon, &demo.id).await;
         (agent.session?.state == State::Running).then_some(())
+    })
+    .await;
+    eventually("what is not wanted is stopped", async || {
+        (agent(&daemon, &unwanted.id).await.session?.state == State::Exited).then_some(())
     })
     .await;
     delete(&daemon, &demo.id).await;
