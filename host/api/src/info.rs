@@ -134,13 +134,13 @@ pub struct LoadedBackend {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Whether its sessions outlive the daemon.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub persistent: bool,
     /// Whether its agents are programs on terminals of the service, so that `keep` is for them.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub on_terminals: bool,
     /// Whether what its terminals show is recorded unless a session says otherwise.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub records_all: bool,
     /// JSON Schema of the `options` of a session, or null where there are none.
     pub options_schema: Option<serde_json::Value>,
@@ -164,6 +164,10 @@ impl LoadedBackend {
             options_schema: None,
         }
     }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Whether a backend is there.
