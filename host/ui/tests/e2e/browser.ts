@@ -69,7 +69,7 @@ export async function signedIn(browser: Browser, path = '', options: Options = {
   const page = await open(browser, path, options);
   await page.getByLabel('Token').fill(TOKEN);
   await page.getByRole('button', { name: 'Sign in' }).click();
-  await page.getByRole('navigation', { name: 'Pages' }).waitFor();
+  await page.getByRole('navigation', { name: 'Pages', exact: true }).waitFor();
   return page;
 }
 
