@@ -107,13 +107,19 @@ impl Session {
         }
     }
 
-    /// The watcher does not look at it from now on, whatever is printed: for benchmarks.
+    /// The watcher does not look at it from now on, once it is at rest, whatever is printed: for benchmarks.
     #[cfg(feature = "testing")]
     pub async fn leave_unwatched(&self) {
-        // Until it has let go of it.
+        // Until the watcher has let go of it.
         while self.active.watched.swap(true, Ordering::AcqRel) {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
+    }
+
+    /// Undoes [`leave_unwatched`](Self::leave_unwatched).
+    #[cfg(feature = "testing")]
+    pub fn watch_again(&self) {
+        self.active.watched.store(false, Ordering::Release);
     }
 
     /// Its life has changed.
