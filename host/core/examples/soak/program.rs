@@ -1,13 +1,15 @@
 use agentd_host::testing::Random;
 
+/// Prints now and then.
+pub const PRINTS_ON: &str = "while :; do echo line; sleep 0.1; done";
+
 /// The scripts that agents run. Each lives until it is ended, or for a second or two.
 const SCRIPTS: &[&str] = &[
     // Says nothing.
     "exec sleep 1000",
     // Takes keys and answers.
     "exec cat",
-    // Prints now and then.
-    "while :; do echo line; sleep 0.1; done",
+    PRINTS_ON,
     // Floods, and goes on as a quiet one.
     "head -c 3000000 /dev/zero | tr '\\0' 'x'; exec sleep 1000",
     "i=0; while [ $i -lt 20000 ]; do echo \"line $i of many\"; i=$((i+1)); done; exec sleep 1000",

@@ -152,9 +152,16 @@ impl<'a> Soak<'a> {
         if listed.len() != staying {
             left.push(format!("left: {} agents of {staying}", listed.len()));
         }
-        for agent in listed {
+        for agent in &listed {
             if agent["session"]["viewers"] != 0 {
                 left.push(format!("left: a viewer of {}", agent["name"]));
+            }
+        }
+        // What a terminal shows that only its backend has is looked at while its program prints on.
+        for agent in &listed {
+            if agent["session"]["command"][2] == program::PRINTS_ON {
+                let stop = format!("/agents/{}/stop", agent["id"].as_str().unwrap_or_default());
+                self.backend.service.post(&stop, &()).await.expect(200);
             }
         }
         // That one starts processes of its own, and the next is a while away.
