@@ -164,6 +164,15 @@ pub struct Session {
     pub attach_command: Option<Vec<String>>,
 }
 
+impl Session {
+    /// Whether its backend declares `capability`; not of a session that an earlier version kept.
+    pub fn has(&self, capability: &str) -> bool {
+        self.capabilities
+            .iter()
+            .any(|declared| declared == capability)
+    }
+}
+
 /// Where a session is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -209,10 +209,8 @@ impl Backend {
             }
             Ok::<_, agentd_plugin_api::Error>(all)
         };
-        let listed = match self.within(phase, &what, list).await {
-            Ok(listed) => listed.map_err(Error::from),
-            Err(error) => Err(error),
-        };
+        let listed = self.within(phase, &what, list).await;
+        let listed = listed.and_then(|listed| listed.map_err(Error::from));
         *self.lock_silence() = match &listed {
             Ok(all) => all.silence.clone(),
             Err(error) => Some(error.to_string()),

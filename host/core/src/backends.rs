@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use agentd_api::{KeeperHealth, LoadedBackend};
 use futures_util::future::join_all;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::backend::{Backend, Phase};
@@ -126,18 +126,21 @@ impl Backends {
     /// Brings those that are not there, each in a task and again and again. Done when each was tried once.
     pub(crate) async fn bring(self: &Arc<Self>, connector: &Arc<Connector>, claims: &Claims) {
         let missing = (0..self.others.len()).filter(|&index| self.others[index].get().is_none());
-        let mut tried = Vec::new();
+        let mut first_tries = Vec::new();
         for index in missing {
-            let (done, first) = watch::channel(false);
-            tried.push(first);
+            let (untried, tried) = oneshot::channel();
+            first_tries.push(tried);
             let (all, connector) = (Arc::downgrade(self), connector.clone());
-            tokio::spawn(bring(all, index, connector, Arc::downgrade(claims), done));
+            tokio::spawn(bring(
+                all,
+                index,
+                connector,
+                Arc::downgrade(claims),
+                untried,
+            ));
         }
-        join_all(tried.into_iter().map(async |mut first| {
-            // What it gives keeps the sender from sending.
-            drop(first.wait_for(|done| *done).await);
-        }))
-        .await;
+        // Nothing is sent: the other end is dropped.
+        join_all(first_tries).await;
     }
 
     /// When that backend is asked something while the service is in `phase`: one without which the service
@@ -210,7 +213,7 @@ impl Backends {
 
     /// Whether one of that name is there.
     pub fn is_there(&self, name: &str) -> bool {
-        self.all().iter().any(|backend| backend.name() == name)
+        self.get(Some(name)).is_ok()
     }
 
     /// The names of those that the service is to have.
@@ -329,14 +332,15 @@ impl Backends {
     }
 }
 
-/// Tries until it is there, or the service has ended.
+/// Tries until it is there, or the service has ended. Holds `untried` until it has tried once.
 async fn bring(
     all: Weak<Backends>,
     index: usize,
     connector: Arc<Connector>,
     claims: Weak<Mutex<Vec<Instance>>>,
-    done: watch::Sender<bool>,
+    untried: oneshot::Sender<()>,
 ) {
+    let mut untried = Some(untried);
     let (mut library, mut pause, mut overdue) = (None, SHORTEST_PAUSE, 0);
     loop {
         let Some(name) = all.upgrade().map(|all| all.others[index].name.clone()) else {
@@ -350,7 +354,6 @@ async fn bring(
             Ok(connected) => {
                 tracing::info!("the backend `{name}` is there");
                 all.arrived(index, connected, &claims);
-                done.send_replace(true);
                 return;
             }
             Err(error) => {
@@ -360,8 +363,7 @@ async fn bring(
                 *all.others[index].lock() = Place::Missing(reason);
             }
         }
-        drop(all);
-        done.send_replace(true);
+        drop((all, untried.take()));
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
         // There is not a thread more for each attempt.

@@ -61,12 +61,10 @@ pub fn unsettled(connection: &Connection) -> rusqlite::Result<Vec<AgentRecord>> 
 /// to have.
 #[derive(Clone, Debug)]
 pub struct Share {
-    /// The backend's name.
-    pub backend: String,
-    /// Whether it is the default one.
-    pub is_default: bool,
+    backend: String,
+    is_default: bool,
     /// The names of all that the service is to have, as JSON.
-    pub all: String,
+    all: String,
 }
 
 /// In a query, with the values of [`Share::values`] before all others.

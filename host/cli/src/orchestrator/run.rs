@@ -86,9 +86,7 @@ impl Run {
 /// Whether there is something to attach to.
 fn can_be_shown(agent: &Agent) -> bool {
     let session = agent.session.as_ref();
-    let capabilities = session.map_or(&[][..], |session| &session.capabilities);
-    let has = |wanted: &str| capabilities.iter().any(|capability| capability == wanted);
-    has("terminal") || has("attach-tmux")
+    session.is_some_and(|session| session.has("terminal") || session.has("attach-tmux"))
 }
 
 fn is_taken(error: &ClientError) -> bool {

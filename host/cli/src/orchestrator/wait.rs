@@ -182,8 +182,7 @@ fn can_be_known(agent: &Agent) -> Result<(), Failure> {
     let Some(session) = &agent.session else {
         return Ok(());
     };
-    let can = |name: &str| session.capabilities.iter().any(|has| has == name);
-    if session.capabilities.is_empty() || can("terminal") || can("attach-tmux") {
+    if session.capabilities.is_empty() || session.has("terminal") || session.has("attach-tmux") {
         return Ok(());
     }
     let backend = &session.backend_type;
