@@ -492,7 +492,7 @@ test('the tabs are those of the backend', async () => {
   expect(await page.getByRole('tab', { selected: true }).innerText()).toBe('Logs');
   if (capabilities.includes('attach-tmux')) {
     await page.keyboard.press('End');
-    await page.getByRole('button', { name: 'Copy the command' }).last().click();
+    await page.getByRole('button', { name: 'Copy the attach command', exact: true }).click();
     await untilCopied(page, /tmux/);
   }
 });

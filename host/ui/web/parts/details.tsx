@@ -110,7 +110,7 @@ export function Details({ agent }: { agent: Agent }) {
       {session?.attach_command && session.attach_command.length > 0 && (
         <Section title="In your own terminal">
           <Fact name="Attach">
-            <Copyable text={line(session.attach_command)} what="the command" />
+            <Copyable text={line(session.attach_command)} what="the attach command" />
           </Fact>
         </Section>
       )}

@@ -7,6 +7,7 @@
 
 #![allow(dead_code)]
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -219,6 +220,27 @@ impl Engine {
         lines[lines.len().saturating_sub(10)..].join("\n")
     }
 
+    /// What its processes do, for the message of a test that finds it silent.
+    pub fn condition(&self) -> String {
+        let processes: Vec<String> = self.processes().map(describe).collect();
+        // `dockerd` writes the stacks of its goroutines to a file.
+        self.signal(Signal::USR1);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let stacks = loop {
+            let stacks = stacks_in(&self.directory.path().join("exec"));
+            if stacks.is_some() || Instant::now() > deadline {
+                break stacks.unwrap_or_default();
+            }
+            sleep(Duration::from_millis(50));
+        };
+        format!(
+            "processes:\n{}\nlog:\n{}\ngoroutines:\n{}",
+            processes.join("\n"),
+            self.log(),
+            most_frequent(&stacks)
+        )
+    }
+
     fn end(&self, signal: Signal) {
         self.signal(signal);
         let mut dockerd = self.dockerd();
@@ -278,29 +300,25 @@ impl Engine {
     /// Ends what outlives a `dockerd` that was killed and did not come up again: `containerd` is
     /// in our mount namespace, containers are in our control group.
     fn end_leftovers(&self) {
+        for pid in self.processes().filter_map(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+
+    /// All that run in its mount namespace or control group, but for the holder of the namespaces.
+    fn processes(&self) -> impl Iterator<Item = i32> {
         let group = self.control_group();
-        let grouped = |pid: &str| {
+        let grouped = move |pid: i32| {
             fs::read_to_string(format!("/proc/{pid}/cgroup"))
                 .is_ok_and(|groups| groups.contains(&group))
         };
-        let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
-        let holder = self.holder.id().to_string();
-        let Some(ours) = namespace(&holder) else {
-            return;
-        };
-        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let Some(pid) = name.to_str().filter(|name| *name != holder) else {
-                continue;
-            };
-            if let (Ok(number), true) = (
-                pid.parse(),
-                namespace(pid).as_ref() == Some(&ours) || grouped(pid),
-            ) && let Some(pid) = Pid::from_raw(number)
-            {
-                let _ = kill_process(pid, Signal::KILL);
-            }
-        }
+        let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+        let holder = i32::try_from(self.holder.id()).expect("a process id");
+        let ours = namespace(holder);
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(move |pid| *pid != holder)
+            .filter(move |pid| (ours.is_some() && namespace(*pid) == ours) || grouped(*pid))
     }
 }
 
@@ -360,6 +378,54 @@ fn send(child: &Child, signal: Signal) {
     if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);
     }
+}
+
+/// A process, its state, and how many files it has open.
+fn describe(pid: i32) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let fact = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name));
+        line.unwrap_or(name).replace('\t', " ")
+    };
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+    let (name, state, threads) = (fact("Name:"), fact("State:"), fact("Threads:"));
+    format!("  {pid} {name} {state} {threads} Files: {files}")
+}
+
+/// The stacks that `dockerd` has left below its `--exec-root`.
+fn stacks_in(directory: &Path) -> Option<String> {
+    let entries = fs::read_dir(directory).ok()?.flatten();
+    let is_stacks = |name: &str| name.starts_with("goroutine-stacks");
+    let mut found = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_stacks));
+    fs::read_to_string(found.next()?.path()).ok()
+}
+
+/// What most goroutines wait for: their states, each with its four innermost functions.
+fn most_frequent(stacks: &str) -> String {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for stack in stacks
+        .split("\n\n")
+        .filter(|stack| stack.starts_with("goroutine "))
+    {
+        let mut lines = stack.lines();
+        let state = lines
+            .next()
+            .and_then(|line| line.split_once('['))
+            .map_or("", |(_, rest)| rest);
+        let functions = lines.filter(|line| !line.starts_with('\t')).take(4);
+        let functions = functions.map(|line| line.rsplit_once('(').map_or(line, |(name, _)| name));
+        let functions: Vec<&str> = functions.collect();
+        *counts
+            .entry(format!("[{state} {}", functions.join(" < ")))
+            .or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let lines = counts
+        .iter()
+        .take(40)
+        .map(|(stack, count)| format!("  {count} {stack}"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn answers(socket: &Path) -> bool {

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     // They wait for containers more than they compute.
-    arguments.test_threads.get_or_insert(6);
+    arguments.test_threads.get_or_insert(4);
     let mut trials = Vec::new();
     container::trials(&mut trials);
     life::trials(&mut trials);

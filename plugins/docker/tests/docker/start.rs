@@ -140,7 +140,9 @@ async fn fifty_agents_start_at_once() {
         assert!(matches!(events[..], [Event::Running { .. }]), "{events:?}");
     }
     let ends = agents.iter().map(|agent| agent.session.terminate(GRACE));
-    try_join_all(ends).await.expect("ending all");
+    if let Err(error) = try_join_all(ends).await {
+        panic!("ending all: {error}\n{}", shared_engine().condition());
+    }
     for agent in &agents {
         assert_eq!(agent.exit().await, ExitStatus::signal(15));
     }

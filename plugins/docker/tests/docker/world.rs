@@ -49,10 +49,16 @@ pub struct World {
 
 impl World {
     pub async fn shared() -> World {
-        World::on(&shared_engine().docker_host()).await
+        let engine = shared_engine();
+        let world = World::try_on(&engine.docker_host()).await;
+        world.unwrap_or_else(|error| panic!("connecting: {error}\n{}", engine.condition()))
     }
 
     pub async fn on(docker_host: &str) -> World {
+        World::try_on(docker_host).await.expect("connecting")
+    }
+
+    async fn try_on(docker_host: &str) -> Result<World> {
         let state = tempfile::tempdir().expect("a state directory");
         let recordings = tempfile::tempdir().expect("a directory of recordings");
         let config = Config {
@@ -65,13 +71,13 @@ impl World {
             .into(),
             private: vec![recordings.path().to_owned()],
         };
-        World {
-            backend: connect(&config).await.expect("connecting"),
+        Ok(World {
+            backend: connect(&config).await?,
             docker: image::client(docker_host),
             config,
             _state: state,
             _recordings: recordings,
-        }
+        })
     }
 
     /// The backend of the next daemon of the same instance.
