@@ -28,7 +28,7 @@ pub enum Part {
 }
 
 /// Tools without which something is left out, and how to get them.
-const TOOLS: [(&str, &str); 9] = [
+const TOOLS: [(&str, &str); 10] = [
     ("cargo-deny", "cargo install cargo-deny --locked"),
     ("bwrap", "apt-get install bubblewrap"),
     ("sshd", "apt-get install openssh-server openssh-client"),
@@ -36,6 +36,7 @@ const TOOLS: [(&str, &str); 9] = [
     ("dockerd", "apt-get install docker.io"),
     ("docker-registry", "apt-get install docker-registry"),
     ("linux.uml", "apt-get install user-mode-linux"),
+    ("prometheus", "apt-get install prometheus"),
     ("npm", "install Node.js 20 or later"),
     ("chromium", "apt-get install chromium"),
 ];

@@ -75,7 +75,7 @@ const LONGEST_ID: usize = 64;
 const LONGEST_PART: usize = 16;
 
 /// Others, which may be of any length, are not shown.
-const METHODS: [Method; 7] = [
+static METHODS: [Method; 7] = [
     Method::GET,
     Method::HEAD,
     Method::OPTIONS,
@@ -84,6 +84,12 @@ const METHODS: [Method; 7] = [
     Method::PATCH,
     Method::DELETE,
 ];
+
+/// A method by its name; all that are not of HTTP have one.
+pub fn known_method(method: &Method) -> &'static str {
+    let known = METHODS.iter().find(|known| *known == method);
+    known.map_or("?", Method::as_str)
+}
 
 impl Asked {
     /// Somebody who was let in by `who` asks for something. None if that is nothing of interest.
@@ -100,12 +106,7 @@ impl Asked {
             return None;
         }
         let (shape, subject) = shape(path)?;
-        let is_known = METHODS.contains(&request.method);
-        let method = if is_known {
-            request.method.as_str()
-        } else {
-            "?"
-        };
+        let method = known_method(&request.method);
         Some(Asked {
             trail: trail.cloned(),
             record: AuditRecord {

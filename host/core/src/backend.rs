@@ -194,7 +194,9 @@ impl Backend {
         spec: &SessionSpec,
         events: Arc<dyn Receiver>,
     ) -> Result<RemoteSession> {
-        Ok(self.remote.start(spec, events).await?)
+        Ok(self
+            .counted("start", self.remote.start(spec, events))
+            .await?)
     }
 
     /// The sessions of this daemon and of earlier ones.
@@ -209,8 +211,8 @@ impl Backend {
             }
             Ok::<_, agentd_plugin_api::Error>(all)
         };
-        let listed = self.within(phase, &what, list).await;
-        let listed = listed.and_then(|listed| listed.map_err(Error::from));
+        let list = async { self.within(phase, &what, list).await?.map_err(Error::from) };
+        let listed = self.counted("list", list).await;
         *self.lock_silence() = match &listed {
             Ok(all) => all.silence.clone(),
             Err(error) => Some(error.to_string()),
@@ -247,7 +249,8 @@ impl Backend {
                 adopted => adopted,
             }
         };
-        Ok(self.within(phase, &what, adopt).await??)
+        let adopt = async { Ok(self.within(phase, &what, adopt).await??) };
+        self.counted("adopt", adopt).await
     }
 
     async fn within<T: Send + 'static>(

@@ -10,6 +10,9 @@ use crate::http::Need;
 use crate::session::{Run, Session};
 use crate::{Error, IdempotencyKey, Result};
 
+/// How many agents there are, by the name of a backend and the word for a status.
+pub type AgentCounts = BTreeMap<(String, &'static str), u64>;
+
 /// What a service keeps under one path, such as sessions by name or agents by id.
 pub trait Collection: Send + Sync + 'static {
     /// The first segment of its paths, such as `sessions`.
@@ -78,6 +81,10 @@ pub trait Collection: Send + Sync + 'static {
     /// For `GET /health`, where the service counts agents.
     fn agents_active(&self) -> Option<u64> {
         None
+    }
+    /// For `GET /metrics`, where the service counts agents.
+    fn count_agents(&self) -> impl Future<Output = Result<AgentCounts>> + Send {
+        async { Ok(AgentCounts::new()) }
     }
     /// For `GET /health?verbose=1`, where the service reconciles: by the names of its backends.
     fn reconciliations(&self) -> BTreeMap<String, Reconciliation> {

@@ -394,6 +394,25 @@ pub struct Config {
         value_parser = parse_log
     )]
     pub log: String,
+
+    /// How it is logged: for people, or one object of JSON a line
+    #[arg(
+        long,
+        env = "AGENTD_LOG_FORMAT",
+        default_value = "text",
+        value_enum,
+        value_name = "FORMAT"
+    )]
+    pub log_format: LogFormat,
+}
+
+/// `AGENTD_LOG_FORMAT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// `AGENTD_AUTH`.

@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::activation::Activation;
 use crate::children::Children;
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
 use crate::daemon::Service;
 use crate::descriptors;
 use crate::loader::trial;
@@ -21,7 +21,7 @@ use crate::prepared::Prepared;
 use crate::server::Server;
 use crate::signals::shutdown_signal;
 use crate::start_error::{ExitCode as StartExitCode, StartError};
-use crate::{core_files, memory, process_end, start_call};
+use crate::{core_files, memory, process_end, start_call, telemetry};
 
 /// How long the end waits for threads of the runtime, which a library may block.
 const LEFT_BEHIND: Duration = Duration::from_millis(300);
@@ -58,7 +58,8 @@ where
             };
         }
     };
-    log_to_stderr(&config.log);
+    log_to_stderr(&config.log, config.log_format);
+    telemetry::begin();
     let code = match start(service, config, server) {
         Ok(()) => 0,
         Err(error) => {
@@ -133,20 +134,22 @@ where
     ended
 }
 
-fn log_to_stderr(filter: &str) {
+fn log_to_stderr(filter: &str, format: LogFormat) {
     let filter = EnvFilter::new(filter);
     // They write what was sent and is not as it should be: a token in a path, the value of a variable.
     let filter = match "warp::filters=off".parse() {
         Ok(off) => filter.add_directive(off),
         Err(_) => filter,
     };
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         // It would report that to the same place, and panic when the terminal there is gone.
-        .log_internal_errors(false)
-        .init();
+        .log_internal_errors(false);
+    match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
 }
 
 #[expect(

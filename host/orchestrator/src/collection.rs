@@ -1,14 +1,26 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use agentd_api::{Agent, AgentQuery, NewAgent, Page, Reconciliation, Scope, WebhookHealth};
+use agentd_api::{
+    Agent, AgentQuery, AgentStatus, NewAgent, Page, Reconciliation, Scope, WebhookHealth,
+};
 use agentd_host::doors::Limit;
 use agentd_host::http::{Need, Reach};
 use agentd_host::session::{Run, Session};
-use agentd_host::{Collection, IdempotencyKey, Result};
+use agentd_host::{AgentCounts, Collection, IdempotencyKey, Result};
 
 use crate::agents::Agents;
+use crate::records;
 use crate::selection::Selection;
+
+/// All that an agent may have.
+const STATUSES: [AgentStatus; 5] = [
+    AgentStatus::Pending,
+    AgentStatus::Running,
+    AgentStatus::Stopped,
+    AgentStatus::Failed,
+    AgentStatus::Lost,
+];
 
 impl Collection for Agents {
     const PATH: &'static str = "agents";
@@ -86,6 +98,22 @@ impl Collection for Agents {
 
     async fn recorded(&self, id: &str, name: Option<&str>) -> Result<(String, String)> {
         self.recorded_session(id, name).await
+    }
+
+    async fn count_agents(&self) -> Result<AgentCounts> {
+        let counted = self.store.read(records::count).await?;
+        let backends = self.sessions.backends();
+        let names = backends.names().into_iter();
+        let all = names.flat_map(|name| STATUSES.map(|status| (name.to_owned(), status.as_str())));
+        let mut counts: AgentCounts = all.map(|key| (key, 0)).collect();
+        for (backend, status, count) in counted {
+            let backend = backend.unwrap_or_else(|| backends.default().name().to_owned());
+            let known = STATUSES.iter().find(|known| known.as_str() == status);
+            if let Some(known) = known {
+                *counts.entry((backend, known.as_str())).or_default() += count;
+            }
+        }
+        Ok(counts)
     }
 
     fn agents_active(&self) -> Option<u64> {

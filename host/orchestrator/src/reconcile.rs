@@ -107,6 +107,7 @@ impl Reconcile {
             }
             self.end(ends, &mut run).await;
             self.show(&run);
+            run.count(&self.backend);
             tokio::time::sleep(self.pace.interval).await;
         }
     }

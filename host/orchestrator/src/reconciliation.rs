@@ -3,7 +3,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use agentd_api::{ReconcileAction, Reconciliation};
+use agentd_host::telemetry::{RECONCILE_SECONDS, RECONCILES, took};
 use agentd_host::{Backend, now};
+use metrics::counter;
 
 /// So many actions are shown.
 const SHOWN: usize = 20;
@@ -41,6 +43,17 @@ impl Run {
     /// It could not be done, for this reason.
     pub fn failed(&mut self, reason: String) {
         self.reconciliation.error = Some(reason);
+    }
+
+    /// Counts it, as it is over.
+    pub fn count(&self, backend: &Backend) {
+        let outcome = match self.reconciliation.error {
+            None => "ok",
+            Some(_) => "error",
+        };
+        let backend = backend.name().to_owned();
+        counter!(RECONCILES, "backend" => backend.clone(), "outcome" => outcome).increment(1);
+        took(RECONCILE_SECONDS, &[("backend", backend)], self.since);
     }
 
     /// What it came to until now.

@@ -47,6 +47,15 @@ pub fn labelled(connection: &Connection, key: &str, value: &str) -> rusqlite::Re
         .collect()
 }
 
+/// How many agents there are, by backend and status. None is the default backend.
+pub fn count(connection: &Connection) -> rusqlite::Result<Vec<(Option<String>, String, u64)>> {
+    let query = "SELECT backend, status, count(*) FROM agents
+        WHERE wish <> 'deleted' GROUP BY backend, status";
+    let mut statement = connection.prepare_cached(query)?;
+    let counts = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    counts.collect()
+}
+
 /// The agents that are taken to run, and those that are to be deleted, without their histories.
 pub fn unsettled(connection: &Connection) -> rusqlite::Result<Vec<AgentRecord>> {
     let query = format!(

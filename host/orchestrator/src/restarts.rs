@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use agentd_api::State;
 use agentd_host::session::Pending;
+use agentd_host::telemetry::RESTARTS;
 use agentd_host::{Backend, Error, ErrorKind, Result};
+use metrics::counter;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -152,7 +154,11 @@ async fn try_restart(agents: &Agents, id: &str) -> Result<()> {
         return Ok(());
     };
     CrashPoint::PolicyRecorded.reached();
-    match pending.start().await {
+    let started = pending.start().await;
+    let outcome = if started.is_ok() { "started" } else { "failed" };
+    let backend = session.backend().name().to_owned();
+    counter!(RESTARTS, "backend" => backend, "outcome" => outcome).increment(1);
+    match started {
         Ok(_) => {
             CrashPoint::PolicyStarted.reached();
             tracing::info!(agent = record.name, "started again");

@@ -23,6 +23,7 @@ mod labels;
 mod leaving;
 mod life;
 mod links;
+mod metrics;
 mod program;
 mod prompt;
 mod prompt_faults;

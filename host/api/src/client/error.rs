@@ -62,7 +62,7 @@ pub enum ClientError {
     },
     /// The service answered and refused.
     #[error("{}", .0.detail)]
-    Problem(Problem),
+    Problem(Box<Problem>),
     /// The answer is not one of agentd.
     #[error("`{url}` does not answer as an agentd service would: {reason}")]
     Protocol {
@@ -104,7 +104,7 @@ impl ClientError {
             ClientError::Stranger { .. } => {
                 Some("look whose socket that is, or name another address".to_owned())
             }
-            ClientError::Problem(problem) => problem.hint.clone(),
+            ClientError::Problem(problem) => problem.hint.clone().or_else(|| in_log(problem)),
             ClientError::Protocol { .. } => {
                 Some("is it another program that listens at this address?".to_owned())
             }
@@ -158,9 +158,11 @@ impl ClientError {
     pub(super) async fn refusal(at: &Address, response: Response) -> ClientError {
         let status = response.status();
         let explained = response.json::<Problem>().await;
-        explained.map(ClientError::Problem).unwrap_or_else(|_| {
-            ClientError::protocol(at, format!("{status} without an explanation"))
-        })
+        explained
+            .map(|problem| ClientError::Problem(Box::new(problem)))
+            .unwrap_or_else(|_| {
+                ClientError::protocol(at, format!("{status} without an explanation"))
+            })
     }
 }
 
@@ -187,4 +189,13 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
         cause = source;
     }
     cause.to_string()
+}
+
+/// Where to read more of what is the service's own fault.
+fn in_log(problem: &Problem) -> Option<String> {
+    let request = problem
+        .request_id
+        .as_ref()
+        .filter(|_| problem.status == 500)?;
+    Some(format!("look for `{request}` in the service's log"))
 }

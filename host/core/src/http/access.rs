@@ -54,6 +54,7 @@ impl Need {
 const SHARED: &[Need] = &[
     Need::new("GET", "/backend", Scope::Read, Reach::All),
     Need::new("GET", "/backends", Scope::Read, Reach::All),
+    Need::new("GET", "/metrics", Scope::Read, Reach::All),
     Need::new("GET", "/whoami", Scope::Read, Reach::Seen),
     Need::new("POST", "/login/codes", Scope::Read, Reach::Seen),
     Need::new("POST", "/tickets", Scope::Read, Reach::Seen),
@@ -78,6 +79,24 @@ const SHARED: &[Need] = &[
         Reach::One,
     ),
 ];
+
+/// Those for which nobody needs a pass.
+const OPEN: &[&str] = &["/health", "/livez", "/readyz", "/info", "/login", "/proof"];
+
+/// The path of the route that a request is for, with names for its variable parts. What is none of the service's
+/// routes has one name, so that there are only so many.
+pub fn route<C: Collection>(method: &Method, path: &str) -> String {
+    if let Some(open) = OPEN.iter().find(|open| **open == path) {
+        return (*open).to_owned();
+    }
+    let segments = segments(path);
+    let mut needs = SHARED.iter().chain(C::NEEDS);
+    let need = needs.find(|need| need.is_of(method, &segments, C::PATH));
+    need.map_or_else(
+        || "other".to_owned(),
+        |need| need.path.replace("{collection}", C::PATH),
+    )
+}
 
 /// Refuses a request that the pass does not allow. Of what a limit leaves out the answer does not say
 /// whether it is there.

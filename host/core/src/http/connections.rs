@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::Request;
 use hyper::body::{Body, Incoming};
@@ -24,17 +24,18 @@ use warp::http::{HeaderMap, StatusCode};
 
 use super::admission::{Admission, COME_AGAIN, is_trusted, no_room};
 use super::patient::{GoesOn, Patient};
+use super::request_id::{self, RequestId};
 use super::seats::{Seat, Who};
 use super::secured::{Secured, Stream, is_plain, secure};
 use super::timely::{Fault, Timely, Wrong};
 use super::websocket::keep_connection;
-use super::{Credentials, Response, guarded, problem};
-use crate::audit::Asked;
+use super::{Credentials, Response, Route, guarded, problem};
+use crate::audit::{Asked, known_method};
 use crate::config::SocketAuth;
 use crate::doors::{Caller, Pass, Peer};
 use crate::socket_file::SocketFile;
 use crate::tls::Tls;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, telemetry};
 
 /// How long to wait before the next accept(2) when one failed, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
@@ -241,6 +242,7 @@ impl Visitor {
     {
         keep_connection(&mut request);
         let (mut parts, body) = request.into_parts();
+        let method = known_method(&parts.method);
         let sender = self.sender(&parts.headers);
         let (who, is_secure) = *sender.as_ref().unwrap_or(&(self.end.who, false));
         let caller = Caller {
@@ -274,7 +276,8 @@ impl Visitor {
                 .insert(Credentials(admitted.credentials.clone()));
             (admitted, routes.call(Request::from_parts(parts, body)))
         });
-        async move {
+        let (id, since) = (RequestId::new(), Instant::now());
+        let answer = async move {
             let answered = |answer: &mut Response| {
                 if let Some(asked) = asked {
                     asked.answered(answer);
@@ -310,6 +313,14 @@ impl Visitor {
             let mut refusal = guarded(problem::reply(&wrong));
             answered(&mut refusal);
             Ok(refusal)
+        };
+        async move {
+            let mut answer = id.scope(answer).await?;
+            note(&answer, &id, method, since);
+            if let Some(id) = id.header() {
+                answer.headers_mut().insert(request_id::HEADER, id);
+            }
+            Ok(answer)
         }
     }
 
@@ -327,6 +338,17 @@ impl Visitor {
         let (from, is_secure) = self.admission.sender(from, is_secure, headers)?;
         Ok((Who::at(from), is_secure))
     }
+}
+
+/// Counts a request that was answered, and logs it.
+fn note(answer: &Response, id: &RequestId, method: &str, since: Instant) {
+    let route = answer.extensions().get::<Route>();
+    // None of one that was refused before any route.
+    let route = route.map_or("refused", |Route(route)| route);
+    let status = answer.status().as_u16();
+    telemetry::answered(route, method, status, since);
+    let (request, ms) = (id.as_str(), since.elapsed().as_millis());
+    tracing::debug!(request, method, route, status, ms, "answered");
 }
 
 /// Answers the first request with why it is the last.

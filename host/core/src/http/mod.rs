@@ -7,10 +7,12 @@ mod collection;
 mod connections;
 mod handshakes;
 mod logs;
+mod metrics;
 mod patient;
 pub mod problem;
 mod rates;
 mod recording;
+mod request_id;
 mod routes;
 mod seats;
 mod secured;
@@ -127,6 +129,8 @@ pub fn service<C: Collection>(
     closed: BoxedFilter<(Response,)>,
 ) -> BoxedFilter<(Response,)> {
     let closed = routes::closed(daemon)
+        .or(metrics::route(daemon, collection))
+        .unify()
         .or(collection::routes(daemon, collection))
         .unify()
         .or(closed)
@@ -139,13 +143,27 @@ pub fn service<C: Collection>(
         .unify()
         .or(open)
         .unify();
-    address(daemon)
+    let answered = address(daemon)
         .and(all)
         .recover(problem::recover)
         .unify()
-        .map(guarded)
+        .map(guarded);
+    warp::method()
+        .and(warp::path::full())
+        .and(answered)
+        .map(
+            |method: Method, path: warp::path::FullPath, mut reply: Response| {
+                let route = Route(access::route::<C>(&method, path.as_str()));
+                reply.extensions_mut().insert(route);
+                reply
+            },
+        )
         .boxed()
 }
+
+/// The path of the route that a request was for, with names for its variable parts.
+#[derive(Clone)]
+struct Route(String);
 
 /// Nothing is kept by a browser or a proxy unless its route says so, and nothing is taken for
 /// something else than it says to be.

@@ -10,6 +10,7 @@ use warp::reject::{
 };
 use warp::{Rejection, Reply};
 
+use super::request_id::RequestId;
 use crate::{Error, ErrorKind};
 
 /// An error on its way through warp.
@@ -30,6 +31,7 @@ pub fn reply(error: &Error) -> super::Response {
         detail: error.message.clone(),
         code: error.code.to_owned(),
         hint: error.hint.clone(),
+        request_id: RequestId::current().map(|id| id.as_str().to_owned()),
     };
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     let mut reply = Response::new(body).into_response();

@@ -233,7 +233,9 @@ impl Sessions {
     pub async fn end_unlisted(&self, backend: &Backend, id: &str) -> Result<()> {
         let ignored = Arc::new(Ignored);
         let remote = backend.adopt(id, ignored, Phase::Serving).await?;
-        Ok(remote.terminate(GRACE).await?)
+        Ok(backend
+            .counted("terminate", remote.terminate(GRACE))
+            .await?)
     }
 }
 

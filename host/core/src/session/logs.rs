@@ -71,7 +71,11 @@ impl Session {
             let sink = Arc::new(ToLines(sender.downgrade()));
             let sent = async {
                 // Nobody asked for it by name; who does is notified of a failure.
-                if let Err(error) = remote.logs(&query, sink).await {
+                if let Err(error) = session
+                    .backend
+                    .counted("logs", remote.logs(&query, sink))
+                    .await
+                {
                     tracing::debug!(session = %session.name, %error, "no last lines");
                 }
             };
@@ -89,6 +93,7 @@ impl Session {
         let remote = self.remote()?;
         let (sender, mut lines) = mpsc::channel(QUEUE);
         let sent = remote.logs(&query, Arc::new(ToLines(sender.downgrade())));
+        let sent = self.backend.counted("logs", sent);
         match timeout(NOW, sent).await {
             Ok(Err(error)) if error.kind != ErrorKind::Unsupported => return Err(error.into()),
             Ok(_) => {}
@@ -111,10 +116,8 @@ impl Session {
         sender: mpsc::Sender<LogLine>,
     ) {
         let Ok(remote) = self.remote() else { return };
-        match remote
-            .logs(query, Arc::new(ToLines(sender.downgrade())))
-            .await
-        {
+        let sent = remote.logs(query, Arc::new(ToLines(sender.downgrade())));
+        match self.backend.counted("logs", sent).await {
             Ok(()) => {}
             Err(error) if error.kind == ErrorKind::Unsupported => {}
             Err(error) => tracing::warn!(session = %self.name, %error, "no logs"),

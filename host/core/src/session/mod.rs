@@ -48,6 +48,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::backend::Backend;
 use crate::in_place::wake_in_place;
+use crate::telemetry::Traffic;
 use crate::{Error, ErrorKind, Result};
 
 use activity::Active;
@@ -131,6 +132,7 @@ pub struct Session {
     /// Held while that with which it was created is taken and typed.
     typing: tokio::sync::Mutex<()>,
     screens: Arc<ScreenThreads>,
+    traffic: Traffic,
     /// Of what its terminal shows, if it is recorded.
     recording: OnceLock<Arc<Recording>>,
 }
@@ -158,6 +160,7 @@ impl Session {
                 name,
                 terminal,
                 label,
+                traffic: Traffic::of(backend.name()),
                 backend,
                 life: Life::new(record, changed),
                 viewers: viewers::Viewers::default(),
@@ -272,7 +275,8 @@ impl Session {
         self.backend.require(&Capability::Interactive, "no-input")?;
         let remote = self.remote()?;
         self.typed(input);
-        Ok(remote.write(input).await?)
+        self.traffic.input.increment(input.len() as u64);
+        Ok(self.backend.counted("write", remote.write(input)).await?)
     }
 
     /// Changes the size for the program and all viewers; the same size changes nothing.
@@ -303,7 +307,7 @@ impl Session {
             cols: size.cols,
             rows: size.rows,
         };
-        let resized = remote.resize(new).await;
+        let resized = self.backend.counted("resize", remote.resize(new)).await;
         if resized.is_err() {
             self.terminal.log().resize(before);
         }
@@ -317,7 +321,8 @@ impl Session {
             self.terminal.caught_up().await;
         }
         let session = self.clone();
-        self.screens.run(move || session.terminal.snapshot()).await
+        let snapshot = move || session.terminal.snapshot();
+        self.made(self.screens.run(snapshot).await)
     }
 
     /// [`Terminal::snapshot_after`], made where nobody else waits for it.
@@ -327,7 +332,14 @@ impl Session {
         }
         let session = self.clone();
         let snapshot = move || session.terminal.snapshot_after(seq);
-        self.screens.run(snapshot).await
+        self.made(self.screens.run(snapshot).await)
+    }
+
+    fn made(&self, snapshot: Option<Snapshot>) -> Option<Snapshot> {
+        self.traffic
+            .snapshots
+            .increment(u64::from(snapshot.is_some()));
+        snapshot
     }
 
     /// Whether the program wants pastes marked, as of now.
@@ -421,7 +433,8 @@ impl Session {
             return;
         };
         let agentd_api::Size { cols, rows } = size;
-        let resized = remote.resize(agentd_plugin_api::Size { cols, rows }).await;
+        let resize = remote.resize(agentd_plugin_api::Size { cols, rows });
+        let resized = self.backend.counted("resize", resize).await;
         if let Err(error) = resized {
             tracing::debug!(session = %self.name, %error, "not resized");
         }
@@ -440,7 +453,7 @@ impl Session {
         while let Some(answers) = self.answers.next() {
             let Some(remote) = &remote else { continue };
             let written = tokio::select! {
-                written = remote.write(&answers) => written,
+                written = self.backend.counted("write", remote.write(&answers)) => written,
                 () = self.ended() => return,
             };
             match written {
@@ -512,7 +525,9 @@ impl Session {
                 false => Ok(()),
             };
         };
-        remote.terminate(grace).await?;
+        self.backend
+            .counted("terminate", remote.terminate(grace))
+            .await?;
         if timeout(REPORT_PATIENCE, self.ended()).await.is_err() {
             let reason = "the backend ended it without a report".to_owned();
             self.life.report(Event::Lost { reason });
@@ -576,6 +591,7 @@ impl Receiver for Reports {
         let Some(session) = self.session.upgrade() else {
             return CLOSED;
         };
+        session.traffic.output.increment(bytes.len() as u64);
         match bytes.len() {
             ..=AT_ONCE => wake_in_place(|| session.terminal.push(bytes)),
             _ => session.terminal.push(bytes),

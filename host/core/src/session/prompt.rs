@@ -87,7 +87,7 @@ impl Session {
         submit: bool,
         is_first: bool,
     ) -> Result<()> {
-        let remote = self.remote()?;
+        let (remote, backend) = (self.remote()?, &self.backend);
         self.typed(if submit { b"\r" } else { text.as_bytes() });
         let refused = |error: agentd_plugin_api::Error| match error.kind {
             agentd_plugin_api::ErrorKind::Unsupported => {
@@ -98,12 +98,15 @@ impl Session {
         // Lines with a time and a stream of their own are not those of a terminal, which shows what is typed.
         let is_shown = !self.backend.has(&Capability::Logs);
         if !(is_first && submit && is_shown) || text.is_empty() {
-            return remote.prompt(text, submit).await.map_err(refused);
+            let prompted = backend.counted("prompt", remote.prompt(text, submit));
+            return prompted.await.map_err(refused);
         }
         let before = self.last_lines(SHOWN).await.unwrap_or_default();
-        remote.prompt(text, false).await.map_err(refused)?;
+        let typed = backend.counted("prompt", remote.prompt(text, false));
+        typed.await.map_err(refused)?;
         self.has_shown(before).await;
-        remote.prompt("", true).await.map_err(refused)
+        let entered = backend.counted("prompt", remote.prompt("", true));
+        entered.await.map_err(refused)
     }
 
     /// Whether its program can be sent anything at all. A backend that never can says so at once.
