@@ -15,11 +15,11 @@ use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::Shared;
-use crate::agent::{self, Agent, Stage};
-use crate::container::{INSTANCE, SESSION};
-use crate::engine::status;
 use crate::logs;
 use crate::watch::Watching;
+use agentd_docker_engine::agent::{self, Agent, Stage};
+use agentd_docker_engine::engine::status;
+use agentd_docker_engine::labels::{INSTANCE, SESSION};
 
 /// How long the engine may take to answer a stop, on top of the grace.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
@@ -64,7 +64,7 @@ impl DockerSession {
         let mut stage = self.agent.stage.subscribe();
         let settled = stage.wait_for(|stage| !matches!(stage, Stage::Preparing));
         match settled.await.as_deref() {
-            Ok(Stage::Container(id)) => Ok(id.clone()),
+            Ok(Stage::Made(id)) => Ok(id.clone()),
             Ok(Stage::Failed(failure)) => Err(Error::gone(failure.error.message.clone())),
             _ => Err(Error::gone("the session is gone")),
         }
