@@ -109,7 +109,7 @@ pub struct Source {
 
 impl Source {
     /// Whatever the path leads to a moment later, this is one thing and where that is.
-    fn open(path: &Path) -> io::Result<Source> {
+    pub fn open(path: &Path) -> io::Result<Source> {
         let file = File::from(open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?);
         Ok(Source {
             path: fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?,

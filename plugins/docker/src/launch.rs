@@ -3,7 +3,7 @@ use std::sync::Arc;
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::{tokio, tracing};
 use bollard::models::ContainerInspectResponse;
-use bollard::query_parameters::{CreateContainerOptionsBuilder, ResizeContainerTTYOptionsBuilder};
+use bollard::query_parameters::CreateContainerOptionsBuilder;
 use tokio_util::sync::CancellationToken;
 
 use crate::Shared;
@@ -163,7 +163,7 @@ async fn begin(
     }
     if plan.tty {
         // Only possible once it runs; an agent that has ended already needs it no more.
-        let _ = shared.resize(container, plan.size).await;
+        let _ = shared.engine.resize(container, plan.size).await;
     }
     agent.stage.send_replace(Stage::Made(container.to_owned()));
     // The container runs: that it cannot be inspected just now is for the watch to report.
@@ -232,21 +232,6 @@ fn cancelled() -> Failure {
 }
 
 impl Shared {
-    /// Sets the size of a container's terminal.
-    pub(crate) async fn resize(&self, container: &str, size: Size) -> Result<()> {
-        let options = ResizeContainerTTYOptionsBuilder::new()
-            .w(size.cols.into())
-            .h(size.rows.into())
-            .build();
-        let resized = self
-            .engine
-            .client()
-            .resize_container_tty(container, options);
-        resized
-            .await
-            .map_err(|error| self.engine.error("resizing the terminal", error))
-    }
-
     /// Reports what became of a container that was just taken over.
     pub(crate) async fn settle(&self, agent: &Agent, container: &str) -> Result<()> {
         match self
