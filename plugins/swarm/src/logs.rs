@@ -135,7 +135,7 @@ impl Reader<'_> {
         let is_stderr = line.stream == Some(LogStream::Stderr);
         let is_known = match self.sent.get(&is_stderr) {
             Some(sent) => at.is_some_and(|at: jiff::Timestamp| at <= *sent),
-            None => at < self.first,
+            None => at.is_some() && at < self.first,
         };
         if is_known || !wanted(line, self.since_ms) {
             return true;

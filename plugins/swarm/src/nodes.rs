@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::tokio::time::timeout;
+use bollard::errors::Error as ClientError;
 use bollard::models::NodeState;
 use bollard::query_parameters::ListNodesOptions;
 
@@ -19,14 +20,26 @@ pub(crate) struct Node {
 }
 
 /// How long a manager may take to answer before it counts as out of reach.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Shared {
+    /// A manager that hangs is one that is out of reach.
+    pub(crate) async fn in_time<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let silent = |_| {
+            Err(self
+                .engine
+                .error("waiting", ClientError::RequestTimeoutError))
+        };
+        timeout(PATIENCE, call).await.unwrap_or_else(silent)
+    }
+
     pub(crate) async fn nodes(&self) -> Result<Nodes> {
-        let client = self.engine.client();
-        let listed = timeout(PATIENCE, client.list_nodes(None::<ListNodesOptions>)).await;
-        let listed = listed.unwrap_or(Err(bollard::errors::Error::RequestTimeoutError));
-        let listed = listed.map_err(|error| self.engine.error("listing the nodes", error))?;
+        let list = async {
+            let client = self.engine.client();
+            let listed = client.list_nodes(None::<ListNodesOptions>).await;
+            listed.map_err(|error| self.engine.error("listing the nodes", error))
+        };
+        let listed = self.in_time(list).await?;
         Ok(listed
             .into_iter()
             .filter_map(|node| {

@@ -283,19 +283,20 @@ pub(crate) fn attached_to(network: &str) -> NetworkAttachmentConfig {
 
 #[cfg(test)]
 mod tests {
+    use agentd_plugin_api::serde_json::{from_value, json};
+
     use super::*;
 
     #[test]
     fn a_long_name_is_shortened_and_the_id_is_not() {
-        let mut spec: SessionSpec =
-            agentd_plugin_api::serde_json::from_value(agentd_plugin_api::serde_json::json!({
-                "id": "4e1b29ae-6a3c-4dc1-a1be-2ea0b2b9f0f5",
-                "name": "a".repeat(63),
-                "working_dir": "/",
-                "command": ["true"],
-                "size": {"cols": 80, "rows": 24},
-            }))
-            .unwrap();
+        let mut spec: SessionSpec = from_value(json!({
+            "id": "4e1b29ae-6a3c-4dc1-a1be-2ea0b2b9f0f5",
+            "name": "a".repeat(63),
+            "working_dir": "/",
+            "command": ["true"],
+            "size": {"cols": 80, "rows": 24},
+        }))
+        .unwrap();
         let long = name(&spec);
         assert_eq!(long.len(), LONGEST_NAME);
         assert!(long.ends_with(&spec.id), "{long}");

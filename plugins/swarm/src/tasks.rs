@@ -39,6 +39,8 @@ impl Shared {
         let here = container
             .as_deref()
             .filter(|_| place.node.as_ref() == Some(&self.node));
+        // Before the end is reported, after which nobody waits for the log any more.
+        member.set_place(place.clone());
         match (&status.state, down) {
             (Some(TaskState::COMPLETE | TaskState::FAILED | TaskState::SHUTDOWN), _) => {
                 let ended = self.ended(&status, here, away_since).await?;
@@ -58,7 +60,6 @@ impl Shared {
             (Some(TaskState::RUNNING), None) => self.alive(member, &status, here).await?,
             _ => member.starting(&progress(&status)),
         }
-        member.set_place(place);
         Ok(())
     }
 
@@ -152,7 +153,7 @@ impl Shared {
     }
 
     pub(crate) async fn inspect(&self, container: &str) -> Result<Option<ContainerState>> {
-        let found = self.engine.inspect(container).await?;
+        let found = self.in_time(self.engine.inspect(container)).await?;
         Ok(found.and_then(|found| found.state))
     }
 }

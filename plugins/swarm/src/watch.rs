@@ -13,16 +13,15 @@ use agentd_docker_engine::engine::status;
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::tokio::sync::Notify;
 use agentd_plugin_api::tokio::task::AbortHandle;
-use agentd_plugin_api::tokio::time::{Instant, sleep, timeout};
+use agentd_plugin_api::tokio::time::{Instant, sleep};
 use agentd_plugin_api::{tokio, tracing};
-use bollard::errors::Error as ClientError;
 use bollard::models::Task;
 use bollard::query_parameters::{InspectServiceOptions, ListTasksOptionsBuilder};
 use futures_util::StreamExt;
 
 use crate::Shared;
 use crate::member::Member;
-use crate::nodes::{Nodes, PATIENCE};
+use crate::nodes::Nodes;
 
 const OFTEN: Duration = Duration::from_millis(100);
 const SELDOM: Duration = Duration::from_secs(1);
@@ -187,9 +186,11 @@ impl Shared {
         let options = ListTasksOptionsBuilder::new()
             .filters(&self.ours(None))
             .build();
-        let listed = timeout(PATIENCE, self.engine.client().list_tasks(Some(options))).await;
-        let listed = listed.unwrap_or(Err(ClientError::RequestTimeoutError));
-        let mut tasks = listed.map_err(|error| self.engine.error("listing the tasks", error))?;
+        let list = async {
+            let listed = self.engine.client().list_tasks(Some(options)).await;
+            listed.map_err(|error| self.engine.error("listing the tasks", error))
+        };
+        let mut tasks = self.in_time(list).await?;
         tasks.retain(|task| service.is_none_or(|id| task.service_id.as_deref() == Some(id)));
         tasks.sort_by(|one, other| one.created_at.cmp(&other.created_at));
         Ok(tasks)
@@ -251,13 +252,16 @@ impl Shared {
     }
 
     async fn has_service(&self, service: &str) -> Result<bool> {
-        let client = self.engine.client();
-        let options = None::<InspectServiceOptions>;
-        match client.inspect_service(service, options).await {
-            Ok(_) => Ok(true),
-            Err(error) if status(&error) == Some(404) => Ok(false),
-            Err(error) => Err(self.engine.error("looking for the service", error)),
-        }
+        let inspect = async {
+            let client = self.engine.client();
+            let options = None::<InspectServiceOptions>;
+            match client.inspect_service(service, options).await {
+                Ok(_) => Ok(true),
+                Err(error) if status(&error) == Some(404) => Ok(false),
+                Err(error) => Err(self.engine.error("looking for the service", error)),
+            }
+        };
+        self.in_time(inspect).await
     }
 
     fn lose_sight(&self, error: &Error) {
