@@ -70,6 +70,11 @@ const RULES: &[Rule] = &[
         never: &["abi_stable"],
     },
     Rule {
+        manifest: "plugins/swarm",
+        may_use: &["agentd-plugin-api", "agentd-docker-engine"],
+        never: &["abi_stable"],
+    },
+    Rule {
         manifest: "host/terminal",
         may_use: &[],
         never: &["tokio", "abi_stable"],

@@ -20,7 +20,7 @@ pub(crate) struct Node {
 }
 
 /// How long a manager may take to answer before it counts as out of reach.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Shared {
     /// A manager that hangs is one that is out of reach.

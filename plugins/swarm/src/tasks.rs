@@ -43,7 +43,7 @@ impl Shared {
         member.set_place(place.clone());
         match (&status.state, down) {
             (Some(TaskState::COMPLETE | TaskState::FAILED | TaskState::SHUTDOWN), _) => {
-                let ended = self.ended(&status, here, away_since).await?;
+                let ended = self.ended(member, &status, here, away_since).await?;
                 member.agent.exited(ended);
             }
             (Some(TaskState::REJECTED), _) => member.agent.exited(ExitStatus {
@@ -98,6 +98,7 @@ impl Shared {
     /// has a code of 0 where it has none.
     async fn ended(
         &self,
+        member: &Member,
         status: &TaskStatus,
         here: Option<&str>,
         away_since: Option<jiff::Timestamp>,
@@ -126,7 +127,7 @@ impl Shared {
         let went_down = state.and_then(|state| finished(&state)) > away_since;
         if why.contains("unhealthy container") {
             ended.reason.get_or_insert_with(|| UNHEALTHY.to_owned());
-        } else if status.state == Some(TaskState::SHUTDOWN) {
+        } else if status.state == Some(TaskState::SHUTDOWN) && !member.is_ending() {
             ended.reason.get_or_insert_with(|| SWARM_STOPPED.to_owned());
         } else if is_killed && away_since.is_some() && went_down {
             ended

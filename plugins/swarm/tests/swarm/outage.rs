@@ -35,7 +35,8 @@ async fn a_manager_that_hangs() {
     });
     recorded.await;
     agent.terminate().await;
-    assert_eq!(agent.exit().await, ExitStatus::signal(15));
+    // Swarm itself ends a task when its managers have not heard of the node for 15 s.
+    assert_eq!(agent.exit().await.signal, Some(15));
     assert_eq!(world.remains(&agent.id).await, [""; 0]);
 }
 
