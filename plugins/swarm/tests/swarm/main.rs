@@ -9,6 +9,7 @@ mod engine;
 mod image;
 mod world;
 
+mod cluster;
 mod life;
 mod logs;
 mod network;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     // They wait for tasks more than they compute.
     arguments.test_threads.get_or_insert(4);
     let mut trials = Vec::new();
+    cluster::trials(&mut trials);
     life::trials(&mut trials);
     logs::trials(&mut trials);
     network::trials(&mut trials);

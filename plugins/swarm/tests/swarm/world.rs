@@ -177,11 +177,16 @@ impl World {
 
     /// The ids of a session's containers, dead or alive.
     pub async fn containers(&self, session: &str) -> Vec<String> {
+        self.containers_at(&self.docker, session).await
+    }
+
+    /// The same of another engine.
+    pub async fn containers_at(&self, docker: &Docker, session: &str) -> Vec<String> {
         let options = ListContainersOptionsBuilder::new()
             .all(true)
             .filters(&of_session(session))
             .build();
-        let listed = self.docker.list_containers(Some(options)).await;
+        let listed = docker.list_containers(Some(options)).await;
         let listed = listed.expect("listing the containers");
         listed
             .into_iter()
