@@ -78,9 +78,9 @@ async fn make(
     go_on()?;
     // Only then: nothing is reported of what is refused.
     member.starting("waiting for the scheduler");
-    let made = Stage::Made(service.clone());
-    member.agent.stage.send_replace(made);
     shared.watch.add(&service, member);
+    // Last: whoever undoes the start waits for it.
+    member.agent.stage.send_replace(Stage::Made(service));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use agentd_docker_engine::agent::Stage;
+use agentd_docker_engine::engine::status;
 use agentd_docker_engine::lines::{Lines, report, wanted};
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::tokio;
@@ -28,6 +29,7 @@ pub(crate) async fn send(
         }
         return Ok(());
     }
+    let _reading = member.log_readers.read().await;
     let mut places = member.place.subscribe();
     let begun = |place: &Place| place.phase != Phase::Starting || place.is_down;
     if query.follow {
@@ -54,6 +56,7 @@ pub(crate) async fn send(
         last: None,
         sink,
     };
+    let begun_ms = jiff::Timestamp::now().as_millisecond();
     let is_cut = |place: &Place| place.is_down && place.phase != Phase::Over;
     let tail = query.tail;
     if query.follow {
@@ -63,8 +66,11 @@ pub(crate) async fn send(
             _ = places.wait_for(moved) => {}
         }
     }
-    // All of it, or what came after the last line that was sent.
-    let tail = tail.filter(|_| !query.follow || reader.last.is_none());
+    // All of it, or what came after the last line that was sent, or after the beginning.
+    let mut tail = tail.filter(|_| !query.follow || reader.last.is_none());
+    if query.follow && tail == Some(0) {
+        (tail, reader.since_ms) = (None, reader.since_ms.max(Some(begun_ms)));
+    }
     tokio::select! {
         biased;
         _ = places.wait_for(is_cut) => {}
@@ -112,6 +118,8 @@ impl Reader<'_> {
             let (stream, bytes) = match output.next().await {
                 Some(Ok(LogOutput::StdErr { message })) => (LogStream::Stderr, message),
                 Some(Ok(output)) => (LogStream::Stdout, output.into_bytes()),
+                // It went with its service.
+                Some(Err(error)) if status(&error) == Some(404) => break,
                 Some(Err(error)) => return Err(engine.error("reading the task's log", error)),
                 None => break,
             };

@@ -3,7 +3,7 @@ use std::sync::{Mutex, PoisonError};
 
 use agentd_docker_engine::agent::{Agent, Stage};
 use agentd_plugin_api::prelude::*;
-use agentd_plugin_api::tokio::sync::watch;
+use agentd_plugin_api::tokio::sync::{RwLock, watch};
 use agentd_plugin_api::tokio::time::Instant;
 
 /// An agent of the Swarm.
@@ -17,6 +17,8 @@ pub(crate) struct Member {
     is_ending: AtomicBool,
     /// Whether its container has no health check, as far as that is known.
     pub(crate) is_unchecked: AtomicBool,
+    /// Held by whoever reads its log.
+    pub(crate) log_readers: RwLock<()>,
     /// Since when it is known.
     pub(crate) born: Instant,
     progress: Mutex<String>,
@@ -62,6 +64,7 @@ impl Member {
             size: Mutex::new(size.filter(|_| tty)),
             is_ending: AtomicBool::new(false),
             is_unchecked: AtomicBool::new(false),
+            log_readers: RwLock::default(),
             born: Instant::now(),
             progress: Mutex::default(),
         }

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
 use agentd_docker_engine::agent::Stage;
+use agentd_docker_engine::engine::status;
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::tokio::sync::Mutex;
-use agentd_plugin_api::tokio::time::{Instant, sleep};
+use agentd_plugin_api::tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::Shared;
@@ -13,6 +14,8 @@ use crate::watch::Watching;
 
 /// How long Swarm may take to learn that a container has ended.
 const NEWS_PATIENCE: Duration = Duration::from_secs(10);
+/// How long readers of a log may take to read what is left.
+const READERS_PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// An agent in a Swarm.
@@ -133,15 +136,25 @@ impl Shared {
             && let Some(state) = self.inspect(&container).await?
         {
             self.engine.stop(&container, &state, grace).await?;
-            let deadline = Instant::now() + NEWS_PATIENCE;
-            while !member.agent.has_ended() && Instant::now() < deadline {
-                sleep(LOOK_AGAIN).await;
-                self.look_at(service, member).await?;
+            if let Some(task) = &place.task {
+                let news = timeout(NEWS_PATIENCE, self.look_until_end(member, task)).await;
+                news.unwrap_or(Ok(()))?;
             }
         }
-        let removal = self.remove_service(service);
-        self.reported_until(member, place.task.as_deref(), removal)
-            .await?;
+        if member.agent.has_ended() {
+            // Whoever follows the log reads the rest of it, which goes with the service.
+            let _ = timeout(READERS_PATIENCE, member.log_readers.write()).await;
+        }
+        // A task that is ended elsewhere is gone soon after its end: whoever wants to see how it
+        // ended has to look at it meanwhile.
+        let looking = async {
+            if let Some(task) = place.task.as_deref() {
+                // That it cannot be seen is no reason not to remove it.
+                let _ = self.look_until_end(member, task).await;
+            }
+        };
+        let (removed, ()) = futures_util::future::join(self.remove_service(service), looking).await;
+        removed?;
         member.agent.lost("the service was removed");
         member.over();
         self.watch.forget(service);
@@ -157,25 +170,18 @@ impl Shared {
         }
     }
 
-    /// A task that is ended elsewhere is gone soon after its end: whoever wants to see how it ended
-    /// has to look at it meanwhile.
-    async fn reported_until(
-        &self,
-        member: &Member,
-        task: Option<&str>,
-        removal: impl Future<Output = Result<()>>,
-    ) -> Result<()> {
-        let looking = async {
-            while let Some(task) = task
-                && !(member.agent.has_ended() || member.place.borrow().is_down)
-                && let Ok(task) = self.engine.client().inspect_task(task).await
-                && let Ok(nodes) = self.nodes().await
-                && self.report(member, &task, &nodes, None).await.is_ok()
-            {
-                sleep(LOOK_AGAIN).await;
-            }
-        };
-        let (removed, ()) = futures_util::future::join(removal, looking).await;
-        removed
+    /// Reports what a task says until it says that it has ended, or nothing can be known of it.
+    async fn look_until_end(&self, member: &Member, task: &str) -> Result<()> {
+        while !(member.agent.has_ended() || member.place.borrow().is_down) {
+            let task = match self.engine.client().inspect_task(task).await {
+                Ok(task) => task,
+                Err(error) if status(&error) == Some(404) => break,
+                Err(error) => return Err(self.engine.error("looking at the task", error)),
+            };
+            let nodes = self.nodes().await?;
+            self.report(member, &task, &nodes, None).await?;
+            sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
     }
 }

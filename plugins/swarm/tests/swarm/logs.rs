@@ -1,7 +1,7 @@
 //! Log lines.
 
 use agentd_plugin_api::prelude::*;
-use agentd_plugin_api::testing::Recorder;
+use agentd_plugin_api::testing::{Recorded, Recorder};
 use libtest_mimic::Trial;
 use serde_json::json;
 use tokio::time::timeout;
@@ -16,6 +16,11 @@ pub fn trials(trials: &mut Vec<Trial>) {
         lines_with_time_and_stream,
     );
     trial(trials, "logs::followed_to_the_end", followed_to_the_end);
+    trial(
+        trials,
+        "logs::followed_while_it_is_ended",
+        followed_while_it_is_ended,
+    );
     trial(trials, "logs::of_what_never_ran", of_what_never_ran);
     trial(
         trials,
@@ -79,6 +84,30 @@ async fn followed_to_the_end() {
     assert_eq!(stdout, expected);
     assert_eq!(lines.len(), 301);
     agent.terminate().await;
+}
+
+/// What an agent says when it is ended is read before it goes.
+async fn followed_while_it_is_ended() {
+    let world = World::shared().await;
+    let script = "trap 'echo bye; exit 0' TERM; echo ready; while true; do sleep 0.1; done";
+    let agent = world.sh(script).await;
+    agent.wait_for_line("ready").await;
+    let recorder = Recorder::new();
+    let query = LogQuery {
+        follow: true,
+        ..LogQuery::default()
+    };
+    let follow = agent.session.logs(query, recorder.log());
+    let end = async {
+        let has_line = |recorded: &Recorded| !recorded.lines.is_empty();
+        recorder.wait_for("a line", has_line).await;
+        agent.terminate().await;
+    };
+    let (followed, ()) = tokio::join!(follow, end);
+    followed.expect("a log");
+    let lines = recorder.recorded().lines;
+    let text: Vec<&str> = lines.iter().map(|line| line.line.as_str()).collect();
+    assert_eq!(text, ["ready", "bye"]);
 }
 
 async fn of_what_never_ran() {

@@ -28,7 +28,7 @@ pub fn trials(trials: &mut Vec<Trial>) {
         "start::created_without_an_answer",
         created_without_an_answer,
     );
-    trial(trials, "start::twenty_at_once", twenty_at_once);
+    trial(trials, "start::sixty_at_once", sixty_at_once);
     trial(trials, "start::no_node_has_so_much", no_node_has_so_much);
     trial(trials, "start::no_swarm", no_swarm);
     trial(
@@ -135,9 +135,9 @@ async fn forward(
     }
 }
 
-async fn twenty_at_once() {
+async fn sixty_at_once() {
     let world = World::shared().await;
-    let agents = (0..20).map(|_| world.start(&["sleep", "600"], json!({"cpu_limit": 0.5})));
+    let agents = (0..60).map(|_| world.start(&["sleep", "600"], json!({"memory_limit_mb": 64})));
     let agents = join_all(agents).await;
     for agent in &agents {
         agent.running().await;
