@@ -328,10 +328,8 @@ fn swarm() -> Result<(), Failed> {
     // Swarm itself ends an agent whose check fails.
     settings.health = None;
     let report = test(&cargo::backend("swarm")?, &settings)?;
-    conforms(
-        &report,
-        &[&TERMINAL[..], &[HEALTH_CHECK, ATTACH_TMUX]].concat(),
-    )
+    let of_the_machine = ["marker", "resize", "size", HEALTH_CHECK, ATTACH_TMUX];
+    conforms(&report, &[&TERMINAL[..], &of_the_machine].concat())
 }
 
 fn docker() -> Result<(), Failed> {

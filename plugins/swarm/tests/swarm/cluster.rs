@@ -1,4 +1,4 @@
-//! Three engines on one switch: a manager and two workers.
+//! Three engines on one switch.
 
 use std::process::{Child, Command, Stdio};
 
@@ -6,18 +6,25 @@ use agentd_plugin_api::prelude::*;
 use bollard::models::{SwarmInitRequest, SwarmJoinRequest};
 use futures_util::future::join_all;
 use libtest_mimic::Trial;
+use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use crate::engine::{Engine, spawn, until};
 use crate::image;
 use crate::trial;
-use crate::world::{Agent, World};
+use crate::world::{Agent, Workspace, World, connect};
 
 pub fn trials(trials: &mut Vec<Trial>) {
     trial(
         trials,
         "cluster::agents_on_three_nodes",
         agents_on_three_nodes,
+    );
+    trial(trials, "cluster::a_manager_is_lost", a_manager_is_lost);
+    trial(
+        trials,
+        "cluster::a_worker_is_no_manager",
+        a_worker_is_no_manager,
     );
 }
 
@@ -28,7 +35,8 @@ struct Cluster {
 }
 
 impl Cluster {
-    async fn start(count: usize) -> Cluster {
+    /// The first is a manager; `managers`: all are.
+    async fn start(count: usize, managers: bool) -> Cluster {
         let mut unshare = Command::new("unshare");
         unshare
             .args([
@@ -65,11 +73,11 @@ impl Cluster {
             engine.run(&["ip", "addr", "add", &address, "dev", "uplink"]);
             engine.run(&["ip", "link", "set", "uplink", "up"]);
         }
-        cluster.join_all().await;
+        cluster.join_all(managers).await;
         cluster
     }
 
-    async fn join_all(&self) {
+    async fn join_all(&self, managers: bool) {
         let manager = image::client(&self.engines[0].docker_host());
         let init = manager.init_swarm(SwarmInitRequest {
             listen_addr: Some(format!("{}:2377", address(0))),
@@ -78,7 +86,12 @@ impl Cluster {
         });
         init.await.expect("making a swarm");
         let swarm = manager.inspect_swarm().await.expect("the swarm");
-        let token = swarm.join_tokens.and_then(|tokens| tokens.worker);
+        let tokens = swarm.join_tokens.expect("tokens");
+        let token = if managers {
+            tokens.manager
+        } else {
+            tokens.worker
+        };
         for (at, engine) in self.engines.iter().enumerate() {
             image::build(engine).await;
             if at > 0 {
@@ -132,7 +145,7 @@ fn address(at: usize) -> String {
 /// They are spread, a node that is lost makes its agents unknown and nobody else's, and what it ended
 /// is known when it is back.
 async fn agents_on_three_nodes() {
-    let cluster = Cluster::start(3).await;
+    let cluster = Cluster::start(3, false).await;
     let world = World::on(&cluster.engines[0].docker_host()).await;
     let script = "trap 'exit 9' TERM; echo here; while true; do sleep 0.1; done";
     let agents = join_all((0..6).map(|_| world.sh(script))).await;
@@ -166,6 +179,25 @@ async fn agents_on_three_nodes() {
     remote.terminate().await;
     assert_eq!(remote.exit().await, ExitStatus::code(9));
     assert_eq!(world.remains(&remote.id).await, [""; 0]);
+
+    // What belongs to an agent goes with it to another node, and goes from there.
+    let options = json!({
+        "network_policy": "isolated", "secrets": ["KEY"], "constraints": ["node.role==worker"],
+    });
+    let workspace = Workspace::new();
+    let script = "cat $KEY_FILE; echo; ip route; echo done; exec sleep 600";
+    let mut spec = workspace.spec(&["sh", "-c", script], options);
+    spec.env.insert("KEY".to_owned(), "s3cret".to_owned());
+    let isolated = world.start_spec(spec, workspace).await.expect("starting");
+    isolated.wait_for_line("done").await;
+    let log = isolated.text().await;
+    assert!(log.contains(&"s3cret".to_owned()), "{log:?}");
+    assert!(
+        !log.iter().any(|line| line.starts_with("default")),
+        "{log:?}"
+    );
+    isolated.terminate().await;
+    assert_eq!(world.remains(&isolated.id).await, [""; 0]);
 
     // A network that is cut.
     let lost = of(2).map(|(agent, _)| agent).collect::<Vec<_>>();
@@ -226,4 +258,68 @@ async fn agents_on_three_nodes() {
         assert_eq!(world.remains(&agent.id).await, [""; 0]);
     }
     assert_eq!(world.backend.list().await.expect("listing"), []);
+}
+
+/// The leader of three managers is killed: the others go on, and so do the agents that are not on its
+/// node. The next daemon, at another manager, takes them over.
+async fn a_manager_is_lost() {
+    let cluster = Cluster::start(3, true).await;
+    let mut world = World::on(&cluster.engines[1].docker_host()).await;
+    let agents = join_all((0..3).map(|_| world.sh("exec sleep 600"))).await;
+    let mut others = Vec::new();
+    let mut lost = Vec::new();
+    for agent in agents {
+        agent.running().await;
+        match cluster.of(&agent, &world).await {
+            0 => lost.push(agent),
+            _ => others.push(agent),
+        }
+    }
+    assert_eq!((lost.len(), others.len()), (1, 2));
+    cluster.engines[0].kill();
+    lost[0]
+        .wait_for("the node's loss", |event| match event {
+            Event::Unknown { reason } => reason.ends_with("is down"),
+            _ => false,
+        })
+        .await;
+    let next = world.sh("echo here; exec sleep 600").await;
+    next.wait_for_line("here").await;
+    others.push(next);
+    for agent in &others {
+        let last = agent.events.recorded().events.pop();
+        assert!(matches!(last, Some(Event::Running { .. })), "{last:?}");
+    }
+
+    let docker_host = cluster.engines[2].docker_host();
+    let address = world.config.settings.get_mut("DOCKER_HOST");
+    *address.expect("an address") = docker_host;
+    world.restart_daemon().await;
+    let listed = world.backend.list().await.expect("listing");
+    assert_eq!(listed.len(), 4);
+    for agent in &others {
+        let agent = world.adopt(&agent.id).await;
+        agent.running().await;
+        agent.terminate().await;
+    }
+    let lost = world.adopt(&lost[0].id).await;
+    cluster.engines[0].begin();
+    let end = lost.end().await;
+    assert!(matches!(end, Event::Exited { .. }), "{end:?}");
+    lost.terminate().await;
+    assert_eq!(world.backend.list().await.expect("listing"), []);
+}
+
+async fn a_worker_is_no_manager() {
+    let cluster = Cluster::start(2, false).await;
+    let mut config = World::on(&cluster.engines[0].docker_host())
+        .await
+        .config
+        .clone();
+    let worker = cluster.engines[1].docker_host();
+    config.settings.insert("DOCKER_HOST".to_owned(), worker);
+    let error = connect(&config).await.err().expect("a worker");
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert_eq!(error.message, "this engine is a worker of its swarm");
+    assert!(error.hint.expect("a hint").contains("manager"));
 }
