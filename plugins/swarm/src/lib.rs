@@ -101,7 +101,7 @@ impl Backend for SwarmBackend {
             instance: config.instance,
             watch: Watch::default(),
         });
-        shared.remove_leftovers().await?;
+        shared.in_time(shared.remove_leftovers()).await?;
         let watching = Arc::new(watch::begin(shared.clone()));
         Ok(SwarmBackend { shared, watching })
     }
