@@ -79,7 +79,9 @@ impl Agent {
 
     /// It does not run yet.
     pub fn starting(&self, progress: &str) {
-        if !self.lock().ended {
+        let mut reported = self.lock();
+        if !reported.ended {
+            reported.unknown = false;
             self.events.starting(progress);
         }
     }

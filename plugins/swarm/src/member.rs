@@ -79,6 +79,13 @@ impl Member {
         }
     }
 
+    /// It may run, and nobody can tell. What is reported of its start after that is news.
+    pub(crate) fn unknown(&self, reason: &str) {
+        let mut last = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clear();
+        self.agent.unknown(reason);
+    }
+
     pub(crate) fn set_ending(&self, is_ending: bool) {
         self.is_ending.store(is_ending, Ordering::Relaxed);
     }
@@ -89,9 +96,14 @@ impl Member {
 
     pub(crate) fn set_place(&self, place: Place) {
         self.place.send_if_modified(|old| {
-            let is_new = *old != place;
+            // What was asked for before the end may be answered after it.
+            let is_late = old.phase == Phase::Over && place.phase != Phase::Over;
+            let is_new = *old != place && !is_late;
+            if !is_new {
+                return false;
+            }
             *old = place;
-            is_new
+            true
         });
     }
 

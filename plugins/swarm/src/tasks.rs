@@ -56,7 +56,7 @@ impl Shared {
             }
             // It goes with its service, and how it ended is not known yet.
             (Some(TaskState::REMOVE), _) => {}
-            (_, Some(down)) => member.agent.unknown(&format!("node {down} is down")),
+            (_, Some(down)) => member.unknown(&format!("node {down} is down")),
             (Some(TaskState::RUNNING), None) => self.alive(member, &status, here).await?,
             _ => member.starting(&progress(&status)),
         }

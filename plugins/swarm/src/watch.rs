@@ -269,7 +269,7 @@ impl Shared {
             tracing::warn!("{error}");
         }
         for (_, member) in self.watch.all() {
-            member.agent.unknown(&error.message);
+            member.unknown(&error.message);
         }
     }
 }
