@@ -14,7 +14,7 @@ use crate::{Result, tool};
 pub const PLUGINS: [&str; 3] = ["tmux", "docker", "pty"];
 
 /// Those that come with it and are found like anybody's own.
-const DROP_INS: [&str; 1] = ["sandbox"];
+const DROP_INS: [&str; 2] = ["sandbox", "swarm"];
 
 /// How abi_stable calls the root symbol of a library.
 const ROOT_SYMBOL: &str = "_1as_0lib_1header_0root_bmodule_bloader";

@@ -230,10 +230,13 @@ fn rust(filter: &[String]) -> Vec<Command> {
     command.arg("--workspace");
     let mut commands = match nextest {
         true => {
-            command.args(["-E", &format!("not binary_id({DOCKER})")]);
+            command.args([
+                "-E",
+                &format!("not (binary_id({DOCKER}) + binary_id({SWARM}))"),
+            ]);
             vec![
                 command,
-                cargo(&["test", "--workspace", "--test", "docker"]),
+                cargo(&["test", "--workspace", "--test", "docker", "--test", "swarm"]),
                 cargo(&["test", "--workspace", "--doc"]),
             ]
         }
@@ -247,6 +250,7 @@ fn rust(filter: &[String]) -> Vec<Command> {
 
 /// Its tests share an engine when they are in one process, and each starts its own under nextest.
 const DOCKER: &str = "agentd-backend-docker::docker";
+const SWARM: &str = "agentd-backend-swarm::swarm";
 
 /// Everything, or what the filter says. What is measured is measured by itself.
 fn browser(filter: &[String]) -> Vec<Command> {

@@ -60,8 +60,18 @@ const RULES: &[Rule] = &[
         never: &["abi_stable"],
     },
     Rule {
-        manifest: "plugins/docker",
+        manifest: "plugins/docker-engine",
         may_use: &["agentd-plugin-api"],
+        never: &["abi_stable"],
+    },
+    Rule {
+        manifest: "plugins/docker",
+        may_use: &["agentd-plugin-api", "agentd-docker-engine"],
+        never: &["abi_stable"],
+    },
+    Rule {
+        manifest: "plugins/swarm",
+        may_use: &["agentd-plugin-api", "agentd-docker-engine"],
         never: &["abi_stable"],
     },
     Rule {

@@ -1,40 +1,23 @@
-use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::collections::HashMap;
 
+use agentd_docker_engine::environment::environment;
+use agentd_docker_engine::hardening::{
+    LOG_DRIVER, OOM_SCORE, STOP_TIMEOUT, WRITABLE_PARTS, log_options, ulimits,
+};
+use agentd_docker_engine::labels::{hash, labels};
+use agentd_docker_engine::mounts::{Guarded, WORKSPACE, bind, check_target, owner};
 use agentd_plugin_api::options::refused;
 use agentd_plugin_api::prelude::*;
-use agentd_plugin_api::{environment, serde_json};
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountBindOptions,
-    MountBindOptionsPropagationEnum, MountType, ResourcesUlimits, RestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, RestartPolicy, RestartPolicyNameEnum,
 };
-use sha2::{Digest, Sha256};
 
 use crate::Shared;
-use crate::mounts::{Guarded, Source, WORKSPACE, check_target};
 use crate::options::{NetworkPolicy, Options};
-
-/// [`Config::instance`] of the daemon that made the container.
-pub(crate) const INSTANCE: &str = "agentd.instance";
-/// [`SessionSpec::id`].
-pub(crate) const SESSION: &str = "agentd.session";
-/// [`SessionSpec::label`].
-pub(crate) const LABEL: &str = "agentd.label";
-/// SHA-256 of the container's settings.
-pub(crate) const SPEC_HASH: &str = "agentd.spec-hash";
-/// The version of these labels.
-const SCHEMA: &str = "agentd.schema";
 
 const DEFAULT_CPUS: f64 = 2.0;
 const DEFAULT_MEMORY_MB: i64 = 2048;
 const DEFAULT_PIDS: i64 = 512;
-
-/// The engine's own time between SIGTERM and SIGKILL, in seconds; for when it stops a container
-/// by itself.
-const STOP_TIMEOUT: i64 = 10;
 
 /// A container as it is going to be made.
 pub(crate) struct Plan {
@@ -112,13 +95,7 @@ impl Plan {
             ..ContainerCreateBody::default()
         };
         let spec_hash = hash(&body)?;
-        body.labels = Some(HashMap::from([
-            (SCHEMA.to_owned(), "1".to_owned()),
-            (INSTANCE.to_owned(), shared.instance.clone()),
-            (SESSION.to_owned(), spec.id.clone()),
-            (LABEL.to_owned(), spec.label.clone()),
-            (SPEC_HASH.to_owned(), spec_hash.clone()),
-        ]));
+        body.labels = Some(labels(&shared.instance, spec, &spec_hash));
         // The whole id: two sessions of one name (of two daemons, say) never meet.
         let name = format!("agentd-{}-{}", spec.name, spec.id);
         Ok(Plan {
@@ -141,19 +118,11 @@ fn hardened() -> HostConfig {
         privileged: Some(false),
         ipc_mode: Some("private".to_owned()),
         init: Some(true),
-        // When the machine runs out of memory, an agent goes before the user's own programs.
-        oom_score_adj: Some(500),
-        ulimits: Some(vec![ResourcesUlimits {
-            name: Some("core".to_owned()),
-            soft: Some(0),
-            hard: Some(0),
-        }]),
+        oom_score_adj: Some(OOM_SCORE),
+        ulimits: Some(ulimits()),
         log_config: Some(HostConfigLogConfig {
-            typ: Some("json-file".to_owned()),
-            config: Some(HashMap::from([
-                ("max-size".to_owned(), "10m".to_owned()),
-                ("max-file".to_owned(), "3".to_owned()),
-            ])),
+            typ: Some(LOG_DRIVER.to_owned()),
+            config: Some(log_options()),
         }),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::NO),
@@ -172,68 +141,12 @@ fn network_mode(policy: NetworkPolicy) -> &'static str {
     }
 }
 
-/// What programs expect to be able to write although the root is read-only.
 fn writable_parts() -> HashMap<String, String> {
-    ["/tmp", "/run"]
+    WRITABLE_PARTS
         .into_iter()
         .map(|path| {
             let options = "rw,nosuid,nodev,mode=1777,size=256m";
             (path.to_owned(), options.to_owned())
         })
         .collect()
-}
-
-fn bind(source: &Path, target: &str, read_only: bool) -> Result<Mount> {
-    let source = source
-        .to_str()
-        .ok_or_else(|| Error::refused(format!("{} is not UTF-8", source.display())))?;
-    Ok(Mount {
-        typ: Some(MountType::BIND),
-        source: Some(source.to_owned()),
-        target: Some(target.to_owned()),
-        read_only: Some(read_only),
-        bind_options: Some(MountBindOptions {
-            propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
-            ..MountBindOptions::default()
-        }),
-        ..Mount::default()
-    })
-}
-
-/// Files that the agent makes then belong to whom they should.
-fn owner(working_dir: &Source) -> Result<String> {
-    let metadata = &working_dir.metadata;
-    match metadata.uid() {
-        0 => Err(Error::refused(format!(
-            "the working directory {} belongs to root, and an agent does not run as root unasked",
-            working_dir.path.display()
-        ))
-        .hint("set `options.user` to the `uid:gid` that the agent is to run as")),
-        uid => Ok(format!("{uid}:{}", metadata.gid())),
-    }
-}
-
-fn environment(env: &BTreeMap<String, String>) -> Result<Vec<String>> {
-    if let Some(name) = env
-        .keys()
-        .find(|name| name.is_empty() || name.contains(['=', '\0']))
-    {
-        return Err(Error::refused(format!(
-            "`{name}` is not a name of an environment variable"
-        )));
-    }
-    Ok(environment::for_container(env)
-        .into_iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect())
-}
-
-fn hash(body: &ContainerCreateBody) -> Result<String> {
-    let json = serde_json::to_value(body).map_err(|error| Error::internal(error.to_string()))?;
-    let digest = Sha256::digest(json.to_string());
-    Ok(digest.iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    }))
 }

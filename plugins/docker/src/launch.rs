@@ -3,13 +3,14 @@ use std::sync::Arc;
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::{tokio, tracing};
 use bollard::models::ContainerInspectResponse;
-use bollard::query_parameters::{CreateContainerOptionsBuilder, ResizeContainerTTYOptionsBuilder};
+use bollard::query_parameters::CreateContainerOptionsBuilder;
 use tokio_util::sync::CancellationToken;
 
 use crate::Shared;
-use crate::agent::{self, Agent, Failure, Stage};
-use crate::container::{INSTANCE, Plan, SESSION, SPEC_HASH};
-use crate::engine::status;
+use crate::container::Plan;
+use agentd_docker_engine::agent::{self, Agent, Failure, Stage};
+use agentd_docker_engine::engine::status;
+use agentd_docker_engine::labels::{INSTANCE, SESSION, SPEC_HASH};
 
 /// Starts an agent whose image is there. Run it to its end: when `cancel` fires it stops after
 /// the step at hand and removes what it made.
@@ -83,7 +84,7 @@ impl Drop for Undo {
             let mut stage = agent.stage.subscribe();
             let settled = stage.wait_for(|stage| !matches!(stage, Stage::Preparing));
             // What failed has tidied up after itself.
-            if matches!(settled.await.as_deref(), Ok(Stage::Container(_))) {
+            if matches!(settled.await.as_deref(), Ok(Stage::Made(_))) {
                 shared.discard(&agent.id).await;
             }
         });
@@ -100,8 +101,8 @@ pub(crate) async fn adopt(
     let gone = || Error::gone(format!("the container of session `{session}` is gone"));
     let found = shared.engine.inspect(&container).await?.ok_or_else(gone)?;
     let tty = found.config.and_then(|config| config.tty).unwrap_or(false);
-    let stage = Stage::Container(container.clone());
-    let agent = Arc::new(Agent::of(session.to_owned(), tty, events, stage));
+    let stage = Stage::Made(container.clone());
+    let agent = Arc::new(Agent::new(session.to_owned(), tty, events, stage));
     shared.watch.add(&container, &agent);
     shared.settle(&agent, &container).await?;
     Ok(agent)
@@ -162,11 +163,9 @@ async fn begin(
     }
     if plan.tty {
         // Only possible once it runs; an agent that has ended already needs it no more.
-        let _ = shared.resize(container, plan.size).await;
+        let _ = shared.engine.resize(container, plan.size).await;
     }
-    agent
-        .stage
-        .send_replace(Stage::Container(container.to_owned()));
+    agent.stage.send_replace(Stage::Made(container.to_owned()));
     // The container runs: that it cannot be inspected just now is for the watch to report.
     if let Ok(Some(found)) = shared.engine.inspect(container).await
         && let Some(state) = found.state
@@ -233,21 +232,6 @@ fn cancelled() -> Failure {
 }
 
 impl Shared {
-    /// Sets the size of a container's terminal.
-    pub(crate) async fn resize(&self, container: &str, size: Size) -> Result<()> {
-        let options = ResizeContainerTTYOptionsBuilder::new()
-            .w(size.cols.into())
-            .h(size.rows.into())
-            .build();
-        let resized = self
-            .engine
-            .client()
-            .resize_container_tty(container, options);
-        resized
-            .await
-            .map_err(|error| self.engine.error("resizing the terminal", error))
-    }
-
     /// Reports what became of a container that was just taken over.
     pub(crate) async fn settle(&self, agent: &Agent, container: &str) -> Result<()> {
         match self

@@ -1,20 +1,18 @@
 //! Runs each agent in a Docker container of its own.
 //!
-//! - `options`: what a request may ask for · `mounts`: which directories it may see
-//! - `container`: the settings of the container · `pull`: the image
-//! - `launch`: from a request to a running container · `agent`: what is known of it since then
+//! - `options`: what a request may ask for · `container`: the settings of the container
+//! - `pull`: the image · `launch`: from a request to a running container
 //! - `watch`: the engine's event stream, and what happens while the engine is away
-//! - `session`: input, logs and the end · `logs`: log lines · `engine`: the connection
+//! - `session`: input, logs and the end · `logs`: log lines
+//!
+//! The connection, the mounts and what is known of an agent are in `agentd_docker_engine`.
 //!
 //! A container is found again by its labels alone, and one without this daemon's instance label is
 //! never touched.
 
-mod agent;
 mod container;
-mod engine;
 mod launch;
 mod logs;
-mod mounts;
 mod options;
 mod pull;
 mod session;
@@ -27,14 +25,15 @@ use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::tokio;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{Agent, Stage};
 use crate::container::Plan;
-use crate::engine::Engine;
-use crate::mounts::Guarded;
 use crate::options::Options;
 use crate::pull::Pulls;
 pub use crate::session::DockerSession;
 use crate::watch::{Watch, Watching};
+use agentd_docker_engine::agent::{Agent, Stage};
+use agentd_docker_engine::engine::Engine;
+use agentd_docker_engine::labels;
+use agentd_docker_engine::mounts::Guarded;
 
 /// The image of agents that ask for none, unless `AGENTD_DOCKER_IMAGE` says otherwise.
 pub const DEFAULT_IMAGE: &str = "ghcr.io/geoffjay/agentd-agent:latest";
@@ -105,7 +104,12 @@ impl Backend for DockerBackend {
         };
         let pull = pull::is_needed(&shared.engine, &plan.image, pull_policy).await?;
 
-        let agent = Arc::new(Agent::new(&plan, events, Stage::Preparing));
+        let agent = Arc::new(Agent::new(
+            plan.session.clone(),
+            plan.tty,
+            events,
+            Stage::Preparing,
+        ));
         let cancel = CancellationToken::new();
         let session = DockerSession::new(
             shared.clone(),
@@ -133,8 +137,8 @@ impl Backend for DockerBackend {
             .filter_map(|container| {
                 let mut labels = container.labels?;
                 Some(Found {
-                    id: labels.remove(container::SESSION)?,
-                    label: labels.remove(container::LABEL).unwrap_or_default(),
+                    id: labels.remove(labels::SESSION)?,
+                    label: labels.remove(labels::LABEL).unwrap_or_default(),
                 })
             })
             .collect())

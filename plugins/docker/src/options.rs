@@ -1,5 +1,8 @@
 use std::path::PathBuf;
 
+use agentd_docker_engine::limits::{
+    LEAST_MEMORY_MB, MOST_MEMORY_MB, MOST_PIDS, is_image, is_user, within,
+};
 use agentd_plugin_api::options::{self, refused};
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::serde_json::{Map, Value, json};
@@ -55,12 +58,6 @@ pub(crate) struct MountOption {
     pub(crate) read_only: bool,
 }
 
-/// The engine takes no less.
-const LEAST_MEMORY_MB: i64 = 6;
-const MOST_MEMORY_MB: i64 = 16 << 20;
-/// The kernel's own limit of process ids.
-const MOST_PIDS: i64 = 1 << 22;
-
 impl Options {
     pub(crate) fn parse(options: &Map<String, Value>) -> Result<Options> {
         let parsed: Options = options::parse(options)?;
@@ -90,41 +87,6 @@ impl Options {
             return Err(refused("user", "this is not a `user`, `uid` or `uid:gid`"));
         }
         Ok(())
-    }
-}
-
-fn within(option: &str, value: Option<i64>, least: i64, most: i64) -> Result<()> {
-    match value {
-        Some(value) if !(least..=most).contains(&value) => Err(refused(
-            option,
-            format!("{value} is not between {least} and {most}"),
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Whether it has only what names of images are made of. The engine is asked for it by a path, in which a
-/// name with a `?` or with `..` would be another question.
-fn is_image(image: &str) -> bool {
-    let is_fit = |c: char| c.is_ascii_alphanumeric() || "._-/:@[]".contains(c);
-    image.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
-        && image.chars().all(is_fit)
-        && image
-            .split('/')
-            .all(|part| !["", ".", ".."].contains(&part))
-}
-
-fn is_user(user: &str) -> bool {
-    let is_name = |name: &str| {
-        !name.is_empty()
-            && !name.starts_with('-')
-            && name
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
-    };
-    match user.split_once(':') {
-        Some((user, group)) => is_name(user) && is_name(group),
-        None => is_name(user),
     }
 }
 

@@ -10,8 +10,8 @@ use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
 
-use crate::engine::{Engine, status};
 use crate::options::PullPolicy;
+use agentd_docker_engine::engine::{Engine, status};
 
 /// A pull without progress for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -2,33 +2,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use agentd_plugin_api::prelude::*;
-use agentd_plugin_api::tokio::io::AsyncWriteExt;
 use agentd_plugin_api::tokio::sync::Mutex;
-use agentd_plugin_api::tokio::time::{Instant, sleep, timeout};
+use agentd_plugin_api::tokio::time::{Instant, sleep};
 use agentd_plugin_api::tracing;
 use bollard::models::ContainerSummary;
-use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
-    StopContainerOptionsBuilder,
-};
-use futures_util::StreamExt;
+use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 use tokio_util::sync::CancellationToken;
 
 use crate::Shared;
-use crate::agent::{self, Agent, Stage};
-use crate::container::{INSTANCE, SESSION};
-use crate::engine::status;
 use crate::logs;
 use crate::watch::Watching;
-
-/// How long the engine may take to answer a stop, on top of the grace.
-const STOP_PATIENCE: Duration = Duration::from_secs(60);
+use agentd_docker_engine::agent::{Agent, Stage};
+use agentd_docker_engine::engine::status;
+use agentd_docker_engine::labels::{INSTANCE, SESSION};
 
 /// How long a removal that somebody else began may take.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long an agent may leave its input unread before a prompt counts as delivered.
-const INPUT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// An agent in a container.
 pub struct DockerSession {
@@ -64,7 +53,7 @@ impl DockerSession {
         let mut stage = self.agent.stage.subscribe();
         let settled = stage.wait_for(|stage| !matches!(stage, Stage::Preparing));
         match settled.await.as_deref() {
-            Ok(Stage::Container(id)) => Ok(id.clone()),
+            Ok(Stage::Made(id)) => Ok(id.clone()),
             Ok(Stage::Failed(failure)) => Err(Error::gone(failure.error.message.clone())),
             _ => Err(Error::gone("the session is gone")),
         }
@@ -93,36 +82,10 @@ impl Session for DockerSession {
         }
         self.shared.within_reach().await?;
         let _turn = self.input.lock().await;
-        let options = AttachContainerOptionsBuilder::new()
-            .stream(true)
-            .stdin(true)
-            .build();
-        let client = self.shared.engine.client();
-        let mut attached = client
-            .attach_container(&container, Some(options))
+        let engine = &self.shared.engine;
+        engine
+            .type_into(&container, &text, submit, self.agent.tty)
             .await
-            .map_err(|error| {
-                self.shared
-                    .engine
-                    .error("attaching to the container", error)
-            })?;
-        let mut input = text.into_bytes();
-        if submit {
-            // A terminal's Enter key is a carriage return.
-            input.push(if self.agent.tty { b'\r' } else { b'\n' });
-        }
-        let written = async {
-            attached.input.write_all(&input).await?;
-            attached.input.shutdown().await
-        };
-        written
-            .await
-            .map_err(|error| Error::internal(format!("writing to the container: {error}")))?;
-        // The engine closes the connection once the container has taken all of it. It reads to the
-        // end without us too: waiting only holds up whoever types faster than the agent reads.
-        let taken = async { while attached.output.next().await.is_some() {} };
-        let _ = timeout(INPUT_PATIENCE, taken).await;
-        Ok(())
     }
 
     async fn resize(&self, size: Size) -> Result<()> {
@@ -132,7 +95,7 @@ impl Session for DockerSession {
         }
         let container = self.container().await?;
         self.shared.within_reach().await?;
-        self.shared.resize(&container, size).await
+        self.shared.engine.resize(&container, size).await
     }
 
     async fn logs(&self, query: LogQuery, sink: LogSink) -> Result<()> {
@@ -174,37 +137,13 @@ impl Shared {
     async fn end(&self, agent: &Agent, container: &str, grace: Duration) -> Result<()> {
         let found = self.engine.inspect(container).await?;
         if let Some(state) = found.and_then(|found| found.state) {
-            if state.paused.unwrap_or(false) {
-                // A frozen process cannot die.
-                let unpaused = self.engine.client().unpause_container(container).await;
-                unpaused.map_err(|error| self.engine.error("unpausing the container", error))?;
-            }
-            if agent::is_alive(&state) {
-                self.stop(container, grace).await?;
-            }
+            self.engine.stop(container, &state, grace).await?;
         }
         self.settle(agent, container).await?;
         self.remove(container).await?;
         agent.lost("the container was removed");
         self.watch.remove(agent);
         Ok(())
-    }
-
-    async fn stop(&self, container: &str, grace: Duration) -> Result<()> {
-        // The engine knows whole seconds only.
-        let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
-        let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
-        let options = StopContainerOptionsBuilder::new().t(seconds).build();
-        let client = self
-            .engine
-            .client()
-            .clone()
-            .with_timeout(grace + STOP_PATIENCE);
-        match client.stop_container(container, Some(options)).await {
-            Ok(()) => Ok(()),
-            Err(error) if matches!(status(&error), Some(304 | 404)) => Ok(()),
-            Err(error) => Err(self.engine.error("stopping the container", error)),
-        }
     }
 
     /// Removes a container, dead or alive, and returns when it is gone.

@@ -29,8 +29,8 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::Shared;
-use crate::agent::{self, Agent, ENGINE_STOPPED, Stage};
-use crate::container::{INSTANCE, SESSION};
+use agentd_docker_engine::agent::{self, Agent, ENGINE_STOPPED, Stage};
+use agentd_docker_engine::labels::{INSTANCE, SESSION};
 
 /// How often an engine that reports nothing is asked whether it is there.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -71,7 +71,7 @@ impl Watch {
     }
 
     pub(crate) fn remove(&self, agent: &Agent) {
-        if let Stage::Container(container) = &*agent.stage.borrow() {
+        if let Stage::Made(container) = &*agent.stage.borrow() {
             self.forget(container);
         }
     }

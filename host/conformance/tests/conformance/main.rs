@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         trial("tmux", tmux),
         trial("tmux_alone", tmux_alone),
         trial("docker", docker),
+        trial("swarm", swarm),
         trial("golden_pty", golden_pty),
         trial("golden_tmux", golden_tmux),
         trial("golden_1_1_pty", golden_1_1_pty),
@@ -312,6 +313,23 @@ fn on_tmux(test: impl FnOnce(&str) -> Result<(), Failed>) -> Result<(), Failed> 
         Ok(server) => test(server.socket()),
         Err(missing) => left_out("tmux", &missing),
     }
+}
+
+/// On a Swarm of one node, with the working directory bound: the clauses look at what agents write.
+fn swarm() -> Result<(), Failed> {
+    let engine = match DockerEngine::start() {
+        Ok(engine) => engine,
+        Err(missing) => return left_out("swarm", &missing),
+    };
+    engine.list(&["swarm", "init", "--advertise-addr", "127.0.0.1"]);
+    let mut settings = docker::settings(&engine);
+    let bound = ("workspace".to_owned(), "bind".into());
+    settings.options = [bound].into_iter().collect();
+    // Swarm itself ends an agent whose check fails.
+    settings.health = None;
+    let report = test(&cargo::backend("swarm")?, &settings)?;
+    let of_the_machine = ["marker", "resize", "size", HEALTH_CHECK, ATTACH_TMUX];
+    conforms(&report, &[&TERMINAL[..], &of_the_machine].concat())
 }
 
 fn docker() -> Result<(), Failed> {

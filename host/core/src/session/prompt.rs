@@ -89,11 +89,13 @@ impl Session {
     ) -> Result<()> {
         let (remote, backend) = (self.remote()?, &self.backend);
         self.typed(if submit { b"\r" } else { text.as_bytes() });
-        let refused = |error: agentd_plugin_api::Error| match error.kind {
-            agentd_plugin_api::ErrorKind::Unsupported => {
-                Error::conflict("no-input", "the backend takes no input")
+        let refused = |error: agentd_plugin_api::Error| {
+            let is_unsupported = error.kind == agentd_plugin_api::ErrorKind::Unsupported;
+            let mut error = Error::from(error);
+            if is_unsupported {
+                error.code = "no-input";
             }
-            _ => error.into(),
+            error
         };
         // Lines with a time and a stream of their own are not those of a terminal, which shows what is typed.
         let is_shown = !self.backend.has(&Capability::Logs);

@@ -1,3 +1,5 @@
+//! Which directories an agent may see.
+
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -5,14 +7,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use agentd_plugin_api::prelude::*;
+use bollard::models::{Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType};
 use rustix::fs::{Mode, OFlags, open};
 
 /// Where the working directory appears in the container.
-pub(crate) const WORKSPACE: &str = "/workspace";
+pub const WORKSPACE: &str = "/workspace";
 
 /// What no agent may see. Decided by device and inode, so that neither a link nor a bind mount
 /// leads around it.
-pub(crate) struct Guarded(Vec<Private>);
+pub struct Guarded(Vec<Private>);
 
 struct Private {
     path: PathBuf,
@@ -45,7 +48,7 @@ impl Object {
 impl Guarded {
     /// Guards the Docker sockets and what is `private`, and with them `/`, which is above them. They need
     /// not be there.
-    pub(crate) fn new<'a>(
+    pub fn new<'a>(
         socket: Option<&'a Path>,
         private: impl IntoIterator<Item = &'a PathBuf>,
     ) -> Guarded {
@@ -62,7 +65,7 @@ impl Guarded {
     }
 
     /// Looks at a directory that is to be mounted, or refuses it. `what` names it to the user.
-    pub(crate) fn check(&self, what: &str, path: &Path) -> Result<Source> {
+    pub fn check(&self, what: &str, path: &Path) -> Result<Source> {
         if !path.is_absolute() {
             return Err(refused(what, format!("{} is not absolute", path.display())));
         }
@@ -97,15 +100,16 @@ impl Guarded {
 
 /// What is to be mounted, as it was looked at.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub struct Source {
     /// Without links.
-    pub(crate) path: PathBuf,
-    pub(crate) metadata: Metadata,
+    pub path: PathBuf,
+    /// Its owner and mode.
+    pub metadata: Metadata,
 }
 
 impl Source {
     /// Whatever the path leads to a moment later, this is one thing and where that is.
-    fn open(path: &Path) -> io::Result<Source> {
+    pub fn open(path: &Path) -> io::Result<Source> {
         let file = File::from(open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?);
         Ok(Source {
             path: fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?,
@@ -126,7 +130,7 @@ fn resolve(path: &Path) -> PathBuf {
 }
 
 /// Refuses a place in the container that cannot be mounted at.
-pub(crate) fn check_target(target: &str) -> Result<()> {
+pub fn check_target(target: &str) -> Result<()> {
     let path = Path::new(target);
     let plain = path
         .components()
@@ -148,6 +152,37 @@ pub(crate) fn check_target(target: &str) -> Result<()> {
 
 fn refused(what: &str, why: String) -> Error {
     Error::refused(format!("`{what}`: {why}"))
+}
+
+/// Shows a directory of this machine at `target`.
+pub fn bind(source: &Path, target: &str, read_only: bool) -> Result<Mount> {
+    let source = source
+        .to_str()
+        .ok_or_else(|| Error::refused(format!("{} is not UTF-8", source.display())))?;
+    Ok(Mount {
+        typ: Some(MountType::BIND),
+        source: Some(source.to_owned()),
+        target: Some(target.to_owned()),
+        read_only: Some(read_only),
+        bind_options: Some(MountBindOptions {
+            propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
+            ..MountBindOptions::default()
+        }),
+        ..Mount::default()
+    })
+}
+
+/// The user of an agent that works in this directory: files that it makes then belong to whom they should.
+pub fn owner(working_dir: &Source) -> Result<String> {
+    let metadata = &working_dir.metadata;
+    match metadata.uid() {
+        0 => Err(Error::refused(format!(
+            "the working directory {} belongs to root, and an agent does not run as root unasked",
+            working_dir.path.display()
+        ))
+        .hint("set `options.user` to the `uid:gid` that the agent is to run as")),
+        uid => Ok(format!("{uid}:{}", metadata.gid())),
+    }
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+//! The connection to an engine.
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,7 +8,7 @@ use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::tokio::time::timeout;
 use bollard::Docker;
 use bollard::errors::Error as ClientError;
-use bollard::models::ContainerInspectResponse;
+use bollard::models::{ContainerInspectResponse, SystemInfo};
 
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
@@ -15,23 +17,24 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The connection to a Docker engine. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Engine {
+pub struct Engine {
     client: Docker,
     address: String,
 }
 
 /// What the engine reports about itself.
-pub(crate) struct Facts {
-    pub(crate) cpus: i64,
+pub struct Facts {
+    /// How many the machine has.
+    pub cpus: i64,
     /// Containers go on while the engine restarts.
-    pub(crate) live_restore: bool,
+    pub live_restore: bool,
     /// The engine's clock in nanoseconds since 1970: its events have their times from it.
-    pub(crate) now: i64,
+    pub now: i64,
 }
 
 impl Engine {
     /// Reaches the engine at `host`, the value of `DOCKER_HOST`.
-    pub(crate) async fn connect(host: Option<&str>) -> Result<Engine> {
+    pub async fn connect(host: Option<&str>) -> Result<Engine> {
         let address = host.unwrap_or(DEFAULT_HOST).to_owned();
         let known = ["unix://", "tcp://", "http://"];
         if !known.iter().any(|scheme| address.starts_with(scheme)) {
@@ -50,19 +53,20 @@ impl Engine {
         Ok(engine)
     }
 
-    pub(crate) fn client(&self) -> &Docker {
+    /// What requests are made with.
+    pub fn client(&self) -> &Docker {
         &self.client
     }
 
     /// The engine's socket in the file system, if it has one.
-    pub(crate) fn socket(&self) -> Option<&Path> {
+    pub fn socket(&self) -> Option<&Path> {
         self.address.strip_prefix("unix://").map(Path::new)
     }
 
     /// Pings on a new connection. An engine that is being stopped still talks on open ones, but
     /// accepts no more. (Bollard 0.21 keeps no connection for a second request, but does not
     /// promise so.)
-    pub(crate) async fn ping_anew(&self) -> Result<()> {
+    pub async fn ping_anew(&self) -> Result<()> {
         let ping = async { open(&self.address)?.ping().await };
         match timeout(PATIENCE, ping).await {
             Ok(Ok(_)) => Ok(()),
@@ -74,11 +78,9 @@ impl Engine {
         }
     }
 
-    pub(crate) async fn facts(&self) -> Result<Facts> {
-        let info = timeout(PATIENCE, self.client.info())
-            .await
-            .unwrap_or(Err(ClientError::RequestTimeoutError));
-        let info = info.map_err(|error| self.error("asking the engine about itself", error))?;
+    /// What is asked for at each connection.
+    pub async fn facts(&self) -> Result<Facts> {
+        let info = self.info().await?;
         let now = info
             .system_time
             .and_then(|time| time.parse::<jiff::Timestamp>().ok())
@@ -90,11 +92,16 @@ impl Engine {
         })
     }
 
+    /// All that the engine reports about itself.
+    pub async fn info(&self) -> Result<SystemInfo> {
+        let info = timeout(PATIENCE, self.client.info())
+            .await
+            .unwrap_or(Err(ClientError::RequestTimeoutError));
+        info.map_err(|error| self.error("asking the engine about itself", error))
+    }
+
     /// `None` when there is no such container.
-    pub(crate) async fn inspect(
-        &self,
-        container: &str,
-    ) -> Result<Option<ContainerInspectResponse>> {
+    pub async fn inspect(&self, container: &str) -> Result<Option<ContainerInspectResponse>> {
         match self.client.inspect_container(container, None).await {
             Ok(found) => Ok(Some(found)),
             Err(error) if status(&error) == Some(404) => Ok(None),
@@ -103,7 +110,7 @@ impl Engine {
     }
 
     /// A failed request, as the host reports it. `doing` is a participle: `creating the …`.
-    pub(crate) fn error(&self, doing: &str, error: ClientError) -> Error {
+    pub fn error(&self, doing: &str, error: ClientError) -> Error {
         match error {
             ClientError::DockerResponseServerError {
                 status_code,
@@ -129,7 +136,7 @@ impl Engine {
 }
 
 /// The HTTP status of the engine's refusal.
-pub(crate) fn status(error: &ClientError) -> Option<u16> {
+pub fn status(error: &ClientError) -> Option<u16> {
     match error {
         ClientError::DockerResponseServerError { status_code, .. } => Some(*status_code),
         _ => None,

@@ -1,3 +1,5 @@
+//! What is known of an agent, and how it ended.
+
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -5,44 +7,48 @@ use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::tokio::sync::watch;
 use bollard::models::{ContainerState, ContainerStateStatusEnum, HealthStatusEnum};
 
-use crate::container::Plan;
-
 /// The reason of an agent whose container the engine stopped because it was stopped itself.
-pub(crate) const ENGINE_STOPPED: &str = "engine-stopped";
+pub const ENGINE_STOPPED: &str = "engine-stopped";
 const OOM_KILLED: &str = "oom-killed";
 
 /// What is known of one agent, and the only way to the host: every change is reported once, and
 /// nothing after the end.
-pub(crate) struct Agent {
+pub struct Agent {
     /// [`SessionSpec::id`].
-    pub(crate) id: String,
-    pub(crate) tty: bool,
-    pub(crate) stage: watch::Sender<Stage>,
+    pub id: String,
+    /// It has a terminal.
+    pub tty: bool,
+    /// What became of its start.
+    pub stage: watch::Sender<Stage>,
     events: SessionEvents,
     reported: Mutex<Reported>,
 }
 
+/// What became of a start.
 #[derive(Clone, Debug)]
-pub(crate) enum Stage {
-    /// There is no container yet.
+pub enum Stage {
+    /// There is nothing yet.
     Preparing,
-    /// The container's id. It may have ended, and be gone.
-    Container(String),
-    /// There will be no container.
+    /// The id of what the engine made. It may have ended, and be gone.
+    Made(String),
+    /// There will be nothing.
     Failed(Failure),
 }
 
 /// Why an agent never started.
 #[derive(Clone, Debug)]
-pub(crate) struct Failure {
+pub struct Failure {
     /// The stable word of the exit.
-    pub(crate) reason: &'static str,
-    pub(crate) error: Error,
-    pub(crate) at: jiff::Timestamp,
+    pub reason: &'static str,
+    /// What its start was answered with.
+    pub error: Error,
+    /// When.
+    pub at: jiff::Timestamp,
 }
 
 impl Failure {
-    pub(crate) fn new(reason: &'static str, error: Error) -> Failure {
+    /// At this moment.
+    pub fn new(reason: &'static str, error: Error) -> Failure {
         Failure {
             reason,
             error,
@@ -60,11 +66,8 @@ struct Reported {
 }
 
 impl Agent {
-    pub(crate) fn new(plan: &Plan, events: SessionEvents, stage: Stage) -> Agent {
-        Agent::of(plan.session.clone(), plan.tty, events, stage)
-    }
-
-    pub(crate) fn of(id: String, tty: bool, events: SessionEvents, stage: Stage) -> Agent {
+    /// One of which nothing was reported yet.
+    pub fn new(id: String, tty: bool, events: SessionEvents, stage: Stage) -> Agent {
         Agent {
             id,
             tty,
@@ -74,29 +77,35 @@ impl Agent {
         }
     }
 
-    pub(crate) fn starting(&self, progress: &str) {
-        if !self.lock().ended {
+    /// It does not run yet.
+    pub fn starting(&self, progress: &str) {
+        let mut reported = self.lock();
+        if !reported.ended {
+            reported.unknown = false;
             self.events.starting(progress);
         }
     }
 
     /// Reports what an inspection of the container `id` found, except for its end.
-    pub(crate) fn alive(&self, id: &str, state: &ContainerState) {
-        let mut reported = self.lock();
-        if reported.ended || !is_alive(state) {
-            return;
+    pub fn alive(&self, id: &str, state: &ContainerState) {
+        if is_alive(state) {
+            self.running(state.pid.and_then(|pid| pid_here(pid, id)));
+            self.health(health(state));
         }
-        let pid = state.pid.and_then(|pid| pid_here(pid, id));
-        if reported.unknown || reported.running != Some(pid) {
+    }
+
+    /// It runs, as the process `pid` of this machine.
+    pub fn running(&self, pid: Option<u32>) {
+        let mut reported = self.lock();
+        if !reported.ended && (reported.unknown || reported.running != Some(pid)) {
             reported.unknown = false;
             reported.running = Some(pid);
             self.events.running(pid);
         }
-        drop(reported);
-        self.health(health(state));
     }
 
-    pub(crate) fn health(&self, health: Health) {
+    /// The verdict of its check.
+    pub fn health(&self, health: Health) {
         let mut reported = self.lock();
         if !reported.ended && reported.health != health {
             reported.health = health;
@@ -104,7 +113,8 @@ impl Agent {
         }
     }
 
-    pub(crate) fn unknown(&self, reason: &str) {
+    /// It may run, and nobody can tell.
+    pub fn unknown(&self, reason: &str) {
         let mut reported = self.lock();
         if !reported.ended && !reported.unknown {
             reported.unknown = true;
@@ -112,19 +122,22 @@ impl Agent {
         }
     }
 
-    pub(crate) fn exited(&self, status: ExitStatus) {
+    /// It has ended.
+    pub fn exited(&self, status: ExitStatus) {
         if !std::mem::replace(&mut self.lock().ended, true) {
             self.events.exited(status);
         }
     }
 
-    pub(crate) fn lost(&self, reason: &str) {
+    /// It is gone, and nobody knows how it ended.
+    pub fn lost(&self, reason: &str) {
         if !std::mem::replace(&mut self.lock().ended, true) {
             self.events.lost(reason);
         }
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
+    /// Whether its end was reported.
+    pub fn has_ended(&self) -> bool {
         self.lock().ended
     }
 
@@ -134,24 +147,24 @@ impl Agent {
 }
 
 /// Whether its main process runs (or is frozen, or is just being ended).
-pub(crate) fn is_alive(state: &ContainerState) -> bool {
+pub fn is_alive(state: &ContainerState) -> bool {
     state.running.unwrap_or(false) || state.status == Some(ContainerStateStatusEnum::PAUSED)
 }
 
 /// Whether it was made and never started.
-pub(crate) fn is_new(state: &ContainerState) -> bool {
+pub fn is_new(state: &ContainerState) -> bool {
     state.status == Some(ContainerStateStatusEnum::CREATED)
 }
 
 /// Whether it was killed, and the engine names no reason.
-pub(crate) fn is_killed_without_reason(state: &ContainerState) -> bool {
+pub fn is_killed_without_reason(state: &ContainerState) -> bool {
     const KILLED: i64 = 128 + 9;
     let ended = !is_alive(state) && !is_new(state);
     ended && state.exit_code == Some(KILLED) && state.oom_killed != Some(true)
 }
 
 /// How a container that is no longer alive ended.
-pub(crate) fn end(state: &ContainerState) -> ExitStatus {
+pub fn end(state: &ContainerState) -> ExitStatus {
     exit_status(
         state.exit_code.unwrap_or_default(),
         state.oom_killed.unwrap_or(false),
@@ -163,7 +176,7 @@ pub(crate) fn end(state: &ContainerState) -> ExitStatus {
 ///
 /// `oom`: the kernel killed some process of the container for its memory limit. An agent that
 /// ended well all the same was not the victim.
-pub(crate) fn exit_status(code: i64, oom: bool) -> ExitStatus {
+pub fn exit_status(code: i64, oom: bool) -> ExitStatus {
     let code = i32::try_from(code).unwrap_or(i32::MAX);
     let mut status = match code {
         129..=159 => ExitStatus::signal(code - 128),
@@ -175,7 +188,8 @@ pub(crate) fn exit_status(code: i64, oom: bool) -> ExitStatus {
     status
 }
 
-fn health(state: &ContainerState) -> Health {
+/// The verdict of a container's check.
+pub fn health(state: &ContainerState) -> Health {
     match state.health.as_ref().and_then(|health| health.status) {
         Some(HealthStatusEnum::HEALTHY) => Health::Healthy,
         Some(HealthStatusEnum::UNHEALTHY) => Health::Unhealthy,
@@ -186,7 +200,7 @@ fn health(state: &ContainerState) -> Health {
 
 /// The engine may run on another machine or in a virtual one, where the number means nothing to
 /// us: only a process that is a member of the container's control group is the one meant.
-fn pid_here(pid: i64, container: &str) -> Option<u32> {
+pub fn pid_here(pid: i64, container: &str) -> Option<u32> {
     let pid = u32::try_from(pid).ok().filter(|pid| *pid != 0)?;
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     groups.contains(container).then_some(pid)
