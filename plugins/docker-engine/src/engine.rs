@@ -15,6 +15,10 @@ const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 /// How long the engine may take to answer a ping before it counts as out of reach.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long it may take to say what it is. It runs programs for that and asks containerd (20.10: `runc --version`), so
+/// one that answers pings at once may be slow at it while many containers start and end.
+const FACTS_PATIENCE: Duration = Duration::from_secs(20);
+
 /// The connection to a Docker engine. Clones share it.
 #[derive(Clone)]
 pub struct Engine {
@@ -44,12 +48,12 @@ impl Engine {
             .hint("use unix:///path/of/docker.sock or tcp://host:port"));
         }
         let client = open(&address).map_err(|error| out_of_reach(&address, &error))?;
-        let negotiated = timeout(PATIENCE, client.negotiate_version())
+        let mut engine = Engine { client, address };
+        engine.ping_anew().await?;
+        let negotiated = timeout(FACTS_PATIENCE, engine.client.clone().negotiate_version())
             .await
             .unwrap_or(Err(ClientError::RequestTimeoutError));
-        let client = negotiated.map_err(|error| out_of_reach(&address, &error))?;
-        let engine = Engine { client, address };
-        engine.ping_anew().await?;
+        engine.client = negotiated.map_err(|error| out_of_reach(&engine.address, &error))?;
         Ok(engine)
     }
 
@@ -94,7 +98,7 @@ impl Engine {
 
     /// All that the engine reports about itself.
     pub async fn info(&self) -> Result<SystemInfo> {
-        let info = timeout(PATIENCE, self.client.info())
+        let info = timeout(FACTS_PATIENCE, self.client.info())
             .await
             .unwrap_or(Err(ClientError::RequestTimeoutError));
         info.map_err(|error| self.error("asking the engine about itself", error))

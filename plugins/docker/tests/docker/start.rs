@@ -33,6 +33,11 @@ pub fn trials(trials: &mut Vec<Trial>) {
         fifty_agents_start_at_once,
     );
     trial(trials, "start::no_engine", no_engine);
+    trial(
+        trials,
+        "start::slow_to_say_what_it_is",
+        slow_to_say_what_it_is,
+    );
 }
 
 async fn cancelled_starts_leave_nothing() {
@@ -147,6 +152,37 @@ async fn fifty_agents_start_at_once() {
         assert_eq!(agent.exit().await, ExitStatus::signal(15));
     }
     assert_eq!(world.backend.list().await.expect("listing"), []);
+}
+
+/// Fault: an engine answers pings, and takes longer to say its version than one that hangs is waited for, as beside
+/// many containers that start. Then: the backend connects.
+async fn slow_to_say_what_it_is() {
+    let engine = shared_engine();
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("docker.sock");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let behind = engine.socket();
+    let proxy = tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut engine = UnixStream::connect(&behind).await.expect("the engine");
+            tokio::spawn(async move {
+                let mut request = vec![0; 64 * 1024];
+                let length = client.read(&mut request).await.unwrap_or(0);
+                request.truncate(length);
+                if String::from_utf8_lossy(&request).contains("/version") {
+                    sleep(Duration::from_secs(6)).await;
+                }
+                if engine.write_all(&request).await.is_ok() {
+                    let _ = copy_bidirectional(&mut client, &mut engine).await;
+                }
+            });
+        }
+    });
+    let world = World::on(&format!("unix://{}", socket.display())).await;
+    let agent = world.sh("exit 3").await;
+    assert_eq!(agent.exit().await, ExitStatus::code(3));
+    agent.terminate().await;
+    proxy.abort();
 }
 
 async fn no_engine() {
