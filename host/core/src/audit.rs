@@ -85,7 +85,7 @@ static METHODS: [Method; 7] = [
     Method::DELETE,
 ];
 
-/// A method by its name; all that are not of HTTP have one.
+/// A method by its name; those that are not of HTTP share the name `?`.
 pub fn known_method(method: &Method) -> &'static str {
     let known = METHODS.iter().find(|known| *known == method);
     known.map_or("?", Method::as_str)

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::loader::Library;
 use crate::services::Services;
 use crate::start_call::{self, StartCallError};
+use crate::telemetry::{Calls, Operation};
 use crate::terminals::{Listing, Terminals};
 use crate::{Error, Result, StartError};
 
@@ -25,6 +26,7 @@ pub struct Backend {
     start_timeout: Duration,
     /// Why it could not list all its sessions when it was asked last.
     silence: Mutex<Option<String>>,
+    calls: Calls,
 }
 
 /// When something is asked of the backend.
@@ -65,6 +67,7 @@ impl Backend {
         let remote = remote.aside()?;
         Ok(Backend {
             library: library.path.display().to_string(),
+            calls: Calls::of(&library.manifest.name),
             manifest: library.manifest.clone(),
             remote: Arc::new(remote),
             terminals,
@@ -79,6 +82,7 @@ impl Backend {
         let remote = RemoteBackend::here(backend, Arc::new(Services::default()));
         Backend {
             library: String::new(),
+            calls: Calls::of(&B::manifest().name),
             manifest: B::manifest(),
             remote: Arc::new(remote.unwrap()),
             terminals: Arc::default(),
@@ -188,6 +192,15 @@ impl Backend {
         }
     }
 
+    /// Counts a call into the library.
+    pub(crate) async fn counted<T, E>(
+        &self,
+        operation: Operation,
+        call: impl Future<Output = std::result::Result<T, E>>,
+    ) -> std::result::Result<T, E> {
+        self.calls.counted(operation, call).await
+    }
+
     /// Starts an agent that reports to `events`.
     pub async fn start(
         &self,
@@ -195,7 +208,7 @@ impl Backend {
         events: Arc<dyn Receiver>,
     ) -> Result<RemoteSession> {
         Ok(self
-            .counted("start", self.remote.start(spec, events))
+            .counted(Operation::Start, self.remote.start(spec, events))
             .await?)
     }
 
@@ -212,7 +225,7 @@ impl Backend {
             Ok::<_, agentd_plugin_api::Error>(all)
         };
         let list = async { self.within(phase, &what, list).await?.map_err(Error::from) };
-        let listed = self.counted("list", list).await;
+        let listed = self.counted(Operation::List, list).await;
         *self.lock_silence() = match &listed {
             Ok(all) => all.silence.clone(),
             Err(error) => Some(error.to_string()),
@@ -250,7 +263,7 @@ impl Backend {
             }
         };
         let adopt = async { Ok(self.within(phase, &what, adopt).await??) };
-        self.counted("adopt", adopt).await
+        self.counted(Operation::Adopt, adopt).await
     }
 
     async fn within<T: Send + 'static>(

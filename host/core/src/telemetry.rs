@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use metrics::{Counter, Unit, counter, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Counter, Histogram, Unit, counter, histogram};
+use metrics::{describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-
-use crate::backend::Backend;
+use tokio::runtime::Handle;
 
 /// What is counted, or is there at the moment.
 #[derive(Clone, Copy, Debug)]
@@ -79,28 +79,34 @@ pub const METRICS: [Metric; 18] = [
     ),
     counter(
         INPUT_BYTES,
-        "Bytes that were typed into terminals, by backend",
+        "Bytes that were sent to terminals as input, by backend",
     ),
     counter(
         SNAPSHOTS,
-        "Snapshots that were made for viewers, by backend",
+        "Snapshots that were made of terminals, by backend",
     ),
     counter(
         RESYNCHRONISATIONS,
-        "How often a viewer that could not keep up went on with a snapshot, by backend",
+        "How often a viewer that was behind went on with a snapshot, by backend",
     ),
-    counter(RESTARTS, "Restarts by a policy, by backend and outcome"),
+    counter(
+        RESTARTS,
+        "Restarts by a policy, by backend and outcome: started, or failed",
+    ),
     counter(
         RECONCILES,
-        "Comparisons of what is wanted with what there is, by backend and outcome",
+        "Comparisons of what is wanted with what there is, by backend and outcome: ok, or error",
     ),
-    histogram(RECONCILE_SECONDS, "How long these took, by backend"),
+    histogram(RECONCILE_SECONDS, "How long a comparison took, by backend"),
     counter(
         BACKEND_CALLS,
         "Calls into a backend, by operation and outcome: ok, error, or cancelled",
     ),
-    histogram(BACKEND_CALL_SECONDS, "How long these took, by operation"),
-    counter(REQUESTS, "Answered requests, by route, method and status"),
+    histogram(
+        BACKEND_CALL_SECONDS,
+        "How long a call into a backend took, by operation",
+    ),
+    counter(REQUESTS, "Requests, by route, method and status"),
     histogram(
         REQUEST_SECONDS,
         "How long it took until an answer began, by route and method",
@@ -113,7 +119,7 @@ const BUCKETS: [f64; 12] = [
 ];
 
 /// After so many durations they are put into their buckets, so that they cost no more where nobody asks for them.
-const UPKEEP: u32 = 512;
+const UPKEEP: u32 = 2048;
 
 static PROMETHEUS: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -163,12 +169,17 @@ pub(crate) fn render() -> String {
 
 /// Notes how long something took.
 pub fn took(name: &'static str, labels: &[(&'static str, String)], since: Instant) {
+    record(&histogram!(name, labels), since);
+}
+
+fn record(seconds: &Histogram, since: Instant) {
     static NOTED: AtomicU32 = AtomicU32::new(0);
-    metrics::histogram!(name, labels).record(since.elapsed());
+    seconds.record(since.elapsed());
     if NOTED.fetch_add(1, Ordering::Relaxed) % UPKEEP == UPKEEP - 1
-        && let Some(prometheus) = PROMETHEUS.get()
+        && let (Some(prometheus), Ok(runtime)) = (PROMETHEUS.get(), Handle::try_current())
     {
-        prometheus.run_upkeep();
+        // A key may be typed here.
+        runtime.spawn_blocking(|| prometheus.run_upkeep());
     }
 }
 
@@ -193,56 +204,112 @@ impl Traffic {
     }
 }
 
-/// A call into a backend, which is counted when this is dropped.
-struct Call<'a> {
-    backend: &'a str,
-    operation: &'static str,
-    since: Instant,
-    outcome: &'static str,
+/// What is called in a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Start,
+    List,
+    Adopt,
+    Write,
+    Prompt,
+    Resize,
+    Logs,
+    Terminate,
 }
 
-impl Backend {
-    /// Counts a call into the library, also one that nobody waits for any more.
+/// In their order.
+const OPERATIONS: [&str; 8] = [
+    "start",
+    "list",
+    "adopt",
+    "write",
+    "prompt",
+    "resize",
+    "logs",
+    "terminate",
+];
+
+/// How calls end.
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    Ok,
+    Error,
+    /// Nobody waits for it any more.
+    Cancelled,
+}
+
+/// The calls into one backend.
+pub(crate) struct Calls([Call; OPERATIONS.len()]);
+
+/// Those of one operation.
+struct Call {
+    /// By outcome.
+    ends: [Counter; 3],
+    seconds: Histogram,
+}
+
+impl Calls {
+    /// None yet.
+    pub(crate) fn of(backend: &str) -> Self {
+        Calls(OPERATIONS.map(|operation| {
+            let labels = [
+                ("backend", backend.to_owned()),
+                ("operation", operation.to_owned()),
+            ];
+            let seconds = histogram!(BACKEND_CALL_SECONDS, &labels);
+            let ends = ["ok", "error", "cancelled"].map(|outcome| {
+                let [backend, operation] = labels.clone();
+                counter!(
+                    BACKEND_CALLS,
+                    &[backend, operation, ("outcome", outcome.to_owned())]
+                )
+            });
+            Call { ends, seconds }
+        }))
+    }
+
+    /// Counts a call, also one that nobody waits for any more.
     pub(crate) async fn counted<T, E>(
         &self,
-        operation: &'static str,
+        operation: Operation,
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let mut counted = Call {
-            backend: self.name(),
-            operation,
+        let mut counted = Counted {
+            call: &self.0[operation as usize],
             since: Instant::now(),
-            outcome: "cancelled",
+            outcome: Outcome::Cancelled,
         };
         let answer = call.await;
         counted.outcome = match answer {
-            Ok(_) => "ok",
-            Err(_) => "error",
+            Ok(_) => Outcome::Ok,
+            Err(_) => Outcome::Error,
         };
         answer
     }
 }
 
-impl Drop for Call<'_> {
+/// A call, which is counted when this is dropped.
+struct Counted<'a> {
+    call: &'a Call,
+    since: Instant,
+    outcome: Outcome,
+}
+
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        let labels = [
-            ("backend", self.backend.to_owned()),
-            ("operation", self.operation.to_owned()),
-        ];
-        took(BACKEND_CALL_SECONDS, &labels, self.since);
-        let [backend, operation] = labels;
-        counter!(
-            BACKEND_CALLS,
-            &[backend, operation, ("outcome", self.outcome.to_owned())]
-        )
-        .increment(1);
+        self.call.ends[self.outcome as usize].increment(1);
+        record(&self.call.seconds, self.since);
     }
 }
 
-/// Counts a request that was answered.
-pub(crate) fn answered(route: &str, method: &str, status: u16, since: Instant) {
+/// Counts a request. Status 0 is one whose client left before its answer.
+pub(crate) fn requested(route: &str, method: &str, status: u16, since: Instant) {
     let labels = [("route", route.to_owned()), ("method", method.to_owned())];
     took(REQUEST_SECONDS, &labels, since);
+    let status = match status {
+        0 => "cancelled".to_owned(),
+        status => status.to_string(),
+    };
     let [route, method] = labels;
-    counter!(REQUESTS, &[route, method, ("status", status.to_string())]).increment(1);
+    counter!(REQUESTS, &[route, method, ("status", status)]).increment(1);
 }

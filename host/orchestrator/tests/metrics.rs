@@ -157,6 +157,10 @@ async fn whatever_is_asked_for_the_series_are_few() {
         daemon.request(method, "/agents").await;
     }
     let after = metrics(&daemon).await;
+    let unknown = after
+        .keys()
+        .filter(|series| series.contains(r#"method="?""#));
+    assert!(unknown.count() > 0, "{after:#?}");
     let counted = |series: &str| after.get(series).copied();
     assert_eq!(
         counted(r#"agentd_http_requests_total{route="/agents/{id}",method="GET",status="404"}"#),
@@ -210,6 +214,23 @@ fn all_of_them_are_in_the_reference() {
     assert_eq!(documented, known.collect());
 }
 
+/// It shows all of them, and nothing that is not counted.
+#[test]
+fn the_dashboard_is_of_these_metrics() {
+    let dashboard = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/grafana.json");
+    let dashboard: Value = serde_json::from_str(&fs::read_to_string(dashboard).unwrap()).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().unwrap());
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = targets.flat_map(|target| {
+        let expression = target["expr"].as_str().unwrap();
+        expression.split(move |c| !is_of_name(c))
+    });
+    let shown = words.filter(|word| word.starts_with("agentd_"));
+    let shown: BTreeSet<&str> = shown.map(|name| name.trim_end_matches("_bucket")).collect();
+    assert_eq!(shown, METRICS.iter().map(|metric| metric.name).collect());
+}
+
 #[tokio::test]
 async fn every_answer_has_the_name_of_its_request() {
     let daemon = program()
@@ -224,7 +245,7 @@ async fn every_answer_has_the_name_of_its_request() {
     assert_ne!(first.header("x-request-id"), id);
     // Refused before any route.
     let refused = daemon
-        .raw(b"GET http://127.0.0.1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        .raw(b"GET http://127.0.0.1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         .await;
     assert!(refused.contains("x-request-id: "), "{refused}");
 
@@ -244,6 +265,82 @@ async fn every_answer_has_the_name_of_its_request() {
         ("message", json!("answered")),
     ] {
         assert_eq!(line[field], value, "{line}");
+    }
+    assert!(line["ms"].is_u64(), "{line}");
+}
+
+/// Fault: a client leaves while its request is being answered. Then: it is counted.
+#[tokio::test]
+async fn who_leaves_before_the_answer_is_counted() {
+    let daemon = program().env("AGENTD_BACKEND", "held").start();
+    let agent = daemon.start("demo", &["cat"]).await;
+    let held = daemon.work_dir().join("held");
+    fs::write(&held, "write").unwrap();
+    let mut client = TcpStream::connect(daemon.address()).await.unwrap();
+    let (path, address, bearer) = (&agent.path, daemon.address(), daemon.bearer());
+    let body = r#"{"text": "hello"}"#;
+    let head = format!(
+        "POST {path}/input HTTP/1.1\r\nHost: {address}\r\nAuthorization: {bearer}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    client.write_all((head + body).as_bytes()).await.unwrap();
+    eventually("the call into the backend", async || {
+        let calls = fs::read_to_string(daemon.work_dir().join("calls")).ok()?;
+        calls.contains("begun write").then_some(())
+    })
+    .await;
+    drop(client);
+    let series =
+        r#"agentd_http_requests_total{route="unanswered",method="POST",status="cancelled"}"#;
+    counted(&daemon, series, 1.0).await;
+    fs::remove_file(held).unwrap();
+}
+
+/// The series of what a service does, with the labels that the reference has.
+#[tokio::test]
+async fn the_labels_are_those_of_the_reference() {
+    let daemon = program().start();
+    let (_agent, _terminal) = daemon.use_normally().await;
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
+    let reference = fs::read_to_string(reference).unwrap();
+    let labels_of = |name: &str| -> BTreeSet<String> {
+        let row = reference
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{name}`")));
+        let labels = row
+            .unwrap_or_else(|| panic!("{name}"))
+            .split('|')
+            .nth(3)
+            .unwrap();
+        let words = labels.split('`').skip(1).step_by(2);
+        words.map(str::to_owned).collect()
+    };
+    let mut seen = BTreeSet::new();
+    for series in metrics(&daemon).await.keys() {
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let name = ["_bucket", "_sum", "_count"]
+            .iter()
+            .fold(name, |name, end| name.strip_suffix(end).unwrap_or(name));
+        let labels = labels
+            .split(['{', ','])
+            .filter_map(|label| label.split_once("=\""));
+        let labels: BTreeSet<String> = labels.map(|(key, _)| key.to_owned()).collect();
+        let labels: BTreeSet<String> = labels.into_iter().filter(|key| key != "le").collect();
+        assert_eq!(labels, labels_of(name), "{series}");
+        seen.insert(name.to_owned());
+    }
+    let unseen = [
+        "agentd_restarts_total",
+        "agentd_reconciles_total",
+        "agentd_reconcile_seconds",
+    ];
+    for metric in METRICS {
+        assert!(
+            seen.contains(metric.name) || unseen.contains(&metric.name),
+            "{}",
+            metric.name
+        );
     }
 }
 
@@ -320,14 +417,22 @@ impl Prometheus {
             .spawn()
             .unwrap();
         let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut prometheus = Prometheus {
+            process,
+            address: String::new(),
+        };
         let address = log.by_ref().find_map(|line| {
-            let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
-            (line["msg"] == "Listening on").then(|| line["address"].as_str().unwrap().to_owned())
+            let line: Value = serde_json::from_str(&line.ok()?).ok()?;
+            let is_address = line["msg"] == "Listening on";
+            line["address"]
+                .as_str()
+                .filter(|_| is_address)
+                .map(str::to_owned)
         });
         // It would block where nobody reads.
         std::thread::spawn(move || log.for_each(drop));
-        let address = address.expect("where it listens");
-        Prometheus { process, address }
+        prometheus.address = address.expect("where it listens");
+        prometheus
     }
 
     /// The values of a series, by their labels.

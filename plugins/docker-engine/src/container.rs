@@ -8,6 +8,7 @@ use bollard::query_parameters::{
     AttachContainerOptionsBuilder, ResizeContainerTTYOptionsBuilder, StopContainerOptionsBuilder,
 };
 use futures_util::StreamExt;
+use std::io;
 
 use crate::agent::is_alive;
 use crate::engine::{Engine, status};
@@ -52,13 +53,22 @@ impl Engine {
             // A terminal's Enter key is a carriage return.
             input.push(if tty { b'\r' } else { b'\n' });
         }
-        let written = async {
-            attached.input.write_all(&input).await?;
-            attached.input.shutdown().await
-        };
-        written
-            .await
-            .map_err(|error| Error::internal(format!("writing to the container: {error}")))?;
+        let failed = |error| Error::internal(format!("writing to the container: {error}"));
+        let mut rest = input.as_slice();
+        while !rest.is_empty() {
+            let written = timeout(INPUT_PATIENCE, attached.input.write(rest)).await;
+            let unread = |_| {
+                let seconds = INPUT_PATIENCE.as_secs();
+                let why =
+                    format!("the agent has read nothing of its standard input for {seconds} s");
+                Error::unavailable(why).hint("what it has taken of the prompt stays typed")
+            };
+            match written.map_err(unread)?.map_err(failed)? {
+                0 => return Err(failed(io::ErrorKind::WriteZero.into())),
+                length => rest = &rest[length..],
+            }
+        }
+        attached.input.shutdown().await.map_err(failed)?;
         // The engine closes the connection once the container has taken all of it. It reads to the
         // end without us too: waiting only holds up whoever types faster than the agent reads.
         let taken = async { while attached.output.next().await.is_some() {} };

@@ -13,6 +13,15 @@ use rustix::fs::{Mode, OFlags, open};
 /// Where the working directory appears in the container.
 pub const WORKSPACE: &str = "/workspace";
 
+/// Sockets that give the machine away, and where an engine keeps what it is trusted for and other agents' secrets.
+const ENGINES: [&str; 5] = [
+    "/var/run/docker.sock",
+    "/run/docker",
+    "/run/containerd",
+    "/var/lib/docker/swarm",
+    "/var/lib/docker/containers",
+];
+
 /// What no agent may see. Decided by device and inode, so that neither a link nor a bind mount
 /// leads around it.
 pub struct Guarded(Vec<Private>);
@@ -46,15 +55,13 @@ impl Object {
 }
 
 impl Guarded {
-    /// Guards the Docker sockets and what is `private`, and with them `/`, which is above them. They need
+    /// Guards what engines have for themselves and what is `private`, and with them `/`, which is above them. They need
     /// not be there.
     pub fn new<'a>(
         socket: Option<&'a Path>,
         private: impl IntoIterator<Item = &'a PathBuf>,
     ) -> Guarded {
-        let always = [Path::new("/var/run/docker.sock")]
-            .into_iter()
-            .chain(socket);
+        let always = ENGINES.map(Path::new).into_iter().chain(socket);
         let paths = always.chain(private.into_iter().map(PathBuf::as_path));
         let guarded = paths.map(|path| Private {
             path: path.to_owned(),

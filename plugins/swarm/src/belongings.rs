@@ -84,7 +84,7 @@ impl Shared {
         };
         let made = self.engine.client().create_network(request).await;
         made.map(|network| network.id)
-            .map_err(|error| self.engine.error("creating the network", error))
+            .map_err(|error| self.error("creating the network", error))
     }
 
     /// Makes one of the plan's secrets, the `at`th.
@@ -102,7 +102,7 @@ impl Shared {
             ..SecretSpec::default()
         };
         let made = self.engine.client().create_secret(spec).await;
-        let made = made.map_err(|error| self.engine.error("creating a secret", error))?;
+        let made = made.map_err(|error| self.error("creating a secret", error))?;
         Ok(TaskSpecContainerSpecSecrets {
             file: Some(secret.file.clone()),
             secret_id: Some(made.id),
@@ -116,7 +116,7 @@ impl Shared {
             .filters(&self.ours(session))
             .build();
         let listed = self.engine.client().list_services(Some(options)).await;
-        listed.map_err(|error| self.engine.error("listing the services", error))
+        listed.map_err(|error| self.error("listing the services", error))
     }
 
     /// Removes all that was made for a session, and returns when it is gone.
@@ -124,19 +124,19 @@ impl Shared {
         for service in self.services(Some(session)).await? {
             if let Some(id) = service.id {
                 self.watch.forget(&id);
-                self.remove_service(&id).await?;
+                self.remove_service(session, &id).await?;
             }
         }
         self.containers_gone(session).await?;
         self.remove_belongings(session).await
     }
 
-    /// Removes a service, and returns when its tasks are over, but for those on nodes that are down.
-    pub(crate) async fn remove_service(&self, service: &str) -> Result<()> {
-        let (tasks, nodes) = (self.tasks(Some(service)).await?, self.nodes().await?);
+    /// Removes a session's service, and returns when its tasks are over, but for those on nodes that are down.
+    pub(crate) async fn remove_service(&self, session: &str, service: &str) -> Result<()> {
+        let (tasks, nodes) = (self.tasks(Some(session)).await?, self.nodes().await?);
         match self.engine.client().delete_service(service).await {
             Err(error) if status(&error) != Some(404) => {
-                return Err(self.engine.error("removing the service", error));
+                return Err(self.error("removing the service", error));
             }
             _ => {}
         }
@@ -161,7 +161,7 @@ impl Shared {
         match self.engine.client().inspect_task(task).await {
             Ok(_) => Ok(true),
             Err(error) if status(&error) == Some(404) => Ok(false),
-            Err(error) => Err(self.engine.error("looking for the task", error)),
+            Err(error) => Err(self.error("looking for the task", error)),
         }
     }
 
@@ -171,7 +171,7 @@ impl Shared {
             .filters(&self.ours(Some(session)))
             .build();
         let listed = self.engine.client().list_containers(Some(options)).await;
-        let listed = listed.map_err(|error| self.engine.error("listing the containers", error))?;
+        let listed = listed.map_err(|error| self.error("listing the containers", error))?;
         Ok(!listed.is_empty())
     }
 
@@ -183,7 +183,8 @@ impl Shared {
         while is_there().await? {
             if Instant::now() > deadline {
                 let why = format!("{what} of a service that was removed is still there");
-                return Err(Error::internal(why));
+                return Err(Error::internal(why)
+                    .hint("see what `docker node ls` says of its node, and try again"));
             }
             sleep(LOOK_AGAIN).await;
         }
@@ -215,7 +216,7 @@ impl Shared {
         left.extend(self.secrets(None).await?);
         let left: HashSet<String> = left.into_iter().map(|(session, _)| session).collect();
         for session in left.difference(&alive) {
-            tracing::info!(%session, "removing what has no service");
+            tracing::info!(%session, "removing what a start without a service has left");
             self.watch.remove_later(session, Duration::ZERO);
         }
         Ok(())
@@ -235,7 +236,7 @@ impl Shared {
             .filters(&self.ours(session))
             .build();
         let listed = self.engine.client().list_networks(Some(options)).await;
-        let listed = listed.map_err(|error| self.engine.error("listing the networks", error))?;
+        let listed = listed.map_err(|error| self.error("listing the networks", error))?;
         Ok(listed
             .into_iter()
             .filter_map(|network| Some((network.labels?.remove(SESSION)?, network.id?)))
@@ -247,7 +248,7 @@ impl Shared {
             .filters(&self.ours(session))
             .build();
         let listed = self.engine.client().list_secrets(Some(options)).await;
-        let listed = listed.map_err(|error| self.engine.error("listing the secrets", error))?;
+        let listed = listed.map_err(|error| self.error("listing the secrets", error))?;
         Ok(listed
             .into_iter()
             .filter_map(|secret| Some((secret.spec?.labels?.remove(SESSION)?, secret.id?)))
@@ -275,7 +276,7 @@ impl Shared {
             };
             // Which status that has depends on the kind of thing and the version.
             if status(&error).is_none() || Instant::now() > deadline {
-                return Err(self.engine.error(doing, error));
+                return Err(self.error(doing, error));
             }
             sleep(LOOK_AGAIN).await;
         }

@@ -66,7 +66,7 @@ async fn make(
     }
     let created = shared.engine.client().create_service(spec, None).await;
     let created = created.map_err(|error| {
-        let error = shared.engine.error("creating the service", error);
+        let error = shared.error("creating the service", error);
         match error.kind {
             ErrorKind::Refused => error.hint("check `options.image`, `options.constraints`"),
             _ => error,

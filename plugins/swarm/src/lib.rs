@@ -40,6 +40,9 @@ use crate::watch::{Watch, Watching};
 /// says otherwise.
 pub const DEFAULT_IMAGE: &str = "ghcr.io/geoffjay/agentd-agent:latest";
 
+/// Older ones ignore that capabilities are dropped and processes limited.
+const OLDEST_API: (usize, usize) = (1, 41);
+
 /// One connection to a manager of a Swarm.
 pub struct SwarmBackend {
     shared: Arc<Shared>,
@@ -85,6 +88,12 @@ impl Backend for SwarmBackend {
             }
         };
         let engine = Engine::connect(config.setting("DOCKER_HOST")).await?;
+        let api = engine.client().client_version();
+        if (api.major_version, api.minor_version) < OLDEST_API {
+            let why =
+                format!("the engine speaks version {api} of Docker's API, and 1.41 is needed");
+            return Err(Error::unavailable(why).hint("install Docker 20.10 or later"));
+        }
         let info = engine.info().await?;
         let image = ["AGENTD_SWARM_IMAGE", "AGENTD_DOCKER_IMAGE"];
         let shared = Arc::new(Shared {

@@ -159,8 +159,8 @@ impl Reader<'_> {
     /// Says which lines are not there.
     async fn missing(&self, node: &str) {
         let which = match &self.last {
-            Some(last) => format!("lines since {last} are missing"),
-            None => "all lines are missing".to_owned(),
+            Some(last) => format!("lines after {last} may be missing"),
+            None => "all lines may be missing".to_owned(),
         };
         let line = LogLine {
             ts: Some(jiff::Timestamp::now().to_string()),

@@ -114,7 +114,7 @@ impl Member {
         starts && self.born.elapsed() < STARTS_SOON || self.is_ending()
     }
 
-    /// There will be no more of it.
+    /// Nothing more will come from its task.
     pub(crate) fn over(&self) {
         self.place.send_modify(|place| place.phase = Phase::Over);
     }

@@ -22,14 +22,24 @@ pub(crate) struct Node {
 /// How long a manager may take to answer before it counts as out of reach.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What managers answer, with the status 500, while the Swarm has no leader.
+const LEADERLESS: [&str; 3] = ["have a leader", "lost leader", "DeadlineExceeded"];
+
 impl Shared {
+    /// A failed request. `doing` is a participle: `creating the …`.
+    pub(crate) fn error(&self, doing: &str, error: ClientError) -> Error {
+        let error = self.engine.error(doing, error);
+        match LEADERLESS.iter().any(|sign| error.message.contains(sign)) {
+            true => Error::unavailable(error.message).hint(
+                "most of the Swarm's managers have to be reachable: see `docker node ls` on one of them",
+            ),
+            false => error,
+        }
+    }
+
     /// A manager that hangs is one that is out of reach.
     pub(crate) async fn in_time<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
-        let silent = |_| {
-            Err(self
-                .engine
-                .error("waiting", ClientError::RequestTimeoutError))
-        };
+        let silent = |_| Err(self.error("waiting", ClientError::RequestTimeoutError));
         timeout(PATIENCE, call).await.unwrap_or_else(silent)
     }
 
@@ -37,7 +47,7 @@ impl Shared {
         let list = async {
             let client = self.engine.client();
             let listed = client.list_nodes(None::<ListNodesOptions>).await;
-            listed.map_err(|error| self.engine.error("listing the nodes", error))
+            listed.map_err(|error| self.error("listing the nodes", error))
         };
         let listed = self.in_time(list).await?;
         Ok(listed

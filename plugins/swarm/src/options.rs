@@ -184,7 +184,7 @@ pub(crate) fn schema() -> Value {
             "memory_reservation_mb":
                 memory(LEAST_RESERVED_MB, "MiB that a node must have left, at most the limit"),
             "constraints": names("on which nodes it may run, such as `node.labels.disk==ssd`"),
-            "preferences": names("over what agents are spread, such as `node.labels.rack`"),
+            "preferences": names("what agents are spread over, such as `node.labels.rack`"),
             "network_policy": {
                 "enum": ["internet", "isolated", "host_network"], "default": "internet",
                 "description": "`isolated` is an internal network of its own; `host_network` needs \

@@ -11,9 +11,10 @@ use agentd_plugin_api::prelude::*;
 use bollard::models::{
     EndpointSpec, EndpointSpecModeEnum, Limit, Mount, MountTmpfsOptions, MountType,
     NetworkAttachmentConfig, ResourceObject, ServiceSpec, ServiceSpecMode,
-    ServiceSpecModeReplicated, TaskSpec, TaskSpecContainerSpec, TaskSpecContainerSpecPrivileges,
-    TaskSpecLogDriver, TaskSpecPlacement, TaskSpecPlacementPreferences, TaskSpecPlacementSpread,
-    TaskSpecResources, TaskSpecRestartPolicy, TaskSpecRestartPolicyConditionEnum,
+    ServiceSpecModeReplicated, TaskSpec, TaskSpecContainerSpec, TaskSpecContainerSpecDnsConfig,
+    TaskSpecContainerSpecPrivileges, TaskSpecLogDriver, TaskSpecPlacement,
+    TaskSpecPlacementPreferences, TaskSpecPlacementSpread, TaskSpecResources,
+    TaskSpecRestartPolicy, TaskSpecRestartPolicyConditionEnum,
 };
 
 use crate::Shared;
@@ -74,6 +75,7 @@ impl Plan {
             open_stdin: Some(true),
             mounts: Some(mounts),
             read_only: Some(options.read_only_rootfs),
+            dns_config: (options.network_policy == NetworkPolicy::Isolated).then(nobody_answers),
             ..hardened()
         };
         let name = name(spec);
@@ -120,6 +122,15 @@ impl Plan {
             secrets,
             spec: service,
         })
+    }
+}
+
+/// Engines before 23.0.11 and 25.0.5 pass on what an internal network asks of names, from the machine's own network,
+/// where its resolver is on the loopback (CVE-2024-29018). RFC 5737 keeps this address for examples.
+fn nobody_answers() -> TaskSpecContainerSpecDnsConfig {
+    TaskSpecContainerSpecDnsConfig {
+        nameservers: Some(vec!["192.0.2.1".to_owned()]),
+        ..TaskSpecContainerSpecDnsConfig::default()
     }
 }
 
@@ -202,17 +213,20 @@ fn environment_and_secrets(
     let mut plain = environment(&spec.env)?;
     let mut secrets = Vec::new();
     for name in &options.secrets {
-        let value = spec.env.get(name).ok_or_else(|| {
-            let why = format!("`{name}` is not among the variables of `env`");
+        let prefix = format!("{name}=");
+        let value = plain
+            .iter()
+            .find_map(|variable| variable.strip_prefix(&prefix));
+        let value = value.map(str::to_owned).ok_or_else(|| {
+            let why = format!("`{name}` is not among the agent's variables");
             refused("secrets", why)
         })?;
         if spec.env.contains_key(&format!("{name}_FILE")) {
             let why = format!("`{name}_FILE` is in `env`, and would name the file of `{name}`");
             return Err(refused("secrets", why));
         }
-        let prefix = format!("{name}=");
         plain.retain(|variable| !variable.starts_with(&prefix));
-        let secret = Secret::new(name, value, user)?;
+        let secret = Secret::new(name, &value, user)?;
         plain.push(format!("{name}_FILE={}", secret.path()));
         secrets.push(secret);
     }

@@ -4,7 +4,7 @@ use agentd_docker_engine::agent::Stage;
 use agentd_docker_engine::engine::status;
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::tokio::sync::Mutex;
-use agentd_plugin_api::tokio::time::{sleep, timeout};
+use agentd_plugin_api::tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::Shared;
@@ -16,6 +16,10 @@ use crate::watch::Watching;
 const NEWS_PATIENCE: Duration = Duration::from_secs(10);
 /// How long readers of a log may take to read what is left.
 const READERS_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an agent that is ended on another node may be looked at: a little longer than its removal may take.
+const LOOKS_PATIENCE: Duration = Duration::from_secs(45);
+/// For so long what was said of the nodes is good enough.
+const NODES_LIFETIME: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// An agent in a Swarm.
@@ -62,12 +66,28 @@ impl SwarmSession {
             _ => Err(Error::new(
                 ErrorKind::Unsupported,
                 format!(
-                    "the agent runs on node {}, and Swarm has no {what} across nodes",
+                    "the agent runs on node {}, and Swarm has no {what} on other nodes",
                     place.node_name
                 ),
             )
             .hint("keep agents on this node with `options.constraints`")),
         }
+    }
+}
+
+/// While it is there, an agent is being ended.
+struct Ending<'a>(&'a Member);
+
+impl Ending<'_> {
+    fn begin(member: &Member) -> Ending<'_> {
+        member.set_ending(true);
+        Ending(member)
+    }
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.set_ending(false);
     }
 }
 
@@ -82,10 +102,8 @@ impl Session for SwarmSession {
             let stage = self.member.agent.stage.borrow().clone();
             if let Stage::Made(service) = stage {
                 self.shared.within_reach().await?;
-                self.member.set_ending(true);
-                let ended = self.shared.end(&self.member, &service, grace).await;
-                self.member.set_ending(false);
-                ended?;
+                let _ending = Ending::begin(&self.member);
+                self.shared.end(&self.member, &service, grace).await?;
             }
             *removed = true;
         }
@@ -127,6 +145,7 @@ impl Drop for SwarmSession {
 impl Shared {
     /// Ends an agent, reports how it ended and removes all that was made for it.
     async fn end(&self, member: &Member, service: &str, grace: Duration) -> Result<()> {
+        let session = &member.agent.id;
         self.look_at(service, member).await?;
         let place = member.place.borrow().clone();
         let is_here = place.node.as_ref() == Some(&self.node);
@@ -149,16 +168,15 @@ impl Shared {
         // ended has to look at it meanwhile.
         let looking = async {
             if let Some(task) = place.task.as_deref() {
-                // That it cannot be seen is no reason not to remove it.
-                let _ = self.look_until_end(member, task).await;
+                // That it cannot be seen is not a reason to leave it.
+                let _ = timeout(LOOKS_PATIENCE, self.look_until_end(member, task)).await;
             }
         };
-        let (removed, ()) = futures_util::future::join(self.remove_service(service), looking).await;
-        removed?;
+        let removal = self.remove_service(session, service);
+        futures_util::future::join(removal, looking).await.0?;
         member.agent.lost("the service was removed");
         member.over();
         self.watch.forget(service);
-        let session = &member.agent.id;
         self.containers_gone(session).await?;
         match place.is_down {
             // Its task has the network until its node is back.
@@ -172,13 +190,16 @@ impl Shared {
 
     /// Reports what a task says until it says that it has ended, or nothing can be known of it.
     async fn look_until_end(&self, member: &Member, task: &str) -> Result<()> {
+        let (mut nodes, mut asked) = (self.nodes().await?, Instant::now());
         while !(member.agent.has_ended() || member.place.borrow().is_down) {
             let task = match self.engine.client().inspect_task(task).await {
                 Ok(task) => task,
                 Err(error) if status(&error) == Some(404) => break,
-                Err(error) => return Err(self.engine.error("looking at the task", error)),
+                Err(error) => return Err(self.error("looking at the task", error)),
             };
-            let nodes = self.nodes().await?;
+            if asked.elapsed() > NODES_LIFETIME {
+                (nodes, asked) = (self.nodes().await?, Instant::now());
+            }
             self.report(member, &task, &nodes, None).await?;
             sleep(LOOK_AGAIN).await;
         }

@@ -19,7 +19,7 @@ const SWARM_STOPPED: &str = "swarm-stopped";
 /// Swarm ends a task whose health check fails.
 const UNHEALTHY: &str = "unhealthy";
 
-/// An engine may learn later that the kernel killed an agent for its memory.
+/// An engine may learn later that the kernel killed an agent for exceeding its memory limit.
 const REASON_PATIENCE: Duration = Duration::from_millis(500);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -57,13 +57,13 @@ impl Shared {
             // It goes with its service, and how it ended is not known yet.
             (Some(TaskState::REMOVE), _) => {}
             (_, Some(down)) => member.unknown(&format!("node {down} is down")),
-            (Some(TaskState::RUNNING), None) => self.alive(member, &status, here).await?,
+            (Some(TaskState::RUNNING), None) => self.alive(member, &status, here).await,
             _ => member.starting(&progress(&status)),
         }
         Ok(())
     }
 
-    async fn alive(&self, member: &Member, status: &TaskStatus, here: Option<&str>) -> Result<()> {
+    async fn alive(&self, member: &Member, status: &TaskStatus, here: Option<&str>) {
         let process = status
             .container_status
             .as_ref()
@@ -75,13 +75,20 @@ impl Shared {
             here.and_then(|_| size.take())
         };
         if let (Some(container), Some(size)) = (here, size) {
-            // An agent that has ended already needs it no more.
-            let _ = self.engine.resize(container, size).await;
+            // An agent that has ended already needs it no more; another one is given it at the next look.
+            if self
+                .in_time(self.engine.resize(container, size))
+                .await
+                .is_err()
+            {
+                let mut again = member.size.lock().unwrap_or_else(PoisonError::into_inner);
+                again.get_or_insert(size);
+            }
         }
         member.agent.running(pid);
         if let Some(container) = here
             && !is_unchecked
-            && let Some(state) = self.inspect(container).await?
+            && let Ok(Some(state)) = self.inspect(container).await
         {
             let checked = state.health.as_ref().and_then(|health| health.status);
             let none = matches!(
@@ -91,7 +98,6 @@ impl Shared {
             member.is_unchecked.store(none, Ordering::Relaxed);
             member.agent.health(agent::health(&state));
         }
-        Ok(())
     }
 
     /// How an agent ended. What the engine of its node says counts more than what Swarm says, which
@@ -105,7 +111,11 @@ impl Shared {
     ) -> Result<ExitStatus> {
         let why = status.err.as_deref().unwrap_or_default();
         let state = match here {
-            Some(container) => self.dead(container).await?,
+            Some(container) => match self.dead(container).await {
+                Err(error) if error.kind == ErrorKind::Unavailable => return Err(error),
+                // An engine that cannot say more than Swarm.
+                dead => dead.unwrap_or(None),
+            },
             None => None,
         };
         let code = status

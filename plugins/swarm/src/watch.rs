@@ -130,6 +130,7 @@ async fn watch(shared: &Shared) {
         }
         let now = jiff::Timestamp::now();
         let away_since = shared.watch.is_away().then_some(answered);
+        let began = Instant::now();
         let pause = match shared.look_at_all(away_since).await {
             Ok(pause) => {
                 (retry, answered) = (OFTEN, now);
@@ -142,7 +143,8 @@ async fn watch(shared: &Shared) {
             }
         };
         tokio::select! {
-            () = sleep(pause) => {}
+            // A manager with much to say is asked less often.
+            () = sleep(pause.max(began.elapsed())) => {}
             () = joined => {}
         }
     }
@@ -181,24 +183,24 @@ impl Shared {
         }
     }
 
-    /// The tasks of all of this daemon's services, or of one, the latest last.
-    pub(crate) async fn tasks(&self, service: Option<&str>) -> Result<Vec<Task>> {
+    /// The tasks of all of this daemon's services, or of one session's, the latest last.
+    pub(crate) async fn tasks(&self, session: Option<&str>) -> Result<Vec<Task>> {
         let options = ListTasksOptionsBuilder::new()
-            .filters(&self.ours(None))
+            .filters(&self.ours(session))
             .build();
         let list = async {
             let listed = self.engine.client().list_tasks(Some(options)).await;
-            listed.map_err(|error| self.engine.error("listing the tasks", error))
+            listed.map_err(|error| self.error("listing the tasks", error))
         };
         let mut tasks = self.in_time(list).await?;
-        tasks.retain(|task| service.is_none_or(|id| task.service_id.as_deref() == Some(id)));
         tasks.sort_by(|one, other| one.created_at.cmp(&other.created_at));
         Ok(tasks)
     }
 
     /// Reports what has become of one agent.
     pub(crate) async fn look_at(&self, service: &str, member: &Member) -> Result<()> {
-        let (tasks, nodes) = (self.tasks(Some(service)).await?, self.nodes().await?);
+        let session = &member.agent.id;
+        let (tasks, nodes) = (self.tasks(Some(session)).await?, self.nodes().await?);
         self.settle(service, member, tasks.last(), &nodes, None)
             .await
     }
@@ -216,14 +218,17 @@ impl Shared {
         let looks: Vec<_> = members
             .iter()
             .map(|(service, member)| {
-                let task = tasks.get(service);
-                self.settle(service, member, task, &nodes, away_since)
+                let look = self.settle(service, member, tasks.get(service), &nodes, away_since);
+                // One that cannot be looked at keeps no other from being seen.
+                async move {
+                    if let Err(error) = look.await {
+                        member.unknown(&error.message);
+                    }
+                }
             })
             .collect();
-        let mut looks = futures_util::stream::iter(looks).buffer_unordered(LOOKS);
-        while let Some(looked) = looks.next().await {
-            looked?;
-        }
+        let looks = futures_util::stream::iter(looks).buffer_unordered(LOOKS);
+        looks.collect::<()>().await;
         if self.watch.set_away(false) {
             tracing::info!("the Swarm's manager is back");
         }
@@ -242,9 +247,15 @@ impl Shared {
         match task {
             _ if member.agent.has_ended() => {}
             Some(task) => self.report(member, task, nodes, away_since).await?,
-            None if member.is_ending() || self.has_service(service).await? => {}
+            None if member.is_ending() => {}
             None => {
-                member.agent.lost("the service was removed");
+                let why = match self.has_service(service).await? {
+                    false => "the service was removed",
+                    true if member.place.borrow().task.is_some() => "Swarm has removed its task",
+                    // It has none yet.
+                    true => return Ok(()),
+                };
+                member.agent.lost(why);
                 member.over();
             }
         }
@@ -258,7 +269,7 @@ impl Shared {
             match client.inspect_service(service, options).await {
                 Ok(_) => Ok(true),
                 Err(error) if status(&error) == Some(404) => Ok(false),
-                Err(error) => Err(self.engine.error("looking for the service", error)),
+                Err(error) => Err(self.error("looking for the service", error)),
             }
         };
         self.in_time(inspect).await

@@ -86,7 +86,8 @@ const OPEN: &[&str] = &["/health", "/livez", "/readyz", "/info", "/login", "/pro
 /// The path of the route that a request is for, with names for its variable parts. What is none of the service's
 /// routes has one name, so that there are only so many.
 pub fn route<C: Collection>(method: &Method, path: &str) -> String {
-    if let Some(open) = OPEN.iter().find(|open| **open == path) {
+    let open = path.strip_suffix('/').unwrap_or(path);
+    if let Some(open) = OPEN.iter().find(|one| **one == open) {
         return (*open).to_owned();
     }
     let segments = segments(path);

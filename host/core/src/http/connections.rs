@@ -1,6 +1,5 @@
 use std::convert::Infallible;
 use std::fs;
-use std::future::ready;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -19,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
+use tracing::Instrument;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, StatusCode};
 
@@ -276,7 +276,7 @@ impl Visitor {
                 .insert(Credentials(admitted.credentials.clone()));
             (admitted, routes.call(Request::from_parts(parts, body)))
         });
-        let (id, since) = (RequestId::new(), Instant::now());
+        let mut asking = Asking::begin(method);
         let answer = async move {
             let answered = |answer: &mut Response| {
                 if let Some(asked) = asked {
@@ -311,15 +311,17 @@ impl Visitor {
                 Some(Wrong::Deep) => self.admission.too_deep(),
             };
             let mut refusal = guarded(problem::reply(&wrong));
+            if let Some(route) = answer.extensions_mut().remove::<Route>() {
+                refusal.extensions_mut().insert(route);
+            }
             answered(&mut refusal);
             Ok(refusal)
         };
         async move {
-            let mut answer = id.scope(answer).await?;
-            note(&answer, &id, method, since);
-            if let Some(id) = id.header() {
-                answer.headers_mut().insert(request_id::HEADER, id);
-            }
+            let id = asking.id.clone();
+            let span = tracing::error_span!("request", id = id.as_str());
+            let mut answer = id.scope(answer).instrument(span).await?;
+            asking.is_answered(&mut answer);
             Ok(answer)
         }
     }
@@ -340,15 +342,50 @@ impl Visitor {
     }
 }
 
-/// Counts a request that was answered, and logs it.
-fn note(answer: &Response, id: &RequestId, method: &str, since: Instant) {
-    let route = answer.extensions().get::<Route>();
-    // None of one that was refused before any route.
-    let route = route.map_or("refused", |Route(route)| route);
-    let status = answer.status().as_u16();
-    telemetry::answered(route, method, status, since);
-    let (request, ms) = (id.as_str(), since.elapsed().as_millis());
-    tracing::debug!(request, method, route, status, ms, "answered");
+/// A request, which is counted and logged when this is dropped.
+struct Asking {
+    id: RequestId,
+    method: &'static str,
+    route: String,
+    /// 0 until it is answered.
+    status: u16,
+    since: Instant,
+}
+
+impl Asking {
+    fn begin(method: &'static str) -> Self {
+        Asking {
+            id: RequestId::new(),
+            method,
+            route: "unanswered".to_owned(),
+            status: 0,
+            since: Instant::now(),
+        }
+    }
+
+    /// Gives the answer the request's id.
+    fn is_answered(&mut self, answer: &mut Response) {
+        let route = answer.extensions_mut().remove::<Route>();
+        // None of one that was refused before any route.
+        self.route = route.map_or_else(|| "refused".to_owned(), |Route(route)| route);
+        self.status = answer.status().as_u16();
+        if let Some(id) = self.id.header() {
+            answer.headers_mut().insert(request_id::HEADER, id);
+        }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let Asking { method, status, .. } = *self;
+        telemetry::requested(&self.route, method, status, self.since);
+        let (request, route) = (self.id.as_str(), self.route.as_str());
+        let ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match status {
+            0 => tracing::debug!(request, method, ms, "the client left before the answer"),
+            _ => tracing::debug!(request, method, route, status, ms, "answered"),
+        }
+    }
 }
 
 /// Answers the first request with why it is the last.
@@ -356,8 +393,15 @@ async fn refuse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     why: Error,
 ) -> io::Result<()> {
-    let refusal = service_fn(|_: Request<Incoming>| {
-        ready(Ok::<_, Infallible>(guarded(problem::reply(&why))))
+    let refusal = service_fn(|request: Request<Incoming>| {
+        let mut asking = Asking::begin(known_method(request.method()));
+        let why = &why;
+        async move {
+            let id = asking.id.clone();
+            let mut refusal = id.scope(async { guarded(problem::reply(why)) }).await;
+            asking.is_answered(&mut refusal);
+            Ok::<_, Infallible>(refusal)
+        }
     });
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).keep_alive(false);

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use agentd_api::{BackendState, State};
 use metrics::gauge;
-use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::header::{CONTENT_TYPE, HeaderValue};
+use warp::{Filter, Reply};
 
-use super::{Response, respond, with};
-use crate::Result;
+use super::{Response, with};
+use crate::backend::Backend;
 use crate::collection::Collection;
 use crate::daemon::Daemon;
 use crate::session::Session;
@@ -31,14 +31,14 @@ pub fn route<C: Collection>(daemon: &Arc<Daemon>, collection: &Arc<C>) -> BoxedF
         .and(with(daemon))
         .and(with(collection))
         .then(async |daemon: Arc<Daemon>, collection: Arc<C>| {
-            let looked = look(&daemon, &*collection).await;
-            respond(looked.map(|()| warp::reply::with_header(render(), CONTENT_TYPE, FORMAT)))
+            look(&daemon, &*collection).await;
+            warp::reply::with_header(render(), CONTENT_TYPE, FORMAT).into_response()
         })
         .boxed()
 }
 
 /// Takes down what there is at the moment. What is there no more becomes 0.
-async fn look<C: Collection>(daemon: &Daemon, collection: &C) -> Result<()> {
+async fn look<C: Collection>(daemon: &Daemon, collection: &C) {
     let (service, version) = (daemon.service.name, env!("CARGO_PKG_VERSION"));
     gauge!(BUILD, "service" => service, "version" => version).set(1);
 
@@ -59,12 +59,13 @@ async fn look<C: Collection>(daemon: &Daemon, collection: &C) -> Result<()> {
         (State::Unknown, "unknown"),
     ];
     let all = sessions.list();
+    let seen = |session: &Arc<Session>| (session.backend().clone(), session.record().state);
+    let all_seen: Vec<_> = all.iter().map(seen).collect();
     for backend in backends.names() {
         for (state, word) in states {
-            let is_one = |session: &&Arc<Session>| {
-                session.backend().name() == backend && session.record().state == state
-            };
-            let count = all.iter().filter(is_one).count();
+            let is_one =
+                |(of, seen): &&(Arc<Backend>, State)| of.name() == backend && *seen == state;
+            let count = all_seen.iter().filter(is_one).count();
             gauge!(SESSIONS, "backend" => backend.to_owned(), "state" => word).set(float(count));
         }
     }
@@ -77,14 +78,23 @@ async fn look<C: Collection>(daemon: &Daemon, collection: &C) -> Result<()> {
         .sum();
     gauge!(KEEPER_SESSIONS).set(float(held));
 
-    let counts = collection.count_agents().await?;
+    let counts = match collection.count_agents().await {
+        Ok(counts) => counts,
+        Err(error) => {
+            tracing::warn!(%error, "the agents are not counted");
+            let known = COUNTED.lock().unwrap_or_else(PoisonError::into_inner);
+            for (backend, status) in known.iter().cloned() {
+                gauge!(AGENTS, "backend" => backend, "status" => status).set(f64::NAN);
+            }
+            return;
+        }
+    };
     let mut known = COUNTED.lock().unwrap_or_else(PoisonError::into_inner);
     known.extend(counts.keys().cloned());
     for (backend, status) in known.iter().cloned() {
         let count = counts.get(&(backend.clone(), status)).copied().unwrap_or(0);
         gauge!(AGENTS, "backend" => backend, "status" => status).set(float(count));
     }
-    Ok(())
 }
 
 #[expect(

@@ -11,6 +11,7 @@ use futures_util::{StreamExt, stream};
 use super::sessions::{GRACE, Origin};
 use super::{Beginning, CLOSED, Label, Request, Session, SessionName, Sessions};
 use crate::backend::Backend;
+use crate::telemetry::Operation;
 use crate::terminals::Listing;
 use crate::text::quoted;
 use crate::{Error, Phase, Result};
@@ -234,7 +235,7 @@ impl Sessions {
         let ignored = Arc::new(Ignored);
         let remote = backend.adopt(id, ignored, Phase::Serving).await?;
         Ok(backend
-            .counted("terminate", remote.terminate(GRACE))
+            .counted(Operation::Terminate, remote.terminate(GRACE))
             .await?)
     }
 }

@@ -48,7 +48,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::backend::Backend;
 use crate::in_place::wake_in_place;
-use crate::telemetry::Traffic;
+use crate::telemetry::{Operation, Traffic};
 use crate::{Error, ErrorKind, Result};
 
 use activity::Active;
@@ -276,7 +276,10 @@ impl Session {
         let remote = self.remote()?;
         self.typed(input);
         self.traffic.input.increment(input.len() as u64);
-        Ok(self.backend.counted("write", remote.write(input)).await?)
+        Ok(self
+            .backend
+            .counted(Operation::Write, remote.write(input))
+            .await?)
     }
 
     /// Changes the size for the program and all viewers; the same size changes nothing.
@@ -307,7 +310,10 @@ impl Session {
             cols: size.cols,
             rows: size.rows,
         };
-        let resized = self.backend.counted("resize", remote.resize(new)).await;
+        let resized = self
+            .backend
+            .counted(Operation::Resize, remote.resize(new))
+            .await;
         if resized.is_err() {
             self.terminal.log().resize(before);
         }
@@ -434,7 +440,7 @@ impl Session {
         };
         let agentd_api::Size { cols, rows } = size;
         let resize = remote.resize(agentd_plugin_api::Size { cols, rows });
-        let resized = self.backend.counted("resize", resize).await;
+        let resized = self.backend.counted(Operation::Resize, resize).await;
         if let Err(error) = resized {
             tracing::debug!(session = %self.name, %error, "not resized");
         }
@@ -453,7 +459,7 @@ impl Session {
         while let Some(answers) = self.answers.next() {
             let Some(remote) = &remote else { continue };
             let written = tokio::select! {
-                written = self.backend.counted("write", remote.write(&answers)) => written,
+                written = self.backend.counted(Operation::Write, remote.write(&answers)) => written,
                 () = self.ended() => return,
             };
             match written {
@@ -526,7 +532,7 @@ impl Session {
             };
         };
         self.backend
-            .counted("terminate", remote.terminate(grace))
+            .counted(Operation::Terminate, remote.terminate(grace))
             .await?;
         if timeout(REPORT_PATIENCE, self.ended()).await.is_err() {
             let reason = "the backend ended it without a report".to_owned();

@@ -6,6 +6,7 @@ use agentd_plugin_api::Capability;
 use tokio::time::{sleep, timeout};
 
 use super::{Session, finish};
+use crate::telemetry::Operation;
 use crate::{Error, Result};
 
 /// What begins a bracketed paste (xterm's control sequences).
@@ -88,6 +89,7 @@ impl Session {
         is_first: bool,
     ) -> Result<()> {
         let (remote, backend) = (self.remote()?, &self.backend);
+        self.traffic.input.increment(text.len() as u64);
         self.typed(if submit { b"\r" } else { text.as_bytes() });
         let refused = |error: agentd_plugin_api::Error| {
             let is_unsupported = error.kind == agentd_plugin_api::ErrorKind::Unsupported;
@@ -100,14 +102,14 @@ impl Session {
         // Lines with a time and a stream of their own are not those of a terminal, which shows what is typed.
         let is_shown = !self.backend.has(&Capability::Logs);
         if !(is_first && submit && is_shown) || text.is_empty() {
-            let prompted = backend.counted("prompt", remote.prompt(text, submit));
+            let prompted = backend.counted(Operation::Prompt, remote.prompt(text, submit));
             return prompted.await.map_err(refused);
         }
         let before = self.last_lines(SHOWN).await.unwrap_or_default();
-        let typed = backend.counted("prompt", remote.prompt(text, false));
+        let typed = backend.counted(Operation::Prompt, remote.prompt(text, false));
         typed.await.map_err(refused)?;
         self.has_shown(before).await;
-        let entered = backend.counted("prompt", remote.prompt("", true));
+        let entered = backend.counted(Operation::Prompt, remote.prompt("", true));
         entered.await.map_err(refused)
     }
 
@@ -120,7 +122,10 @@ impl Session {
             return true;
         };
         // Nothing is typed by it.
-        match timeout(REFUSAL_PATIENCE, remote.prompt("", false)).await {
+        let asked = self
+            .backend
+            .counted(Operation::Prompt, remote.prompt("", false));
+        match timeout(REFUSAL_PATIENCE, asked).await {
             Ok(Err(error)) => error.kind != agentd_plugin_api::ErrorKind::Unsupported,
             Ok(Ok(())) | Err(_) => true,
         }

@@ -1,12 +1,14 @@
 //! Agents from their start to their end.
 
 use agentd_plugin_api::prelude::*;
+use bollard::models::{ServiceSpecMode, ServiceSpecModeReplicated};
+use bollard::query_parameters::UpdateServiceOptionsBuilder;
 use libtest_mimic::Trial;
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::trial;
-use crate::world::{GRACE, Workspace, World};
+use crate::world::{GRACE, Workspace, World, is_end};
 
 pub fn trials(trials: &mut Vec<Trial>) {
     trial(trials, "life::exit_codes", exit_codes);
@@ -27,6 +29,11 @@ pub fn trials(trials: &mut Vec<Trial>) {
         trials,
         "life::removed_by_somebody_else",
         removed_by_somebody_else,
+    );
+    trial(
+        trials,
+        "life::scaled_down_by_somebody_else",
+        scaled_down_by_somebody_else,
     );
     trial(trials, "life::a_terminal", a_terminal);
     trial(trials, "life::health", health);
@@ -183,6 +190,29 @@ async fn removed_by_somebody_else() {
         matches!(end, Event::Lost { .. } | Event::Exited { .. }),
         "{end:?}"
     );
+    agent.terminate().await;
+    assert_eq!(world.remains(&agent.id).await, [""; 0]);
+}
+
+/// Fault: somebody lets the service have no task. Then: its agent is lost, or ended by Swarm, and nothing is left.
+async fn scaled_down_by_somebody_else() {
+    let world = World::shared().await;
+    let agent = world.sh("exec sleep 600").await;
+    agent.running().await;
+    let service = world.service(&agent).await;
+    let mut spec = service.spec.expect("a specification");
+    spec.mode = Some(ServiceSpecMode {
+        replicated: Some(ServiceSpecModeReplicated { replicas: Some(0) }),
+        ..ServiceSpecMode::default()
+    });
+    let version = service.version.and_then(|version| version.index);
+    let version = i32::try_from(version.expect("a version")).expect("a small one");
+    let options = UpdateServiceOptionsBuilder::new().version(version).build();
+    let id = service.id.expect("an id");
+    let updated = world.docker.update_service(&id, spec, options, None).await;
+    updated.expect("scaling down");
+    let end = agent.end().await;
+    assert!(is_end(&end), "{end:?}");
     agent.terminate().await;
     assert_eq!(world.remains(&agent.id).await, [""; 0]);
 }

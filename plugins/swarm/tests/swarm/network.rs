@@ -20,6 +20,12 @@ async fn isolated() {
     let other = world.start(&["sh", "-c", listener], options()).await;
     other.wait_for_line("up").await;
     let inspected = world.inspect(&other).await;
+    let host_config = inspected.host_config.expect("settings of the host");
+    assert_eq!(
+        host_config.dns,
+        Some(vec!["192.0.2.1".to_owned()]),
+        "names that nobody answers"
+    );
     let networks = inspected.network_settings.expect("settings").networks;
     let networks = networks.expect("networks");
     assert_eq!(networks.len(), 1, "{networks:?}");

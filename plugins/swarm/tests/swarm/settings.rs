@@ -129,6 +129,12 @@ async fn secrets() {
     let workspace = Workspace::new();
     let script =
         "cat $KEY_FILE; echo; echo \"$KEY_FILE <$KEY> $PLAIN\"; ls -ln $KEY_FILE; exec sleep 600";
+    let unknown = workspace.spec(&["true"], json!({"secrets": ["MISSING"]}));
+    let refused = world.refused_spec(unknown).await;
+    assert!(
+        refused.message.contains("`MISSING` is not among"),
+        "{refused}"
+    );
     let options = json!({"secrets": ["KEY"]});
     let mut spec = workspace.spec(&["sh", "-c", script], options);
     spec.env.insert("KEY".to_owned(), "s3cret".to_owned());
