@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use agentd_host::telemetry::{METRICS, MetricKind};
-use agentd_host::testing::{TestClient, eventually};
+use agentd_host::testing::{TestClient, eventually, example_libraries};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -272,7 +272,10 @@ async fn every_answer_has_the_name_of_its_request() {
 /// Fault: a client leaves while its request is being answered. Then: it is counted.
 #[tokio::test]
 async fn who_leaves_before_the_answer_is_counted() {
-    let daemon = program().env("AGENTD_BACKEND", "held").start();
+    let daemon = program()
+        .env("AGENTD_PLUGIN_DIR", example_libraries())
+        .env("AGENTD_BACKEND", "held")
+        .start();
     let agent = daemon.start("demo", &["cat"]).await;
     let held = daemon.work_dir().join("held");
     fs::write(&held, "write").unwrap();

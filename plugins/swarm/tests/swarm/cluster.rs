@@ -216,7 +216,10 @@ async fn agents_on_three_nodes() {
         let lines = agent.log(query).await;
         let last = lines.last().expect("a line");
         assert_eq!(last.stream, Some(LogStream::Stderr));
-        assert!(last.line.contains("lines may be missing: node"), "{lines:?}");
+        assert!(
+            last.line.contains("lines may be missing: node"),
+            "{lines:?}"
+        );
     }
     for (agent, _) in of(0) {
         let events = agent.events.recorded().events;
