@@ -129,7 +129,8 @@ async fn what_changes_something_is_on_record_and_nothing_that_is_secret() {
         .find(|line| line.contains("POST /agents/{id}/input"));
     let line = line.unwrap();
     for said in [
-        "INFO audit: answered",
+        "INFO request{id=",
+        " audit: answered",
         "admin token",
         "127.0.0.1",
         id(&agent),
