@@ -44,7 +44,8 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The error that this answer must be: a whole one, of this status and code.
+    /// The error that this answer must be: a whole one, of this status and code, and without the id of its request, which
+    /// no other has.
     #[track_caller]
     pub fn problem(&self, status: u16, code: &str) -> Problem {
         assert_eq!(
@@ -52,7 +53,9 @@ impl Answer {
             "application/problem+json",
             "{self:?}"
         );
-        let problem: Problem = self.parse();
+        let mut problem: Problem = self.parse();
+        let id = problem.request_id.take();
+        assert_eq!(id.as_deref(), Some(self.header("x-request-id")), "{self:?}");
         assert_eq!(
             (self.status, problem.status, problem.code.as_str()),
             (status, status, code),
