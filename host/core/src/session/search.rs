@@ -26,7 +26,7 @@ const MOST_FOUND: usize = 10_000;
 const MOST_REMOTE: u64 = 20_000;
 
 /// How long a backend may take for that.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// So much of a line is answered, in bytes.
 const LONGEST_LINE: usize = 1024;
