@@ -157,6 +157,15 @@ pub enum AgentStatus {
 }
 
 impl AgentStatus {
+    /// All of them.
+    pub const ALL: [AgentStatus; 5] = [
+        AgentStatus::Pending,
+        AgentStatus::Running,
+        AgentStatus::Stopped,
+        AgentStatus::Failed,
+        AgentStatus::Lost,
+    ];
+
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {

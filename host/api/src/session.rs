@@ -187,6 +187,26 @@ pub enum State {
     Unknown,
 }
 
+impl State {
+    /// All of them.
+    pub const ALL: [State; 4] = [
+        State::Starting,
+        State::Running,
+        State::Exited,
+        State::Unknown,
+    ];
+
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Starting => "starting",
+            State::Running => "running",
+            State::Exited => "exited",
+            State::Unknown => "unknown",
+        }
+    }
+}
+
 /// The verdict of a health check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

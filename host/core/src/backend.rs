@@ -9,10 +9,11 @@ use agentd_plugin_api::{Capability, Config, ErrorKind, Manifest, SessionSpec};
 use agentd_process::terminal::end_leftovers;
 use tokio::time::timeout;
 
+use crate::backend_session::BackendSession;
 use crate::loader::Library;
 use crate::services::Services;
 use crate::start_call::{self, StartCallError};
-use crate::telemetry::{Calls, Operation};
+use crate::telemetry::{Calls, Operation, Traffic};
 use crate::terminals::{Listing, Terminals};
 use crate::{Error, Result, StartError};
 
@@ -26,7 +27,8 @@ pub struct Backend {
     start_timeout: Duration,
     /// Why it could not list all its sessions when it was asked last.
     silence: Mutex<Option<String>>,
-    calls: Calls,
+    calls: Arc<Calls>,
+    traffic: Traffic,
 }
 
 /// When something is asked of the backend.
@@ -67,7 +69,8 @@ impl Backend {
         let remote = remote.aside()?;
         Ok(Backend {
             library: library.path.display().to_string(),
-            calls: Calls::of(&library.manifest.name),
+            calls: Arc::new(Calls::of(&library.manifest.name)),
+            traffic: Traffic::of(&library.manifest.name),
             manifest: library.manifest.clone(),
             remote: Arc::new(remote),
             terminals,
@@ -82,7 +85,8 @@ impl Backend {
         let remote = RemoteBackend::here(backend, Arc::new(Services::default()));
         Backend {
             library: String::new(),
-            calls: Calls::of(&B::manifest().name),
+            calls: Arc::new(Calls::of(&B::manifest().name)),
+            traffic: Traffic::of(&B::manifest().name),
             manifest: B::manifest(),
             remote: Arc::new(remote.unwrap()),
             terminals: Arc::default(),
@@ -192,13 +196,13 @@ impl Backend {
         }
     }
 
-    /// Counts a call into the library.
-    pub(crate) async fn counted<T, E>(
-        &self,
-        operation: Operation,
-        call: impl Future<Output = std::result::Result<T, E>>,
-    ) -> std::result::Result<T, E> {
-        self.calls.counted(operation, call).await
+    /// What its terminals count.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    fn session(&self, remote: RemoteSession) -> BackendSession {
+        BackendSession::new(remote, self.calls.clone())
     }
 
     /// Starts an agent that reports to `events`.
@@ -206,10 +210,10 @@ impl Backend {
         &self,
         spec: &SessionSpec,
         events: Arc<dyn Receiver>,
-    ) -> Result<RemoteSession> {
-        Ok(self
-            .counted(Operation::Start, self.remote.start(spec, events))
-            .await?)
+    ) -> Result<BackendSession> {
+        let start = self.remote.start(spec, events);
+        let started = self.calls.counted(Operation::Start, start).await;
+        Ok(self.session(started?))
     }
 
     /// The sessions of this daemon and of earlier ones.
@@ -225,7 +229,7 @@ impl Backend {
             Ok::<_, agentd_plugin_api::Error>(all)
         };
         let list = async { self.within(phase, &what, list).await?.map_err(Error::from) };
-        let listed = self.counted(Operation::List, list).await;
+        let listed = self.calls.counted(Operation::List, list).await;
         *self.lock_silence() = match &listed {
             Ok(all) => all.silence.clone(),
             Err(error) => Some(error.to_string()),
@@ -249,7 +253,7 @@ impl Backend {
         id: &str,
         events: Arc<dyn Receiver>,
         phase: Phase,
-    ) -> Result<RemoteSession> {
+    ) -> Result<BackendSession> {
         let (remote, id) = (self.remote.clone(), id.to_owned());
         let what = format!("taking over a session of the backend `{}`", self.name());
         let is_kept = self.terminals.has(&id);
@@ -262,8 +266,9 @@ impl Backend {
                 adopted => adopted,
             }
         };
-        let adopt = async { Ok(self.within(phase, &what, adopt).await??) };
-        self.counted(Operation::Adopt, adopt).await
+        let adopt = async { Ok::<_, Error>(self.within(phase, &what, adopt).await??) };
+        let adopted = self.calls.counted(Operation::Adopt, adopt).await;
+        Ok(self.session(adopted?))
     }
 
     async fn within<T: Send + 'static>(

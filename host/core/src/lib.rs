@@ -15,6 +15,7 @@ mod access;
 mod activation;
 mod audit;
 mod backend;
+mod backend_session;
 mod backends;
 mod children;
 mod clock;

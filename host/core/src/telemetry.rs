@@ -183,7 +183,7 @@ fn record(seconds: &Histogram, since: Instant) {
     }
 }
 
-/// What a session counts, often.
+/// What the terminals of a backend count, often.
 pub(crate) struct Traffic {
     pub(crate) output: Counter,
     pub(crate) input: Counter,
@@ -192,7 +192,7 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    /// Of sessions of the backend.
+    /// Nothing yet.
     pub(crate) fn of(backend: &str) -> Self {
         let of = |name: &'static str| counter!(name, "backend" => backend.to_owned());
         Traffic {

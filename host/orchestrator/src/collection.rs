@@ -13,15 +13,6 @@ use crate::agents::Agents;
 use crate::records;
 use crate::selection::Selection;
 
-/// All that an agent may have.
-const STATUSES: [AgentStatus; 5] = [
-    AgentStatus::Pending,
-    AgentStatus::Running,
-    AgentStatus::Stopped,
-    AgentStatus::Failed,
-    AgentStatus::Lost,
-];
-
 impl Collection for Agents {
     const PATH: &'static str = "agents";
     const NEEDS: &'static [Need] = &[
@@ -104,11 +95,14 @@ impl Collection for Agents {
         let counted = self.store.read(records::count).await?;
         let backends = self.sessions.backends();
         let names = backends.names().into_iter();
-        let all = names.flat_map(|name| STATUSES.map(|status| (name.to_owned(), status.as_str())));
+        let all = names
+            .flat_map(|name| AgentStatus::ALL.map(|status| (name.to_owned(), status.as_str())));
         let mut counts: AgentCounts = all.map(|key| (key, 0)).collect();
         for (backend, status, count) in counted {
             let backend = backend.unwrap_or_else(|| backends.default().name().to_owned());
-            let known = STATUSES.iter().find(|known| known.as_str() == status);
+            let known = AgentStatus::ALL
+                .into_iter()
+                .find(|known| known.as_str() == status);
             if let Some(known) = known {
                 *counts.entry((backend, known.as_str())).or_default() += count;
             }

@@ -1,7 +1,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use agentd_api::{Exit, Health, RecordingState, Session, State};
+use agentd_api::{Exit, Health, RecordingState, Session};
 
 use crate::visible::visible;
 
@@ -9,8 +9,8 @@ use crate::visible::visible;
 pub(crate) fn state(session: &Session) -> String {
     match (&session.exit, &session.progress) {
         (Some(exit), _) => format!("exited ({})", exit_word(exit)),
-        (None, Some(progress)) => format!("{} ({})", state_word(session.state), visible(progress)),
-        (None, None) => state_word(session.state).to_owned(),
+        (None, Some(progress)) => format!("{} ({})", session.state.as_str(), visible(progress)),
+        (None, None) => session.state.as_str().to_owned(),
     }
 }
 
@@ -71,15 +71,6 @@ fn shell_word(word: &str) -> String {
         word.to_owned()
     } else {
         format!("'{}'", visible(word).replace('\'', r"'\''"))
-    }
-}
-
-fn state_word(state: State) -> &'static str {
-    match state {
-        State::Starting => "starting",
-        State::Running => "running",
-        State::Exited => "exited",
-        State::Unknown => "unknown",
     }
 }
 

@@ -52,21 +52,16 @@ async fn look<C: Collection>(daemon: &Daemon, collection: &C) {
         }
     }
 
-    let states = [
-        (State::Starting, "starting"),
-        (State::Running, "running"),
-        (State::Exited, "exited"),
-        (State::Unknown, "unknown"),
-    ];
     let all = sessions.list();
     let seen = |session: &Arc<Session>| (session.backend().clone(), session.record().state);
     let all_seen: Vec<_> = all.iter().map(seen).collect();
     for backend in backends.names() {
-        for (state, word) in states {
+        for state in State::ALL {
             let is_one =
                 |(of, seen): &&(Arc<Backend>, State)| of.name() == backend && *seen == state;
             let count = all_seen.iter().filter(is_one).count();
-            gauge!(SESSIONS, "backend" => backend.to_owned(), "state" => word).set(float(count));
+            gauge!(SESSIONS, "backend" => backend.to_owned(), "state" => state.as_str())
+                .set(float(count));
         }
     }
     let viewers: u64 = all.iter().map(|session| session.viewer_count()).sum();

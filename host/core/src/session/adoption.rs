@@ -11,7 +11,6 @@ use futures_util::{StreamExt, stream};
 use super::sessions::{GRACE, Origin};
 use super::{Beginning, CLOSED, Label, Request, Session, SessionName, Sessions};
 use crate::backend::Backend;
-use crate::telemetry::Operation;
 use crate::terminals::Listing;
 use crate::text::quoted;
 use crate::{Error, Phase, Result};
@@ -234,9 +233,7 @@ impl Sessions {
     pub async fn end_unlisted(&self, backend: &Backend, id: &str) -> Result<()> {
         let ignored = Arc::new(Ignored);
         let remote = backend.adopt(id, ignored, Phase::Serving).await?;
-        Ok(backend
-            .counted(Operation::Terminate, remote.terminate(GRACE))
-            .await?)
+        Ok(remote.terminate(GRACE).await?)
     }
 }
 

@@ -11,7 +11,6 @@ use tokio::time::{sleep, timeout};
 use super::newest::Newest;
 use super::reader::{Read, Reader};
 use super::{CLOSED, Session, Terminal};
-use crate::telemetry::Operation;
 use crate::{Error, Result};
 
 /// Lines on their way to a slow reader, at most.
@@ -72,11 +71,7 @@ impl Session {
             let sink = Arc::new(ToLines(sender.downgrade()));
             let sent = async {
                 // Nobody asked for it by name; who does is notified of a failure.
-                if let Err(error) = session
-                    .backend
-                    .counted(Operation::Logs, remote.logs(&query, sink))
-                    .await
-                {
+                if let Err(error) = remote.logs(&query, sink).await {
                     tracing::debug!(session = %session.name, %error, "no last lines");
                 }
             };
@@ -94,7 +89,6 @@ impl Session {
         let remote = self.remote()?;
         let (sender, mut lines) = mpsc::channel(QUEUE);
         let sent = remote.logs(&query, Arc::new(ToLines(sender.downgrade())));
-        let sent = self.backend.counted(Operation::Logs, sent);
         match timeout(NOW, sent).await {
             Ok(Err(error)) if error.kind != ErrorKind::Unsupported => return Err(error.into()),
             Ok(_) => {}
@@ -117,8 +111,10 @@ impl Session {
         sender: mpsc::Sender<LogLine>,
     ) {
         let Ok(remote) = self.remote() else { return };
-        let sent = remote.logs(query, Arc::new(ToLines(sender.downgrade())));
-        match self.backend.counted(Operation::Logs, sent).await {
+        match remote
+            .logs(query, Arc::new(ToLines(sender.downgrade())))
+            .await
+        {
             Ok(()) => {}
             Err(error) if error.kind == ErrorKind::Unsupported => {}
             Err(error) => tracing::warn!(session = %self.name, %error, "no logs"),

@@ -40,15 +40,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use agentd_api::State;
-use agentd_plugin_api::abi::host::RemoteSession;
 use agentd_plugin_api::sink::Receiver;
 use agentd_plugin_api::{Capability, Event, PushStatus};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 
 use crate::backend::Backend;
+use crate::backend_session::BackendSession;
 use crate::in_place::wake_in_place;
-use crate::telemetry::{Operation, Traffic};
 use crate::{Error, ErrorKind, Result};
 
 use activity::Active;
@@ -118,7 +117,7 @@ pub struct Session {
     /// The output.
     pub terminal: Terminal,
     backend: Arc<Backend>,
-    life: Life<RemoteSession>,
+    life: Life<BackendSession>,
     viewers: viewers::Viewers,
     answers: Answers,
     active: Active,
@@ -132,7 +131,6 @@ pub struct Session {
     /// Held while that with which it was created is taken and typed.
     typing: tokio::sync::Mutex<()>,
     screens: Arc<ScreenThreads>,
-    traffic: Traffic,
     /// Of what its terminal shows, if it is recorded.
     recording: OnceLock<Arc<Recording>>,
 }
@@ -160,7 +158,6 @@ impl Session {
                 name,
                 terminal,
                 label,
-                traffic: Traffic::of(backend.name()),
                 backend,
                 life: Life::new(record, changed),
                 viewers: viewers::Viewers::default(),
@@ -275,11 +272,8 @@ impl Session {
         self.backend.require(&Capability::Interactive, "no-input")?;
         let remote = self.remote()?;
         self.typed(input);
-        self.traffic.input.increment(input.len() as u64);
-        Ok(self
-            .backend
-            .counted(Operation::Write, remote.write(input))
-            .await?)
+        self.backend.traffic().input.increment(input.len() as u64);
+        Ok(remote.write(input).await?)
     }
 
     /// Changes the size for the program and all viewers; the same size changes nothing.
@@ -310,10 +304,7 @@ impl Session {
             cols: size.cols,
             rows: size.rows,
         };
-        let resized = self
-            .backend
-            .counted(Operation::Resize, remote.resize(new))
-            .await;
+        let resized = remote.resize(new).await;
         if resized.is_err() {
             self.terminal.log().resize(before);
         }
@@ -342,9 +333,8 @@ impl Session {
     }
 
     fn made(&self, snapshot: Option<Snapshot>) -> Option<Snapshot> {
-        self.traffic
-            .snapshots
-            .increment(u64::from(snapshot.is_some()));
+        let made = u64::from(snapshot.is_some());
+        self.backend.traffic().snapshots.increment(made);
         snapshot
     }
 
@@ -439,8 +429,7 @@ impl Session {
             return;
         };
         let agentd_api::Size { cols, rows } = size;
-        let resize = remote.resize(agentd_plugin_api::Size { cols, rows });
-        let resized = self.backend.counted(Operation::Resize, resize).await;
+        let resized = remote.resize(agentd_plugin_api::Size { cols, rows }).await;
         if let Err(error) = resized {
             tracing::debug!(session = %self.name, %error, "not resized");
         }
@@ -459,7 +448,7 @@ impl Session {
         while let Some(answers) = self.answers.next() {
             let Some(remote) = &remote else { continue };
             let written = tokio::select! {
-                written = self.backend.counted(Operation::Write, remote.write(&answers)) => written,
+                written = remote.write(&answers) => written,
                 () = self.ended() => return,
             };
             match written {
@@ -507,7 +496,7 @@ impl Session {
     }
 
     /// The backend's side, once it has started the session and until the session is forgotten.
-    pub(crate) fn remote(&self) -> Result<Arc<RemoteSession>> {
+    pub(crate) fn remote(&self) -> Result<Arc<BackendSession>> {
         self.life.remote().ok_or_else(|| {
             let name = &self.name;
             if self.life.is_starting() {
@@ -531,9 +520,7 @@ impl Session {
                 false => Ok(()),
             };
         };
-        self.backend
-            .counted(Operation::Terminate, remote.terminate(grace))
-            .await?;
+        remote.terminate(grace).await?;
         if timeout(REPORT_PATIENCE, self.ended()).await.is_err() {
             let reason = "the backend ended it without a report".to_owned();
             self.life.report(Event::Lost { reason });
@@ -597,7 +584,11 @@ impl Receiver for Reports {
         let Some(session) = self.session.upgrade() else {
             return CLOSED;
         };
-        session.traffic.output.increment(bytes.len() as u64);
+        session
+            .backend
+            .traffic()
+            .output
+            .increment(bytes.len() as u64);
         match bytes.len() {
             ..=AT_ONCE => wake_in_place(|| session.terminal.push(bytes)),
             _ => session.terminal.push(bytes),

@@ -2,11 +2,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentd_plugin_api::SessionSpec;
-use agentd_plugin_api::abi::host::RemoteSession;
 use tokio::time::timeout;
 
 use super::life::Asked;
 use super::{Released, Session, Sessions};
+use crate::backend_session::BackendSession;
 use crate::{Error, Phase, Result};
 
 /// How long a backend may take to undo a start.
@@ -98,7 +98,7 @@ impl Pending {
         }
     }
 
-    fn started(&mut self, remote: RemoteSession) {
+    fn started(&mut self, remote: BackendSession) {
         // Asked once and here: later it might be while the backend reports something, perhaps
         // under a lock of its own.
         let attach_command = remote.attach_command().unwrap_or_else(|error| {

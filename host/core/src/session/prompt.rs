@@ -6,7 +6,6 @@ use agentd_plugin_api::Capability;
 use tokio::time::{sleep, timeout};
 
 use super::{Session, finish};
-use crate::telemetry::Operation;
 use crate::{Error, Result};
 
 /// What begins a bracketed paste (xterm's control sequences).
@@ -88,8 +87,8 @@ impl Session {
         submit: bool,
         is_first: bool,
     ) -> Result<()> {
-        let (remote, backend) = (self.remote()?, &self.backend);
-        self.traffic.input.increment(text.len() as u64);
+        let remote = self.remote()?;
+        self.backend.traffic().input.increment(text.len() as u64);
         self.typed(if submit { b"\r" } else { text.as_bytes() });
         let refused = |error: agentd_plugin_api::Error| {
             let is_unsupported = error.kind == agentd_plugin_api::ErrorKind::Unsupported;
@@ -102,15 +101,12 @@ impl Session {
         // Lines with a time and a stream of their own are not those of a terminal, which shows what is typed.
         let is_shown = !self.backend.has(&Capability::Logs);
         if !(is_first && submit && is_shown) || text.is_empty() {
-            let prompted = backend.counted(Operation::Prompt, remote.prompt(text, submit));
-            return prompted.await.map_err(refused);
+            return remote.prompt(text, submit).await.map_err(refused);
         }
         let before = self.last_lines(SHOWN).await.unwrap_or_default();
-        let typed = backend.counted(Operation::Prompt, remote.prompt(text, false));
-        typed.await.map_err(refused)?;
+        remote.prompt(text, false).await.map_err(refused)?;
         self.has_shown(before).await;
-        let entered = backend.counted(Operation::Prompt, remote.prompt("", true));
-        entered.await.map_err(refused)
+        remote.prompt("", true).await.map_err(refused)
     }
 
     /// Whether its program can be sent anything at all. A backend that never can says so at once.
@@ -122,10 +118,7 @@ impl Session {
             return true;
         };
         // Nothing is typed by it.
-        let asked = self
-            .backend
-            .counted(Operation::Prompt, remote.prompt("", false));
-        match timeout(REFUSAL_PATIENCE, asked).await {
+        match timeout(REFUSAL_PATIENCE, remote.prompt("", false)).await {
             Ok(Err(error)) => error.kind != agentd_plugin_api::ErrorKind::Unsupported,
             Ok(Ok(())) | Err(_) => true,
         }

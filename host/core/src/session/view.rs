@@ -141,7 +141,11 @@ impl View {
             self.due.push_back(Frame::Resize(snapshot.cursor.size));
         }
         self.cursor = snapshot.cursor;
-        self.session.traffic.resynchronisations.increment(1);
+        self.session
+            .backend
+            .traffic()
+            .resynchronisations
+            .increment(1);
         self.jumped_to = self.cursor.seq;
         self.pace_shown += snapshot.bytes.len() as u64;
         self.due.push_back(Frame::Snapshot(snapshot));
