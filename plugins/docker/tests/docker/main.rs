@@ -6,6 +6,7 @@
 mod engine;
 mod front;
 mod image;
+mod proxy;
 mod world;
 
 mod container;

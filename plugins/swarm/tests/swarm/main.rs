@@ -7,6 +7,8 @@
 mod engine;
 #[path = "../../../docker/tests/docker/image.rs"]
 mod image;
+#[path = "../../../docker/tests/docker/proxy.rs"]
+mod proxy;
 mod world;
 
 mod cluster;

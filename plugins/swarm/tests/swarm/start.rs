@@ -1,19 +1,14 @@
 //! Starts that are given up, that wait, and without a Swarm.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::testing::Recorder;
 use futures_util::future::join_all;
 use libtest_mimic::Trial;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::engine::Engine;
+use crate::proxy::{Proxy, Trouble};
 use crate::trial;
 use crate::world::{GRACE, Workspace, World, connect, shared_engine};
 
@@ -66,29 +61,16 @@ async fn cancelled_starts_leave_nothing() {
 /// A manager whose answer to the creation of a service is lost, and which makes it after that all
 /// the same.
 async fn created_without_an_answer() {
-    let engine = shared_engine();
-    let directory = tempfile::tempdir().expect("a directory");
-    let socket = directory.path().join("docker.sock");
-    let listener = UnixListener::bind(&socket).expect("a socket");
-    let (behind, created) = (engine.socket(), Arc::new(Notify::new()));
-    let proxy = tokio::spawn({
-        let created = created.clone();
-        async move {
-            let lost = Arc::new(AtomicBool::new(false));
-            while let Ok((client, _)) = listener.accept().await {
-                let engine = UnixStream::connect(&behind).await.expect("the engine");
-                tokio::spawn(forward(client, engine, lost.clone(), created.clone()));
-            }
-        }
-    });
-    let world = World::on(&format!("unix://{}", socket.display())).await;
+    let trouble = Trouble::LosesAnswer("/services/create");
+    let proxy = Proxy::before(shared_engine().socket(), trouble);
+    let world = World::on(&proxy.docker_host()).await;
     let workspace = Workspace::new();
     let spec = workspace.spec(&["sleep", "600"], json!({}));
     let id = spec.id.clone();
     let recorder = Recorder::new();
     let started = world.backend.start(spec, recorder.events()).await;
     assert!(started.is_err(), "nobody said that it was started");
-    created.notified().await;
+    proxy.done().await;
     let gone = async {
         while !world.remains(&id).await.is_empty() {
             sleep(Duration::from_millis(50)).await;
@@ -96,43 +78,6 @@ async fn created_without_an_answer() {
     };
     let gone = timeout(Duration::from_secs(30), gone).await;
     gone.expect("the service that was made without an answer");
-    proxy.abort();
-}
-
-/// Passes on what both sides say; the first that creates a service is cut off, and what it asked for
-/// is done when its failure is known.
-async fn forward(
-    mut client: UnixStream,
-    mut engine: UnixStream,
-    lost: Arc<AtomicBool>,
-    created: Arc<Notify>,
-) {
-    let mut request = vec![0; 64 * 1024];
-    let length = client.read(&mut request).await.unwrap_or(0);
-    request.truncate(length);
-    let create = String::from_utf8_lossy(&request).contains("/services/create");
-    if create && !lost.swap(true, Ordering::Relaxed) {
-        // All of its body, which is sent with it or right after.
-        let mut rest = [0; 64 * 1024];
-        while let Ok(Ok(read @ 1..)) =
-            timeout(Duration::from_millis(200), client.read(&mut rest)).await
-        {
-            request.extend_from_slice(&rest[..read]);
-        }
-        drop(client);
-        // By then the start has looked for what may have been made.
-        sleep(Duration::from_secs(1)).await;
-        engine.write_all(&request).await.expect("asking the engine");
-        let mut answer = [0; 1024];
-        let length = engine.read(&mut answer).await.expect("the engine's answer");
-        let answer = String::from_utf8_lossy(&answer[..length]);
-        assert!(answer.contains("201 Created"), "{answer}");
-        created.notify_one();
-        return;
-    }
-    if engine.write_all(&request).await.is_ok() {
-        let _ = copy_bidirectional(&mut client, &mut engine).await;
-    }
 }
 
 async fn sixty_at_once() {
