@@ -84,7 +84,7 @@ impl Check {
 }
 
 /// The value of `AGENTD_PLUGIN_TRUST`.
-fn trust(value: Option<OsString>) -> Result<Trust, Failure> {
+pub(crate) fn trust(value: Option<OsString>) -> Result<Trust, Failure> {
     match value.as_deref().and_then(|value| value.to_str()) {
         None if value.is_none() => Ok(Trust::Strict),
         Some("strict") => Ok(Trust::Strict),

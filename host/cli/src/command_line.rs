@@ -12,6 +12,7 @@ use crate::orchestrator::OrchestratorVerb;
 use crate::output::Output;
 use crate::token_verb::TokenVerb;
 use crate::ui::Ui;
+use crate::verb::doctor;
 use crate::wrap::WrapVerb;
 
 /// Run and watch coding agents.
@@ -77,6 +78,8 @@ impl CommandLine {
     async fn run(self) -> Outcome {
         let mut output = Output::new(self.global.json);
         match self.noun {
+            // Without a service's name it is for both.
+            Noun::Agents(OrchestratorVerb::Doctor) => doctor::both(&self.global, &mut output).await,
             Noun::Wrap(verb) => verb.run(&self.global, &mut output).await,
             Noun::Agents(verb) | Noun::Orchestrator(verb) => {
                 verb.run(&self.global, &mut output).await

@@ -2,114 +2,125 @@ use std::env;
 use std::fs;
 use std::io::{IsTerminal, stdin, stdout};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use agentd_api::{Info, LoadedBackend};
-use agentd_host::loader::SearchPath;
-use serde::Serialize;
+use agentd_api::ClientError;
 
-use self::unit::Outlives;
+use self::check::{Check, Verdict, check};
+use crate::backend::trust;
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
 use crate::output::Output;
+use crate::service::Service;
 use crate::state_dir::state_dir;
 use crate::token::Token;
-use crate::visible::visible;
 
+mod check;
 mod database;
+mod docker;
 mod holder;
 mod keepers;
+mod libraries;
+mod machine;
+mod service;
 mod unit;
 
-/// One thing that was looked at.
-#[derive(Debug, Serialize)]
-struct Check {
-    what: &'static str,
-    verdict: Verdict,
-    found: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<String>,
+/// `doctor` of one service: looks at everything between this command and a running session.
+pub(crate) async fn doctor(connection: &Connection, output: &mut Output) -> Outcome {
+    let mut checks = state(&connection.token);
+    let health = connection.client.health().await;
+    checks.extend(service::service(connection, health).await);
+    checks.extend(libraries()?);
+    checks.push(terminal());
+    report(&checks, output)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Verdict {
-    Ok,
-    Warning,
-    Failure,
-    /// It could not be looked at, for a reason that another check reports.
-    Skipped,
+/// `doctor` without a service's name: this machine, and both services. One that nobody has started and whose
+/// address nobody has named need not run; with `--url` it is the one that is there.
+pub(crate) async fn both(global: &Global, output: &mut Output) -> Outcome {
+    let mut checks = vec![machine::command()];
+    checks.extend(state(&Token::find(global.token.as_deref())?));
+    checks.extend(machine::tools());
+    checks.push(docker::engine());
+    checks.push(machine::limits());
+    checks.extend(libraries()?);
+    checks.push(terminal());
+    let services = match global.url {
+        Some(_) => vec![at_address(global).await],
+        None => vec![Service::Orchestrator, Service::Wrap],
+    };
+    let mut running = false;
+    for service in services {
+        let of_service = of_service(service, global).await;
+        running |= of_service.is_some();
+        let of_service = of_service.unwrap_or_else(|| vec![not_started(service)]);
+        let about = |check: Check| check.about(service.program());
+        checks.extend(of_service.into_iter().map(about));
+    }
+    if !running {
+        let nobody = check("services", Verdict::Failure, "neither of the two runs");
+        checks.push(nobody.hint("start one: `agentd-orchestrator`, or `AGENTD_BACKEND=pty agentd-orchestrator` without tmux"));
+    }
+    report(&checks, output)
 }
 
-impl Verdict {
-    fn word(self) -> &'static str {
-        match self {
-            Verdict::Ok => "ok",
-            Verdict::Warning => "warn",
-            Verdict::Failure => "FAIL",
-            Verdict::Skipped => "skip",
-        }
+/// The service that answers at the address that was given; the orchestrator if none does.
+async fn at_address(global: &Global) -> Service {
+    let Ok(connection) = Connection::new(Service::Wrap, global) else {
+        return Service::Orchestrator;
+    };
+    match connection.client.health().await {
+        Ok(health) if health.service == Service::Wrap.program() => Service::Wrap,
+        _ => Service::Orchestrator,
     }
 }
 
-/// `doctor`: looks at everything between this command and a running session.
-pub(crate) async fn doctor(connection: &Connection, output: &mut Output) -> Outcome {
-    let mut checks = vec![state_directory(), token(&connection.token)];
+/// None if nobody has started it, and nobody says that it is somewhere.
+async fn of_service(service: Service, global: &Global) -> Option<Vec<Check>> {
+    let connection = match Connection::new(service, global) {
+        Ok(connection) => connection,
+        Err(failure) => return Some(vec![Check::failed("service", failure)]),
+    };
+    let is_named = global.url.is_some()
+        || env::var_os(service.url_variable()).is_some_and(|url| !url.is_empty());
+    match connection.client.health().await {
+        Err(ClientError::Unreachable { .. }) if !is_named => None,
+        health => Some(service::service(&connection, health).await),
+    }
+}
+
+fn not_started(service: Service) -> Check {
+    let (program, url) = (service.program(), service.default_url());
+    let found = format!("it does not run: nobody listens at its socket or at {url}");
+    check("service", Verdict::Skipped, found).hint(format!("`{program}` starts it"))
+}
+
+/// What the services of this user keep on the disk.
+fn state(of_command: &Token) -> Vec<Check> {
+    let mut checks = vec![state_directory(), token(of_command)];
     if let Some(dir) = state_dir() {
         checks.extend(database::database(&dir));
         checks.extend(holder::holder(&dir));
         checks.extend(keepers::keepers(&dir));
     }
-    checks.extend(service(connection).await);
-    checks.push(plugin_directories());
-    checks.push(terminal());
-    output.show(&checks, |checks| text(checks))?;
+    checks
+}
+
+fn libraries() -> Result<Vec<Check>, Failure> {
+    let mut checks = vec![libraries::plugin_directories()];
+    let trust = trust(env::var_os("AGENTD_PLUGIN_TRUST"))?;
+    checks.extend(libraries::refused_libraries(trust));
+    Ok(checks)
+}
+
+fn report(checks: &[Check], output: &mut Output) -> Outcome {
+    output.show(&checks, |checks| check::text(checks))?;
     if checks.iter().any(|check| check.verdict == Verdict::Failure) {
         return Err(Failure::Reported);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn text(checks: &[Check]) -> String {
-    let mut lines = Vec::new();
-    for check in checks {
-        let (verdict, what) = (check.verdict.word(), check.what);
-        let found = visible(&check.found);
-        lines.push(format!("{verdict:<4}  {what:<18}  {found}"));
-        if let Some(hint) = &check.hint {
-            lines.push(format!("{:26}hint: {}", "", visible(hint)));
-        }
-    }
-    lines.join("\n")
-}
-
-fn check(what: &'static str, verdict: Verdict, found: impl Into<String>) -> Check {
-    Check {
-        what,
-        verdict,
-        found: found.into(),
-        hint: None,
-    }
-}
-
-impl Check {
-    fn hint(self, hint: impl Into<String>) -> Check {
-        Check {
-            hint: Some(hint.into()),
-            ..self
-        }
-    }
-
-    fn failed(what: &'static str, failure: Failure) -> Check {
-        match failure {
-            Failure::Said { message, hint } => Check {
-                hint,
-                ..check(what, Verdict::Failure, message)
-            },
-            Failure::Reported | Failure::BrokenPipe => check(what, Verdict::Failure, "failed"),
-        }
-    }
 }
 
 fn state_directory() -> Check {
@@ -155,132 +166,6 @@ fn token(token: &Token) -> Check {
 /// Whether others than the owner may do anything with it.
 fn loose(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
-}
-
-async fn service(connection: &Connection) -> Vec<Check> {
-    let (client, url) = (&connection.client, connection.client.url());
-    let health = match client.health().await {
-        Ok(health) => health,
-        Err(error) => {
-            let skipped = |what| check(what, Verdict::Skipped, "the service does not answer");
-            return vec![
-                Check::failed("service", connection.explain(error)),
-                skipped("version"),
-                skipped("sign-in"),
-                skipped("backend"),
-            ];
-        }
-    };
-    let wanted = connection.service.program();
-    let answers = format!("{} at {url} is {}", health.service, health.status);
-    let service = if health.service != wanted {
-        check("service", Verdict::Failure, answers).hint(format!(
-            "this verb needs `{wanted}`: name its address with `--url` or `{}`",
-            connection.service.url_variable()
-        ))
-    } else if health.status != "ok" {
-        check("service", Verdict::Failure, answers).hint("its log on stderr says more")
-    } else {
-        check("service", Verdict::Ok, answers)
-    };
-
-    let ours = env!("CARGO_PKG_VERSION");
-    let version = if health.version == ours {
-        check("version", Verdict::Ok, ours)
-    } else {
-        let found = format!("the service has {}, this command {ours}", health.version);
-        check("version", Verdict::Warning, found).hint("install both from the same release")
-    };
-
-    let mut checks = vec![service, version];
-    match client.backend().await {
-        Ok(backend) => {
-            checks.push(check("sign-in", Verdict::Ok, "the service takes the token"));
-            let found = format!(
-                "{} {} ({}) from {}",
-                backend.name,
-                backend.version,
-                backend.capabilities.join(", "),
-                backend.library
-            );
-            checks.push(check("backend", Verdict::Ok, found));
-            let others = client
-                .backends()
-                .await
-                .map_or_else(|_| Vec::new(), |page| page.items);
-            checks.extend(others.iter().filter(|one| !one.default).map(other_backend));
-            checks.extend(unit::unit(Outlives {
-                keepers: !health.keepers.is_empty(),
-                tmux: backend.capabilities.iter().any(|one| one == "attach-tmux")
-                    || others.iter().any(|one| one.info.has("attach-tmux")),
-            }));
-        }
-        Err(error) => {
-            checks.push(Check::failed("sign-in", connection.explain(error)));
-            checks.push(match client.info().await {
-                Ok(info) => check(
-                    "backend",
-                    Verdict::Ok,
-                    format!("{} {}", info.backend_type, info.version),
-                ),
-                Err(error) => Check::failed("backend", connection.explain(error)),
-            });
-        }
-    }
-    checks
-}
-
-/// One beside the default one.
-fn other_backend(backend: &LoadedBackend) -> Check {
-    const WHAT: &str = "other backend";
-    let Info {
-        backend_type,
-        version,
-        capabilities,
-    } = &backend.info;
-    match &backend.reason {
-        None => {
-            let can = capabilities.join(", ");
-            check(
-                WHAT,
-                Verdict::Ok,
-                format!("{backend_type} {version} ({can})"),
-            )
-        }
-        Some(reason) => check(WHAT, Verdict::Warning, format!("{backend_type}: {reason}"))
-            .hint("the service tries again; `agent backend list` shows when it is there"),
-    }
-}
-
-/// The directories as a service beside this command and with this environment searches them.
-fn plugin_directories() -> Check {
-    const WHAT: &str = "plugin directories";
-    let search = match SearchPath::from_environment(env::var_os("AGENTD_PLUGIN_DIR").as_deref()) {
-        Ok(search) => search,
-        Err(error) => return check(WHAT, Verdict::Failure, error.to_string()),
-    };
-    let found = search.names();
-    let mut directories: Vec<PathBuf> = found
-        .iter()
-        .filter_map(|library| Some(library.path.parent()?.to_owned()))
-        .collect();
-    directories.dedup();
-    if directories.is_empty() {
-        return check(WHAT, Verdict::Warning, "no backend library in any of them")
-            .hint("`agent backend list` shows the directories");
-    }
-    let shown: Vec<String> = directories
-        .iter()
-        .map(|directory| {
-            let names: Vec<&str> = found
-                .iter()
-                .filter(|library| library.path.parent() == Some(directory))
-                .map(|library| library.name.as_str())
-                .collect();
-            format!("{} ({})", directory.display(), names.join(", "))
-        })
-        .collect();
-    check(WHAT, Verdict::Ok, shown.join("; "))
 }
 
 fn terminal() -> Check {

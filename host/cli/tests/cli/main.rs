@@ -7,6 +7,8 @@ mod backends;
 #[cfg(test)]
 mod completions;
 mod detach;
+#[cfg(test)]
+mod doctor;
 mod first_start;
 #[cfg(test)]
 mod harness;

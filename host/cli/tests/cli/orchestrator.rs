@@ -588,22 +588,6 @@ fn the_ui_link_can_be_opened_by_the_desktop() {
 }
 
 #[test]
-fn the_doctor_names_the_process_that_uses_the_database() {
-    let service = Service::orchestrator("pty");
-    let checks = service.agent(&["doctor", "--json"]).run().json();
-    let found = |what: &str| {
-        let mut checks = checks.as_array().unwrap().iter();
-        let check = checks.find(|check| check["what"] == what).unwrap();
-        assert_eq!(check["verdict"], "ok", "{check}");
-        check["found"].as_str().unwrap().to_owned()
-    };
-    assert!(found("database").contains("schema"));
-    let holder = format!("process {} (agentd-", service.pid());
-    assert!(found("state is used by").starts_with(&holder));
-    assert!(found("service").contains("agentd-orchestrator"));
-}
-
-#[test]
 fn who_asked_for_what_is_printed() {
     let service = Service::orchestrator("pty");
     service.launch("demo", &["cat"]);

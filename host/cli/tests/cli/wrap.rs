@@ -1,7 +1,5 @@
 //! `agent wrap …`
 
-use std::fs;
-
 use crate::harness::{Agent, Canned, Service, wait_for};
 use serde_json::json;
 
@@ -255,64 +253,6 @@ fn a_reader_that_leaves_early_is_not_a_failure() {
     let output = logs.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
-}
-
-#[test]
-fn the_doctor_finds_nothing_wrong_with_a_good_service() {
-    let service = Service::wrap("pty");
-    let checks = service.agent(&["doctor", "--json"]).run().json();
-    let verdicts: Vec<(&str, &str)> = checks
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|check| {
-            (
-                check["what"].as_str().unwrap(),
-                check["verdict"].as_str().unwrap(),
-            )
-        })
-        .collect();
-    assert_eq!(
-        verdicts,
-        [
-            ("state directory", "ok"),
-            ("token", "ok"),
-            ("service", "ok"),
-            ("version", "ok"),
-            ("sign-in", "ok"),
-            ("backend", "ok"),
-            ("plugin directories", "ok"),
-            ("terminal", "warning"),
-        ]
-    );
-}
-
-#[test]
-fn the_doctor_names_what_is_wrong() {
-    let service = Service::wrap("pty");
-    let token = service.state_dir().join("token");
-    fs::write(&token, "another").unwrap();
-    let sick = service.agent(&["doctor"]).run();
-    assert_eq!(sick.code, Some(1));
-    let line = sick
-        .stdout
-        .lines()
-        .find(|line| line.contains("sign-in"))
-        .unwrap();
-    assert!(line.starts_with("FAIL"), "{}", sick.stdout);
-    let hint = format!(
-        "hint: the token in `{}` is not this service's",
-        token.display()
-    );
-    assert!(sick.stdout.contains(&hint), "{}", sick.stdout);
-
-    let gone = Agent::new(&["wrap", "doctor", "--url", "http://127.0.0.1:1"]).run();
-    assert_eq!(gone.code, Some(1));
-    assert!(
-        gone.stdout.contains("hint: start `agentd-wrap`"),
-        "{}",
-        gone.stdout
-    );
 }
 
 #[test]

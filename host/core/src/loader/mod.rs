@@ -21,5 +21,5 @@ pub use error::LoadError;
 pub use library::Library;
 pub use name::{BUNDLED, BackendName, NAME_RULE};
 pub use search::{Found, SearchPath};
-pub use stage::{Stage, Step, check, load, load_file};
+pub use stage::{Stage, Step, check, inspect, load, load_file};
 pub use trust::{Distrust, Trust};

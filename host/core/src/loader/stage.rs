@@ -1,5 +1,5 @@
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::library::Library;
 use super::trust::canonical;
@@ -74,13 +74,23 @@ pub fn check(file: &Path, trust: Trust) -> Vec<Step> {
     steps
 }
 
-fn run(
+/// Looks at `file` and runs none of its code: whether it is named like a backend, only those can change it who
+/// may, and it is a whole library for this machine.
+pub fn inspect(file: &Path, trust: Trust) -> Result<(), LoadError> {
+    let inspected = unopened(file, trust, &mut |_, _| {});
+    inspected.map(drop).map_err(|(_, error)| error)
+}
+
+fn at(stage: Stage) -> impl FnOnce(LoadError) -> (Stage, LoadError) {
+    move |error| (stage, error)
+}
+
+/// The stages before its code runs.
+fn unopened(
     file: &Path,
     trust: Trust,
-    mut passed: impl FnMut(Stage, String),
-) -> Result<Library, (Stage, LoadError)> {
-    let at = |stage| move |error| (stage, error);
-
+    passed: &mut impl FnMut(Stage, String),
+) -> Result<(BackendName, PathBuf), (Stage, LoadError)> {
     let name = BackendName::of_file(file).ok_or_else(|| {
         let path = file.to_owned();
         (Stage::Name, LoadError::FileName { path })
@@ -100,6 +110,15 @@ fn run(
     let machine = elf::check(&path).map_err(at(Stage::File))?;
     checksum::check(&path).map_err(at(Stage::File))?;
     passed(Stage::File, machine);
+    Ok((name, path))
+}
+
+fn run(
+    file: &Path,
+    trust: Trust,
+    mut passed: impl FnMut(Stage, String),
+) -> Result<Library, (Stage, LoadError)> {
+    let (name, path) = unopened(file, trust, &mut passed)?;
 
     let header = Library::open(&path).map_err(at(Stage::Open))?;
     passed(Stage::Open, path.display().to_string());
