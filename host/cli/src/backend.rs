@@ -1,4 +1,5 @@
 mod list;
+mod new;
 mod test;
 
 use std::env;
@@ -10,6 +11,7 @@ use agentd_host::loader::{Trust, check};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use self::new::New;
 use self::test::Test;
 use crate::failure::{Failure, Outcome};
 use crate::global::Global;
@@ -20,6 +22,8 @@ use crate::table::table;
 pub(crate) enum BackendVerb {
     /// List the backend libraries that a service would find, and what services have of them
     List,
+    /// Write a crate for a backend of your own, which builds and passes `test`
+    New(New),
     /// Load a library step by step, as far as it goes. This runs its code
     Check(Check),
     /// Run a library against the clauses that every backend must fulfil. This runs its code
@@ -36,6 +40,7 @@ impl BackendVerb {
     pub(crate) async fn run(self, global: &Global, output: &mut Output) -> Outcome {
         match self {
             BackendVerb::List => list::list(global, output).await,
+            BackendVerb::New(new) => new.run(output),
             BackendVerb::Check(check) => check.run(output),
             BackendVerb::Test(test) => test.run(output),
         }

@@ -15,6 +15,8 @@ mod harness;
 mod local;
 #[cfg(test)]
 mod mcp;
+#[cfg(test)]
+mod new_backend;
 mod orchestrator;
 mod reconnect;
 mod socket;

@@ -17,6 +17,8 @@ mod stage;
 pub(crate) mod trial;
 mod trust;
 
+/// The version of the interface that a backend of today is written for.
+pub use agentd_plugin_api::API_VERSION;
 pub use error::LoadError;
 pub use library::Library;
 pub use name::{BUNDLED, BackendName, NAME_RULE};
