@@ -3,7 +3,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use agentd_host::loader::{API_VERSION, BackendName};
+use agentd_host::loader::{API_VERSION, BackendName, NAME_RULE};
 use clap::{Args, ValueHint};
 use serde_json::json;
 
@@ -29,10 +29,13 @@ pub(crate) struct New {
 
 impl New {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
-        let name = BackendName::parse(&self.name).map_err(|error| {
-            let failure = Failure::new(error.to_string());
-            failure.hint("it begins with a letter: `[a-z][a-z0-9_]{0,31}`")
-        })?;
+        let Ok(name) = BackendName::parse(&self.name) else {
+            let given = self.name.display();
+            return Err(
+                Failure::new(format!("`{given}` is not a name of a backend"))
+                    .hint(format!("small letters, digits and `_`: `{NAME_RULE}`")),
+            );
+        };
         if name.is_bundled() {
             let taken = Failure::new(format!("agentd brings a backend `{name}` itself"));
             return Err(taken.hint("take another name"));

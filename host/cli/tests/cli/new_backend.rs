@@ -68,7 +68,7 @@ fn what_cannot_be_a_backend_is_refused_and_nothing_is_overwritten() {
         assert!(run.stderr.contains(reason), "{run:?}");
         assert!(run.stderr.contains("\nhint: "), "{run:?}");
     };
-    refused(&["My-Box"], "My-Box");
+    refused(&["My-Box"], "`My-Box` is not a name of a backend");
     refused(&["pty"], "agentd brings a backend `pty` itself");
     refused(
         &["mine", "--plugin-api", "/nonexistent"],
