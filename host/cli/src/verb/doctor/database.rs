@@ -48,6 +48,11 @@ pub(super) fn database(state_dir: &Path) -> Option<Check> {
                  knows {SCHEMA}; run the newer version, or begin anew"
             ),
         ),
+        // A service has made it, and SQLite has not yet written back what is in its log.
+        Some(0) if header.starts_with(MAGIC) => {
+            let found = format!("{shown} is new, and its schema is still in its log");
+            check(WHAT, Verdict::Ok, found)
+        }
         Some(version) if header.starts_with(MAGIC) => {
             check(WHAT, Verdict::Ok, format!("{shown} has schema {version}"))
         }
@@ -101,6 +106,9 @@ mod tests {
     #[test]
     fn a_good_one_is_ok() {
         assert_eq!(found(&of_schema(SCHEMA)).verdict, Verdict::Ok);
+        let new = found(&of_schema(0));
+        assert_eq!(new.verdict, Verdict::Ok);
+        assert!(new.found.contains("is new"), "{new:?}");
         assert!(database(tempfile::tempdir().unwrap().path()).is_none());
     }
 
