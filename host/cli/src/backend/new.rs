@@ -40,8 +40,8 @@ impl New {
             let taken = Failure::new(format!("agentd brings a backend `{name}` itself"));
             return Err(taken.hint("take another name"));
         }
-        let crate_name = format!("agentd-backend-{name}");
-        let directory = self.path.unwrap_or_else(|| PathBuf::from(&crate_name));
+        let usual = || format!("agentd-backend-{name}").into();
+        let directory = self.path.unwrap_or_else(usual);
         let plugin_api = match &self.plugin_api {
             None => format!("\"{API_VERSION}\""),
             // A string of JSON is one of TOML.
@@ -112,11 +112,8 @@ agentd-plugin-api = {plugin_api}
 fn library(name: &BackendName) -> String {
     let (_, code) = EXAMPLE.split_once("\n\n").unwrap_or(("", EXAMPLE));
     let code = code
-        .replace("Echo", "My")
-        .replace("struct My;", "struct MyBackend;")
-        .replace("impl Backend for My ", "impl Backend for MyBackend ")
-        .replace("Ok(My)", "Ok(MyBackend)")
-        .replace("export_backend!(My)", "export_backend!(MyBackend)")
+        .replace("EchoSession", "MySession")
+        .replace("Echo", "MyBackend")
         .replace("echo", name.as_str());
     format!(
         "//! The backend `{name}`. What is typed comes back: instead, run an agent, and give what it prints to\n\

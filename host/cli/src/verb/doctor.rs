@@ -8,7 +8,6 @@ use std::process::ExitCode;
 use agentd_api::ClientError;
 
 use self::check::{Check, Verdict, check};
-use crate::backend::trust;
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome};
 use crate::global::Global;
@@ -32,7 +31,7 @@ pub(crate) async fn doctor(connection: &Connection, output: &mut Output) -> Outc
     let mut checks = state(&connection.token);
     let health = connection.client.health().await;
     checks.extend(service::service(connection, health).await);
-    checks.extend(libraries()?);
+    checks.extend(libraries::libraries());
     checks.push(terminal());
     report(&checks, output)
 }
@@ -45,50 +44,47 @@ pub(crate) async fn both(global: &Global, output: &mut Output) -> Outcome {
     checks.extend(machine::tools());
     checks.push(docker::engine());
     checks.push(machine::limits());
-    checks.extend(libraries()?);
+    checks.extend(libraries::libraries());
     checks.push(terminal());
     let services = match global.url {
-        Some(_) => vec![at_address(global).await],
-        None => vec![Service::Orchestrator, Service::Wrap],
+        // Whichever answers there.
+        Some(_) => &[Service::Orchestrator][..],
+        None => &[Service::Orchestrator, Service::Wrap],
     };
-    let mut running = false;
     for service in services {
-        let of_service = of_service(service, global).await;
-        running |= of_service.is_some();
-        let of_service = of_service.unwrap_or_else(|| vec![not_started(service)]);
-        let about = |check: Check| check.about(service.program());
-        checks.extend(of_service.into_iter().map(about));
+        checks.extend(of_service(*service, global).await);
     }
-    if !running {
+    let is_there = |check: &Check| check.service.is_some() && check.verdict != Verdict::Skipped;
+    if !checks.iter().any(is_there) {
         let nobody = check("services", Verdict::Failure, "neither of the two runs");
         checks.push(nobody.hint("start one: `agentd-orchestrator`, or `AGENTD_BACKEND=pty agentd-orchestrator` without tmux"));
     }
     report(&checks, output)
 }
 
-/// The service that answers at the address that was given; the orchestrator if none does.
-async fn at_address(global: &Global) -> Service {
-    let Ok(connection) = Connection::new(Service::Wrap, global) else {
-        return Service::Orchestrator;
-    };
-    match connection.client.health().await {
-        Ok(health) if health.service == Service::Wrap.program() => Service::Wrap,
-        _ => Service::Orchestrator,
-    }
-}
-
-/// None if nobody has started it, and nobody says that it is somewhere.
-async fn of_service(service: Service, global: &Global) -> Option<Vec<Check>> {
-    let connection = match Connection::new(service, global) {
+/// About a service; with `--url` about the one that answers there. One that nobody has started is not looked for
+/// unless somebody says where it is.
+async fn of_service(service: Service, global: &Global) -> Vec<Check> {
+    let mut connection = match Connection::new(service, global) {
         Ok(connection) => connection,
-        Err(failure) => return Some(vec![Check::failed("service", failure)]),
+        Err(failure) => return vec![Check::failed("service", failure).about(service.program())],
     };
+    let health = connection.client.health().await;
+    let is_wrap = health
+        .as_ref()
+        .is_ok_and(|health| health.service == Service::Wrap.program());
+    if global.url.is_some() && is_wrap {
+        connection.service = Service::Wrap;
+    }
+    let service = connection.service;
     let is_named = global.url.is_some()
         || env::var_os(service.url_variable()).is_some_and(|url| !url.is_empty());
-    match connection.client.health().await {
-        Err(ClientError::Unreachable { .. }) if !is_named => None,
-        health => Some(service::service(&connection, health).await),
-    }
+    let checks = match health {
+        Err(ClientError::Unreachable { .. }) if !is_named => vec![not_started(service)],
+        health => service::service(&connection, health).await,
+    };
+    let about = |check: Check| check.about(service.program());
+    checks.into_iter().map(about).collect()
 }
 
 fn not_started(service: Service) -> Check {
@@ -106,13 +102,6 @@ fn state(of_command: &Token) -> Vec<Check> {
         checks.extend(keepers::keepers(&dir));
     }
     checks
-}
-
-fn libraries() -> Result<Vec<Check>, Failure> {
-    let mut checks = vec![libraries::plugin_directories()];
-    let trust = trust(env::var_os("AGENTD_PLUGIN_TRUST"))?;
-    checks.extend(libraries::refused_libraries(trust));
-    Ok(checks)
 }
 
 fn report(checks: &[Check], output: &mut Output) -> Outcome {

@@ -29,19 +29,8 @@ const OF_A_GOOD_SERVICE: [(&str, &str); 4] = [
 fn the_doctor_finds_nothing_wrong_with_a_good_service() {
     let service = Service::wrap("pty");
     let checks = service.agent(&["doctor", "--json"]).run().json();
-    let verdicts: Vec<(&str, &str)> = checks
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|check| {
-            (
-                check["what"].as_str().unwrap(),
-                check["verdict"].as_str().unwrap(),
-            )
-        })
-        .collect();
     assert_eq!(
-        verdicts,
+        verdicts(&checks, None),
         [
             ("state directory", "ok"),
             ("token", "ok"),
@@ -230,4 +219,18 @@ fn a_library_that_no_service_takes_is_named_with_the_reason() {
     says("libagentd_backend_open.so", "written to");
     says("libagentd_backend_half.so", "comes first");
     assert_eq!(found.len(), 3, "{checks:#}");
+}
+
+#[test]
+fn a_setting_that_cannot_be_read_keeps_nothing_from_being_looked_at() {
+    let service = Service::orchestrator("pty");
+    let doctor = service
+        .agent(&["doctor"])
+        .env("AGENTD_PLUGIN_TRUST", "perhaps")
+        .run();
+    assert_eq!(doctor.code, Some(1));
+    let printed = &doctor.stdout;
+    let failed = "FAIL  library             `AGENTD_PLUGIN_TRUST` is neither";
+    assert!(printed.contains(failed), "{printed}");
+    assert!(printed.contains("ok    backend"), "{printed}");
 }

@@ -4,23 +4,39 @@ use std::path::PathBuf;
 use agentd_host::loader::{self, Found, SearchPath, Trust};
 
 use super::{Check, Verdict, check};
+use crate::backend::trust;
 
-/// The directories as a service beside this command and with this environment searches them.
-pub(super) fn plugin_directories() -> Check {
-    const WHAT: &str = "plugin directories";
-    let search = match SearchPath::from_environment(env::var_os("AGENTD_PLUGIN_DIR").as_deref()) {
-        Ok(search) => search,
-        Err(error) => return check(WHAT, Verdict::Failure, error.to_string()),
+const DIRECTORIES: &str = "plugin directories";
+
+/// The directories as a service beside this command and with this environment searches them, and the libraries in
+/// them that it would not take. None of their code is run.
+pub(super) fn libraries() -> Vec<Check> {
+    let search = SearchPath::from_environment(env::var_os("AGENTD_PLUGIN_DIR").as_deref());
+    let found = match search {
+        Ok(search) => search.names(),
+        Err(error) => return vec![check(DIRECTORIES, Verdict::Failure, error.to_string())],
     };
-    let found = search.names();
+    let mut checks = vec![directories(&found)];
+    match trust(env::var_os("AGENTD_PLUGIN_TRUST")) {
+        Ok(trust) => checks.extend(found.iter().filter_map(|library| refused(library, trust))),
+        Err(failure) => checks.push(Check::failed("library", failure)),
+    }
+    checks
+}
+
+fn directories(found: &[Found]) -> Check {
     let mut directories: Vec<PathBuf> = found
         .iter()
         .filter_map(|library| Some(library.path.parent()?.to_owned()))
         .collect();
     directories.dedup();
     if directories.is_empty() {
-        return check(WHAT, Verdict::Warning, "no backend library in any of them")
-            .hint("`agent backend list` shows the directories");
+        return check(
+            DIRECTORIES,
+            Verdict::Warning,
+            "no backend library in any of them",
+        )
+        .hint("`agent backend list` shows the directories");
     }
     let shown: Vec<String> = directories
         .iter()
@@ -33,18 +49,7 @@ pub(super) fn plugin_directories() -> Check {
             format!("{} ({})", directory.display(), names.join(", "))
         })
         .collect();
-    check(WHAT, Verdict::Ok, shown.join("; "))
-}
-
-/// Libraries that no service takes, and why. None of their code is run.
-pub(super) fn refused_libraries(trust: Trust) -> Vec<Check> {
-    let search = SearchPath::from_environment(env::var_os("AGENTD_PLUGIN_DIR").as_deref());
-    // That it cannot be searched is another check's to say.
-    let found = search.map_or_else(|_| Vec::new(), |search| search.names());
-    found
-        .iter()
-        .filter_map(|library| refused(library, trust))
-        .collect()
+    check(DIRECTORIES, Verdict::Ok, shown.join("; "))
 }
 
 fn refused(library: &Found, trust: Trust) -> Option<Check> {
