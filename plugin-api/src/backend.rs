@@ -72,7 +72,8 @@ pub trait Session: Send + Sync + 'static {
     fn terminate(&self, grace: Duration) -> impl Future<Output = Result<()>> + Send;
 
     /// Delivers keyboard input, whole and in order. Pending until there is room for it.
-    /// Needs the capability `interactive`.
+    /// Needs the capability `interactive`, but for single keys: a backend whose agents have a keyboard
+    /// without it, as tmux has, is given what xterm sends for the key, one key for each call.
     fn write(&self, input: Vec<u8>) -> impl Future<Output = Result<()>> + Send {
         let _ = input;
         async { Err(Error::unsupported("keyboard input")) }

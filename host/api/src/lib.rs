@@ -10,6 +10,7 @@ mod change;
 pub mod client;
 mod diff;
 mod info;
+mod key;
 mod keyed_hash;
 mod login;
 mod logs;
@@ -39,6 +40,7 @@ pub use info::{
     BackendDescription, BackendState, Health as ServiceHealth, Info, KeeperHealth, LoadedBackend,
     ReconcileAction, Reconciliation,
 };
+pub use key::{Key, Keys};
 pub use keyed_hash::keyed_hash;
 pub use login::LoginCode;
 pub use logs::{LogLine, LogQuery, LogStream};

@@ -18,6 +18,7 @@ async fn without_the_token_only_open_routes_answer() {
         ("POST", under("stop")),
         ("POST", under("restart")),
         ("POST", under("input")),
+        ("POST", under("keys")),
         ("GET", under("logs")),
         ("GET", "/events".to_owned()),
         ("GET", "/backend".to_owned()),

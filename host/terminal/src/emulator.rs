@@ -95,6 +95,11 @@ impl Emulator {
         self.terminal.modes.bracketed_paste
     }
 
+    /// Whether the program asked for the arrows' other form (DECCKM).
+    pub fn application_keys(&self) -> bool {
+        self.terminal.modes.cursor_keys
+    }
+
     /// Whether the program shows the alternate screen.
     pub fn alternate_screen(&self) -> bool {
         self.terminal.on_alternate

@@ -8,12 +8,13 @@ use warp::http::Method;
 
 use crate::{program, wrap, wrap_with};
 
-const CLOSED: [(&str, &str); 10] = [
+const CLOSED: [(&str, &str); 11] = [
     ("GET", "/sessions"),
     ("POST", "/sessions"),
     ("GET", "/sessions/demo"),
     ("DELETE", "/sessions/demo"),
     ("POST", "/sessions/demo/input"),
+    ("POST", "/sessions/demo/keys"),
     ("GET", "/sessions/demo/logs"),
     ("GET", "/backend"),
     ("POST", "/tickets"),

@@ -204,6 +204,51 @@ async fn input_is_typed_with_enter_or_without() {
     terminal.shows("half a line\r\nhalf a line\r\n").await;
 }
 
+/// By themselves: without the marks of a paste, and arrows in the form that the program wants.
+#[tokio::test]
+async fn keys_are_pressed() {
+    let server = wrap("pty");
+    let raw = r"stty raw -echo; printf '\033[?2004hready'; exec cat -v";
+    let application = format!("printf '\\033[?1h'; {raw}");
+    let press = async |name: &str, keys: Value| {
+        let path = format!("/sessions/{name}/keys");
+        server.post(&path, &json!({ "keys": keys })).await
+    };
+    for (name, script, shown) in [
+        ("plain", raw, "^[[A^[[Dy^[[Z^[^?M-CM-<"),
+        ("other", &application, "^[OA^[ODy^[[Z^[^?M-CM-<"),
+    ] {
+        let session = server.start(name, &["sh", "-c", script]).await;
+        let mut terminal = session.terminal("").await;
+        terminal.hello().await;
+        terminal.shows("ready").await;
+        let keys = json!(["up", "left", "y", "shift-tab", "escape", "backspace", "ü"]);
+        press(name, keys).await.expect(202);
+        terminal.shows(shown).await;
+    }
+    press("plain", json!([])).await.problem(400, "invalid-keys");
+    let many = vec!["up"; 65];
+    press("plain", json!(many))
+        .await
+        .problem(400, "invalid-keys");
+    let wrong = press("plain", json!(["yes"])).await;
+    assert!(wrong.body.contains("`yes` is not a key"), "{}", wrong.body);
+    press("nobody", json!(["up"]))
+        .await
+        .problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn keys_to_a_backend_that_takes_none_are_refused() {
+    let server = wrap("fixture");
+    server.start("demo", &["run"]).await;
+    for key in ["enter", "y", "up"] {
+        let keys = json!({ "keys": [key] });
+        let answer = server.post("/sessions/demo/keys", &keys).await;
+        answer.problem(409, "no-input");
+    }
+}
+
 /// Attack: a prompt with the end of a paste in it. Then: it is removed, and the rest is pasted.
 #[tokio::test]
 async fn input_cannot_break_out_of_a_paste() {

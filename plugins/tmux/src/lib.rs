@@ -21,6 +21,7 @@ mod environment;
 mod exec_request;
 mod executable;
 mod feed;
+mod key;
 mod launch;
 #[cfg(test)]
 #[allow(

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::feed::Feed;
+use crate::key;
 use crate::place::{ID, Place};
 use crate::prompt;
 use crate::screens::{Screens, silence};
@@ -169,6 +170,19 @@ impl Session for TmuxSession {
             }
         }
         remove(&self.server, &self.place, &self.id, grace).await
+    }
+
+    /// By the names that tmux has for keys: which bytes an arrow is depends on what the program asked tmux
+    /// for. All else as it stands.
+    async fn write(&self, input: Vec<u8>) -> Result<()> {
+        self.refuse_if_ended()?;
+        let pane = &self.place.pane;
+        let keys = match key::name(&input) {
+            Some(name) => name.to_owned(),
+            None => format!("-H{}", key::hexadecimal(&input)),
+        };
+        let press = format!("send-keys -t {pane} {keys}");
+        self.type_in(&[], &press, "").await
     }
 
     async fn prompt(&self, text: String, submit: bool) -> Result<()> {

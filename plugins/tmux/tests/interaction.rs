@@ -40,6 +40,27 @@ async fn a_prompt_is_one_paste_and_enter_a_key_of_its_own() {
     assert_eq!(scene.ask(&["list-buffers"]), "");
 }
 
+/// Arrows as the program wants them, and everything else as it stands.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_pressed() {
+    let Some(scene) = Scene::plain().await else {
+        return;
+    };
+    for (mode, up) in [("", " 1b 5b 41"), ("\\033[?1h\\033[?2004h", " 1b 4f 41")] {
+        let spec = scene.spec("raw", &["sh", "-c", RAW, "sh", mode]);
+        let agent = scene.start(spec).await;
+        agent.shows("ready").await;
+        agent.session.write(b"\x1b[A".to_vec()).await.unwrap();
+        agent.shows(up).await;
+        agent.session.write(b"y".to_vec()).await.unwrap();
+        agent.shows(" 79").await;
+        agent.shows("done").await;
+        agent.session.terminate(Duration::ZERO).await.unwrap();
+        let gone = agent.session.write(b"y".to_vec()).await.unwrap_err();
+        assert_eq!(gone.kind, ErrorKind::Gone);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_knows_no_paste_gets_only_the_text() {
     let Some(scene) = Scene::plain().await else {

@@ -2,7 +2,7 @@ use reqwest::Method;
 
 use super::{Cast, Client, ClientError, LogLines, Terminal};
 use crate::terminal::TerminalQuery;
-use crate::{Input, LogQuery, RecordingQuery, Screen, ScreenQuery};
+use crate::{Input, Keys, LogQuery, RecordingQuery, Screen, ScreenQuery};
 
 /// What is the same for a session and for an agent: typing into it and seeing what it says.
 #[derive(Clone, Debug)]
@@ -29,6 +29,13 @@ impl Console {
     /// `POST …/input`
     pub async fn input(&self, input: &Input) -> Result<(), ClientError> {
         let request = self.request(Method::POST, "input").json(input);
+        self.client.send(request).await?;
+        Ok(())
+    }
+
+    /// `POST …/keys`
+    pub async fn keys(&self, keys: &Keys) -> Result<(), ClientError> {
+        let request = self.request(Method::POST, "keys").json(keys);
         self.client.send(request).await?;
         Ok(())
     }

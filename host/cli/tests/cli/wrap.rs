@@ -110,6 +110,33 @@ fn a_prompt_can_come_from_standard_input() {
 }
 
 #[test]
+fn keys_are_pressed_by_name() {
+    let service = Service::wrap("pty");
+    service.launch(
+        "demo",
+        &["sh", "-c", "stty -icanon -echo; echo ready; exec cat -v"],
+    );
+    let shows = |text: &str| {
+        wait_for("what was typed", || {
+            let logs = service.agent(&["logs", "demo"]).run().succeeded();
+            logs.contains(text).then_some(()).ok_or(logs)
+        });
+    };
+    shows("ready");
+    let keys = [
+        "send", "demo", "--key", "up", "--key", "y", "--key", "enter",
+    ];
+    service.agent(&keys).run().succeeded();
+    shows("^[[Ay");
+    let wrong = service.agent(&["send", "demo", "--key", "Up"]).run();
+    assert_eq!(wrong.code, Some(2), "{wrong:#?}");
+    assert!(
+        wrong.stderr.contains("`Up` is not a key; keys are enter"),
+        "{wrong:#?}"
+    );
+}
+
+#[test]
 fn logs_follow_until_the_end_and_can_be_json() {
     let service = Service::wrap("pty");
     service.launch(

@@ -64,6 +64,7 @@ const SHARED: &[Need] = &[
     Need::new("GET", "/{collection}/{id}", Scope::Read, Reach::One),
     Need::new("DELETE", "/{collection}/{id}", Scope::Admin, Reach::One),
     Need::new("POST", "/{collection}/{id}/input", Scope::Write, Reach::One),
+    Need::new("POST", "/{collection}/{id}/keys", Scope::Write, Reach::One),
     Need::new("GET", "/{collection}/{id}/logs", Scope::Read, Reach::One),
     Need::new("GET", "/{collection}/{id}/screen", Scope::Read, Reach::One),
     Need::new(

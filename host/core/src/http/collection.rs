@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use agentd_api::{DeleteQuery, Input, LogQuery, NewSession, RecordingQuery, ScreenQuery};
+use agentd_api::{DeleteQuery, Input, Keys, LogQuery, NewSession, RecordingQuery, ScreenQuery};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::{Method, StatusCode};
@@ -31,6 +31,8 @@ pub fn routes<C: Collection>(
         .or(delete(collection))
         .unify()
         .or(input(collection))
+        .unify()
+        .or(keys(collection))
         .unify()
         .or(read_logs(daemon, collection))
         .unify()
@@ -126,6 +128,28 @@ fn input<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
                     collection.session(&id).await?.prompt(input).await
                 };
                 respond(prompt.await.map(|()| StatusCode::ACCEPTED))
+            },
+        )
+        .boxed()
+}
+
+/// POST /{collection}/{id}/keys
+fn keys<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
+    warp::path(C::PATH)
+        .and(warp::path!(String / "keys"))
+        .and(warp::post())
+        .and(with(collection))
+        .and(pass())
+        .and(warp::path::full())
+        .and(body())
+        .then(
+            async |id: String, collection: Arc<C>, pass: Pass, path: FullPath, Keys { keys }| {
+                let press = async {
+                    // While the body came, a label may have been taken away.
+                    access::check(&*collection, &pass, &Method::POST, path.as_str()).await?;
+                    collection.session(&id).await?.press(&keys).await
+                };
+                respond(press.await.map(|()| StatusCode::ACCEPTED))
             },
         )
         .boxed()

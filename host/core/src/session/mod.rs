@@ -6,6 +6,7 @@ mod agent_kind;
 mod answers;
 mod checkpoint;
 mod keeping;
+mod keys;
 mod label;
 mod life;
 mod log;
@@ -338,12 +339,11 @@ impl Session {
         snapshot
     }
 
-    /// Whether the program wants pastes marked, as of now.
-    async fn wants_marked_pastes(self: &Arc<Self>) -> bool {
+    /// Whether the program wants something of its terminal, as of now.
+    async fn wants(self: &Arc<Self>, wants: fn(&Terminal) -> bool) -> bool {
         self.terminal.caught_up().await;
         let session = self.clone();
-        let wants = move || session.terminal.wants_marked_pastes();
-        self.screens.run(wants).await
+        self.screens.run(move || wants(&session.terminal)).await
     }
 
     /// Puts the screen away when nobody needed it for so long. False when it is still awake.

@@ -5,7 +5,7 @@ use agentd_api::Input;
 use agentd_plugin_api::Capability;
 use tokio::time::{sleep, timeout};
 
-use super::{Session, finish};
+use super::{Session, Terminal, finish};
 use crate::{Error, Result};
 
 /// What begins a bracketed paste (xterm's control sequences).
@@ -64,7 +64,7 @@ impl Session {
         if !self.backend.has(&Capability::Interactive) {
             return self.prompt_by_backend(&text, input.submit, is_first).await;
         }
-        let wants_marked_pastes = self.wants_marked_pastes().await;
+        let wants_marked_pastes = self.wants(Terminal::wants_marked_pastes).await;
         let position = self.terminal.log().head();
         if wants_marked_pastes {
             self.write(format!("{PASTE_BEGIN}{text}{PASTE_END}").as_bytes())

@@ -287,6 +287,15 @@ impl Screen {
         }
     }
 
+    /// Whether the program wants the arrows' other form (DECCKM). This wakes nothing.
+    pub fn wants_application_keys(&self) -> bool {
+        match &self.lock().emulator {
+            Held::Awake(emulator) => emulator.application_keys(),
+            Held::Away(away) => looked_at(away).application_keys(),
+            Held::Nothing => false,
+        }
+    }
+
     /// The last lines that are not empty, and the position at which the screen shows them. None
     /// while another thread uses the screen: this never waits.
     pub fn last_lines(&self, count: usize) -> Option<(u64, Vec<String>)> {
@@ -304,11 +313,7 @@ impl Screen {
         let state = self.lock();
         let picture = match &state.emulator {
             Held::Awake(emulator) => picture(emulator),
-            Held::Away(away) => {
-                let mut emulator = Emulator::new(away.size(), 0);
-                emulator.advance(&away.snapshot());
-                picture(&emulator)
-            }
+            Held::Away(away) => picture(&looked_at(away)),
             Held::Nothing => Picture::default(),
         };
         (state.cursor.seq, picture)
@@ -438,6 +443,13 @@ impl State {
         self.awake().take_replies();
         read
     }
+}
+
+/// The same screen, for a look.
+fn looked_at(away: &PutAway) -> Emulator {
+    let mut emulator = Emulator::new(away.size(), 0);
+    emulator.advance(&away.snapshot());
+    emulator
 }
 
 fn picture(emulator: &Emulator) -> Picture {

@@ -201,6 +201,12 @@ impl Terminal {
         screen.is_some_and(Screen::wants_marked_pastes)
     }
 
+    /// Whether the program wants the arrows' other form (DECCKM), as far as the screen has read.
+    pub fn wants_application_keys(&self) -> bool {
+        let screen = self.screen.get();
+        screen.is_some_and(Screen::wants_application_keys)
+    }
+
     /// Waits until the screen has read what there is now; no longer than [`PATIENCE`] if that is
     /// much work.
     pub async fn caught_up(&self) {

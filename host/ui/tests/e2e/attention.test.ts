@@ -7,6 +7,7 @@ import { agent, create, info, remove, removeAll, until, URL_BASE } from './servi
 
 const { capabilities } = await info();
 const terminals = capabilities.includes('terminal');
+const keyboards = terminals || capabilities.includes('attach-tmux');
 /** Shows each key that it is sent, and each line. */
 const KEYS = { command: ['sh', '-c', `printf 'Proceed?\\n'; stty -icanon -echo 2>/dev/null; cat -v`] };
 const LINES = { command: ['sh', '-c', 'echo ready; while read -r line; do echo "got $line"; done'] };
@@ -224,41 +225,41 @@ test('a prompt goes to several at once, and is kept for those that it does not r
   expect(await page.getByRole('textbox', { name: `Prompt for ${first.name}` }).inputValue()).toBe('');
 });
 
-describe.runIf(terminals)('with terminals', () => {
-  test('one that waits is answered from the list, by single keys', async ({ open }) => {
-    const made = await create(KEYS);
-    const page = await open();
-    await row(page, made.name).getByText('Proceed?').waitFor();
-    expect(await page.getByRole('group', { name: `Keys for ${made.name}` }).count()).toBe(0);
-    await does(page, made, 'waiting', { reason: 'asks whether to proceed' });
-    const keys = page.getByRole('group', { name: `Keys for ${made.name}` });
-    const said = row(page, made.name).locator('code');
-    for (const [key, shown] of [['y', 'y'], ['Up', 'y^[[A'], ['Shift Tab', 'y^[[A^[[Z'], ['Esc', 'y^[[A^[[Z^[']] as const) {
-      await keys.getByRole('button', { name: `${key} for ${made.name}`, exact: true }).click();
-      await until(shown, async () => (await said.innerText()) === shown);
-    }
-    expect((await agent(made.id)).session?.size).toEqual({ cols: 80, rows: 24 });
-    // Under the pointer they keep their place, and do nothing.
-    const no = keys.getByRole('button', { name: `n for ${made.name}`, exact: true });
-    await no.hover();
-    const look = () => no.evaluate((element) => [getComputedStyle(element).color, getComputedStyle(element).cursor]);
-    const before = await look();
-    await does(page, made, 'working');
-    await until('keys that do nothing', async () => (await no.getAttribute('aria-disabled')) === 'true');
-    expect((await look())[0]).not.toBe(before[0]);
-    expect((await look())[1]).toBe('default');
-    await no.click({ force: true });
-    await does(page, made, 'waiting');
-    await keys.getByRole('button', { name: `y for ${made.name}`, exact: true }).click();
-    await until('no key between', async () => (await said.innerText()) === 'y^[[A^[[Z^[y');
-    // The keyboard stays in the row when the keys go.
-    await no.focus();
-    await does(page, made, 'working');
-    await page.mouse.move(0, 0);
-    await keys.waitFor({ state: 'detached' });
-    expect(await page.evaluate(() => document.activeElement?.textContent)).toBe(made.name);
-  });
+test.runIf(keyboards)('one that waits is answered from the list, by single keys', async ({ open }) => {
+  const made = await create(KEYS);
+  const page = await open();
+  await row(page, made.name).getByText('Proceed?').waitFor();
+  expect(await page.getByRole('group', { name: `Keys for ${made.name}` }).count()).toBe(0);
+  await does(page, made, 'waiting', { reason: 'asks whether to proceed' });
+  const keys = page.getByRole('group', { name: `Keys for ${made.name}` });
+  const said = row(page, made.name).locator('code');
+  for (const [key, shown] of [['y', 'y'], ['Up', 'y^[[A'], ['Shift Tab', 'y^[[A^[[Z'], ['Esc', 'y^[[A^[[Z^[']] as const) {
+    await keys.getByRole('button', { name: `${key} for ${made.name}`, exact: true }).click();
+    await until(shown, async () => (await said.innerText()) === shown);
+  }
+  if (terminals) expect((await agent(made.id)).session?.size).toEqual({ cols: 80, rows: 24 });
+  // Under the pointer they keep their place, and do nothing.
+  const no = keys.getByRole('button', { name: `n for ${made.name}`, exact: true });
+  await no.hover();
+  const look = () => no.evaluate((element) => [getComputedStyle(element).color, getComputedStyle(element).cursor]);
+  const before = await look();
+  await does(page, made, 'working');
+  await until('keys that do nothing', async () => (await no.getAttribute('aria-disabled')) === 'true');
+  expect((await look())[0]).not.toBe(before[0]);
+  expect((await look())[1]).toBe('default');
+  await no.click({ force: true });
+  await does(page, made, 'waiting');
+  await keys.getByRole('button', { name: `y for ${made.name}`, exact: true }).click();
+  await until('no key between', async () => (await said.innerText()) === 'y^[[A^[[Z^[y');
+  // The keyboard stays in the row when the keys go.
+  await no.focus();
+  await does(page, made, 'working');
+  await page.mouse.move(0, 0);
+  await keys.waitFor({ state: 'detached' });
+  expect(await page.evaluate(() => document.activeElement?.textContent)).toBe(made.name);
+});
 
+describe.runIf(terminals)('with terminals', () => {
   test('two windows of different size: the other one says why', async ({ open }) => {
     const { id } = await create({ command: ['bash', '--norc', '--noprofile'], env: { PS1: '$ ', HISTFILE: '/dev/null' } });
     const large = await open(`#/agents/${id}`, { viewport: { width: 1300, height: 800 } });

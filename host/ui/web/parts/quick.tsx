@@ -1,5 +1,6 @@
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { type Press, press, presses } from '../service/press.ts';
+import { api } from '../service/api.ts';
+import { type Press, presses } from '../service/press.ts';
 import { Problem } from '../service/problem.ts';
 import type { Agent } from '../service/wire.ts';
 import { say } from './toast.tsx';
@@ -13,7 +14,7 @@ export function QuickKeys({ agent, waits }: { agent: Agent; waits: boolean }) {
     if (busy || !waits) return;
     setBusy(true);
     try {
-      await press(agent, key);
+      await api.keys(agent.id, [key.key]);
     } catch (error) {
       say(`${agent.name}: ${Problem.of(error).message}`, { bad: true });
     }

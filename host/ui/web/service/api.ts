@@ -72,6 +72,7 @@ export const api = {
   stop: (id: string) => request(agentPath(id, '/stop'), { method: 'POST' }),
   restart: (id: string) => request(agentPath(id, '/restart'), { method: 'POST' }),
   /** Type a text, and Enter unless `submit` is false. */
+  keys: (id: string, keys: string[]) => request(agentPath(id, '/keys'), { method: 'POST', body: { keys } }),
   input: (id: string, text: string, submit = true) => request(agentPath(id, '/input'), { method: 'POST', body: { text, submit } }),
   /** By force also if its session cannot be ended now. */
   remove: (id: string, force = false) => request(agentPath(id), { method: 'DELETE', query: force ? { force } : {} }),
