@@ -16,6 +16,9 @@ mod sessions;
 mod terminal;
 mod tokens;
 
+use std::sync::{Arc, OnceLock};
+
+use reqwest::header::SERVER;
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,6 +48,8 @@ pub struct Client {
     socket: Option<OwnSocket>,
     address: Address,
     credentials: Credentials,
+    /// Of the service that has answered.
+    version: Arc<OnceLock<String>>,
 }
 
 impl Client {
@@ -92,12 +97,18 @@ impl Client {
             socket,
             address,
             credentials,
+            version: Arc::default(),
         })
     }
 
     /// The service's address.
     pub fn url(&self) -> &str {
         &self.address.shown
+    }
+
+    /// The version of the service, once it has answered; an early one does not say it.
+    pub fn service_version(&self) -> Option<&str> {
+        self.version.get().map(String::as_str)
     }
 
     /// `GET /health?verbose=1`, also of a service that has another token.
@@ -177,6 +188,11 @@ impl Client {
         };
         let sent = self.credentials.send(http, &self.address, request);
         let response = sent.await?;
+        let server = response.headers().get(SERVER);
+        let server = server.and_then(|server| server.to_str().ok());
+        if let Some(version) = server.and_then(|server| server.strip_prefix("agentd/")) {
+            self.version.get_or_init(|| version.to_owned());
+        }
         if response.status().is_success() || response.status().is_informational() {
             Ok(response)
         } else {

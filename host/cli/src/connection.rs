@@ -4,11 +4,12 @@ use std::path::Path;
 use agentd_api::client::Console;
 use agentd_api::{Agent, AgentQuery, Client, ClientError};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, note};
 use crate::global::Global;
 use crate::service::Service;
 use crate::socket;
 use crate::token::Token;
+use crate::visible::visible_lines;
 
 /// So much of an id is taken for one: less could as well be a name that is gone.
 const PREFIX: usize = 6;
@@ -50,6 +51,19 @@ impl Connection {
             client,
             token,
         })
+    }
+
+    /// Says so if the service that has answered is of another version than this command.
+    pub(crate) fn compare_versions(&self) {
+        let ours = env!("CARGO_PKG_VERSION");
+        if let Some(version) = self.client.service_version().filter(|its| *its != ours) {
+            let said = format!(
+                "note: this is `agent` {ours}, and the service at {} is {version}; \
+                 some of it may not work\n\nhint: install both from the same release",
+                self.client.url()
+            );
+            note(&visible_lines(&said));
+        }
     }
 
     /// A client's error, with a hint that knows where address and token come from.

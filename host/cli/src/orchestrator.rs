@@ -144,7 +144,13 @@ pub(crate) struct Delete {
 
 impl OrchestratorVerb {
     pub(crate) async fn run(self, global: &Global, output: &mut Output) -> Outcome {
-        let connection = &Connection::new(Service::Orchestrator, global)?;
+        let connection = Connection::new(Service::Orchestrator, global)?;
+        let outcome = self.ask(&connection, output).await;
+        connection.compare_versions();
+        outcome
+    }
+
+    async fn ask(self, connection: &Connection, output: &mut Output) -> Outcome {
         let client = &connection.client;
         match self {
             OrchestratorVerb::Info => info::info(connection, output).await,

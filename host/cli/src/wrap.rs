@@ -56,18 +56,24 @@ pub(crate) struct Kill {
 impl WrapVerb {
     pub(crate) async fn run(self, global: &Global, output: &mut Output) -> Outcome {
         let connection = Connection::new(Service::Wrap, global)?;
+        let outcome = self.ask(&connection, output).await;
+        connection.compare_versions();
+        outcome
+    }
+
+    async fn ask(self, connection: &Connection, output: &mut Output) -> Outcome {
         match self {
-            WrapVerb::Info => info::info(&connection, output).await,
-            WrapVerb::Health => info::health(&connection, output).await,
-            WrapVerb::List => list(&connection, output).await,
-            WrapVerb::Launch(launch) => start(launch, &connection, output).await,
-            WrapVerb::Attach(attach) => attach.run(None, &connection).await,
-            WrapVerb::Logs(logs) => logs.run(None, &connection, output).await,
-            WrapVerb::Screen(screen) => screen.run(None, &connection, output).await,
-            WrapVerb::Record(recorded) => recorded.run(None, &connection, output).await,
-            WrapVerb::Send(send) => send.run(&connection).await,
-            WrapVerb::Kill(kill) => kill.run(&connection).await,
-            WrapVerb::Doctor => doctor::doctor(&connection, output).await,
+            WrapVerb::Info => info::info(connection, output).await,
+            WrapVerb::Health => info::health(connection, output).await,
+            WrapVerb::List => list(connection, output).await,
+            WrapVerb::Launch(launch) => start(launch, connection, output).await,
+            WrapVerb::Attach(attach) => attach.run(None, connection).await,
+            WrapVerb::Logs(logs) => logs.run(None, connection, output).await,
+            WrapVerb::Screen(screen) => screen.run(None, connection, output).await,
+            WrapVerb::Record(recorded) => recorded.run(None, connection, output).await,
+            WrapVerb::Send(send) => send.run(connection).await,
+            WrapVerb::Kill(kill) => kill.run(connection).await,
+            WrapVerb::Doctor => doctor::doctor(connection, output).await,
         }
     }
 }

@@ -296,6 +296,23 @@ fn another_program_at_the_address_is_reported() {
     assert!(run.stderr.ends_with(hint), "{run:?}");
 }
 
+#[test]
+fn a_service_of_another_version_is_named_once() {
+    let newer = Canned::called(
+        "agentd/99.1.2",
+        r#"{"backend_type":"pty","version":"99.1.2","capabilities":[]}"#,
+    );
+    let run = Agent::new(&["wrap", "info", "--url", newer.url()]).run();
+    let said = format!(
+        "note: this is `agent` {}, and the service at {} is 99.1.2; some of it may not work\n\n\
+         hint: install both from the same release\n",
+        env!("CARGO_PKG_VERSION"),
+        newer.url()
+    );
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), said.as_str()));
+    assert!(run.stdout.contains("99.1.2"), "{run:?}");
+}
+
 /// Attack: a service answers the command with control characters. Then: they are escaped.
 #[test]
 fn control_characters_from_a_service_are_escaped() {

@@ -20,7 +20,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
 use tracing::Instrument;
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, StatusCode};
+use warp::http::header::SERVER;
+use warp::http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::admission::{Admission, COME_AGAIN, is_trusted, no_room};
 use super::patient::{GoesOn, Patient};
@@ -372,6 +373,9 @@ impl Asking {
         if let Some(id) = self.id.header() {
             answer.headers_mut().insert(request_id::HEADER, id);
         }
+        const AGENTD: HeaderValue =
+            HeaderValue::from_static(concat!("agentd/", env!("CARGO_PKG_VERSION")));
+        answer.headers_mut().insert(SERVER, AGENTD);
     }
 }
 

@@ -10,6 +10,11 @@ pub struct Canned {
 
 impl Canned {
     pub fn open(body: &'static str) -> Canned {
+        Canned::called("something", body)
+    }
+
+    /// What is `server` by its own words.
+    pub fn called(server: &'static str, body: &'static str) -> Canned {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         // Ends with the test's process.
@@ -19,7 +24,8 @@ impl Canned {
                 let lines = request.lines().map_while(Result::ok);
                 lines.take_while(|line| !line.is_empty()).for_each(drop);
                 let length = body.len();
-                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n");
+                let head =
+                    format!("HTTP/1.1 200 OK\r\nserver: {server}\r\ncontent-length: {length}\r\n");
                 let _ = write!(client, "{head}connection: close\r\n\r\n{body}");
             }
         });
