@@ -40,6 +40,7 @@ mod private_paths;
 mod process_end;
 mod runtime_dir;
 mod server;
+mod service_manager;
 mod services;
 mod signals;
 mod socket_file;

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agentd_api::State;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -13,6 +14,8 @@ use crate::audit::AuditTrail;
 use crate::backends::Claims;
 use crate::daemon::Daemon;
 use crate::http::{Admission, Listener, Response, serve_connections};
+use crate::service_manager;
+use crate::session::Session;
 
 /// Together with what `service.rs` adds these stay below the 12 seconds that a shutdown may take.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
@@ -88,7 +91,18 @@ impl Server {
             connections.spawn(serve);
         }
 
+        let known = sessions.clone();
+        let status = move || {
+            let running = |one: &&Arc<Session>| one.record().state == State::Running;
+            format!(
+                "{} sessions run",
+                known.list().iter().filter(running).count()
+            )
+        };
+        service_manager::ready(status()).await;
+        let alive = tokio::spawn(service_manager::keep_alive(status));
         shutdown.await;
+        service_manager::stopping().await;
         let deadline =
             Instant::now() + SHUTDOWN_LIMIT + FORGETTING_LIMIT + CONNECTIONS_LIMIT + AT_END_LIMIT;
         sessions.close();
@@ -143,6 +157,7 @@ impl Server {
         {
             tracing::warn!("what happened last is not on the disk");
         }
+        alive.abort();
     }
 }
 

@@ -26,7 +26,7 @@ const MACHINE_VARIABLES: [&str; 8] = [
 ];
 
 /// The daemon's environment without what is the daemon's own: `AGENTD_*`, `TMUX*`,
-/// `NOTIFY_SOCKET` and `LISTEN_*`.
+/// `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID` and `LISTEN_*`.
 pub fn inherited() -> BTreeMap<OsString, OsString> {
     std::env::vars_os()
         .filter(|(name, _)| !is_private(name))
@@ -62,7 +62,7 @@ fn with(names: &[&str], env: &BTreeMap<String, String>) -> BTreeMap<String, Stri
 
 fn is_private(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
-    name == b"NOTIFY_SOCKET"
+    matches!(name, b"NOTIFY_SOCKET" | b"WATCHDOG_USEC" | b"WATCHDOG_PID")
         || [&b"AGENTD_"[..], b"TMUX", b"LISTEN_"]
             .iter()
             .any(|prefix| name.starts_with(prefix))
@@ -79,11 +79,13 @@ mod tests {
             "TMUX",
             "TMUX_PANE",
             "NOTIFY_SOCKET",
+            "WATCHDOG_USEC",
+            "WATCHDOG_PID",
             "LISTEN_FDS",
         ] {
             assert!(is_private(OsStr::new(name)), "{name}");
         }
-        for name in ["PATH", "NOTIFY_SOCKETS", "MY_AGENTD_TOKEN"] {
+        for name in ["PATH", "NOTIFY_SOCKETS", "WATCHDOG", "MY_AGENTD_TOKEN"] {
             assert!(!is_private(OsStr::new(name)), "{name}");
         }
     }

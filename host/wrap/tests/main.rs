@@ -29,6 +29,7 @@ mod processes;
 mod recording;
 mod sandbox;
 mod screen;
+mod service_manager;
 mod sessions;
 mod shutdown;
 mod sizes;
