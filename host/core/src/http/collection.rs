@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use agentd_api::{DeleteQuery, Input, Keys, LogQuery, NewSession, RecordingQuery, ScreenQuery};
+use serde::de::DeserializeOwned;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::{Method, StatusCode};
@@ -16,6 +17,7 @@ use crate::audit::Noted;
 use crate::collection::Collection;
 use crate::daemon::Daemon;
 use crate::doors::Pass;
+use crate::session::Session;
 use crate::{IdempotencyKey, Result};
 
 /// All of them but the terminal.
@@ -113,45 +115,49 @@ fn delete<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
 
 /// POST /{collection}/{id}/input
 fn input<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
-    warp::path(C::PATH)
-        .and(warp::path!(String / "input"))
-        .and(warp::post())
-        .and(with(collection))
-        .and(pass())
-        .and(warp::path::full())
-        .and(body())
-        .then(
-            async |id: String, collection: Arc<C>, pass: Pass, path: FullPath, input: Input| {
-                let prompt = async {
-                    // While the body came, a label may have been taken away.
-                    access::check(&*collection, &pass, &Method::POST, path.as_str()).await?;
-                    collection.session(&id).await?.prompt(input).await
-                };
-                respond(prompt.await.map(|()| StatusCode::ACCEPTED))
-            },
-        )
+    sent(collection, "input")
+        .then(async |session: Result<Arc<Session>>, input: Input| {
+            let prompt = async { session?.prompt(input).await };
+            respond(prompt.await.map(|()| StatusCode::ACCEPTED))
+        })
         .boxed()
 }
 
 /// POST /{collection}/{id}/keys
 fn keys<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
+    sent(collection, "keys")
+        .then(async |session: Result<Arc<Session>>, Keys { keys }| {
+            let press = async { session?.press(&keys).await };
+            respond(press.await.map(|()| StatusCode::ACCEPTED))
+        })
+        .boxed()
+}
+
+/// What is sent to a session by `POST /{collection}/{id}/{what}`, and the session.
+fn sent<C: Collection, B: DeserializeOwned + Send + 'static>(
+    collection: &Arc<C>,
+    what: &'static str,
+) -> BoxedFilter<(Result<Arc<Session>>, B)> {
     warp::path(C::PATH)
-        .and(warp::path!(String / "keys"))
+        .and(warp::path::param())
+        .and(warp::path(what))
+        .and(warp::path::end())
         .and(warp::post())
         .and(with(collection))
         .and(pass())
         .and(warp::path::full())
         .and(body())
         .then(
-            async |id: String, collection: Arc<C>, pass: Pass, path: FullPath, Keys { keys }| {
-                let press = async {
+            async |id: String, collection: Arc<C>, pass: Pass, path: FullPath, body: B| {
+                let session = async {
                     // While the body came, a label may have been taken away.
                     access::check(&*collection, &pass, &Method::POST, path.as_str()).await?;
-                    collection.session(&id).await?.press(&keys).await
+                    collection.session(&id).await
                 };
-                respond(press.await.map(|()| StatusCode::ACCEPTED))
+                (session.await, body)
             },
         )
+        .untuple_one()
         .boxed()
 }
 

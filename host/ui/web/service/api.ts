@@ -71,8 +71,9 @@ export const api = {
     (await request(agentPath(id, '/recording'), { query: { session }, signal })).text(),
   stop: (id: string) => request(agentPath(id, '/stop'), { method: 'POST' }),
   restart: (id: string) => request(agentPath(id, '/restart'), { method: 'POST' }),
-  /** Type a text, and Enter unless `submit` is false. */
+  /** Press keys, by the service's names for them. */
   keys: (id: string, keys: string[]) => request(agentPath(id, '/keys'), { method: 'POST', body: { keys } }),
+  /** Type a text, and Enter unless `submit` is false. */
   input: (id: string, text: string, submit = true) => request(agentPath(id, '/input'), { method: 'POST', body: { text, submit } }),
   /** By force also if its session cannot be ended now. */
   remove: (id: string, force = false) => request(agentPath(id), { method: 'DELETE', query: force ? { force } : {} }),
