@@ -115,9 +115,12 @@ fn delete<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
 
 /// POST /{collection}/{id}/input
 fn input<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
-    sent(collection, "input")
-        .then(async |session: Result<Arc<Session>>, input: Input| {
-            let prompt = async { session?.prompt(input).await };
+    warp::path(C::PATH)
+        .and(warp::path!(String / "input"))
+        .and(warp::post())
+        .and(sent(collection))
+        .then(async |id: String, sent: Sent<C, Input>| {
+            let prompt = async { sent.session(&id).await?.prompt(sent.body).await };
             respond(prompt.await.map(|()| StatusCode::ACCEPTED))
         })
         .boxed()
@@ -125,39 +128,53 @@ fn input<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
 
 /// POST /{collection}/{id}/keys
 fn keys<C: Collection>(collection: &Arc<C>) -> BoxedFilter<(Response,)> {
-    sent(collection, "keys")
-        .then(async |session: Result<Arc<Session>>, Keys { keys }| {
-            let press = async { session?.press(&keys).await };
+    warp::path(C::PATH)
+        .and(warp::path!(String / "keys"))
+        .and(warp::post())
+        .and(sent(collection))
+        .then(async |id: String, sent: Sent<C, Keys>| {
+            let press = async { sent.session(&id).await?.press(&sent.body.keys).await };
             respond(press.await.map(|()| StatusCode::ACCEPTED))
         })
         .boxed()
 }
 
-/// What is sent to a session by `POST /{collection}/{id}/{what}`, and the session.
+/// What is sent to a session, and by whom.
+struct Sent<C, B> {
+    collection: Arc<C>,
+    pass: Pass,
+    path: FullPath,
+    body: B,
+}
+
+impl<C: Collection, B> Sent<C, B> {
+    /// The session, if it may still be sent to: while the body came, a label may have been
+    /// taken away.
+    async fn session(&self, id: &str) -> Result<Arc<Session>> {
+        access::check(
+            &*self.collection,
+            &self.pass,
+            &Method::POST,
+            self.path.as_str(),
+        )
+        .await?;
+        self.collection.session(id).await
+    }
+}
+
 fn sent<C: Collection, B: DeserializeOwned + Send + 'static>(
     collection: &Arc<C>,
-    what: &'static str,
-) -> BoxedFilter<(Result<Arc<Session>>, B)> {
-    warp::path(C::PATH)
-        .and(warp::path::param())
-        .and(warp::path(what))
-        .and(warp::path::end())
-        .and(warp::post())
-        .and(with(collection))
+) -> BoxedFilter<(Sent<C, B>,)> {
+    with(collection)
         .and(pass())
         .and(warp::path::full())
         .and(body())
-        .then(
-            async |id: String, collection: Arc<C>, pass: Pass, path: FullPath, body: B| {
-                let session = async {
-                    // While the body came, a label may have been taken away.
-                    access::check(&*collection, &pass, &Method::POST, path.as_str()).await?;
-                    collection.session(&id).await
-                };
-                (session.await, body)
-            },
-        )
-        .untuple_one()
+        .map(|collection, pass, path, body| Sent {
+            collection,
+            pass,
+            path,
+            body,
+        })
         .boxed()
 }
 
