@@ -183,6 +183,10 @@ impl AgentRecord {
         match unseen {
             Unseen::Ended(_) if !wanted => self.status = AgentStatus::Stopped,
             Unseen::Ended(_) => self.status = AgentStatus::Lost,
+            // That it had started may have been answered, and not yet be written.
+            Unseen::Unknown(_) if self.status == AgentStatus::Pending => {
+                self.status = AgentStatus::Running;
+            }
             Unseen::Unknown(_) => {}
         }
         let Some(session) = &mut self.session else {

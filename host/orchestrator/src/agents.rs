@@ -16,7 +16,6 @@ use crate::store::Store;
 use crate::transaction::Transaction;
 use crate::unfinished::{Unfinished, Unstarted};
 use crate::webhook::Webhook;
-use crate::writes::When;
 use agentd_api::{ActivityState, Agent, AgentPatch, NewAgent, Page, State};
 use agentd_host::doors::Tokens;
 use agentd_host::session::{Record, Request, Session, SessionName, Sessions, check_model, finish};
@@ -26,10 +25,10 @@ use agentd_host::{Error, IdempotencyKey, KeyedRequest, Result, Turns, from_rfc33
 /// session is listed.
 ///
 /// What is wanted of an agent is written before anything is done about it, and on the disk before that is
-/// answered. What came of it is written before it is answered: no end of the service loses it. It is on
-/// the disk then, too, unless it is a first start without a key: after an end of the machine that is over,
-/// or the backend has it. No session is ever without its agent: one that is started is registered before the agent's
-/// record names it, and a record that is to be deleted names no more sessions.
+/// answered. What came of it is on the disk by then, too, unless it is a first start without a key: the
+/// record names its session, and the backend has that after an end of the service, or it is over. No session
+/// is ever without its agent: one that is started is registered before the agent's record names it, and a
+/// record that is to be deleted names no more sessions.
 #[derive(Clone)]
 pub struct Agents {
     pub(crate) store: Arc<Store>,
@@ -172,6 +171,7 @@ impl Agents {
         let pending = self.sessions.register(checked, None)?;
         let session = pending.session().clone();
         record.take(&session);
+        let record = Arc::new(record);
         let mut unfinished = Unfinished {
             agents: self,
             id: &id,
@@ -180,7 +180,8 @@ impl Agents {
         };
         CrashPoint::CreateBegun.reached();
         let inserted = self.store.write_ahead({
-            let (session, request) = (session.clone(), request.clone());
+            let (record, session) = (record.clone(), session.clone());
+            let request = request.clone();
             move |transaction| {
                 let inserted = transaction.insert(&record)?;
                 if inserted {
@@ -209,17 +210,18 @@ impl Agents {
                 false => Ok(()),
             }
         };
-        // A client with a key may come back for the same answer after an end of the machine.
-        let when = match &request {
-            Some(_) => When::OnDisk,
-            None => When::Written,
-        };
         let answer = async {
             // The disk is waited for beside the backend.
             let (kept, started) = tokio::join!(self.store.on_disk(), started);
             started.and(kept)?;
             CrashPoint::CreateStarted.reached();
-            self.noted(&id, &session, request, when).await
+            // What runs is written as such next, by the session's observer. A client with a key may come back
+            // for the same answer after an end of the machine.
+            if request.is_none() && session.record().state == State::Running {
+                session.is_observed().await;
+                return Ok(record.describe(Some(&session)));
+            }
+            self.noted(&id, &session, request).await
         };
         let agent = match answer.await {
             Ok(agent) => agent,
@@ -243,6 +245,10 @@ impl Agents {
     pub async fn list(&self, mut selection: Selection) -> Result<Page<Agent>> {
         if selection.asks_who_waits() {
             selection = selection.by_waiting(self.waiting());
+        }
+        if selection.asks_for_status() {
+            // What was answered is found. An error means that the disk takes nothing: what it has is found.
+            let _ = self.store.written().await;
         }
         let mut selected = self.store.select(selection.clone()).await?;
         let shown = self.catch_up(&selected.records).await;
@@ -361,7 +367,7 @@ impl Agents {
         };
         self.sessions.stop_as(&session, who).await?;
         CrashPoint::StopEnded.reached();
-        let agent = self.noted(id, &session, None, When::OnDisk).await?;
+        let agent = self.noted(id, &session, None).await?;
         CrashPoint::StopNoted.reached();
         Ok(agent)
     }
@@ -484,19 +490,18 @@ impl Agents {
         }
     }
 
-    /// The agent, after what is known of its session is kept, and that this is the answer to `request`.
+    /// The agent, after what is known of its session is on the disk, and that this is the answer to `request`.
     async fn noted(
         &self,
         id: &str,
         session: &Arc<Session>,
         request: Option<KeyedRequest>,
-        when: When,
     ) -> Result<Agent> {
         let (agent, session) = (id.to_owned(), session.clone());
         let answer = move |transaction: &mut Transaction<'_>| {
             transaction.answer(&agent, &session, request.as_ref())
         };
-        let noted = self.store.write_when(when, answer);
+        let noted = self.store.write(answer);
         noted.await?.ok_or_else(|| gone(id))
     }
 

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use agentd_host::{Error, Result, StartError};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::oneshot;
@@ -100,6 +101,18 @@ impl Database {
         receiver.await.map_err(ended)?
     }
 
+    /// Waits until the disk has all that was asked for before.
+    pub async fn on_disk(&self) -> Result<()> {
+        let (sender, receiver) = oneshot::channel();
+        let job = Job::on_disk(move |result| {
+            // An error means that nobody waits any more.
+            let _ = sender.send(result);
+        });
+        // An error means that the thread has panicked; the receiver notices that.
+        let _ = self.jobs.send(job);
+        receiver.await.map_err(ended)?
+    }
+
     /// Makes this change for those that cannot wait: again and again, until it is on the disk.
     pub fn change(&self, change: Change) {
         // An error means that the thread has panicked, and logged that.
@@ -176,6 +189,8 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Without it SQLite prepares a statement anew whenever a value may fit another partial index.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
 }
 

@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use agentd_api::{PastSession, Size};
@@ -146,27 +145,21 @@ pub fn planned(
 
 /// Adds to the agents the sessions that have ended.
 pub fn add_histories(connection: &Connection, agents: &mut [AgentRecord]) -> rusqlite::Result<()> {
-    let query = "SELECT agent, id, started_at, ended_at, exit FROM ended_sessions
-        WHERE agent IN (SELECT value FROM json_each(?)) ORDER BY agent, number";
+    // One by one: SQLite would make a table of a list of ids.
+    let query = "SELECT id, started_at, ended_at, exit FROM ended_sessions
+        WHERE agent = ? ORDER BY number";
     let mut statement = connection.prepare_cached(query)?;
-    let ids: Vec<&str> = agents.iter().map(|agent| agent.id.as_str()).collect();
     let past = |row: &Row<'_>| {
-        let past = PastSession {
-            id: row.get(1)?,
-            started_at: row.get(2)?,
-            ended_at: row.get(3)?,
-            exit: from_json(row, 4)?,
-        };
-        Ok((row.get::<_, String>(0)?, past))
+        Ok(PastSession {
+            id: row.get(0)?,
+            started_at: row.get(1)?,
+            ended_at: row.get(2)?,
+            exit: from_json(row, 3)?,
+        })
     };
-    let found = statement.query_map([json!(ids).to_string()], past)?;
-    let mut histories: HashMap<String, Vec<PastSession>> = HashMap::new();
-    for found in found {
-        let (agent, past) = found?;
-        histories.entry(agent).or_default().push(past);
-    }
     for agent in agents {
-        agent.history = histories.remove(&agent.id).unwrap_or_default();
+        let history = statement.query_map([&agent.id], past)?;
+        agent.history = history.collect::<rusqlite::Result<_>>()?;
     }
     Ok(())
 }

@@ -106,6 +106,11 @@ impl Selection {
         self
     }
 
+    /// Whether it depends on the agents' status.
+    pub fn asks_for_status(&self) -> bool {
+        self.status.is_some() || self.sort == AgentSort::Status
+    }
+
     /// Whether it has to be known who waits.
     pub fn asks_who_waits(&self) -> bool {
         self.sort == AgentSort::Waiting

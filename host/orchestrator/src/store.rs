@@ -101,13 +101,18 @@ impl Store {
         self.write_when(When::Written, work).await
     }
 
+    /// Waits until all that was asked for before is written, and can be read.
+    pub async fn written(&self) -> Result<()> {
+        self.write_ahead(|_| Ok(())).await
+    }
+
     /// Waits until the disk has all that was written before.
     pub async fn on_disk(&self) -> Result<()> {
-        self.write(|_| Ok(())).await
+        self.database.on_disk().await
     }
 
     /// Does this as one transaction, which is kept so far when this returns.
-    pub async fn write_when<T: Clone + Send + 'static>(
+    async fn write_when<T: Clone + Send + 'static>(
         &self,
         when: When,
         work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,

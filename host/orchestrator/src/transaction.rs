@@ -90,7 +90,7 @@ impl<'a> Transaction<'a> {
             agent.restart.policy.as_str(),
             agent.restart.max,
         ])?;
-        if inserted == 1 {
+        if inserted == 1 && !agent.labels.is_empty() {
             self.set_labels(&agent.id, &agent.labels)?;
         }
         Ok(inserted == 1)

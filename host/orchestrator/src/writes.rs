@@ -13,13 +13,17 @@ mod job;
 mod log;
 mod waiting;
 
-pub use job::{Change, Job, When};
+pub use job::{Change, Job, Place, When};
 
 /// Jobs of one transaction, at most.
 const BATCH: usize = 256;
 
 /// How long a change waits that could not be made, unless something is asked for before.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a change that nobody waits for is held back: first whoever has made it gives its own answer, and
+/// what comes meanwhile is written with it.
+const LINGER: Duration = Duration::from_micros(200);
 
 /// How long what was written waits at most until the disk is made to have it.
 const UNSYNCED: Duration = Duration::from_millis(5);
@@ -59,6 +63,11 @@ impl<'a> Writer<'a> {
                 Some(pause) => queue.recv_timeout(pause),
             };
             match next {
+                Ok(Job::OnDisk(answer)) if self.waiting.is_empty() => answer(&self.sync()),
+                Ok(Job::Repeated(change)) => {
+                    self.waiting.push(change);
+                    self.batch(queue.recv_timeout(LINGER).ok(), queue);
+                }
                 Ok(job) => self.batch(Some(job), queue),
                 Err(RecvTimeoutError::Timeout) if self.due.is_some() => {
                     if let Err(error) = self.sync() {
@@ -87,7 +96,7 @@ impl<'a> Writer<'a> {
     /// did, and nothing of the others, unless the disk is the reason.
     fn batch(&mut self, mut next: Option<Job>, queue: &Receiver<Job>) {
         let connection = self.connection;
-        let begun = connection.execute_batch("BEGIN IMMEDIATE");
+        let begun = job::statement(connection, "BEGIN IMMEDIATE");
         let mut published = Vec::new();
         let mut answers = Vec::new();
         let mut is_ahead = self.waiting.is_empty();
@@ -95,10 +104,13 @@ impl<'a> Writer<'a> {
         loop {
             match next {
                 Some(Job::Once(when, work)) => {
-                    let outcome = work(connection);
+                    let is_first = answers.is_empty() && self.waiting.is_empty();
+                    let place = if is_first { Place::First } else { Place::Later };
+                    let outcome = work(connection, place);
                     published.extend(outcome.published);
                     answers.push((when, outcome.answer));
                 }
+                Some(Job::OnDisk(answer)) => answers.push((When::OnDisk, answer)),
                 Some(Job::Repeated(change)) => {
                     is_ahead = false;
                     let place = self.waiting.push(change);
@@ -117,10 +129,10 @@ impl<'a> Writer<'a> {
             };
         }
         CrashPoint::DatabaseWritten.reached();
-        let committed = made.and_then(|()| connection.execute_batch("COMMIT"));
+        let committed = made.and_then(|()| job::statement(connection, "COMMIT"));
         if committed.is_err() && !connection.is_autocommit() {
             // An error means that there is no transaction, which is what is wanted.
-            let _ = connection.execute_batch("ROLLBACK");
+            let _ = job::statement(connection, "ROLLBACK");
         }
         CrashPoint::DatabaseCommitted.reached();
         self.waiting.settle(&committed);

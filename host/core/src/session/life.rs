@@ -237,6 +237,12 @@ impl<R> Life<R> {
         .await;
     }
 
+    /// Waits until the observer has been given all that has happened.
+    pub async fn is_observed(&self) {
+        self.wait_for(|state| (!state.delivering).then_some(()))
+            .await;
+    }
+
     /// Waits until the session is no longer listed.
     pub async fn is_forgotten(&self) {
         self.wait_for(|state| matches!(state.stage, Stage::Forgotten { .. }).then_some(()))

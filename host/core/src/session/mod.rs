@@ -257,6 +257,11 @@ impl Session {
         self.life.has_ended().await;
     }
 
+    /// Waits until its observer has been given all that has happened.
+    pub async fn is_observed(&self) {
+        self.life.is_observed().await;
+    }
+
     /// Waits until the session is no longer listed.
     pub async fn forgotten(&self) {
         self.life.is_forgotten().await;

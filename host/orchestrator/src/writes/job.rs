@@ -4,7 +4,9 @@ use rusqlite::{Connection, ErrorCode};
 /// What the database's thread is asked to do.
 pub enum Job {
     /// Something that somebody waits for: its failure is the answer.
-    Once(When, Box<dyn FnOnce(&Connection) -> Outcome + Send>),
+    Once(When, Box<dyn FnOnce(&Connection, Place) -> Outcome + Send>),
+    /// To be answered when all that was asked for before is on the disk.
+    OnDisk(Answer),
     /// Something that nobody waits for.
     Repeated(Change),
 }
@@ -18,6 +20,15 @@ pub enum When {
     OnDisk,
 }
 
+/// Where a job stands in its transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Nothing was done before it: it is undone by beginning anew.
+    First,
+    /// It is undone without what was done before it.
+    Later,
+}
+
 /// What came of a job, if the transaction is committed.
 pub struct Outcome {
     /// Called once it is on the disk. None where it came to nothing.
@@ -29,7 +40,7 @@ pub struct Outcome {
 /// Called once a change is on the disk.
 pub type Published = Box<dyn FnOnce()>;
 /// Called with how the transaction ended.
-pub type Answer = Box<dyn FnOnce(&rusqlite::Result<()>)>;
+pub type Answer = Box<dyn FnOnce(&rusqlite::Result<()>) + Send>;
 
 /// A change that is made again until it is written.
 pub struct Change {
@@ -44,14 +55,17 @@ pub type Work = Box<dyn FnMut(&Connection) -> rusqlite::Result<Published> + Send
 
 impl Job {
     /// Does this, and calls `answer` with what came of it, and `then` if it is on the disk.
-    pub fn once<T: Clone + 'static>(
+    pub fn once<T: Clone + Send + 'static>(
         when: When,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
         then: impl FnOnce(&T) + Send + 'static,
         answer: impl FnOnce(Result<T>) + Send + 'static,
     ) -> Self {
-        let work = |connection: &Connection| {
-            let result = in_savepoint(connection, work);
+        let work = move |connection: &Connection, place: Place| {
+            let result = match place {
+                Place::First => or_anew(connection, work),
+                Place::Later => in_savepoint(connection, work),
+            };
             let published = result.as_ref().ok().cloned().map(|value| {
                 let published: Published = Box::new(move || then(&value));
                 published
@@ -65,6 +79,13 @@ impl Job {
             Outcome { published, answer }
         };
         Job::Once(when, Box::new(work))
+    }
+
+    /// Calls `answer` when all that was asked for before is on the disk.
+    pub fn on_disk(answer: impl FnOnce(Result<()>) + Send + 'static) -> Self {
+        Job::OnDisk(Box::new(move |synced| {
+            answer(synced.as_ref().copied().map_err(not_saved));
+        }))
     }
 }
 
@@ -88,6 +109,28 @@ impl Change {
     }
 }
 
+/// Executes a statement that takes no values, which is prepared once.
+pub fn statement(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute(())?;
+    Ok(())
+}
+
+/// Does this as the first of a transaction, or begins that anew: a savepoint would cost copies of all pages.
+fn or_anew<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    if connection.is_autocommit() {
+        return Err(rusqlite::Error::InvalidQuery);
+    }
+    let result = work(connection);
+    if result.is_err() && !connection.is_autocommit() {
+        statement(connection, "ROLLBACK")?;
+        statement(connection, "BEGIN IMMEDIATE")?;
+    }
+    result
+}
+
 fn in_savepoint<T>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -96,13 +139,13 @@ fn in_savepoint<T>(
     if connection.is_autocommit() {
         return Err(rusqlite::Error::InvalidQuery);
     }
-    connection.execute_batch("SAVEPOINT job")?;
+    statement(connection, "SAVEPOINT job")?;
     let result = work(connection);
     if result.is_err() && !connection.is_autocommit() {
-        connection.execute_batch("ROLLBACK TO job")?;
+        statement(connection, "ROLLBACK TO job")?;
     }
     if !connection.is_autocommit() {
-        connection.execute_batch("RELEASE job")?;
+        statement(connection, "RELEASE job")?;
     }
     result
 }
