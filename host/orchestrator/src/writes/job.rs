@@ -4,7 +4,7 @@ use rusqlite::{Connection, ErrorCode};
 /// What the database's thread is asked to do.
 pub enum Job {
     /// Something that somebody waits for: its failure is the answer.
-    Once(When, Box<dyn FnOnce(&Connection, Place) -> Outcome + Send>),
+    Once(When, OnceWork),
     /// To be answered when all that was asked for before is on the disk.
     OnDisk(Answer),
     /// Something that nobody waits for.
@@ -49,6 +49,9 @@ pub struct Change {
     /// Does it.
     pub work: Work,
 }
+
+/// Called once.
+pub type OnceWork = Box<dyn FnOnce(&Connection, Place) -> Outcome + Send>;
 
 /// Called as often as it takes.
 pub type Work = Box<dyn FnMut(&Connection) -> rusqlite::Result<Published> + Send>;
