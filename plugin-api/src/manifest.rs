@@ -29,6 +29,10 @@ pub struct Manifest {
     /// Sessions are programs on terminals of the daemon, which outlive it if its terminals do.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub on_terminals: bool,
+    /// Programs run where other directories may be than on the daemon's machine: the backend checks the
+    /// working directory, and the host its form alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub runs_elsewhere: bool,
 }
 
 /// A promise to the host's users. What is not declared is refused by the host before any call;
@@ -97,6 +101,7 @@ impl Manifest {
             loopback: false,
             needs_api: None,
             on_terminals: false,
+            runs_elsewhere: false,
         }
     }
 
@@ -132,6 +137,14 @@ impl Manifest {
     #[must_use]
     pub fn loopback(mut self) -> Self {
         self.loopback = true;
+        self
+    }
+
+    /// Declares that programs run where other directories may be than on the daemon's machine, as in a cluster:
+    /// the backend checks `working_dir` itself. A daemon before 1.3 still refuses those that it does not have.
+    #[must_use]
+    pub fn runs_elsewhere(mut self) -> Self {
+        self.runs_elsewhere = true;
         self
     }
 

@@ -56,7 +56,8 @@ pub fn run(options: &Options) -> Result {
             return tool::run(oracle().args(["--", "--ignored", "--nocapture"]));
         }
     };
-    let packages = ["tmux", "docker", "pty", "echo"].map(|name| format!("agentd-backend-{name}"));
+    let packages =
+        ["tmux", "docker", "swarm", "pty", "echo"].map(|name| format!("agentd-backend-{name}"));
     let mut packages: Vec<&str> = packages.iter().map(String::as_str).collect();
     packages.extend(["agentd-orchestrator", "agentd-wrap"]);
     build(true, &packages)?;

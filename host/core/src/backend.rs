@@ -110,6 +110,11 @@ impl Backend {
         self.manifest.on_terminals
     }
 
+    /// Whether its programs run where other directories may be than here.
+    pub(crate) fn runs_elsewhere(&self) -> bool {
+        self.manifest.runs_elsewhere
+    }
+
     /// The programs of its sessions that are on terminals of the daemon.
     pub(crate) fn terminals(&self) -> &Terminals {
         &self.terminals

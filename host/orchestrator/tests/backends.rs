@@ -347,6 +347,23 @@ async fn one_that_cannot_be_reached_does_not_make_another_s_agents_unknown() {
 }
 
 #[tokio::test]
+async fn a_directory_that_is_not_here_is_for_backends_whose_agents_run_elsewhere() {
+    let daemon = beside_pty("kept").start();
+    let there = |backend: &str, directory: &str| {
+        let mut body = daemon.new_session(&format!("on-{backend}"), &["none"]);
+        body["backend"] = json!(backend);
+        body["working_dir"] = json!(directory);
+        daemon.post("/agents", &body)
+    };
+    let agent = there("kept", "/only/there").await.expect(201).json();
+    assert_eq!(agent["session"]["working_dir"], "/only/there");
+    for (backend, directory) in [("pty", "/only/there"), ("kept", "only/there")] {
+        let refused = there(backend, directory).await;
+        refused.problem(400, "invalid-working-dir");
+    }
+}
+
+#[tokio::test]
 async fn what_outlives_the_service_stays_and_the_rest_ends() {
     let flag = "--shutdown-leave-running";
     let daemon = beside_pty("echo").arg(flag).start();

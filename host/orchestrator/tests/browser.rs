@@ -13,44 +13,66 @@ use agentd_host::testing::{Certificate, TestBackend, TestProgram, leave_out};
 const UI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ui");
 
 /// What has a test of its own here, so that several browsers share the work.
-const OF_THEIR_OWN: [&str; 4] = ["font", "measure", "terminal", "tls"];
+const OF_THEIR_OWN: [&str; 5] = ["backends", "font", "measure", "terminal", "tls"];
 
 /// What is the same on all backends, or needs a terminal for all that it does.
-const ON_PTY_ALONE: [&str; 7] = [
-    "attacks", "font", "links", "measure", "pictures", "signin", "tls",
+const ON_PTY_ALONE: [&str; 8] = [
+    "attacks", "backends", "font", "links", "measure", "pictures", "signin", "tls",
 ];
+
+type Settings<'a> = &'a [(&'a str, &'a str)];
 
 #[test]
 fn pty() {
-    run(|| Ok(TestBackend::kept()), None, &all_but(&OF_THEIR_OWN));
+    run(
+        || Ok(TestBackend::kept()),
+        &[],
+        None,
+        &all_but(&OF_THEIR_OWN),
+    );
 }
 
 #[test]
 fn pty_terminal() {
     let tests = ["terminal", "font"].map(file);
-    run(|| Ok(TestBackend::kept()), None, &tests);
+    run(|| Ok(TestBackend::kept()), &[], None, &tests);
 }
 
 /// By itself, while nothing else is run.
 #[test]
 fn measured() {
-    run(|| Ok(TestBackend::kept()), None, &[file("measure")]);
+    run(|| Ok(TestBackend::kept()), &[], None, &[file("measure")]);
 }
 
 #[test]
 fn tls() {
     let (certificate, tests) = (Certificate::new(), ["tls", "signin"].map(file));
-    run(|| Ok(TestBackend::pty()), Some(&certificate), &tests);
+    run(|| Ok(TestBackend::pty()), &[], Some(&certificate), &tests);
 }
 
 #[test]
 fn tmux() {
-    run(TestBackend::tmux, None, &all_but(&ON_PTY_ALONE));
+    run(TestBackend::tmux, &[], None, &all_but(&ON_PTY_ALONE));
 }
 
 #[test]
 fn docker() {
-    run(TestBackend::docker, None, &all_but(&ON_PTY_ALONE));
+    run(TestBackend::docker, &[], None, &all_but(&ON_PTY_ALONE));
+}
+
+/// With `pty` as the default, and one beside it that is not there.
+#[test]
+fn several() {
+    let start = || {
+        TestBackend::pty();
+        TestBackend::tmux()
+    };
+    let settings = [
+        ("AGENTD_BACKEND", "pty"),
+        ("AGENTD_BACKENDS", "tmux,nonsense?"),
+        ("AGENTD_KEEPER", "off"),
+    ];
+    run(start, &settings, None, &[file("backends")]);
 }
 
 fn file(name: &str) -> String {
@@ -63,9 +85,10 @@ fn all_but(names: &[&str]) -> Vec<String> {
     names.iter().map(exclude).collect()
 }
 
-/// Runs the browser's tests on a backend, those that vitest's arguments say.
+/// Runs the browser's tests on a backend and with these settings, those that vitest's arguments say.
 fn run(
     start: impl FnOnce() -> Result<TestBackend, String>,
+    settings: Settings<'_>,
     certificate: Option<&Certificate>,
     tests: &[String],
 ) {
@@ -86,7 +109,10 @@ fn run(
     let program = TestProgram::new("agentd-orchestrator", executable).env("LANG", "C.UTF-8");
     let directory = tempfile::tempdir().unwrap();
     backend.give(directory.path());
-    let program = backend.configure(program);
+    let mut program = backend.configure(program);
+    for (name, value) in settings {
+        program = program.env(name, value);
+    }
     let (scheme, service) = match certificate {
         None => ("http", program.start()),
         Some(certificate) => ("https", program.tls(certificate).start()),

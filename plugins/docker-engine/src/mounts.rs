@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use agentd_plugin_api::prelude::*;
 use bollard::models::{Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType};
 use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{getegid, geteuid};
 
 /// Where the working directory appears in the container.
 pub const WORKSPACE: &str = "/workspace";
@@ -190,6 +191,17 @@ pub fn owner(working_dir: &Source) -> Result<String> {
         .hint("set `options.user` to the `uid:gid` that the agent is to run as")),
         uid => Ok(format!("{uid}:{}", metadata.gid())),
     }
+}
+
+/// The user of an agent whose directory is not on this machine: that of this process.
+pub fn own_user() -> Result<String> {
+    let (user, group) = (geteuid(), getegid());
+    if user.is_root() {
+        let why = "the service is root, and an agent does not run as root unasked";
+        return Err(Error::refused(why)
+            .hint("set `options.user` to the `uid:gid` that the agent is to run as"));
+    }
+    Ok(format!("{}:{}", user.as_raw(), group.as_raw()))
 }
 
 #[cfg(test)]

@@ -73,6 +73,7 @@ impl Backend for SwarmBackend {
             .capabilities([Capability::HealthCheck, Capability::Logs])
             .options_schema(options::schema())
             .persistent()
+            .runs_elsewhere()
             .shell(&["/bin/sh"])
     }
 

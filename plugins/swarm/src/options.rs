@@ -198,7 +198,8 @@ pub(crate) fn schema() -> Value {
             "secrets": names("variables that become files in /run/secrets, named by NAME_FILE"),
             "user": {
                 "type": "string",
-                "description": "`uid:gid` or a user of the image, instead of the working directory's owner"
+                "description": "`uid:gid` or a user of the image, instead of the working directory's owner or \
+                                the service's"
             },
             "tty": {
                 "type": "boolean", "default": false,

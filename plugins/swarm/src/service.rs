@@ -1,11 +1,12 @@
 use std::collections::HashMap;
+use std::path::{Component, Path};
 
 use agentd_docker_engine::environment::environment;
 use agentd_docker_engine::hardening::{
     LOG_DRIVER, OOM_SCORE, STOP_TIMEOUT, WRITABLE_PARTS, log_options, ulimits,
 };
 use agentd_docker_engine::labels::{hash, labels};
-use agentd_docker_engine::mounts::{Guarded, Source, WORKSPACE, bind, owner};
+use agentd_docker_engine::mounts::{Guarded, Source, WORKSPACE, bind, own_user, owner};
 use agentd_plugin_api::options::refused;
 use agentd_plugin_api::prelude::*;
 use bollard::models::{
@@ -48,10 +49,11 @@ pub(crate) struct Plan {
 impl Plan {
     /// Decides the settings. Asks the file system.
     pub(crate) fn new(spec: &SessionSpec, options: Options, shared: &Shared) -> Result<Plan> {
-        let (workspace, source) = workspace(spec, options.workspace, shared)?;
-        let user = match &options.user {
-            Some(user) => user.clone(),
-            None => owner(&source)?,
+        let (workspace, directory, source) = workspace(spec, options.workspace, shared)?;
+        let user = match (&options.user, &source) {
+            (Some(user), _) => user.clone(),
+            (None, Some(source)) => owner(source)?,
+            (None, None) => own_user()?,
         };
         let (env, secrets) = environment_and_secrets(spec, &options, &user)?;
         let resources = resources(&options, shared)?;
@@ -68,7 +70,7 @@ impl Plan {
             image: Some(image.clone()),
             // The command is all of the argv: an image's own entry point is not put before it.
             command: Some(spec.command.clone()),
-            dir: Some(WORKSPACE.to_owned()),
+            dir: Some(directory),
             user: Some(user),
             env: Some(env),
             tty: Some(options.tty),
@@ -164,31 +166,47 @@ fn name(spec: &SessionSpec) -> String {
     format!("agentd-{short}-{}", spec.id)
 }
 
-/// What is mounted, and the working directory, whose owner the agent is.
+/// What is mounted, where the agent works, and the directory of this machine whose owner it is, if there is one.
 ///
 /// A volume without a name is made by the node's engine together with the container, gets owner,
 /// mode and content of the image's `/workspace`, and goes with the container, on whichever node
 /// that is: there is nothing that could be forgotten on a node that is down.
-fn workspace(spec: &SessionSpec, workspace: Workspace, shared: &Shared) -> Result<(Mount, Source)> {
-    match workspace {
-        Workspace::Bind => {
-            let guarded = Guarded::new(shared.engine.socket(), &shared.private);
-            let source = guarded.check("working_dir", &spec.working_dir)?;
-            Ok((bind(&source.path, WORKSPACE, false)?, source))
-        }
-        Workspace::Volume => {
-            let source = Source::open(&spec.working_dir).map_err(|error| {
-                let path = spec.working_dir.display();
-                Error::refused(format!("`working_dir`: {path}: {error}"))
-            })?;
-            let volume = Mount {
-                typ: Some(MountType::VOLUME),
-                target: Some(WORKSPACE.to_owned()),
-                ..Mount::default()
-            };
-            Ok((volume, source))
-        }
+fn workspace(
+    spec: &SessionSpec,
+    workspace: Workspace,
+    shared: &Shared,
+) -> Result<(Mount, String, Option<Source>)> {
+    let at_its_top = WORKSPACE.to_owned();
+    if workspace == Workspace::Bind {
+        let guarded = Guarded::new(shared.engine.socket(), &shared.private);
+        let source = guarded.check("working_dir", &spec.working_dir)?;
+        return Ok((
+            bind(&source.path, WORKSPACE, false)?,
+            at_its_top,
+            Some(source),
+        ));
     }
+    let volume = Mount {
+        typ: Some(MountType::VOLUME),
+        target: Some(WORKSPACE.to_owned()),
+        ..Mount::default()
+    };
+    if let Some(inside) = inside(&spec.working_dir) {
+        return Ok((volume, inside.to_owned(), None));
+    }
+    let source = Source::open(&spec.working_dir).map_err(|error| {
+        let path = spec.working_dir.display();
+        Error::refused(format!("`working_dir`: {path}: {error}"))
+            .hint("with a volume an agent works in `/workspace`, or in a directory of that")
+    })?;
+    Ok((volume, at_its_top, Some(source)))
+}
+
+/// A working directory that is meant as one of the container.
+fn inside(working_dir: &Path) -> Option<&str> {
+    let is_up = |part: Component<'_>| part == Component::ParentDir;
+    let is_inside = working_dir.starts_with(WORKSPACE) && !working_dir.components().any(is_up);
+    working_dir.to_str().filter(|_| is_inside)
 }
 
 fn writable(path: &str) -> Mount {

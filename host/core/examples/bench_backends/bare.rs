@@ -10,6 +10,10 @@ pub trait Bare {
     const ROUNDS: usize;
     /// How many times as long the backend may take.
     const MOST: f64;
+    /// How many agents are asked for at once.
+    const CROWD: usize = 50;
+    /// Whether they outlive the service.
+    const OUTLIVES: bool;
 
     /// The settings with which the service works in the same place.
     fn variables(&self) -> Vec<(&'static str, String)>;

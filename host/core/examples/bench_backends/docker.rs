@@ -50,6 +50,7 @@ impl Bare for Docker {
     const TOOL: &'static str = "`docker run -d`";
     const ROUNDS: usize = 15;
     const MOST: f64 = 1.3;
+    const OUTLIVES: bool = true;
 
     fn variables(&self) -> Vec<(&'static str, String)> {
         vec![

@@ -1,17 +1,21 @@
 //! Measures the backends: how long the real `agentd-orchestrator` takes from `POST /agents` to the
-//! agent running, beside the bare tool that does the same on the same tmux server or Docker
-//! engine, in turns in one run; and fifty agents at once on each. `cargo xtask bench backends`
-//! builds and runs it.
+//! agent running, beside the bare tool that does the same on the same tmux server, Docker engine or
+//! Swarm, in turns in one run; many agents at once on each, and how long the next service takes to
+//! have them; agents beside a backend that misbehaves; and ten thousand agents that run nothing.
+//! `cargo xtask bench backends` builds and runs it.
 
 #![expect(clippy::print_stderr, reason = "a program for people at a terminal")]
 
 mod bare;
+mod beside;
 mod compare;
 mod crowd;
 mod docker;
 mod program;
 mod pty;
 mod service;
+mod simulated;
+mod swarm;
 mod tmux;
 
 use std::process::ExitCode;
@@ -39,6 +43,18 @@ async fn main() -> Result<ExitCode> {
             Ok(docker) => measure(&docker, &mut table).await?,
             Err(error) => eprintln!("docker is left out: {error}"),
         }
+    }
+    if is_due("swarm") && is_there("swarm", "docker", "apt-get install docker.io") {
+        match swarm::Swarm::start() {
+            Ok(swarm) => measure(&swarm, &mut table).await?,
+            Err(error) => eprintln!("swarm is left out: {error}"),
+        }
+    }
+    if is_due("beside") {
+        beside::measure(&mut table).await?;
+    }
+    if is_due("simulated") {
+        simulated::measure(&mut table).await?;
     }
     Ok(table.print(arguments.iter().any(|argument| argument == "--json")))
 }

@@ -27,31 +27,37 @@ impl Program {
     }
 
     /// Waits until so many run.
-    pub async fn wait_for(&self, count: usize) -> Result {
+    pub async fn wait_for(&self, wanted: usize) -> Result {
         let end = Instant::now() + PATIENCE;
         loop {
-            let running = self.count()?;
-            if running == count {
+            let running = count(&self.seconds)?;
+            if running == wanted {
                 return Ok(());
             }
             if Instant::now() > end {
-                return Err(format!("{running} programs run instead of {count}").into());
+                return Err(format!("{running} programs run instead of {wanted}").into());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
 
-    /// How many run now (proc(5), `cmdline`).
-    fn count(&self) -> Result<usize> {
-        let mut count = 0;
-        for process in std::fs::read_dir("/proc")? {
-            // Others may end while this looks. An `init` has more words before these two.
-            let cmdline = std::fs::read(process?.path().join("cmdline")).unwrap_or_default();
-            let words: Vec<&[u8]> = cmdline.split(|byte| *byte == 0).collect();
-            let ours = matches!(words[..], [program, seconds, b""]
-                if program.ends_with(b"sleep") && seconds == self.seconds.as_bytes());
-            count += usize::from(ours);
-        }
-        Ok(count)
+/// Whether this argv, which one program alone has, runs.
+pub fn runs(program: &[String]) -> Result<bool> {
+    let seconds = program.last().ok_or("no program")?;
+    Ok(count(seconds)? > 0)
+}
+
+/// How many that sleep so long run now (proc(5), `cmdline`).
+fn count(sleep: &str) -> Result<usize> {
+    let mut count = 0;
+    for process in std::fs::read_dir("/proc")? {
+        // Others may end while this looks. An `init` has more words before these two.
+        let cmdline = std::fs::read(process?.path().join("cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = cmdline.split(|byte| *byte == 0).collect();
+        let ours = matches!(words[..], [program, seconds, b""]
+            if program.ends_with(b"sleep") && seconds == sleep.as_bytes());
+        count += usize::from(ours);
     }
+    Ok(count)
 }

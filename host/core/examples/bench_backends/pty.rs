@@ -15,6 +15,7 @@ impl Bare for Processes {
     const TOOL: &'static str = "fork and exec";
     const ROUNDS: usize = 100;
     const MOST: f64 = 3.0;
+    const OUTLIVES: bool = false;
 
     fn variables(&self) -> Vec<(&'static str, String)> {
         Vec::new()

@@ -1,8 +1,8 @@
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agentd_api::client::{Client, Events};
-use agentd_api::{AgentStatus, Change, NewAgent};
+use agentd_api::{AgentStatus, Change, NewAgent, State};
 use agentd_host::testing::{RunningProgram, TestProgram, profile_dir};
 use rustix::process::Signal;
 
@@ -25,13 +25,17 @@ pub struct Service {
 impl Service {
     /// Starts it, built like this program, where the bare tool works.
     pub async fn start<B: Bare>(bare: &B) -> Result<Self> {
-        let mut program = TestProgram::built("agentd-orchestrator", &profile_dir())
-            .env("AGENTD_BACKEND", B::BACKEND)
-            .env("RUST_LOG", "warn");
-        for (name, value) in bare.variables() {
-            program = program.env(name, value);
-        }
-        let program = program.start();
+        Self::of(built(bare).start()).await
+    }
+
+    /// Kills it, and starts the next one with what this one has left.
+    pub async fn killed_and_started_again<B: Bare>(mut self, bare: &B) -> Result<Self> {
+        self.program.signal(Signal::KILL);
+        self.program.ended().await;
+        Self::of(built(bare).start_after(self.program)).await
+    }
+
+    async fn of(program: RunningProgram) -> Result<Self> {
         if rustix::process::geteuid().is_root() {
             // In containers nobody runs as root unasked.
             std::os::unix::fs::chown(program.work_dir(), Some(1000), Some(1000))?;
@@ -81,6 +85,24 @@ impl Service {
         Ok(())
     }
 
+    /// Waits until all of these, which an earlier service has started, run in this one.
+    pub async fn has_taken_over(&self, ids: &[String]) -> Result {
+        for id in ids {
+            let runs = async || -> Result<bool> {
+                let session = self.client.agent(id).await?.session;
+                Ok(session.is_some_and(|session| session.state == State::Running))
+            };
+            let end = Instant::now() + PATIENCE;
+            while !runs().await? {
+                if Instant::now() > end {
+                    return Err(format!("agent {id} is not taken over").into());
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until the service has reported that all of these ended.
     pub async fn wait_for_exit(&mut self, ids: &[String]) -> Result {
         while !ids.iter().all(|id| self.exited.contains(id)) {
@@ -106,4 +128,15 @@ impl Service {
         }
         Ok(())
     }
+}
+
+/// The service, built like this program, where the bare tool works.
+fn built<B: Bare>(bare: &B) -> TestProgram {
+    let mut program = TestProgram::built("agentd-orchestrator", &profile_dir())
+        .env("AGENTD_BACKEND", B::BACKEND)
+        .env("RUST_LOG", "warn");
+    for (name, value) in bare.variables() {
+        program = program.env(name, value);
+    }
+    program
 }

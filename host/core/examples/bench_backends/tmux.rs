@@ -38,6 +38,7 @@ impl Bare for Tmux {
     const TOOL: &'static str = "`tmux new-session`";
     const ROUNDS: usize = 50;
     const MOST: f64 = 1.3;
+    const OUTLIVES: bool = true;
 
     fn variables(&self) -> Vec<(&'static str, String)> {
         vec![

@@ -160,13 +160,13 @@ impl Sessions {
     /// Checks a request. `owner` is the service's own note on the label.
     pub fn check(&self, new: NewSession, owner: Option<String>) -> Result<Request> {
         let name = SessionName::parse(&new.name)?;
-        let working_dir = checked_directory(&new.working_dir)?;
         let size = match new.size {
             Some(Size { cols, rows }) => size::parse_size(cols.into(), rows.into())?,
             None => size::DEFAULT,
         };
         check_environment(&new)?;
         let backend = self.backends().get(new.backend.as_deref())?;
+        let working_dir = checked_directory(&new.working_dir, &backend)?;
         if new.keep.is_some() && !backend.is_on_terminals() {
             return Err(kept_elsewhere(backend.name()));
         }
@@ -475,7 +475,7 @@ pub async fn finish<T: Send + 'static>(
     done.unwrap_or_else(|error| Err(Error::internal(format!("it was not finished: {error}"))))
 }
 
-fn checked_directory(directory: &str) -> Result<String> {
+fn checked_directory(directory: &str, backend: &Backend) -> Result<String> {
     let invalid = |what: &str| {
         Error::invalid(
             "invalid-working-dir",
@@ -485,6 +485,9 @@ fn checked_directory(directory: &str) -> Result<String> {
     let path = Path::new(directory);
     if !path.is_absolute() {
         return Err(invalid("is not absolute"));
+    }
+    if backend.runs_elsewhere() {
+        return Ok(directory.to_owned());
     }
     match path.metadata() {
         Ok(metadata) if metadata.is_dir() => Ok(directory.to_owned()),

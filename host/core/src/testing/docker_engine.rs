@@ -21,8 +21,18 @@ type Pipes = (ChildStdin, BufReader<ChildStdout>);
 impl DockerEngine {
     /// Builds and starts it; what is missing for that.
     pub fn start() -> Result<Self, String> {
-        build_example("agentd-backend-docker", "engine");
-        let mut process = Command::new(profile_dir().join("examples/engine"))
+        Self::start_example("agentd-backend-docker", "engine")
+    }
+
+    /// The manager of a Swarm of three engines (`plugins/swarm/examples/cluster.rs`). It neither stops nor
+    /// begins again.
+    pub fn start_swarm() -> Result<Self, String> {
+        Self::start_example("agentd-backend-swarm", "cluster")
+    }
+
+    fn start_example(package: &str, example: &str) -> Result<Self, String> {
+        build_example(package, example);
+        let mut process = Command::new(profile_dir().join("examples").join(example))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

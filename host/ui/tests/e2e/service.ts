@@ -28,10 +28,10 @@ async function good<T>(method: string, path: string, body?: unknown): Promise<T>
 }
 
 export const info = (): Promise<Info> => good('GET', '/info');
+export const backends = async (): Promise<Backend[]> => (await good<{ items: Backend[] }>('GET', '/backends')).items;
 /** The default backend. */
 export async function about(): Promise<Backend> {
-  const { items } = await good<{ items: Backend[] }>('GET', '/backends');
-  const found = items.find(({ default: is }) => is);
+  const found = (await backends()).find(({ default: is }) => is);
   if (!found) throw new Error('there is no default backend');
   return found;
 }

@@ -1,24 +1,26 @@
-//! Three engines on one switch.
-
-use std::process::{Child, Command, Stdio};
+//! Agents on three engines.
 
 use agentd_plugin_api::prelude::*;
-use bollard::models::{SwarmInitRequest, SwarmJoinRequest};
 use futures_util::future::join_all;
 use libtest_mimic::Trial;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use crate::engine::{Engine, spawn, until};
 use crate::image;
+use crate::switch::Cluster;
 use crate::trial;
-use crate::world::{Agent, Workspace, World, connect};
+use crate::world::{Agent, Workspace, World, connect, is_end};
 
 pub fn trials(trials: &mut Vec<Trial>) {
     trial(
         trials,
         "cluster::agents_on_three_nodes",
         agents_on_three_nodes,
+    );
+    trial(
+        trials,
+        "cluster::sixty_agents_and_a_network_that_is_cut",
+        sixty_agents_and_a_network_that_is_cut,
     );
     trial(trials, "cluster::a_manager_is_lost", a_manager_is_lost);
     trial(
@@ -28,118 +30,16 @@ pub fn trials(trials: &mut Vec<Trial>) {
     );
 }
 
-/// Engines that reach each other as 10.99.0.1, 10.99.0.2, … over a bridge in a namespace of its own.
-struct Cluster {
-    engines: Vec<Engine>,
-    switch: Child,
-}
-
-impl Cluster {
-    /// The first is a manager; `managers`: all are.
-    async fn start(count: usize, managers: bool) -> Cluster {
-        let mut unshare = Command::new("unshare");
-        unshare
-            .args([
-                "--net",
-                "setpriv",
-                "--pdeathsig",
-                "KILL",
-                "sleep",
-                "infinity",
-            ])
-            .stdin(Stdio::null());
-        let engines = (0..count).map(|_| Engine::start()).collect();
-        let cluster = Cluster {
-            engines,
-            switch: spawn(unshare),
-        };
-        let ours = std::fs::read_link("/proc/self/ns/net").expect("our namespace");
-        let theirs = format!("/proc/{}/ns/net", cluster.switch.id());
-        until("the switch", || {
-            std::fs::read_link(&theirs).is_ok_and(|theirs| theirs != ours)
-        });
-        cluster.in_switch("ip link add switch type bridge");
-        cluster.in_switch("ip link set switch up");
-        for (at, engine) in cluster.engines.iter().enumerate() {
-            let port = format!("port{at}");
-            let namespace = engine.network_namespace();
-            let pid = namespace.components().nth(2).expect("a process id");
-            let pid = pid.as_os_str().to_str().expect("a number");
-            cluster.in_switch(&format!(
-                "ip link add {port} type veth peer name uplink netns {pid}"
-            ));
-            cluster.in_switch(&format!("ip link set {port} master switch up"));
-            let address = format!("{}/24", address(at));
-            engine.run(&["ip", "addr", "add", &address, "dev", "uplink"]);
-            engine.run(&["ip", "link", "set", "uplink", "up"]);
-        }
-        cluster.join_all(managers).await;
-        cluster
-    }
-
-    async fn join_all(&self, managers: bool) {
-        let manager = image::client(&self.engines[0].docker_host());
-        let init = manager.init_swarm(SwarmInitRequest {
-            listen_addr: Some(format!("{}:2377", address(0))),
-            advertise_addr: Some(address(0)),
-            ..SwarmInitRequest::default()
-        });
-        init.await.expect("making a swarm");
-        let swarm = manager.inspect_swarm().await.expect("the swarm");
-        let tokens = swarm.join_tokens.expect("tokens");
-        let token = if managers {
-            tokens.manager
-        } else {
-            tokens.worker
-        };
-        for (at, engine) in self.engines.iter().enumerate() {
-            image::build(engine).await;
-            if at > 0 {
-                let worker = image::client(&engine.docker_host());
-                let join = worker.join_swarm(SwarmJoinRequest {
-                    listen_addr: Some(format!("{}:2377", address(at))),
-                    advertise_addr: Some(address(at)),
-                    remote_addrs: Some(vec![format!("{}:2377", address(0))]),
-                    join_token: token.clone(),
-                    ..SwarmJoinRequest::default()
-                });
-                join.await.expect("joining the swarm");
-            }
+/// At which engine an agent is.
+async fn place_of(agent: &Agent, cluster: &Cluster, world: &World) -> usize {
+    for (at, engine) in cluster.engines.iter().enumerate() {
+        let docker = image::client(&engine.docker_host());
+        let found = world.containers_at(&docker, &agent.id).await;
+        if !found.is_empty() {
+            return at;
         }
     }
-
-    fn in_switch(&self, command: &str) {
-        let mut nsenter = Command::new("nsenter");
-        nsenter.args(["--target", &self.switch.id().to_string(), "--net", "--"]);
-        let output = nsenter.args(command.split(' ')).output().expect("nsenter");
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{command}: {stderr}");
-    }
-
-    /// At which engine an agent is.
-    async fn of(&self, agent: &Agent, world: &World) -> usize {
-        for (at, engine) in self.engines.iter().enumerate() {
-            let docker = image::client(&engine.docker_host());
-            let found = world.containers_at(&docker, &agent.id).await;
-            if !found.is_empty() {
-                return at;
-            }
-        }
-        panic!("the agent {} is nowhere", agent.id);
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        // The engines end their containers first.
-        self.engines.clear();
-        let _ = self.switch.kill();
-        let _ = self.switch.wait();
-    }
-}
-
-fn address(at: usize) -> String {
-    format!("10.99.0.{}", at + 1)
+    panic!("the agent {} is nowhere", agent.id);
 }
 
 /// They are spread, a node that is lost makes its agents unknown and nobody else's, and what it ended
@@ -154,7 +54,7 @@ async fn agents_on_three_nodes() {
     for agent in &agents {
         agent.running().await;
         agent.wait_for_line("here").await;
-        let at = cluster.of(agent, &world).await;
+        let at = place_of(agent, &cluster, &world).await;
         counts[at] += 1;
         places.push(at);
     }
@@ -263,6 +163,67 @@ async fn agents_on_three_nodes() {
     assert_eq!(world.backend.list().await.expect("listing"), []);
 }
 
+/// So many at once.
+const MANY: usize = 60;
+
+/// How long a node hears nothing of the others: longer than it takes the manager to give it up.
+const CUT: Duration = Duration::from_secs(20);
+
+/// Sixty agents are asked for at once, and the network of one of the three nodes is cut for twenty seconds. Each
+/// agent is running as before or has ended, says so, and is nowhere twice.
+async fn sixty_agents_and_a_network_that_is_cut() {
+    let cluster = Cluster::start(3, false).await;
+    let world = World::on(&cluster.engines[0].docker_host()).await;
+    let agents = join_all((0..MANY).map(|_| world.sh("exec sleep 600"))).await;
+    let mut counts = [0; 3];
+    for agent in &agents {
+        agent.running().await;
+        counts[place_of(agent, &cluster, &world).await] += 1;
+    }
+    assert_eq!(counts, [MANY / 3; 3], "as many on each node");
+    assert_eq!(world.backend.list().await.expect("listing").len(), MANY);
+
+    cluster.in_switch("ip link set port2 down");
+    sleep(CUT).await;
+    cluster.in_switch("ip link set port2 up");
+    let last = |agent: &Agent| agent.events.recorded().events.pop();
+    let running = || {
+        let is_running = |agent: &&Agent| matches!(last(agent), Some(Event::Running { .. }));
+        agents.iter().filter(is_running).count()
+    };
+    let is_known = |agent: &Agent| !matches!(last(agent), Some(Event::Unknown { .. }));
+    let settled = async {
+        loop {
+            let mut containers = 0;
+            for engine in &cluster.engines {
+                let docker = image::client(&engine.docker_host());
+                containers += world.running_at(&docker).await;
+            }
+            if agents.iter().all(is_known) && containers == running() {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), settled)
+        .await
+        .expect("what is known of each agent is what there is of it");
+    assert!(running() >= 2 * MANY / 3, "{} run", running());
+    for end in agents.iter().filter_map(last).filter(is_end) {
+        let reason = match &end {
+            Event::Exited { status } => status.reason.as_deref(),
+            _ => None,
+        };
+        assert_eq!(reason, Some("swarm-stopped"), "{end:?}");
+    }
+
+    join_all(agents.iter().map(Agent::terminate)).await;
+    for agent in &agents {
+        assert_eq!(world.remains(&agent.id).await, [""; 0]);
+    }
+    assert_eq!(world.backend.list().await.expect("listing"), []);
+}
+
 /// The leader of three managers is killed: the others go on, and so do the agents that are not on its
 /// node. The next daemon, at another manager, takes them over.
 async fn a_manager_is_lost() {
@@ -273,7 +234,7 @@ async fn a_manager_is_lost() {
     let mut lost = Vec::new();
     for agent in agents {
         agent.running().await;
-        match cluster.of(&agent, &world).await {
+        match place_of(&agent, &cluster, &world).await {
             0 => lost.push(agent),
             _ => others.push(agent),
         }

@@ -9,6 +9,7 @@ mod engine;
 mod image;
 #[path = "../../../docker/tests/docker/proxy.rs"]
 mod proxy;
+mod switch;
 mod world;
 
 mod cluster;

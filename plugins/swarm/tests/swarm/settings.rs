@@ -33,6 +33,11 @@ pub fn trials(trials: &mut Vec<Trial>) {
         "settings::a_bound_working_directory",
         a_bound_working_directory,
     );
+    trial(
+        trials,
+        "settings::a_working_directory_that_is_inside",
+        a_working_directory_that_is_inside,
+    );
     trial(trials, "settings::a_read_only_root", a_read_only_root);
     trial(
         trials,
@@ -160,6 +165,32 @@ async fn secrets() {
     }
     agent.terminate().await;
     assert_eq!(world.remains(&agent.id).await, [""; 0]);
+}
+
+async fn a_working_directory_that_is_inside() {
+    let world = World::shared().await;
+    let spec = |directory: &str, options| {
+        let workspace = Workspace::new();
+        let mut spec = workspace.spec(&["sh", "-c", "pwd; id -u; exec sleep 600"], options);
+        spec.working_dir = directory.into();
+        (spec, workspace)
+    };
+    for directory in ["/workspace", "/workspace/deep"] {
+        let (spec, workspace) = spec(directory, json!({ "user": "1000:1000" }));
+        let agent = world.start_spec(spec, workspace).await.expect("starting");
+        agent.wait_for_line("1000").await;
+        assert_eq!(agent.text().await, [directory, "1000"]);
+    }
+    // The tests are root, and so would the agent be.
+    let (root, _workspace) = spec("/workspace", json!({}));
+    let refused = world.refused_spec(root).await;
+    assert_eq!(refused.kind, ErrorKind::Refused);
+    assert!(refused.hint.expect("a hint").contains("`options.user`"));
+    for directory in ["/workspace/../etc/none", "/not/here"] {
+        let (elsewhere, _workspace) = spec(directory, json!({ "user": "1000:1000" }));
+        let refused = world.refused_spec(elsewhere).await;
+        assert!(refused.hint.expect("a hint").contains("`/workspace`"));
+    }
 }
 
 async fn a_bound_working_directory() {

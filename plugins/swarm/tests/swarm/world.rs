@@ -194,6 +194,16 @@ impl World {
             .collect()
     }
 
+    /// How many of this daemon's containers run at an engine.
+    pub async fn running_at(&self, docker: &Docker) -> usize {
+        let instance = format!("agentd.instance={}", self.config.instance);
+        let options = ListContainersOptionsBuilder::new()
+            .filters(&HashMap::from([("label", vec![instance])]))
+            .build();
+        let listed = docker.list_containers(Some(options)).await;
+        listed.expect("listing the containers").len()
+    }
+
     /// All that there is of a session.
     pub async fn remains(&self, session: &str) -> Vec<String> {
         let filters = of_session(session);

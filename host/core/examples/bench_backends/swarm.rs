@@ -1,0 +1,92 @@
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use agentd_host::testing::DockerEngine;
+
+use crate::Result;
+use crate::bare::Bare;
+use crate::program::runs;
+
+/// How long the program of a service may take to run.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The settings that every agent's service has.
+const SETTINGS: &[&str] = &[
+    "--detach",
+    "--quiet",
+    "--no-resolve-image",
+    "--restart-condition=none",
+    "--endpoint-mode=dnsrr",
+    "--mount=type=volume,target=/workspace",
+    "--init",
+    "--cap-drop=ALL",
+    "--limit-cpu=2",
+    "--limit-memory=2g",
+    "--limit-pids=512",
+    "--ulimit=core=0",
+    "--stop-signal=SIGTERM",
+    "--log-driver=json-file",
+    "--log-opt=max-size=10m",
+    "--log-opt=max-file=3",
+    "--user=1000:1000",
+    "--workdir=/workspace",
+];
+
+/// A Swarm of three engines of this run's own.
+pub struct Swarm(DockerEngine);
+
+impl Swarm {
+    /// Starts it; what is missing for that.
+    pub fn start() -> Result<Self, String> {
+        DockerEngine::start_swarm().map(Swarm)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result {
+        let output = Command::new("docker")
+            .args(["--host", self.0.docker_host()])
+            .args(arguments)
+            .output()?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into()),
+        }
+    }
+}
+
+impl Bare for Swarm {
+    const BACKEND: &'static str = "swarm";
+    const TOOL: &'static str = "`docker service create`";
+    const ROUNDS: usize = 15;
+    const MOST: f64 = 1.2;
+    const CROWD: usize = 60;
+    const OUTLIVES: bool = true;
+
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("DOCKER_HOST", self.0.docker_host().to_owned()),
+            ("AGENTD_SWARM_IMAGE", self.0.image().to_owned()),
+        ]
+    }
+
+    /// The tool itself waits for five seconds more to see whether the task is stable.
+    fn create(&self, name: &str, _directory: &str, program: &[String]) -> Result {
+        let mut arguments = vec!["service", "create", "--name", name];
+        arguments.extend(SETTINGS);
+        arguments.push(self.0.image());
+        arguments.extend(program.iter().map(String::as_str));
+        self.run(&arguments)?;
+        let end = Instant::now() + PATIENCE;
+        while !runs(program)? {
+            if Instant::now() > end {
+                return Err(format!("the service `{name}` does not run").into());
+            }
+            sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    fn end(&self, name: &str) -> Result {
+        self.run(&["service", "rm", name])
+    }
+}
