@@ -42,12 +42,6 @@ impl Program {
     }
 }
 
-/// Whether this argv, which one program alone has, runs.
-pub fn runs(program: &[String]) -> Result<bool> {
-    let seconds = program.last().ok_or("no program")?;
-    Ok(count(seconds)? > 0)
-}
-
 /// How many that sleep so long run now (proc(5), `cmdline`).
 fn count(sleep: &str) -> Result<usize> {
     let mut count = 0;

@@ -1,14 +1,16 @@
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use agentd_host::testing::DockerEngine;
+use serde_json::Value;
 
 use crate::Result;
 use crate::bare::Bare;
-use crate::program::runs;
 
-/// How long the program of a service may take to run.
+/// How long the task of a service may take to run.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The settings that every agent's service has.
@@ -52,6 +54,25 @@ impl Swarm {
             false => Err(String::from_utf8_lossy(&output.stderr).into()),
         }
     }
+
+    /// Whether the manager has heard that the service's task runs. A process for each question would take
+    /// its time from the task.
+    fn is_running(&self, service: &str) -> Result<bool> {
+        let socket = self.0.docker_host().trim_start_matches("unix://");
+        let mut manager = UnixStream::connect(socket)?;
+        let of_service = format!("%7B%22service%22%3A%7B%22{service}%22%3Atrue%7D%7D");
+        write!(
+            manager,
+            "GET /v1.41/tasks?filters={of_service} HTTP/1.0\r\n\r\n"
+        )?;
+        let mut answer = String::new();
+        manager.read_to_string(&mut answer)?;
+        let (_, tasks) = answer.split_once("\r\n\r\n").ok_or("no answer")?;
+        let tasks: Vec<Value> = serde_json::from_str(tasks)?;
+        Ok(tasks
+            .iter()
+            .any(|task| task["Status"]["State"] == "running"))
+    }
 }
 
 impl Bare for Swarm {
@@ -69,7 +90,7 @@ impl Bare for Swarm {
         ]
     }
 
-    /// The tool itself waits for five seconds more to see whether the task is stable.
+    /// The tool itself would wait for five seconds more, to see whether the task is stable.
     fn create(&self, name: &str, _directory: &str, program: &[String]) -> Result {
         let mut arguments = vec!["service", "create", "--name", name];
         arguments.extend(SETTINGS);
@@ -77,7 +98,7 @@ impl Bare for Swarm {
         arguments.extend(program.iter().map(String::as_str));
         self.run(&arguments)?;
         let end = Instant::now() + PATIENCE;
-        while !runs(program)? {
+        while !self.is_running(name)? {
             if Instant::now() > end {
                 return Err(format!("the service `{name}` does not run").into());
             }
