@@ -175,6 +175,7 @@ pub fn run() -> Result {
     }
     check_top(&mut wrong)?;
     check_bundled(&mut wrong)?;
+    check_changelog(&mut wrong)?;
     files::check(root(), &mut wrong)?;
     wrong.extend(marks(root()).err());
     if wrong.is_empty() {
@@ -263,6 +264,31 @@ fn check_bundled(wrong: &mut Vec<String>) -> Result {
         wrong.push(format!(
             "host/core/src/loader/name.rs does not list the backends [{list}]"
         ));
+    }
+    Ok(())
+}
+
+/// The newest of its headings have the versions that are built.
+fn check_changelog(wrong: &mut Vec<String>) -> Result {
+    let changelog = read(&root().join("CHANGELOG.md"))?;
+    for (heading, manifest) in [
+        ("## ", "Cargo.toml"),
+        ("### agentd-plugin-api ", "plugin-api/Cargo.toml"),
+    ] {
+        let manifest_text = read(&root().join(manifest))?;
+        let version = manifest_text
+            .lines()
+            .find_map(|line| line.strip_prefix("version = \""));
+        let version = version.and_then(|rest| rest.split('"').next());
+        let newest = changelog
+            .lines()
+            .find_map(|line| line.strip_prefix(heading));
+        let newest = newest.and_then(|rest| rest.split([',', ' ']).next());
+        if version.is_none() || newest != version {
+            wrong.push(format!(
+                "CHANGELOG.md begins with {newest:?} under `{heading}…`, and {manifest} has {version:?}"
+            ));
+        }
     }
     Ok(())
 }

@@ -140,21 +140,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::migrations::in_memory;
 
     const KEEP: Keep = Keep {
         count: 40,
         age: Duration::from_millis(1000),
     };
-
-    fn database() -> Connection {
-        let connection = Connection::open_in_memory().unwrap();
-        let schema = [
-            include_str!("migrations/7.sql"),
-            include_str!("migrations/8.sql"),
-        ];
-        connection.execute_batch(&schema.concat()).unwrap();
-        connection
-    }
 
     fn add(connection: &Connection, at: i64, who: Option<&str>, agent: &str) {
         add_with(connection, at, who, agent, 200);
@@ -193,7 +184,7 @@ mod tests {
 
     #[test]
     fn pages_have_each_once_newest_first() {
-        let connection = database();
+        let connection = in_memory();
         for number in 0..30 {
             add(&connection, 0, Some("me"), ["a", "b"][number % 2]);
         }
@@ -206,7 +197,7 @@ mod tests {
 
     #[test]
     fn there_are_no_more_and_no_older_ones_than_are_kept() {
-        let connection = database();
+        let connection = in_memory();
         for _ in 0..100 {
             add(&connection, 0, Some("me"), "a");
         }
@@ -218,7 +209,7 @@ mod tests {
 
     #[test]
     fn who_is_refused_pushes_out_nobody_else() {
-        let connection = database();
+        let connection = in_memory();
         for _ in 0..20 {
             add(&connection, 0, Some("me"), "a");
         }
@@ -239,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_found_by_an_index() {
-        let connection = database();
+        let connection = in_memory();
         for (of_them, index) in [
             (format!("NOT {REFUSED}"), "audit_of_allowed"),
             (REFUSED.to_owned(), "audit_of_refused"),

@@ -11,22 +11,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::oneshot;
 
+use crate::migrations::migrate;
 use crate::writes::{Change, Job, When, Writer};
-
-/// The schema, a step for each version of it. A step is never changed once it was released.
-pub const MIGRATIONS: [&str; 11] = [
-    include_str!("migrations/1.sql"),
-    include_str!("migrations/2.sql"),
-    include_str!("migrations/3.sql"),
-    include_str!("migrations/4.sql"),
-    include_str!("migrations/5.sql"),
-    include_str!("migrations/6.sql"),
-    include_str!("migrations/7.sql"),
-    include_str!("migrations/8.sql"),
-    include_str!("migrations/9.sql"),
-    include_str!("migrations/10.sql"),
-    include_str!("migrations/11.sql"),
-];
 
 /// The orchestrator's SQLite file, with a thread that changes it and one that reads it, so that
 /// whoever reads does not wait for the disk.
@@ -202,31 +188,8 @@ fn private(path: &Path) {
     let _ = options.open(path);
 }
 
-fn migrate(connection: &Connection, path: &Path) -> Result<(), StartError> {
-    let newest = MIGRATIONS.len();
-    let version = connection
-        .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
-        .map_err(|error| refused(path, &error))?;
-    let version = usize::try_from(version).unwrap_or(usize::MAX);
-    let Some(missing) = MIGRATIONS.get(version..) else {
-        let message = format!(
-            "the database `{}` was made by a newer agentd: its schema is {version}, and this \
-             version knows {newest}",
-            path.display()
-        );
-        return Err(StartError::config(message)
-            .hint("run the newer version, or set AGENTD_STATE_DIR to another directory"));
-    };
-    for (step, version) in missing.iter().zip(version + 1..) {
-        let script = format!("BEGIN IMMEDIATE; {step}; PRAGMA user_version = {version}; COMMIT;");
-        connection
-            .execute_batch(&script)
-            .map_err(|error| refused(path, &error))?;
-    }
-    Ok(())
-}
-
-fn refused(path: &Path, error: &rusqlite::Error) -> StartError {
+/// What is said of a file that cannot be used.
+pub fn refused(path: &Path, error: &rusqlite::Error) -> StartError {
     let shown = path.display();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {

@@ -15,6 +15,7 @@ mod events;
 mod keyed;
 mod labels;
 mod looks;
+mod migrations;
 mod outputs;
 mod previews;
 mod prompts;

@@ -314,17 +314,14 @@ mod tests {
     use rusqlite::StatementStatus;
 
     use super::*;
-    use crate::database::MIGRATIONS;
     use crate::events::Keep;
+    use crate::migrations::in_memory;
     use crate::restart::Backoff;
     use crate::transaction::Transaction;
 
     /// So many agents, of which ten have failed and have a label.
     fn agents(count: u32) -> Connection {
-        let connection = Connection::open_in_memory().unwrap();
-        for step in MIGRATIONS {
-            connection.execute_batch(step).unwrap();
-        }
+        let connection = in_memory();
         connection.execute_batch("BEGIN").unwrap();
         let keep = Keep {
             count: 1,

@@ -1,12 +1,15 @@
-//! The engine of agents in containers is upgraded under a running service.
+//! A service that is upgraded, and one under which the engine of its agents is.
 
 #[path = "../../../plugins/docker/tests/docker/front.rs"]
 mod front;
 
+use std::fs;
 use std::path::Path;
 
 use agentd_api::{Agent, AgentStatus, State};
 use agentd_host::testing::{DockerEngine, RunningProgram, TestBackend, leave_out};
+use rusqlite::Connection;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use warp::http::Method;
 
@@ -38,6 +41,43 @@ async fn unknown(daemon: &RunningProgram, agents: &[&Agent]) {
 fn upgrade(engine: &DockerEngine, front: &Front, version: Version) {
     front.become_version(version);
     engine.begin();
+}
+
+/// The database of the first version that had one, with an agent that runs no more.
+fn first_database(path: &Path) {
+    for end in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{end}", path.display()));
+    }
+    let database = Connection::open(path).unwrap();
+    let schema = include_str!("../src/migrations/1-agents.sql");
+    let agent = r#"
+        INSERT INTO agents (id, name, created_at, spec, env, wish, status, session_id) VALUES (
+            'f3a7', 'old', '2026-01-01T00:00:00Z',
+            '{"name":"old","working_dir":"/","command":["sleep","600"]}', '{}', 'running', 'running', 's1'
+        );
+        PRAGMA user_version = 1"#;
+    database
+        .execute_batch(&format!("{schema}; {agent}"))
+        .unwrap();
+}
+
+#[tokio::test]
+async fn the_state_of_the_first_version_is_taken_over() {
+    let mut daemon = program().start();
+    let token = daemon.token.clone();
+    daemon.signal(Signal::TERM);
+    daemon.ended().await;
+    first_database(&daemon.state_dir().join("orchestrator.db"));
+    let daemon = program().start_after(daemon);
+    assert_eq!(daemon.token, token);
+    let old: Agent = daemon.get("/agents/f3a7").await.expect(200).parse();
+    assert_eq!((&*old.name, old.status), ("old", AgentStatus::Lost));
+    let restart = daemon.request(Method::POST, "/agents/f3a7/restart");
+    let restarted: Agent = restart.await.expect(200).parse();
+    assert_eq!(restarted.status, AgentStatus::Running);
+    let page = daemon.get("/agents?status=running&backend=pty").await;
+    assert_eq!(page.json()["total"], 1);
+    daemon.delete("/agents/f3a7").await.expect(204);
 }
 
 /// Fault: the Docker engine is upgraded under agents of a service, to a version that takes nothing of the old API, and

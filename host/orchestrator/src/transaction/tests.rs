@@ -7,25 +7,17 @@ use agentd_host::IdempotencyKey;
 use agentd_host::session::Remains;
 
 use super::*;
-use crate::database::MIGRATIONS;
+use crate::migrations::in_memory;
 
 const BACKOFF: Backoff = Backoff {
     first: Duration::ZERO,
     reset: Duration::ZERO,
 };
 
-fn database() -> Connection {
-    let connection = Connection::open_in_memory().unwrap();
-    for step in MIGRATIONS {
-        connection.execute_batch(step).unwrap();
-    }
-    connection
-}
-
 #[test]
 fn events_are_kept_up_to_a_count_and_an_age() {
     const HOUR: Duration = Duration::from_secs(60 * 60);
-    let connection = database();
+    let connection = in_memory();
     let push = |count: usize, age: Duration, times: usize| {
         let keep = Keep { count, age };
         let mut transaction = Transaction::new(&connection, keep, true, BACKOFF);
@@ -52,7 +44,7 @@ fn events_are_kept_up_to_a_count_and_an_age() {
 
 #[test]
 fn sessions_that_could_not_be_ended_are_not_pushed_out_by_those_that_have_ended() {
-    let connection = database();
+    let connection = in_memory();
     connection.execute_batch("BEGIN").unwrap();
     let keep = Keep {
         count: 1,
@@ -143,7 +135,7 @@ fn live(transaction: &mut Transaction<'_>, number: usize) -> String {
 
 #[test]
 fn what_is_written_does_not_cost_more_the_more_is_kept() {
-    let mut connection = database();
+    let mut connection = in_memory();
     let life = |connection: &mut Connection, number| {
         steps(connection, |transaction| {
             let id = live(transaction, number);
