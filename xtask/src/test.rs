@@ -209,6 +209,15 @@ fn lint() -> Vec<Command> {
             "--deny",
             "warnings",
         ]),
+        // What authors of backends depend on has all that a published crate needs.
+        cargo(&[
+            "package",
+            "--quiet",
+            "--no-verify",
+            "--allow-dirty",
+            "--package=agentd-plugin-api",
+            "--package=agentd-process",
+        ]),
     ];
     if find("cargo-deny").is_some() {
         commands.push(cargo(&["deny", "check", "bans", "licenses", "sources"]));
