@@ -1,5 +1,3 @@
-use std::process::Command;
-
 use agentd_host::testing::DockerEngine;
 
 use crate::Result;
@@ -32,17 +30,6 @@ impl Docker {
     pub fn start() -> Result<Self, String> {
         DockerEngine::start().map(Docker)
     }
-
-    fn run(&self, arguments: &[&str]) -> Result {
-        let output = Command::new("docker")
-            .args(["--host", self.0.docker_host()])
-            .args(arguments)
-            .output()?;
-        match output.status.success() {
-            true => Ok(()),
-            false => Err(String::from_utf8_lossy(&output.stderr).into()),
-        }
-    }
 }
 
 impl Bare for Docker {
@@ -65,10 +52,10 @@ impl Bare for Docker {
         arguments.extend(SETTINGS);
         arguments.push(self.0.image());
         arguments.extend(program.iter().map(String::as_str));
-        self.run(&arguments)
+        Ok(self.0.docker(&arguments).map(drop)?)
     }
 
     fn end(&self, name: &str) -> Result {
-        self.run(&["rm", "--force", name])
+        Ok(self.0.docker(&["rm", "--force", name]).map(drop)?)
     }
 }

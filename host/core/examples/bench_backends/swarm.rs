@@ -1,6 +1,5 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -44,17 +43,6 @@ impl Swarm {
         DockerEngine::start_swarm().map(Swarm)
     }
 
-    fn run(&self, arguments: &[&str]) -> Result {
-        let output = Command::new("docker")
-            .args(["--host", self.0.docker_host()])
-            .args(arguments)
-            .output()?;
-        match output.status.success() {
-            true => Ok(()),
-            false => Err(String::from_utf8_lossy(&output.stderr).into()),
-        }
-    }
-
     /// Whether the manager has heard that the service's task runs. A process for each question would take
     /// its time from the task.
     fn is_running(&self, service: &str) -> Result<bool> {
@@ -96,7 +84,7 @@ impl Bare for Swarm {
         arguments.extend(SETTINGS);
         arguments.push(self.0.image());
         arguments.extend(program.iter().map(String::as_str));
-        self.run(&arguments)?;
+        self.0.docker(&arguments)?;
         let end = Instant::now() + PATIENCE;
         while !self.is_running(name)? {
             if Instant::now() > end {
@@ -108,6 +96,6 @@ impl Bare for Swarm {
     }
 
     fn end(&self, name: &str) -> Result {
-        self.run(&["service", "rm", name])
+        Ok(self.0.docker(&["service", "rm", name]).map(drop)?)
     }
 }

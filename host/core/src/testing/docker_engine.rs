@@ -88,12 +88,22 @@ impl DockerEngine {
         self.pipes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a docker command prints, line by line.
-    pub fn list(&self, command: &[&str]) -> Vec<String> {
+    /// Runs a docker command: what it prints, or what it says of its failure.
+    pub fn docker(&self, command: &[&str]) -> Result<String, String> {
         let mut docker = Command::new("docker");
         docker.args(["--host", self.docker_host()]).args(command);
-        let text = String::from_utf8(docker.output().unwrap().stdout).unwrap();
-        text.lines().map(str::to_owned).collect()
+        let output = docker.output().map_err(|error| error.to_string())?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match output.status.success() {
+            true => Ok(text(&output.stdout)),
+            false => Err(text(&output.stderr)),
+        }
+    }
+
+    /// What a docker command prints, line by line.
+    pub fn list(&self, command: &[&str]) -> Vec<String> {
+        let printed = self.docker(command).unwrap_or_default();
+        printed.lines().map(str::to_owned).collect()
     }
 
     fn text(&self, name: &str) -> &str {

@@ -74,12 +74,7 @@ impl Engine {
             .tempdir()
             .expect("a temporary directory");
         fs::write(directory.path().join("daemon.json"), "{}").expect("writing daemon.json");
-        let mut unshare = Command::new("unshare");
-        unshare
-            .args(["--net", "--mount", "--propagation", "private"])
-            .args(["setpriv", "--pdeathsig", "KILL", "sleep", "infinity"])
-            .stdin(Stdio::null());
-        let holder = spawn(unshare);
+        let holder = namespaces(&["--net", "--mount", "--propagation", "private"]);
         let mut engine = Engine {
             directory,
             holder,
@@ -366,6 +361,17 @@ pub fn spawn(command: Command) -> Child {
 }
 
 /// Waits until `condition` holds.
+/// A process with namespaces of its own, as the flags of unshare(1) say: they end with it, and it with
+/// whoever has started it.
+pub fn namespaces(flags: &[&str]) -> Child {
+    let mut unshare = Command::new("unshare");
+    unshare
+        .args(flags)
+        .args(["setpriv", "--pdeathsig", "KILL", "sleep", "infinity"])
+        .stdin(Stdio::null());
+    spawn(unshare)
+}
+
 pub fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {

@@ -8,7 +8,7 @@ use std::net::{Ipv6Addr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -18,7 +18,7 @@ use libtest_mimic::Trial;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::json;
 
-use crate::engine::{Engine, spawn, until};
+use crate::engine::{Engine, namespaces, until};
 use crate::trial;
 use crate::world::{World, shared_engine};
 
@@ -159,18 +159,7 @@ struct Elsewhere(Child);
 
 impl Elsewhere {
     fn new(engine: &Engine) -> Elsewhere {
-        let mut unshare = Command::new("unshare");
-        unshare
-            .args([
-                "--net",
-                "setpriv",
-                "--pdeathsig",
-                "KILL",
-                "sleep",
-                "infinity",
-            ])
-            .stdin(Stdio::null());
-        let elsewhere = Elsewhere(spawn(unshare));
+        let elsewhere = Elsewhere(namespaces(&["--net"]));
         let pid = elsewhere.0.id().to_string();
         until("the other network", || {
             fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n")

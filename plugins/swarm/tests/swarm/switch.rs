@@ -2,11 +2,11 @@
 //!
 //! The example `cluster` has this file too.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use bollard::models::{SwarmInitRequest, SwarmJoinRequest};
 
-use crate::engine::{Engine, spawn, until};
+use crate::engine::{Engine, namespaces, until};
 use crate::image;
 
 /// Engines that reach each other as 10.99.0.1, 10.99.0.2, … over a bridge in a namespace of its own.
@@ -18,21 +18,10 @@ pub struct Cluster {
 impl Cluster {
     /// The first is a manager; `managers`: all are.
     pub async fn start(count: usize, managers: bool) -> Cluster {
-        let mut unshare = Command::new("unshare");
-        unshare
-            .args([
-                "--net",
-                "setpriv",
-                "--pdeathsig",
-                "KILL",
-                "sleep",
-                "infinity",
-            ])
-            .stdin(Stdio::null());
         let engines = (0..count).map(|_| Engine::start()).collect();
         let cluster = Cluster {
             engines,
-            switch: spawn(unshare),
+            switch: namespaces(&["--net"]),
         };
         let ours = std::fs::read_link("/proc/self/ns/net").expect("our namespace");
         let theirs = format!("/proc/{}/ns/net", cluster.switch.id());
