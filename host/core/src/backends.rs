@@ -278,6 +278,13 @@ impl Backends {
             .collect()
     }
 
+    /// How full the rings in keepers are: bytes, of how many there is room for.
+    pub(crate) fn levels(&self) -> Vec<(u64, u64)> {
+        let all = self.all().into_iter();
+        all.flat_map(|backend| backend.terminals().levels())
+            .collect()
+    }
+
     /// Ends programs that nobody has any more, from now on.
     pub(crate) fn serve(&self) {
         self.enter(Stage::Serving);

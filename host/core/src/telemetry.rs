@@ -38,6 +38,8 @@ pub(crate) const BACKEND_UP: &str = "agentd_backend_up";
 pub(crate) const SESSIONS: &str = "agentd_sessions";
 pub(crate) const VIEWERS: &str = "agentd_viewers";
 pub(crate) const KEEPER_SESSIONS: &str = "agentd_keeper_sessions";
+pub(crate) const KEEPER_OUTPUT: &str = "agentd_keeper_output_bytes";
+pub(crate) const KEEPER_FULLEST: &str = "agentd_keeper_fullest_ratio";
 /// Of the orchestrator alone.
 pub const AGENTS: &str = "agentd_agents";
 const OUTPUT_BYTES: &str = "agentd_output_bytes_total";
@@ -56,7 +58,7 @@ pub const RECONCILES: &str = "agentd_reconciles_total";
 pub const RECONCILE_SECONDS: &str = "agentd_reconcile_seconds";
 
 /// All of them.
-pub const METRICS: [Metric; 18] = [
+pub const METRICS: [Metric; 20] = [
     gauge(BUILD, "1, with the service and its version as labels"),
     gauge(
         BACKEND,
@@ -73,6 +75,14 @@ pub const METRICS: [Metric; 18] = [
     ),
     gauge(VIEWERS, "Clients that look at a terminal"),
     gauge(KEEPER_SESSIONS, "Sessions of the service that keepers hold"),
+    gauge(
+        KEEPER_OUTPUT,
+        "Bytes of output that keepers hold until the service has kept the state after them",
+    ),
+    gauge(
+        KEEPER_FULLEST,
+        "How full the fullest ring of a keeper is; at 1 its program waits",
+    ),
     counter(
         OUTPUT_BYTES,
         "Bytes that terminals have written, by backend",

@@ -207,6 +207,12 @@ impl Ring {
         (self.capacity as u64).saturating_sub(head - taken)
     }
 
+    /// How many bytes may not be overwritten yet, of how many there is room for.
+    pub fn level(&self) -> (u64, u64) {
+        let capacity = self.capacity as u64;
+        (capacity - self.room(), capacity)
+    }
+
     /// Says that the writer waits for room: whether it has to, as there is none.
     pub fn await_room(&self) -> bool {
         self.header().full.store(1, SeqCst);

@@ -121,6 +121,25 @@ async fn agents_and_sessions_are_counted_until_they_are_gone() {
 }
 
 #[tokio::test]
+async fn what_keepers_hold_is_measured() {
+    let daemon = program().env("AGENTD_KEEPER", "on").start();
+    let agent = daemon.start("demo", &["sh", "-c", "seq 2000; cat"]).await;
+    counted(&daemon, "agentd_keeper_sessions", 1.0).await;
+    eventually("the output to be held", async || {
+        let series = metrics(&daemon).await;
+        let held = series["agentd_keeper_output_bytes"];
+        let ratio = series["agentd_keeper_fullest_ratio"];
+        // 2000 numbers and their line ends, or less where the state after some was kept.
+        assert!((0.0..=11_000.0).contains(&held), "{held}");
+        (held > 0.0 && ratio > 0.0 && ratio < 1.0).then_some(())
+    })
+    .await;
+    agent.delete().await;
+    counted(&daemon, "agentd_keeper_output_bytes", 0.0).await;
+    counted(&daemon, "agentd_keeper_fullest_ratio", 0.0).await;
+}
+
+#[tokio::test]
 async fn restarts_and_reconciles_are_counted() {
     let daemon = program()
         .env("AGENTD_RESTART_BACKOFF_MS", "1")

@@ -15,7 +15,8 @@ use crate::collection::Collection;
 use crate::daemon::Daemon;
 use crate::session::Session;
 use crate::telemetry::{
-    AGENTS, BACKEND, BACKEND_UP, BUILD, KEEPER_SESSIONS, SESSIONS, VIEWERS, render,
+    AGENTS, BACKEND, BACKEND_UP, BUILD, KEEPER_FULLEST, KEEPER_OUTPUT, KEEPER_SESSIONS, SESSIONS,
+    VIEWERS, render,
 };
 
 /// The text format of Prometheus.
@@ -72,6 +73,11 @@ async fn look<C: Collection>(daemon: &Daemon, collection: &C) {
         .map(|keeper| keeper.sessions)
         .sum();
     gauge!(KEEPER_SESSIONS).set(float(held));
+    let levels = backends.levels();
+    let output: u64 = levels.iter().map(|(used, _)| used).sum();
+    gauge!(KEEPER_OUTPUT).set(float(output));
+    let ratio = |(used, room): &(u64, u64)| float(*used) / float(*room);
+    gauge!(KEEPER_FULLEST).set(levels.iter().map(ratio).fold(0.0, f64::max));
 
     let counts = match collection.count_agents().await {
         Ok(counts) => counts,

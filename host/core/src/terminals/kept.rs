@@ -43,6 +43,11 @@ impl Followed {
         }
     }
 
+    /// How many bytes of its output wait in its keeper, of how many there is room for.
+    pub fn level(&self) -> Option<(u64, u64)> {
+        self.running.level()
+    }
+
     /// For the backend; when that drops it, the program ends if `ends` says so by then.
     pub fn lend(self: Arc<Self>, ends: Arc<AtomicBool>) -> RunningProgram {
         Arc::new(Lent {

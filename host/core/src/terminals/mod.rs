@@ -335,6 +335,16 @@ impl Terminals {
             .collect()
     }
 
+    /// How full the rings of this service's programs in keepers are: bytes, of how many there is room for.
+    pub fn levels(&self) -> Vec<(u64, u64)> {
+        let kept = self.lock();
+        let level = |entry: &InKeeper| match entry {
+            InKeeper::Followed(followed) => followed.upgrade()?.level(),
+            _ => None,
+        };
+        kept.values().filter_map(level).collect()
+    }
+
     /// Whether a keeper has the session.
     pub fn has(&self, session: &str) -> bool {
         self.lock().contains_key(session)

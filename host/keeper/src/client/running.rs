@@ -292,6 +292,12 @@ impl Running {
             .map_err(|_| Error::internal("a call of a keeper panicked"))?
     }
 
+    /// How many bytes of output the keeper may not overwrite yet, of how many it has room for; none once it
+    /// has ended.
+    pub fn level(&self) -> Option<(u64, u64)> {
+        self.ring.upgrade().map(|ring| ring.level())
+    }
+
     /// Notes for a later daemon that what the program asked its terminal before `position` is answered.
     pub fn note_answered(&self, position: u64) {
         if let Some(ring) = self.ring.upgrade() {
