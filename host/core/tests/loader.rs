@@ -36,7 +36,7 @@ fn libraries_from_outside_the_workspace_load_side_by_side() {
     assert_eq!(third.manifest.version, "3.1.4");
     assert_eq!(again.manifest, echo.manifest);
     assert_eq!(echo.path, plugins.file("echo").canonicalize().unwrap());
-    assert_eq!(echo.module.version(), "1.2.0");
+    assert_eq!(echo.module.version(), "1.3.0");
 }
 
 #[test]

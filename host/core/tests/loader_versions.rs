@@ -76,7 +76,7 @@ fn another_major_version_is_refused() {
     assert!(
         error
             .to_string()
-            .contains("version 2.0.0 of agentd-plugin-api and this daemon has 1.2.0"),
+            .contains("version 2.0.0 of agentd-plugin-api and this daemon has 1.3.0"),
         "{error}"
     );
 }
@@ -86,7 +86,7 @@ async fn a_library_of_the_next_minor_version_loads_today() {
     let plugins = Plugins::new();
     plugins.install("echo", &FIXTURES.library("agentd_backend_minor"));
     let library = plugins.load("echo").unwrap();
-    assert_eq!(library.module.version(), "1.3.0");
+    assert_eq!(library.module.version(), "1.4.0");
     let backend = connect(&library, &Arc::new(Log::default()), &[])
         .await
         .unwrap();
@@ -97,11 +97,11 @@ async fn a_library_of_the_next_minor_version_loads_today() {
 fn todays_library_loads_in_a_daemon_of_the_next_minor_version() {
     assert_eq!(
         run_new_host(&FIXTURES.echo()),
-        "library 1.2.0\ndoctor None\npause the default\noutput hello\n"
+        "library 1.3.0\ndoctor None\npause the default\noutput hello\n"
     );
     let new = run_new_host(&FIXTURES.library("agentd_backend_minor"));
     assert!(
-        new.contains("library 1.3.0\ndoctor Some(\"well\")\n"),
+        new.contains("library 1.4.0\ndoctor Some(\"well\")\n"),
         "{new}"
     );
 }
@@ -110,11 +110,11 @@ fn todays_library_loads_in_a_daemon_of_the_next_minor_version() {
 fn a_daemon_of_1_0_refuses_only_what_needs_its_terminals() {
     let old_host = FIXTURES.old_host();
     let echo = run_host(&old_host, &FIXTURES.echo());
-    assert_eq!(echo, "library 1.2.0\nconnected\n");
+    assert_eq!(echo, "library 1.3.0\nconnected\n");
     let pty = run_host(&old_host, &FIXTURES.library("agentd_backend_pty"));
     assert_eq!(
         pty,
-        "library 1.2.0\n\
+        "library 1.3.0\n\
          Invalid: the backend `pty` needs version 1.1.0 of agentd-plugin-api, and this daemon has \
          1.0.0\n\
          hint: Some(\"install a newer agentd, or the library that came with this one\")\n"
