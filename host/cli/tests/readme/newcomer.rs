@@ -82,7 +82,7 @@ impl Newcomer {
                 assert!(list.contains("demo") && list.contains("running"), "{list}");
             }
             // The shell needs less time than a person between two commands, but it needs some.
-            ["agent", "logs" | "screen", ..] => {
+            ["agent", "logs", ..] => {
                 let hello = format!("hello from {}", self.root.display());
                 wait_for(&hello, PATIENCE, || self.run(command));
             }
@@ -93,8 +93,9 @@ impl Newcomer {
             }
             [
                 "agent",
-                "create" | "show" | "send" | "wait" | "stop" | "restart" | "rm" | "doctor"
-                | "health" | "audit" | "share" | "search" | "token" | "backend" | "--version",
+                "create" | "show" | "screen" | "send" | "wait" | "stop" | "restart" | "rm"
+                | "doctor" | "health" | "audit" | "share" | "search" | "token" | "backend"
+                | "--version",
                 ..,
             ]
             | ["agentd-orchestrator", "--version"]
@@ -162,8 +163,10 @@ impl Newcomer {
     fn shell(&self, command: &str) -> Command {
         let port = self.port.to_string();
         let home = self.directory.path().display();
+        let target = self.target_dir().display().to_string();
         let command = command
             .replace("17006", &port)
+            .replace(" target/", &format!(" {target}/"))
             .replace("~/.local/state/agentd", &format!("{home}/state"))
             .replace("~/", &format!("{home}/"));
         let script = format!("{}{command}", self.exports);

@@ -6,6 +6,8 @@ mod document;
 #[cfg(test)]
 mod frames;
 #[cfg(test)]
+mod named;
+#[cfg(test)]
 mod service;
 #[cfg(test)]
 mod source;
@@ -24,7 +26,7 @@ mod tests {
 
     use crate::document::Document;
     use crate::service::{Service, target_dir};
-    use crate::{frames, source, verbs};
+    use crate::{frames, named, source, verbs};
 
     fn help(program: &str, arguments: &[&str]) -> String {
         let output = Command::new(target_dir().join(program))
@@ -99,6 +101,12 @@ mod tests {
         }
         let written = fs::read_to_string(&file).unwrap();
         assert_eq!(written, page, "`AGENTD_WRITE_REFERENCE=1` writes it anew");
+    }
+
+    #[test]
+    fn every_command_that_a_document_names_is_there() {
+        let mistaken = named::mistaken();
+        assert!(mistaken.is_empty(), "{mistaken:#?}");
     }
 
     #[test]

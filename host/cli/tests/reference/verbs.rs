@@ -18,7 +18,7 @@ global options follow:
 ";
 
 /// With these a noun has verbs of its own. Those of `orchestrator` are those without a noun.
-const NOUNS: [&str; 4] = ["wrap", "orchestrator", "backend", "token"];
+pub const NOUNS: [&str; 4] = ["wrap", "orchestrator", "backend", "token"];
 
 /// The whole reference.
 pub fn page() -> String {
@@ -56,7 +56,7 @@ pub fn verbs(help: &str) -> Vec<String> {
 }
 
 /// In as many columns everywhere, and without the settings of whoever runs the test.
-fn help(words: &[&str]) -> String {
+pub fn help(words: &[&str]) -> String {
     let mut agent = Command::new(target_dir().join("agent"));
     agent.args(words).arg("--help").env("COLUMNS", "100");
     for (name, _) in std::env::vars_os() {
