@@ -108,10 +108,13 @@ fn pictures() -> io::Result<Vec<String>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
-    let names = fs::read_dir(folder)?
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .filter(|name| name.as_ref().is_ok_and(|name| name.ends_with(ending)));
-    let mut names: Vec<String> = names.collect::<io::Result<_>>()?;
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.ends_with(ending) {
+            names.push(name);
+        }
+    }
     names.sort();
     Ok(names)
 }

@@ -68,7 +68,9 @@ pub fn help(words: &[&str]) -> String {
 }
 
 fn command(words: &[&str]) -> String {
-    [&["agent"], words].concat().join(" ")
+    let mut all = vec!["agent"];
+    all.extend(words);
+    all.join(" ")
 }
 
 fn block(text: &str) -> String {
