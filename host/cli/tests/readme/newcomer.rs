@@ -94,8 +94,7 @@ impl Newcomer {
             [
                 "agent",
                 "create" | "show" | "screen" | "send" | "wait" | "stop" | "restart" | "rm"
-                | "doctor" | "health" | "audit" | "share" | "search" | "token" | "backend"
-                | "--version",
+                | "doctor" | "health" | "audit" | "token" | "backend" | "--version",
                 ..,
             ]
             | ["agentd-orchestrator", "--version"]
