@@ -6,6 +6,7 @@ mod build_ui;
 mod cargo;
 mod contents;
 mod dist;
+mod docs;
 mod fuzz;
 mod repeat;
 mod report;
@@ -43,6 +44,8 @@ enum Command {
     },
     /// Builds the web UI with npm
     BuildUi,
+    /// Builds the documentation as a site into `target/docs`
+    Docs,
     /// Builds everything that a service needs, and becomes it
     Run {
         #[arg(value_enum, default_value = "orchestrator")]
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
     let done = match CommandLine::parse().command {
         Command::BuildPlugins { release, dest } => build_plugins::run(release, dest.as_deref()),
         Command::BuildUi => build_ui::run(),
+        Command::Docs => docs::run(),
         Command::Run {
             service,
             release,

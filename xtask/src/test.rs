@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use crate::repeat::{beside_burners, repeat};
 use crate::report::Report;
 use crate::tool::{find, in_ci, say};
-use crate::{Result, build_ui, soak, tidy, tool};
+use crate::{Result, build_ui, docs, soak, tidy, tool};
 
 /// Tells the tests that everything is built, see `host/core/src/testing/libraries.rs`.
 pub const BUILT: &str = "AGENTD_TESTS_BUILT";
@@ -17,6 +17,8 @@ pub const BUILT: &str = "AGENTD_TESTS_BUILT";
 pub enum Part {
     /// Format, lints, licences, and the invariants of the architecture
     Lint,
+    /// The documentation as a site, without a dead link
+    Docs,
     /// The web UI by itself
     Ui,
     /// Everything in Rust, with real PTYs, tmux and Docker
@@ -28,8 +30,9 @@ pub enum Part {
 }
 
 /// Tools without which something is left out, and how to get them.
-const TOOLS: [(&str, &str); 10] = [
+const TOOLS: [(&str, &str); 11] = [
     ("cargo-deny", "cargo install cargo-deny --locked"),
+    (VENV, "apt-get install python3-venv"),
     ("bwrap", "apt-get install bubblewrap"),
     ("sshd", "apt-get install openssh-server openssh-client"),
     ("tmux", "apt-get install tmux"),
@@ -40,6 +43,9 @@ const TOOLS: [(&str, &str); 10] = [
     ("npm", "install Node.js 20 or later"),
     ("chromium", "apt-get install chromium"),
 ];
+
+/// No program, but a part of Python that Debian has in this package.
+const VENV: &str = "python3-venv";
 
 /// What to run of the tests, and how.
 #[derive(Args)]
@@ -141,7 +147,10 @@ fn run_part(part: Part, options: &Options, run: &mut dyn FnMut(Command) -> Resul
 fn name_missing_tools() -> Result {
     let missing: Vec<_> = TOOLS
         .iter()
-        .filter(|(tool, _)| find_tool(tool).is_none())
+        .filter(|(tool, _)| match *tool {
+            VENV => !docs::is_possible(),
+            tool => find_tool(tool).is_none(),
+        })
         .collect();
     for (tool, remedy) in &missing {
         say(&format!(
@@ -165,6 +174,7 @@ fn prepare(part: Part) -> Result<bool> {
     let builds_ui = build_ui::is_possible();
     match part {
         Part::Lint => Ok(true),
+        Part::Docs if docs::is_possible() => docs::prepare().map(|()| true),
         Part::Ui if builds_ui => build_ui::run()
             .and_then(|()| build_ui::check_signatures())
             .map(|()| true),
@@ -174,7 +184,7 @@ fn prepare(part: Part) -> Result<bool> {
             build_ui::run_if_old()?;
             build_all().map(|()| true)
         }
-        Part::Ui | Part::Browser => Ok(false),
+        Part::Docs | Part::Ui | Part::Browser => Ok(false),
     }
 }
 
@@ -186,6 +196,7 @@ pub fn build_all() -> Result {
 fn commands(part: Part, filter: &[String]) -> Vec<Command> {
     let mut commands = match part {
         Part::Lint => return lint(),
+        Part::Docs => vec![docs::command()],
         Part::Ui => vec![build_ui::npm(&["test", "--"])],
         Part::Rust => return rust(filter),
         Part::Browser => return browser(filter),

@@ -327,7 +327,8 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>> {
         .collect()
 }
 
-fn read(path: &Path) -> Result<String> {
+/// The text of a file; a failure names it.
+pub fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(|error| format!("reading `{}`: {error}", path.display()))
 }
 

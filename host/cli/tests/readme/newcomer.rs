@@ -15,8 +15,9 @@ const BUILDING: Duration = Duration::from_secs(1800);
 /// For everything else.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Somebody in a clone, who does what the README says.
+/// Somebody in a clone, who does what a document says.
 pub struct Newcomer {
+    document: &'static str,
     root: PathBuf,
     port: u16,
     directory: TempDir,
@@ -26,13 +27,14 @@ pub struct Newcomer {
 }
 
 impl Newcomer {
-    pub fn new() -> Newcomer {
+    pub fn new(document: &'static str) -> Newcomer {
         let directory = TempDir::new().unwrap();
         let state = directory.path().join("state");
         fs::create_dir(&state).unwrap();
         fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
         Newcomer {
+            document,
             root: fs::canonicalize(root).unwrap(),
             port: free_port(),
             directory,
@@ -66,8 +68,14 @@ impl Newcomer {
                 eprintln!("left out: curl is not installed (Debian: apt-get install curl)");
             }
             ["curl", ..] => {
-                let info = self.run(command);
-                assert!(info.contains(r#""backend_type":"pty""#), "{info}");
+                let answer = self.run(command);
+                let wanted = match command.rsplit('/').next() {
+                    Some("info") => r#""backend_type":"pty""#,
+                    Some("agents") => r#""name":"demo""#,
+                    Some("metrics") => r#"agentd_backend_up{backend="pty"} 1"#,
+                    _ => r#"{"status":"ok"}"#,
+                };
+                assert!(answer.contains(wanted), "{command}: {answer}");
             }
             ["agent", "ls"] => {
                 let list = self.run(command);
@@ -78,10 +86,25 @@ impl Newcomer {
                 let hello = format!("hello from {}", self.root.display());
                 wait_for(&hello, PATIENCE, || self.run(command));
             }
-            ["agent", "create" | "send" | "stop" | "rm", ..] => {
+            // A running service has its database for itself.
+            ["cp", _, "~/.local/state/agentd", _] => {
+                self.end_service();
                 self.run(command);
             }
-            _ => panic!("the README has a new command, which this test does not know: {command}"),
+            [
+                "agent",
+                "create" | "show" | "screen" | "send" | "wait" | "stop" | "restart" | "rm"
+                | "doctor" | "health" | "audit" | "token" | "backend" | "--version",
+                ..,
+            ]
+            | ["agentd-orchestrator", "--version"]
+            | ["cp" | "mv", ..] => {
+                self.run(command);
+            }
+            _ => panic!(
+                "{} has a new command, which this test does not know: {command}",
+                self.document
+            ),
         }
     }
 
@@ -93,13 +116,14 @@ impl Newcomer {
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .process_group(0);
+        let document = self.document;
         let service = self.service.insert(shell.spawn().unwrap());
         let log = self.directory.path().join("log");
         let link = format!("sign in at http://127.0.0.1:{}/#code=", self.port);
         wait_for(&link, BUILDING, || {
             let log = fs::read_to_string(&log).unwrap();
             let ended = service.try_wait().unwrap();
-            assert_eq!(ended, None, "`{command}` of the README ended: {log}");
+            assert_eq!(ended, None, "`{command}` of {document} ended: {log}");
             log
         });
         println!("{}", fs::read_to_string(&log).unwrap());
@@ -107,7 +131,7 @@ impl Newcomer {
 
     /// Ctrl-C.
     pub fn end_service(&mut self) {
-        let mut service = self.service.take().expect("the README starts a service");
+        let mut service = self.service.take().expect("a service was started");
         kill_process_group(Pid::from_child(&service), Signal::INT).unwrap();
         service.wait().unwrap();
         let refused = TcpStream::connect(("127.0.0.1", self.port)).is_err();
@@ -129,14 +153,22 @@ impl Newcomer {
         println!("{stdout}{stderr}");
         assert!(
             status.success(),
-            "`{command}` of the README failed: {status}\n{stdout}{stderr}"
+            "`{command}` of {} failed: {status}\n{stdout}{stderr}",
+            self.document
         );
         stdout.into_owned()
     }
 
     fn shell(&self, command: &str) -> Command {
         let port = self.port.to_string();
-        let script = format!("{}{}", self.exports, command.replace("17006", &port));
+        let home = self.directory.path().display();
+        let target = self.target_dir().display().to_string();
+        let command = command
+            .replace("17006", &port)
+            .replace(" target/", &format!(" {target}/"))
+            .replace("~/.local/state/agentd", &format!("{home}/state"))
+            .replace("~/", &format!("{home}/"));
+        let script = format!("{}{command}", self.exports);
         let mut shell = Command::new("sh");
         shell.args(["-c", &script]).current_dir(&self.root);
         for (name, _) in std::env::vars_os() {

@@ -1,16 +1,24 @@
-//! `host/API.md` and `host/docs/settings.md` against the programs and their sources: what it has in a table is there, and what
-//! is there it has.
+//! `host/API.md` and what `host/docs/` has of references against the programs and their sources: what they have in a
+//! table is there, and what is there they have.
 
 #[cfg(test)]
 mod document;
 #[cfg(test)]
+mod frames;
+#[cfg(test)]
+mod named;
+#[cfg(test)]
 mod service;
 #[cfg(test)]
 mod source;
+#[cfg(test)]
+mod verbs;
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
     use std::process::Command;
 
     use agentd_api::terminal::close;
@@ -18,7 +26,7 @@ mod tests {
 
     use crate::document::Document;
     use crate::service::{Service, target_dir};
-    use crate::source;
+    use crate::{frames, named, source, verbs};
 
     fn help(program: &str, arguments: &[&str]) -> String {
         let output = Command::new(target_dir().join(program))
@@ -78,16 +86,42 @@ mod tests {
         for row in Document::read().table("command") {
             let command = row.words(0)[0].clone();
             let nouns: Vec<&str> = command.split(' ').skip(1).collect();
-            let help = help("agent", &nouns);
-            let (_, list) = help.split_once("Commands:\n").unwrap();
-            let list = list.split("\n\n").next().unwrap();
-            let verbs: BTreeSet<String> = list
-                .lines()
-                .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
-                .filter(|verb| verb != "help")
-                .collect();
-            assert_eq!(verbs, row.words(1).into_iter().collect(), "{command}");
+            let verbs = verbs::verbs(&help("agent", &nouns)).into_iter();
+            let documented: BTreeSet<String> = row.words(1).into_iter().collect();
+            assert_eq!(verbs.collect::<BTreeSet<_>>(), documented, "{command}");
         }
+    }
+
+    #[test]
+    fn every_verb_is_in_its_reference_with_its_help() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(verbs::FILE);
+        let page = verbs::page();
+        if std::env::var_os("AGENTD_WRITE_REFERENCE").is_some() {
+            fs::write(&file, &page).unwrap();
+        }
+        let written = fs::read_to_string(&file).unwrap();
+        assert_eq!(written, page, "`AGENTD_WRITE_REFERENCE=1` writes it anew");
+    }
+
+    #[test]
+    fn every_command_that_a_document_names_is_there() {
+        let mistaken = named::mistaken();
+        assert!(mistaken.is_empty(), "{mistaken:#?}");
+    }
+
+    #[test]
+    fn every_frame_of_the_terminal_is_shown_as_it_is_sent() {
+        let shown = frames::shown();
+        for frame in &shown {
+            assert!(frames::is_sent(frame), "{frame}");
+        }
+        let rows = Document::read().table("direction");
+        let documented = frames::types(rows.iter().map(|row| row.cell(1).to_owned()));
+        let shown = shown.iter().map(|frame| frame["type"].as_str().unwrap());
+        assert_eq!(
+            shown.map(str::to_owned).collect::<BTreeSet<_>>(),
+            documented
+        );
     }
 
     #[test]
