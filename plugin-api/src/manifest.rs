@@ -141,7 +141,7 @@ impl Manifest {
     }
 
     /// Declares that programs run where other directories may be than on the daemon's machine, as in a cluster:
-    /// the backend checks `working_dir` itself. A daemon before 1.3 still refuses those that it does not have.
+    /// the backend checks `working_dir` itself. A daemon before 1.3 refuses directories that are not on its own.
     #[must_use]
     pub fn runs_elsewhere(mut self) -> Self {
         self.runs_elsewhere = true;

@@ -47,7 +47,8 @@ pub struct SessionSpec {
     pub id: String,
     /// `[A-Za-z0-9][A-Za-z0-9_-]{0,62}`, one living session per name.
     pub name: String,
-    /// Absolute; it existed a moment ago.
+    /// Absolute. On the daemon's machine it existed a moment ago, unless the backend
+    /// [runs elsewhere](crate::Manifest::runs_elsewhere).
     pub working_dir: PathBuf,
     /// The program and its arguments, never empty. Never a shell string.
     pub command: Vec<String>,

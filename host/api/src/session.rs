@@ -24,7 +24,7 @@ pub struct Page<T> {
 pub struct NewSession {
     /// `[A-Za-z0-9][A-Za-z0-9_-]{0,62}`, unique.
     pub name: String,
-    /// An existing directory, absolute.
+    /// An absolute directory, which exists on the service's machine unless the backend runs programs elsewhere.
     pub working_dir: String,
     /// The backend that runs it; the default one unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]

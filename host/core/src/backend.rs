@@ -111,7 +111,7 @@ impl Backend {
     }
 
     /// Whether its programs run where other directories may be than here.
-    pub(crate) fn runs_elsewhere(&self) -> bool {
+    pub fn runs_elsewhere(&self) -> bool {
         self.manifest.runs_elsewhere
     }
 

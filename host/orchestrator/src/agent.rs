@@ -183,7 +183,7 @@ impl AgentRecord {
         match unseen {
             Unseen::Ended(_) if !wanted => self.status = AgentStatus::Stopped,
             Unseen::Ended(_) => self.status = AgentStatus::Lost,
-            // That it had started may have been answered, and not yet be written.
+            // Its start may have been answered before it was written.
             Unseen::Unknown(_) if self.status == AgentStatus::Pending => {
                 self.status = AgentStatus::Running;
             }

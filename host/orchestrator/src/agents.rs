@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::activities::Activities;
 use crate::agent::{AgentRecord, Wish};
@@ -26,7 +27,7 @@ use agentd_host::{Error, IdempotencyKey, KeyedRequest, Result, Turns, from_rfc33
 ///
 /// What is wanted of an agent is written before anything is done about it, and on the disk before that is
 /// answered. What came of it is on the disk by then, too, unless it is a first start without a key: the
-/// record names its session, and the backend has that after an end of the service, or it is over. No session
+/// record names the session, which the backend has after an end of the service, or which is over. No session
 /// is ever without its agent: one that is started is registered before the agent's record names it, and a
 /// record that is to be deleted names no more sessions.
 #[derive(Clone)]
@@ -41,6 +42,8 @@ pub struct Agents {
     previews: Arc<Previews>,
     activities: Arc<Activities>,
     turns: Arc<Turns<IdempotencyKey>>,
+    /// How often somebody has begun to change or to delete one.
+    edits: Arc<AtomicU64>,
     pub(crate) reconciliations: Reconciliations,
     webhook: Option<Arc<Webhook>>,
 }
@@ -65,6 +68,7 @@ impl Agents {
             tokens,
             activities,
             turns,
+            edits: Arc::default(),
             busy: Busy::default(),
             delivering: Busy::default(),
             reconciliations: Reconciliations::default(),
@@ -165,6 +169,7 @@ impl Agents {
         labels::check(&spec.labels)?;
         check_model(&spec)?;
         let id = uuid::Uuid::new_v4().to_string();
+        let edits = self.edits.load(Ordering::SeqCst);
         let checked = self.sessions.check(spec.clone(), Some(id.clone()))?;
         let mut record = AgentRecord::new(id.clone(), now(), spec);
         let doing = self.busy.begin(&id);
@@ -215,11 +220,13 @@ impl Agents {
             let (kept, started) = tokio::join!(self.store.on_disk(), started);
             started.and(kept)?;
             CrashPoint::CreateStarted.reached();
+            session.is_observed().await;
+            let known = session.record();
             // What runs is written as such next, by the session's observer. A client with a key may come back
-            // for the same answer after an end of the machine.
-            if request.is_none() && session.record().state == State::Running {
-                session.is_observed().await;
-                return Ok(record.describe(Some(&session)));
+            // for the same answer after an end of the machine, and what others changed meanwhile is in the record.
+            let is_as_begun = self.edits.load(Ordering::SeqCst) == edits;
+            if request.is_none() && is_as_begun && known.state == State::Running {
+                return Ok(record.describe_as(&session, known));
             }
             self.noted(&id, &session, request).await
         };
@@ -246,7 +253,7 @@ impl Agents {
         if selection.asks_who_waits() {
             selection = selection.by_waiting(self.waiting());
         }
-        if selection.asks_for_status() {
+        if selection.asks_for_status() && self.store.has_unwritten_start() {
             // What was answered is found. An error means that the disk takes nothing: what it has is found.
             let _ = self.store.written().await;
         }
@@ -306,9 +313,17 @@ impl Agents {
         Err(self.no_session(&self.record(id).await?.name))
     }
 
-    /// The directory that the agent works in.
+    /// The directory that the agent works in, if this machine has it.
     pub async fn working_dir(&self, id: &str) -> Result<PathBuf> {
-        Ok(PathBuf::from(self.record(id).await?.spec.working_dir))
+        let record = self.record(id).await?;
+        let backend = self.sessions.backends().get(record.backend());
+        match backend.is_ok_and(|backend| backend.runs_elsewhere()) {
+            true => Err(Error::conflict(
+                "no-repository",
+                "the agent's files are not on the machine of the service",
+            )),
+            false => Ok(PathBuf::from(record.spec.working_dir)),
+        }
     }
 
     /// How many agents are pending or running.
@@ -320,6 +335,7 @@ impl Agents {
 
     /// Changes what the patch names.
     pub async fn edit(&self, id: &str, patch: AgentPatch) -> Result<Agent> {
+        self.about_to_edit();
         let (agent, session) = (id.to_owned(), self.newest(id));
         let backends = self.sessions.backends().clone();
         if let Some(name) = &patch.name {
@@ -503,6 +519,11 @@ impl Agents {
         };
         let noted = self.store.write(answer);
         noted.await?.ok_or_else(|| gone(id))
+    }
+
+    /// An agent that is about to be answered as it was begun is read again.
+    pub(crate) fn about_to_edit(&self) {
+        self.edits.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) async fn record(&self, id: &str) -> Result<AgentRecord> {

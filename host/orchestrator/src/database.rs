@@ -87,10 +87,10 @@ impl Database {
         receiver.await.map_err(ended)?
     }
 
-    /// Waits until the disk has all that was asked for before.
-    pub async fn on_disk(&self) -> Result<()> {
+    /// Waits until all that was asked for before is so far.
+    pub async fn wait(&self, when: When) -> Result<()> {
         let (sender, receiver) = oneshot::channel();
-        let job = Job::on_disk(move |result| {
+        let job = Job::wait(when, move |result| {
             // An error means that nobody waits any more.
             let _ = sender.send(result);
         });
@@ -173,11 +173,17 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A commit does not wait for the disk: the writer does, for several of them at a time.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    decide(&connection)?;
+    Ok(connection)
+}
+
+/// Settings that decide what statements do, and how.
+pub fn decide(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "foreign_keys", true)?;
     // Without it SQLite prepares a statement anew whenever a value may fit another partial index.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    Ok(connection)
+    Ok(())
 }
 
 /// Makes the file readable by its owner alone; SQLite gives the files beside it the same mode.

@@ -22,6 +22,7 @@ impl Agents {
         let (agents, id) = (self.clone(), id.to_owned());
         finish(async move {
             let _doing = agents.busy.begin(&id);
+            agents.about_to_edit();
             CrashPoint::DeleteBegun.reached();
             agents.wish(&id, Wish::Deleted).await?;
             CrashPoint::DeleteWished.reached();

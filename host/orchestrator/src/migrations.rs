@@ -69,6 +69,7 @@ pub fn migrate(connection: &Connection, path: &Path) -> Result<(), StartError> {
 #[cfg(test)]
 pub fn in_memory() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
+    crate::database::decide(&connection).unwrap();
     for step in MIGRATIONS {
         connection.execute_batch(step.script).unwrap();
     }

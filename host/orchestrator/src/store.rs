@@ -26,6 +26,8 @@ pub struct Store {
     backoff: Backoff,
     /// Notified when a restart is planned.
     planned: watch::Sender<()>,
+    /// Also held by each start that is not written yet.
+    starts: Arc<()>,
 }
 
 impl Store {
@@ -46,6 +48,7 @@ impl Store {
             keeps_env,
             backoff,
             planned: watch::Sender::new(()),
+            starts: Arc::default(),
         })
     }
 
@@ -103,12 +106,12 @@ impl Store {
 
     /// Waits until all that was asked for before is written, and can be read.
     pub async fn written(&self) -> Result<()> {
-        self.write_ahead(|_| Ok(())).await
+        self.database.wait(When::Written).await
     }
 
     /// Waits until the disk has all that was written before.
     pub async fn on_disk(&self) -> Result<()> {
-        self.database.on_disk().await
+        self.database.wait(When::OnDisk).await
     }
 
     /// Does this as one transaction, which is kept so far when this returns.
@@ -136,7 +139,17 @@ impl Store {
             .change(Change::new(matters, work, self.publish()));
     }
 
-    /// Reads what is on the disk, as of one moment.
+    /// To be held by a change that makes a start known, until it is written.
+    pub fn unwritten_start(&self) -> Arc<()> {
+        self.starts.clone()
+    }
+
+    /// Whether there is such a change.
+    pub fn has_unwritten_start(&self) -> bool {
+        Arc::strong_count(&self.starts) > 1
+    }
+
+    /// Reads what is written, as of one moment.
     pub async fn read<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,

@@ -63,7 +63,10 @@ impl<'a> Writer<'a> {
                 Some(pause) => queue.recv_timeout(pause),
             };
             match next {
-                Ok(Job::OnDisk(answer)) if self.waiting.is_empty() => answer(&self.sync()),
+                Ok(Job::Wait(when, answer)) if self.waiting.is_empty() => match when {
+                    When::Written => answer(&Ok(())),
+                    When::OnDisk => answer(&self.sync()),
+                },
                 Ok(Job::Repeated(change)) => {
                     self.waiting.push(change);
                     self.batch(queue.recv_timeout(LINGER).ok(), queue);
@@ -110,7 +113,7 @@ impl<'a> Writer<'a> {
                     published.extend(outcome.published);
                     answers.push((when, outcome.answer));
                 }
-                Some(Job::OnDisk(answer)) => answers.push((When::OnDisk, answer)),
+                Some(Job::Wait(when, answer)) => answers.push((when, answer)),
                 Some(Job::Repeated(change)) => {
                     is_ahead = false;
                     let place = self.waiting.push(change);

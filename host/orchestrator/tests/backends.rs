@@ -357,7 +357,14 @@ async fn a_directory_that_is_not_here_is_for_backends_whose_agents_run_elsewhere
     };
     let agent = there("kept", "/only/there").await.expect(201).json();
     assert_eq!(agent["session"]["working_dir"], "/only/there");
-    for (backend, directory) in [("pty", "/only/there"), ("kept", "only/there")] {
+    let id = agent["id"].as_str().unwrap();
+    let diff = daemon.get(&format!("/agents/{id}/diff")).await;
+    diff.problem(409, "no-repository");
+    for (backend, directory) in [
+        ("pty", "/only/there"),
+        ("kept", "only/there"),
+        ("kept", "/only\n/there"),
+    ] {
         let refused = there(backend, directory).await;
         refused.problem(400, "invalid-working-dir");
     }

@@ -8,7 +8,7 @@ use std::io::{Write, stdout};
 use std::path::Path;
 use std::process::Command;
 
-use agentd_host::testing::{Certificate, TestBackend, TestProgram, leave_out};
+use agentd_host::testing::{Certificate, TestBackend, TestProgram, build_library, leave_out};
 
 const UI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ui");
 
@@ -64,7 +64,7 @@ fn docker() {
 #[test]
 fn several() {
     let start = || {
-        TestBackend::pty();
+        build_library("agentd-backend-pty");
         TestBackend::tmux()
     };
     let settings = [

@@ -192,7 +192,9 @@ fn workspace(
         ..Mount::default()
     };
     if let Some(inside) = inside(&spec.working_dir) {
-        return Ok((volume, inside.to_owned(), None));
+        // Where the service itself runs in a container, it may have that directory too.
+        let source = Source::open(&spec.working_dir).ok();
+        return Ok((volume, inside.to_owned(), source));
     }
     let source = Source::open(&spec.working_dir).map_err(|error| {
         let path = spec.working_dir.display();

@@ -5,7 +5,7 @@ use agentd_api::client::{Client, TerminalEvent, TerminalReader, TerminalWriter};
 use agentd_api::terminal::TerminalQuery;
 use agentd_api::{Agent, NewAgent};
 use agentd_host::testing::{
-    RunningProgram, Table, TestProgram, example_libraries, median, profile_dir,
+    RunningProgram, Table, TestProgram, eventually, example_libraries, median, profile_dir,
 };
 use bytes::Bytes;
 use rustix::process::Signal;
@@ -112,9 +112,8 @@ impl Daemon {
             let start = tokio::spawn(async move { Ok(client.create_agent(&new).await?) });
             if misdeed == "block" {
                 let begun = directory.join(format!("held-up-{name}"));
-                while !begun.exists() {
-                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-                }
+                let is_begun = async || begun.exists().then_some(());
+                eventually("it is held up", is_begun).await;
             }
             misdeeds.push(start);
         }

@@ -487,7 +487,10 @@ fn checked_directory(directory: &str, backend: &Backend) -> Result<String> {
         return Err(invalid("is not absolute"));
     }
     if backend.runs_elsewhere() {
-        return Ok(directory.to_owned());
+        return match directory.contains(char::is_control) {
+            true => Err(invalid("has a control character")),
+            false => Ok(directory.to_owned()),
+        };
     }
     match path.metadata() {
         Ok(metadata) if metadata.is_dir() => Ok(directory.to_owned()),

@@ -5,8 +5,8 @@ use rusqlite::{Connection, ErrorCode};
 pub enum Job {
     /// Something that somebody waits for: its failure is the answer.
     Once(When, OnceWork),
-    /// To be answered when all that was asked for before is on the disk.
-    OnDisk(Answer),
+    /// Nothing: to be answered when all that was asked for before is so far.
+    Wait(When, Answer),
     /// Something that nobody waits for.
     Repeated(Change),
 }
@@ -84,11 +84,12 @@ impl Job {
         Job::Once(when, Box::new(work))
     }
 
-    /// Calls `answer` when all that was asked for before is on the disk.
-    pub fn on_disk(answer: impl FnOnce(Result<()>) + Send + 'static) -> Self {
-        Job::OnDisk(Box::new(move |synced| {
-            answer(synced.as_ref().copied().map_err(not_saved));
-        }))
+    /// Calls `answer` when all that was asked for before is so far.
+    pub fn wait(when: When, answer: impl FnOnce(Result<()>) + Send + 'static) -> Self {
+        let answer = move |kept: &rusqlite::Result<()>| {
+            answer(kept.as_ref().copied().map_err(not_saved));
+        };
+        Job::Wait(when, Box::new(answer))
     }
 }
 

@@ -360,7 +360,6 @@ pub fn spawn(command: Command) -> Child {
         .unwrap_or_else(|_| panic!("{program} cannot be started"))
 }
 
-/// Waits until `condition` holds.
 /// A process with namespaces of its own, as the flags of unshare(1) say: they end with it, and it with
 /// whoever has started it.
 pub fn namespaces(flags: &[&str]) -> Child {
@@ -372,6 +371,7 @@ pub fn namespaces(flags: &[&str]) -> Child {
     spawn(unshare)
 }
 
+/// Waits until `condition` holds.
 pub fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {

@@ -6,6 +6,7 @@ use libtest_mimic::Trial;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
+use crate::engine::until;
 use crate::image;
 use crate::switch::Cluster;
 use crate::trial;
@@ -175,23 +176,30 @@ async fn sixty_agents_and_a_network_that_is_cut() {
     let cluster = Cluster::start(3, false).await;
     let world = World::on(&cluster.engines[0].docker_host()).await;
     let agents = join_all((0..MANY).map(|_| world.sh("exec sleep 600"))).await;
-    let mut counts = [0; 3];
+    let mut places = Vec::new();
     for agent in &agents {
         agent.running().await;
-        counts[place_of(agent, &cluster, &world).await] += 1;
+        places.push(place_of(agent, &cluster, &world).await);
     }
-    assert_eq!(counts, [MANY / 3; 3], "as many on each node");
+    for node in 0..3 {
+        let there = places.iter().filter(|place| **place == node).count();
+        assert_eq!(there, MANY / 3, "as many on each node: {places:?}");
+    }
     assert_eq!(world.backend.list().await.expect("listing").len(), MANY);
 
     cluster.in_switch("ip link set port2 down");
     sleep(CUT).await;
-    cluster.in_switch("ip link set port2 up");
     let last = |agent: &Agent| agent.events.recorded().events.pop();
+    let is_unknown = |agent: &Agent| matches!(last(agent), Some(Event::Unknown { .. }));
+    until("those that are cut off are unknown", || {
+        let mut all = agents.iter().zip(&places);
+        all.all(|(agent, place)| is_unknown(agent) == (*place == 2))
+    });
+    cluster.in_switch("ip link set port2 up");
     let running = || {
         let is_running = |agent: &&Agent| matches!(last(agent), Some(Event::Running { .. }));
         agents.iter().filter(is_running).count()
     };
-    let is_known = |agent: &Agent| !matches!(last(agent), Some(Event::Unknown { .. }));
     let settled = async {
         loop {
             let mut containers = 0;
@@ -199,7 +207,7 @@ async fn sixty_agents_and_a_network_that_is_cut() {
                 let docker = image::client(&engine.docker_host());
                 containers += world.running_at(&docker).await;
             }
-            if agents.iter().all(is_known) && containers == running() {
+            if !agents.iter().any(is_unknown) && containers == running() {
                 return;
             }
             sleep(Duration::from_millis(100)).await;
@@ -208,6 +216,14 @@ async fn sixty_agents_and_a_network_that_is_cut() {
     timeout(Duration::from_secs(60), settled)
         .await
         .expect("what is known of each agent is what there is of it");
+    for agent in &agents {
+        let mut there = 0;
+        for engine in &cluster.engines {
+            let docker = image::client(&engine.docker_host());
+            there += world.containers_at(&docker, &agent.id).await.len();
+        }
+        assert!(there <= 1, "{there} containers of one agent");
+    }
     assert!(running() >= 2 * MANY / 3, "{} run", running());
     for end in agents.iter().filter_map(last).filter(is_end) {
         let reason = match &end {
