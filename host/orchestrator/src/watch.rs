@@ -38,28 +38,28 @@ impl Observer for Watch {
         let ended = (kind == "exited").then(|| past(session, after.exit.clone()));
         let has_ended = ended.is_some();
         let start = (kind == "started").then(|| self.store.unwritten_start());
+        let matters = has_ended || start.is_some();
         let (kept, change) = (session.clone(), change.clone());
-        self.store
-            .change(has_ended || start.is_some(), move |transaction| {
-                let _until_written = &start;
-                let mut planned = false;
-                transaction.note(&owner, &kept)?;
-                if let Some(ended) = &ended {
-                    transaction.remember(&owner, ended)?;
-                    if transaction.settle(&kept.id)? {
-                        planned = transaction.session_ended(&owner, &kept, &change)?;
-                    }
+        self.store.change(matters, move |transaction| {
+            let _until_written = &start;
+            let mut planned = false;
+            transaction.note(&owner, &kept)?;
+            if let Some(ended) = &ended {
+                transaction.remember(&owner, ended)?;
+                if transaction.settle(&kept.id)? {
+                    planned = transaction.session_ended(&owner, &kept, &change)?;
                 }
-                let Some(record) = transaction.get(&owner)? else {
-                    return Ok(());
-                };
-                let agent = record.describe_as(&kept, change.after.clone());
-                transaction.event(kind, &agent)?;
-                match planned {
-                    true => transaction.event(PLANNED, &agent),
-                    false => Ok(()),
-                }
-            });
+            }
+            let Some(record) = transaction.get(&owner)? else {
+                return Ok(());
+            };
+            let agent = record.describe_as(&kept, change.after.clone());
+            transaction.event(kind, &agent)?;
+            match planned {
+                true => transaction.event(PLANNED, &agent),
+                false => Ok(()),
+            }
+        });
         // Written after the end: a keeper forgets the session once both are.
         if has_ended {
             self.outputs.keep_soon(session);

@@ -1,9 +1,8 @@
-use std::path::Path;
 use std::time::Instant;
 
+use agentd_api::Agent;
 use agentd_api::client::{Client, TerminalEvent, TerminalReader, TerminalWriter};
 use agentd_api::terminal::TerminalQuery;
-use agentd_api::{Agent, NewAgent};
 use agentd_host::testing::{
     RunningProgram, Table, TestProgram, eventually, example_libraries, median, profile_dir,
 };
@@ -11,6 +10,7 @@ use bytes::Bytes;
 use rustix::process::Signal;
 
 use crate::Result;
+use crate::service::agent;
 
 const STARTS: usize = 100;
 const KEYS: usize = 1000;
@@ -160,14 +160,5 @@ impl Daemon {
     async fn end(mut self) {
         self.program.signal(Signal::TERM);
         self.program.ended().await;
-    }
-}
-
-fn agent(directory: &Path, name: &str, command: &[&str]) -> NewAgent {
-    NewAgent {
-        name: name.to_owned(),
-        working_dir: directory.display().to_string(),
-        command: Some(command.iter().map(|word| (*word).to_owned()).collect()),
-        ..NewAgent::default()
     }
 }

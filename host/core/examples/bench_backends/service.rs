@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use agentd_api::client::{Client, Events};
@@ -65,12 +66,9 @@ impl Service {
 
     /// Asks for an agent that runs the program: its id.
     pub async fn create(&self, name: &str, program: &Program) -> Result<String> {
-        let new = NewAgent {
-            name: name.to_owned(),
-            working_dir: self.work_dir().to_owned(),
-            command: Some(program.argv()),
-            ..NewAgent::default()
-        };
+        let argv = program.argv();
+        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+        let new = agent(self.program.work_dir(), name, &argv);
         Ok(self.client.create_agent(&new).await?.id)
     }
 
@@ -139,4 +137,14 @@ fn built<B: Bare>(bare: &B) -> TestProgram {
         program = program.env(name, value);
     }
     program
+}
+
+/// A request for an agent.
+pub fn agent(directory: &Path, name: &str, command: &[&str]) -> NewAgent {
+    NewAgent {
+        name: name.to_owned(),
+        working_dir: directory.display().to_string(),
+        command: Some(command.iter().map(|word| (*word).to_owned()).collect()),
+        ..NewAgent::default()
+    }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use agentd_api::client::Client;
-use agentd_api::{AgentPatch, AgentQuery, Change, NewAgent};
+use agentd_api::{AgentPatch, AgentQuery, Change};
 use agentd_host::testing::{
     RunningProgram, Table, TestProgram, eventually, example_libraries, profile_dir,
 };
@@ -10,6 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use rustix::process::Signal;
 
 use crate::Result;
+use crate::service::agent;
 
 /// So many agents, one after the other.
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
@@ -88,12 +89,7 @@ pub async fn measure(table: &mut Table) -> Result {
 }
 
 async fn create(client: &Client, program: &RunningProgram, number: usize) -> Result {
-    let new = NewAgent {
-        name: format!("agent-{number}"),
-        working_dir: program.work_dir().display().to_string(),
-        command: Some(vec!["nothing".to_owned()]),
-        ..NewAgent::default()
-    };
+    let new = agent(program.work_dir(), &format!("agent-{number}"), &["nothing"]);
     client.create_agent(&new).await?;
     Ok(())
 }
